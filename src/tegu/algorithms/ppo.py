@@ -1,0 +1,193 @@
+"""Proximal policy optimisation (Schulman et al. 2017)."""
+
+from typing import ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from gymnasium import spaces
+
+from tegu.algorithms.base import Algorithm, Clock, Metrics, Rollout, Schedule, scheduled
+from tegu.errors import TeguError
+from tegu.networks import ActorCritic
+from tegu.normalization import RunningMoments
+from tegu.optimizers import adam, descend
+from tegu.returns import discounted_sums, gae
+from tegu.spaces import action_mask, features, n_features, require
+from tegu.step import Decision, EnvironmentSpec, PyTree, Step
+
+
+class PPOLearner(NamedTuple):
+    network: ActorCritic
+    optimizer: optax.OptState
+    observation_moments: RunningMoments  #: of the features; used with ``normalize_observation``
+    reward_moments: RunningMoments  #: of the discounted sums of rewards; used with ``normalize_reward``
+    reward_sums: jax.Array  #: ``[B]``: discounted sum of rewards of each running episode
+    updates: jax.Array  #: int32: gradient steps so far
+    clock: Clock
+
+
+class Sample(NamedTuple):
+    """What a minibatch holds of every step, ``[N, ...]``."""
+
+    x: jax.Array
+    mask: jax.Array | None
+    action: PyTree
+    log_prob: jax.Array
+    value: jax.Array
+    advantage: jax.Array
+    target: jax.Array
+
+
+class PPO(Algorithm):
+    """Clipped surrogate objective (equation 7), generalised advantages, several epochs of minibatches per rollout."""
+
+    name: ClassVar[str] = "ppo"
+
+    learning_rate: Schedule = 3e-4  #: Adam's step size, a number or a schedule such as "lin_3e-4"
+    n_steps: int = eqx.field(static=True, default=2048)  #: steps per environment between two updates
+    batch_size: int = eqx.field(static=True, default=64)  #: steps per minibatch
+    n_epochs: int = eqx.field(static=True, default=10)  #: passes over each rollout
+    gamma: float = 0.99  #: discount factor
+    gae_lambda: float = 0.95  #: bias against variance of the advantages
+    clip_range: Schedule = 0.2  #: how far the probability ratio may move, epsilon in equation 7
+    clip_range_vf: float | None = None  #: the same for the value function; off by default
+    normalize_advantage: bool = eqx.field(static=True, default=True)  #: mean 0 and variance 1 in each minibatch
+    ent_coef: float = 0.0  #: weight of the entropy bonus, c2 in equation 9
+    vf_coef: float = 0.5  #: weight of the value loss, c1 in equation 9
+    max_grad_norm: float = 0.5  #: the gradient's norm is clipped to this
+    target_kl: float | None = None  #: skip the rest of a rollout's updates once the policy moved 1.5 times this far
+    normalize_observation: bool = eqx.field(static=True, default=False)  #: running mean and variance of observations
+    normalize_reward: bool = eqx.field(static=True, default=False)  #: running variance of discounted returns
+    net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers of actor and critic each
+    activation: str = eqx.field(static=True, default="tanh")  #: tanh, relu, elu, gelu or silu
+    log_std_init: float = 0.0  #: log standard deviation of continuous actions at the start
+
+    @property
+    def experience(self) -> Rollout:
+        return Rollout(self.n_steps)
+
+    def validate(self, spec: EnvironmentSpec) -> None:
+        kinds = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)
+        require("PPO", "action", spec.action_space, *kinds)
+        require("PPO", "observation", spec.observation_space, spaces.Space)
+        if (self.n_steps * spec.n_envs) % self.batch_size:
+            raise TeguError(
+                f"PPO: n_steps x n_envs must be a multiple of batch_size, "
+                f"got {self.n_steps} x {spec.n_envs} and {self.batch_size}"
+            )
+
+    def init(self, key: jax.Array, spec: EnvironmentSpec) -> PPOLearner:
+        network = ActorCritic(key, spec, self.net_arch, self.activation, self.log_std_init)
+        return PPOLearner(
+            network=network,
+            optimizer=self.optimizer().init(network),
+            observation_moments=RunningMoments.start((n_features(spec.observation_space),)),
+            reward_moments=RunningMoments.start(),
+            reward_sums=jnp.zeros(spec.n_envs),
+            updates=jnp.zeros((), jnp.int32),
+            clock=Clock.start(),
+        )
+
+    def optimizer(self) -> optax.GradientTransformation:
+        return adam(self.max_grad_norm, eps=1e-5)
+
+    def inputs(self, learner: PPOLearner, observation: PyTree) -> jax.Array:
+        """Features ``[..., n]`` as the networks see them."""
+        x = features(learner.network.spec.observation_space, observation)
+        return learner.observation_moments.normalize(x) if self.normalize_observation else x
+
+    def act(
+        self, learner: PPOLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
+    ) -> Decision:
+        mask = action_mask(learner.network.spec.observation_space, observation)
+        policy = learner.network.policy(self.inputs(learner, observation), mask)
+        action = policy.sample(key) if explore else policy.mode()
+        return Decision(action, memory, extras=policy.log_prob(action))
+
+    def update(self, learner: PPOLearner, batch: Step, key: jax.Array) -> tuple[PPOLearner, Metrics]:
+        """One rollout ``[T, B, ...]``: advantages first, then ``n_epochs`` over shuffled minibatches."""
+        network, space = learner.network, learner.network.spec.observation_space
+        learner, rewards = self.scaled_rewards(learner, batch)
+        x = self.inputs(learner, batch.observation)
+        values, next_values = network.value(x), network.value(self.inputs(learner, batch.next_observation))
+        advantages = gae(
+            rewards, values, next_values, batch.terminated, batch.truncated, self.gamma, self.gae_lambda
+        )
+        samples = Sample(
+            x, action_mask(space, batch.observation), batch.action, batch.extras, values, advantages, advantages + values
+        )
+        samples = jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:])), samples)
+        size = self.n_steps * network.spec.n_envs
+        learning_rate = scheduled(self.learning_rate, learner.clock)
+        optimizer = self.optimizer()
+
+        def minibatch(carry: PyTree, sample: Sample) -> tuple[PyTree, Metrics]:
+            network, state, stopped = carry
+            gradient, metrics = jax.grad(self.loss, has_aux=True)(network, sample, learner.clock)
+            moved = descend(optimizer, learning_rate, network, gradient, state)
+            if self.target_kl is not None:
+                stopped = stopped | (metrics["approx_kl"] > 1.5 * self.target_kl)
+                moved = jax.tree.map(lambda old, new: jnp.where(stopped, old, new), (network, state), moved)
+            return (*moved, stopped), metrics
+
+        def epoch(carry: PyTree, key: jax.Array) -> tuple[PyTree, Metrics]:
+            order = jax.random.permutation(key, size).reshape(-1, self.batch_size)
+            return jax.lax.scan(minibatch, carry, jax.tree.map(lambda leaf: leaf[order], samples))
+
+        carry = (network, learner.optimizer, jnp.zeros((), bool))
+        (network, state, _), metrics = jax.lax.scan(epoch, carry, jax.random.split(key, self.n_epochs))
+
+        updates = learner.updates + self.n_epochs * (size // self.batch_size)
+        report = {name: value.mean() for name, value in metrics.items()} | {
+            "explained_variance": 1 - advantages.var() / (samples.target.var() + 1e-8),
+            "learning_rate": jnp.asarray(learning_rate, jnp.float32),
+            "clip_range": jnp.asarray(scheduled(self.clip_range, learner.clock), jnp.float32),
+            "n_updates": updates.astype(jnp.float32),
+        }
+        if network.log_std.size:
+            report["std"] = jnp.exp(network.log_std).mean()
+        if self.normalize_observation:  # after the update, so that acting and learning saw the same statistics
+            raw = features(space, batch.observation)
+            learner = learner._replace(observation_moments=learner.observation_moments.merge(raw))
+        return learner._replace(network=network, optimizer=state, updates=updates), report
+
+    def loss(self, network: ActorCritic, sample: Sample, clock: Clock) -> tuple[jax.Array, Metrics]:
+        """Equation 9 with its sign turned, for gradient descent; ``sample`` is ``[batch_size, ...]``."""
+        policy = network.policy(sample.x, sample.mask)
+        advantage = sample.advantage
+        if self.normalize_advantage:
+            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+
+        clip_range = scheduled(self.clip_range, clock)
+        log_ratio = policy.log_prob(sample.action) - sample.log_prob
+        ratio = jnp.exp(log_ratio)
+        clipped = jnp.clip(ratio, 1 - clip_range, 1 + clip_range)
+        policy_loss = -jnp.minimum(ratio * advantage, clipped * advantage).mean()
+
+        value = network.value(sample.x)
+        if self.clip_range_vf is not None:
+            value = sample.value + jnp.clip(value - sample.value, -self.clip_range_vf, self.clip_range_vf)
+        value_loss = ((value - sample.target) ** 2).mean()
+
+        entropy = policy.entropy().mean()
+        loss = policy_loss + self.vf_coef * value_loss - self.ent_coef * entropy
+        return loss, {
+            "loss": loss,
+            "policy_gradient_loss": policy_loss,
+            "value_loss": value_loss,
+            "entropy_loss": -entropy,
+            "approx_kl": (ratio - 1 - log_ratio).mean(),  # Schulman's low-variance estimate
+            "clip_fraction": (jnp.abs(ratio - 1) > clip_range).mean(),
+        }
+
+    def scaled_rewards(self, learner: PPOLearner, batch: Step) -> tuple[PPOLearner, jax.Array]:
+        """Rewards ``[T, B]``, divided by the running deviation of the discounted return if asked to."""
+        if not self.normalize_reward:
+            return learner, batch.reward
+        sums, last = discounted_sums(
+            learner.reward_sums, batch.reward, batch.terminated | batch.truncated, self.gamma
+        )
+        moments = learner.reward_moments.merge(sums)
+        return learner._replace(reward_moments=moments, reward_sums=last), moments.scale(batch.reward)

@@ -1,0 +1,90 @@
+"""Tabular Q-learning (Watkins 1989; Sutton & Barto 2018, section 6.5)."""
+
+from typing import ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from gymnasium import spaces
+
+from tegu.algorithms.base import Algorithm, Clock, Linear, Metrics, Rollout, Schedule, scheduled
+from tegu.exploration import epsilon_greedy
+from tegu.returns import td_target
+from tegu.spaces import require
+from tegu.step import Decision, EnvironmentSpec, PyTree, Step
+
+
+class QTable(eqx.Module):
+    """Action values ``[S, A]``."""
+
+    values: jax.Array
+    spec: EnvironmentSpec = eqx.field(static=True)
+
+
+class QLearningLearner(NamedTuple):
+    table: QTable
+    clock: Clock
+
+
+class QLearning(Algorithm):
+    """Q(s, a) <- Q(s, a) + alpha [r + gamma max_a' Q(s', a') - Q(s, a)] after every step (equation 6.8)."""
+
+    name: ClassVar[str] = "q-learning"
+
+    learning_rate: Schedule = 0.7  #: alpha, a number or a schedule such as "lin_0.7"
+    gamma: float = 0.99  #: discount factor
+    exploration_fraction: float = 0.5  #: share of training over which epsilon falls
+    exploration_initial_eps: float = 1.0  #: epsilon at the start
+    exploration_final_eps: float = 0.05  #: epsilon at the end
+    initial_value: float = 0.0  #: every entry of the table at the start
+
+    @property
+    def experience(self) -> Rollout:
+        return Rollout(1)
+
+    def validate(self, spec: EnvironmentSpec) -> None:
+        require("Q-learning", "observation", spec.observation_space, spaces.Discrete)
+        require("Q-learning", "action", spec.action_space, spaces.Discrete)
+
+    def init(self, key: jax.Array, spec: EnvironmentSpec) -> QLearningLearner:
+        shape = (int(spec.observation_space.n), int(spec.action_space.n))
+        return QLearningLearner(QTable(jnp.full(shape, self.initial_value), spec), Clock.start())
+
+    def epsilon(self, clock: Clock) -> jax.Array:
+        schedule = Linear(self.exploration_initial_eps, self.exploration_final_eps, self.exploration_fraction)
+        return schedule(clock.progress)
+
+    def act(
+        self, learner: QLearningLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
+    ) -> Decision:
+        spec = learner.table.spec
+        values = learner.table.values[observation - int(spec.observation_space.start)]
+        if explore:
+            action = epsilon_greedy(key, values, self.epsilon(learner.clock))
+        else:
+            action = jnp.argmax(values, axis=-1)
+        return Decision(action.astype(jnp.int32) + int(spec.action_space.start), memory)
+
+    def update(self, learner: QLearningLearner, batch: Step, key: jax.Array) -> tuple[QLearningLearner, Metrics]:
+        """The steps ``[T, B]`` one after the other, each seeing what the one before it taught."""
+        table = learner.table
+        learning_rate = scheduled(self.learning_rate, learner.clock)
+        steps = jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:])), batch)
+
+        def learn(values: jax.Array, step: Step) -> tuple[jax.Array, jax.Array]:
+            state = step.observation - int(table.spec.observation_space.start)
+            next_state = step.next_observation - int(table.spec.observation_space.start)
+            action = step.action - int(table.spec.action_space.start)
+            target = td_target(step.reward, values[next_state].max(), step.terminated, self.gamma)
+            error = target - values[state, action]
+            # one row rewritten in place: a slice update keeps this loop one small kernel where a scatter would not
+            row = values[state] + learning_rate * error * jax.nn.one_hot(action, values.shape[1])
+            return jax.lax.dynamic_update_slice(values, row[None], (state, 0)), jnp.abs(error)
+
+        values, errors = jax.lax.scan(learn, table.values, steps)
+        metrics = {
+            "td_error": errors.mean(),
+            "exploration_rate": self.epsilon(learner.clock),
+            "learning_rate": jnp.asarray(learning_rate, jnp.float32),
+        }
+        return learner._replace(table=QTable(values, table.spec)), metrics

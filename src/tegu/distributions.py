@@ -1,0 +1,122 @@
+"""The distributions policies draw actions from. Every method works on any batch shape ``[...]``."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from gymnasium import spaces
+
+from tegu.exploration import masked
+
+
+class Categorical(NamedTuple):
+    """One choice among ``n``: logits ``[..., n]``, actions int32 ``[...]`` counted from ``start``."""
+
+    logits: jax.Array
+    start: int = 0
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        return jax.random.categorical(key, self.logits).astype(jnp.int32) + self.start
+
+    def mode(self) -> jax.Array:
+        return jnp.argmax(self.logits, axis=-1).astype(jnp.int32) + self.start
+
+    def log_prob(self, action: jax.Array) -> jax.Array:
+        chosen = jax.nn.one_hot(action - self.start, self.logits.shape[-1])
+        return (jax.nn.log_softmax(self.logits) * chosen).sum(-1)
+
+    def entropy(self) -> jax.Array:
+        log_prob = jax.nn.log_softmax(self.logits)
+        return -(jnp.exp(log_prob) * log_prob).sum(-1)
+
+
+class MultiCategorical(NamedTuple):
+    """Independent choices: one ``Categorical`` per component of a MultiDiscrete action ``[..., k]``."""
+
+    parts: tuple[Categorical, ...]
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        keys = jax.random.split(key, len(self.parts))
+        return jnp.stack([part.sample(k) for part, k in zip(self.parts, keys, strict=True)], axis=-1)
+
+    def mode(self) -> jax.Array:
+        return jnp.stack([part.mode() for part in self.parts], axis=-1)
+
+    def log_prob(self, action: jax.Array) -> jax.Array:
+        return sum((part.log_prob(action[..., i]) for i, part in enumerate(self.parts)), jnp.zeros(()))
+
+    def entropy(self) -> jax.Array:
+        return sum((part.entropy() for part in self.parts), jnp.zeros(()))
+
+
+class Bernoulli(NamedTuple):
+    """Independent coins, the last axis is one action: logits ``[..., k]``, actions int8 ``[..., k]``."""
+
+    logits: jax.Array
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        return jax.random.bernoulli(key, jax.nn.sigmoid(self.logits)).astype(jnp.int8)
+
+    def mode(self) -> jax.Array:
+        return (self.logits > 0).astype(jnp.int8)
+
+    def log_prob(self, action: jax.Array) -> jax.Array:
+        return -jax.nn.softplus(jnp.where(action == 1, -self.logits, self.logits)).sum(-1)
+
+    def entropy(self) -> jax.Array:
+        p = jax.nn.sigmoid(self.logits)
+        return (jax.nn.softplus(self.logits) - p * self.logits).sum(-1)
+
+
+class DiagonalGaussian(NamedTuple):
+    """Independent normals, the last axis is one action: mean and log standard deviation ``[..., k]``."""
+
+    mean: jax.Array
+    log_std: jax.Array
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        return self.mean + jnp.exp(self.log_std) * jax.random.normal(key, self.mean.shape)
+
+    def mode(self) -> jax.Array:
+        return self.mean
+
+    def log_prob(self, action: jax.Array) -> jax.Array:
+        z = (action - self.mean) * jnp.exp(-self.log_std)
+        return -(0.5 * z**2 + self.log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
+
+    def entropy(self) -> jax.Array:
+        return (jnp.broadcast_to(self.log_std, self.mean.shape) + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+
+
+Distribution = Categorical | MultiCategorical | Bernoulli | DiagonalGaussian
+
+
+def n_parameters(space: spaces.Space) -> int:
+    """How many network outputs a policy over ``space`` needs (a Gaussian's spread is kept apart from them)."""
+    match space:
+        case spaces.Discrete():
+            return int(space.n)
+        case spaces.MultiDiscrete():
+            return int(space.nvec.sum())
+        case _:
+            return math.prod(space.shape)
+
+
+def distribution(
+    space: spaces.Space, outputs: jax.Array, log_std: jax.Array, mask: jax.Array | None = None
+) -> Distribution:
+    """The policy over ``space`` for network outputs ``[..., n_parameters]``; ``mask`` marks legal actions."""
+    match space:
+        case spaces.Discrete():
+            return Categorical(masked(outputs, mask), int(space.start))
+        case spaces.MultiDiscrete():
+            cuts = space.nvec.cumsum()[:-1].tolist()
+            parts = jnp.split(masked(outputs, mask), cuts, axis=-1)
+            return MultiCategorical(
+                tuple(Categorical(p, int(s)) for p, s in zip(parts, space.start.ravel(), strict=True))
+            )
+        case spaces.MultiBinary():
+            return Bernoulli(outputs)
+        case _:
+            return DiagonalGaussian(outputs, log_std)

@@ -1,0 +1,55 @@
+"""The contract of environments written in pure JAX."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import gymnasium
+import jax
+import numpy as np
+
+PyTree = Any
+
+
+class Timestep(NamedTuple):
+    """What one ``Environment.step`` returns, for one environment (no batch axis)."""
+
+    state: PyTree
+    observation: PyTree
+    reward: jax.Array  #: float32 scalar (a pytree of them where there are several agents)
+    terminated: jax.Array  #: bool scalar: the task ended
+    truncated: jax.Array | bool = False  #: bool scalar; the clock of ``max_episode_steps`` is kept by the loops
+
+
+class Environment(eqx.Module):
+    """An environment as two pure functions. Parameters are fields; the state is a pytree of arrays handed back and forth.
+
+    The loops batch it with ``vmap``, keep the clock (``max_episode_steps``) and start new episodes; an environment
+    only says how a world begins and how it moves.
+    """
+
+    id: str = eqx.field(static=True, kw_only=True)  #: as registered, e.g. ``"CartPole-v1"``
+    max_episode_steps: int | None = eqx.field(static=True, kw_only=True, default=None)
+
+    @property
+    def observation_space(self) -> gymnasium.Space:
+        raise AttributeError(f"{type(self).__name__} must define observation_space")
+
+    @property
+    def action_space(self) -> gymnasium.Space:
+        raise AttributeError(f"{type(self).__name__} must define action_space")
+
+    def reset(self, key: jax.Array) -> tuple[PyTree, PyTree]:
+        """Begin an episode. Returns ``(state, observation)``."""
+        raise AttributeError(f"{type(self).__name__} must define reset")
+
+    def step(self, state: PyTree, action: PyTree, key: jax.Array) -> Timestep:
+        """Take one step. ``action`` lies in ``action_space``; ``key`` is fresh randomness for this step."""
+        raise AttributeError(f"{type(self).__name__} must define step")
+
+    def image(self, state: PyTree) -> np.ndarray:
+        """Draw one state, a NumPy pytree, as an RGB picture ``[H, W, 3]`` uint8 (needs ``tegu[plot]``)."""
+        raise AttributeError(f"{self.id} has no picture")
+
+    def text(self, state: PyTree) -> str:
+        """Draw one state, a NumPy pytree, as lines of text for a terminal."""
+        raise AttributeError(f"{self.id} has no text drawing")

@@ -1,0 +1,103 @@
+"""Networks as pytrees of arrays. They take any batch shape ``[..., n]``, so no ``vmap`` is needed to batch them."""
+
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import gymnasium
+import jax
+import jax.numpy as jnp
+
+from tegu.distributions import Distribution, distribution, n_parameters
+from tegu.spaces import features, n_features
+from tegu.step import EnvironmentSpec
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "elu": jax.nn.elu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+}
+
+Initializer = Callable[..., jax.Array]
+
+
+class MLP(eqx.Module):
+    """A multi-layer perceptron: ``sizes[0]`` inputs, an activation after every layer but the last."""
+
+    weights: tuple[jax.Array, ...]  #: layer i maps ``[..., sizes[i]]`` to ``[..., sizes[i + 1]]``
+    biases: tuple[jax.Array, ...]
+    activation: str = eqx.field(static=True)
+
+    def __init__(self, key: jax.Array, sizes: Sequence[int], activation: str, gains: Sequence[float] | None = None):
+        """Orthogonal weights scaled by ``gains`` and zero biases (Saxe et al. 2014), or, without ``gains``, weights
+        and biases uniform in +-1/sqrt(inputs), PyTorch's default and so Stable-Baselines3's for value networks."""
+        keys = jax.random.split(key, len(sizes) - 1)
+        shapes = list(zip(sizes[:-1], sizes[1:], strict=True))
+        if gains is not None:
+            inits = [jax.nn.initializers.orthogonal(gain) for gain in gains]
+            self.weights = tuple(init(k, shape) for init, k, shape in zip(inits, keys, shapes, strict=True))
+            self.biases = tuple(jnp.zeros(shape[1]) for shape in shapes)
+        else:
+            uniform = [uniform_fan_in(k, shape) for k, shape in zip(keys, shapes, strict=True)]
+            self.weights = tuple(weight for weight, _ in uniform)
+            self.biases = tuple(bias for _, bias in uniform)
+        self.activation = activation
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        *hidden, (weight, bias) = zip(self.weights, self.biases, strict=True)
+        for w, b in hidden:
+            x = ACTIVATIONS[self.activation](x @ w + b)
+        return x @ weight + bias
+
+
+def uniform_fan_in(key: jax.Array, shape: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
+    """Weight ``[inputs, outputs]`` and bias ``[outputs]``, both uniform in +-1/sqrt(inputs)."""
+    bound = shape[0] ** -0.5
+    weight_key, bias_key = jax.random.split(key)
+    weight = jax.random.uniform(weight_key, shape, minval=-bound, maxval=bound)
+    return weight, jax.random.uniform(bias_key, (shape[1],), minval=-bound, maxval=bound)
+
+
+class QNetwork(eqx.Module):
+    """Action values ``[..., A]`` for observations ``[..., *shape]``."""
+
+    mlp: MLP
+    spec: EnvironmentSpec = eqx.field(static=True)
+
+    def __init__(self, key: jax.Array, spec: EnvironmentSpec, net_arch: Sequence[int], activation: str):
+        sizes = (n_features(spec.observation_space), *net_arch, n_parameters(spec.action_space))
+        self.mlp = MLP(key, sizes, activation)
+        self.spec = spec
+
+    def __call__(self, observation: jax.Array) -> jax.Array:
+        return self.mlp(features(self.spec.observation_space, observation))
+
+
+class ActorCritic(eqx.Module):
+    """A policy and a value function side by side, sharing nothing (Stable-Baselines3's default for PPO and A2C)."""
+
+    actor: MLP
+    critic: MLP
+    log_std: jax.Array  #: ``[k]`` for Box actions of length k, else ``[0]``
+    spec: EnvironmentSpec = eqx.field(static=True)
+
+    def __init__(
+        self, key: jax.Array, spec: EnvironmentSpec, net_arch: Sequence[int], activation: str, log_std_init: float
+    ):
+        actor_key, critic_key = jax.random.split(key)
+        inputs, outputs = n_features(spec.observation_space), n_parameters(spec.action_space)
+        gains = [2**0.5] * len(net_arch)
+        self.actor = MLP(actor_key, (inputs, *net_arch, outputs), activation, (*gains, 0.01))
+        self.critic = MLP(critic_key, (inputs, *net_arch, 1), activation, (*gains, 1.0))
+        continuous = isinstance(spec.action_space, gymnasium.spaces.Box)
+        self.log_std = jnp.full((outputs if continuous else 0,), log_std_init)
+        self.spec = spec
+
+    def policy(self, x: jax.Array, mask: jax.Array | None = None) -> Distribution:
+        """The policy for features ``[..., n]``."""
+        return distribution(self.spec.action_space, self.actor(x), self.log_std, mask)
+
+    def value(self, x: jax.Array) -> jax.Array:
+        """State values ``[...]`` for features ``[..., n]``."""
+        return self.critic(x)[..., 0]

@@ -1,0 +1,35 @@
+"""Running mean and variance, kept as part of a learner."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class RunningMoments(NamedTuple):
+    """Mean and variance of everything seen, merged batch by batch (Chan et al. 1979)."""
+
+    mean: jax.Array
+    variance: jax.Array
+    count: jax.Array
+
+    @classmethod
+    def start(cls, shape: tuple[int, ...] = ()) -> "RunningMoments":
+        return cls(jnp.zeros(shape), jnp.ones(shape), jnp.full((), 1e-4))
+
+    def merge(self, batch: jax.Array) -> "RunningMoments":
+        """Take in a batch ``[..., *shape]``."""
+        axes = tuple(range(batch.ndim - self.mean.ndim))
+        size = batch.size // max(self.mean.size, 1)
+        count = self.count + size
+        delta = batch.mean(axes) - self.mean
+        spread = self.variance * self.count + batch.var(axes) * size + delta**2 * self.count * size / count
+        return RunningMoments(self.mean + delta * size / count, spread / count, count)
+
+    def normalize(self, value: jax.Array, clip: float = 10.0) -> jax.Array:
+        """Shift and scale to mean 0 and variance 1, then clip."""
+        return jnp.clip((value - self.mean) / jnp.sqrt(self.variance + 1e-8), -clip, clip)
+
+    def scale(self, value: jax.Array, clip: float = 10.0) -> jax.Array:
+        """Scale to variance 1 without moving zero, then clip: for rewards."""
+        return jnp.clip(value / jnp.sqrt(self.variance + 1e-8), -clip, clip)

@@ -1,0 +1,26 @@
+"""Gradient descent on one flat vector: a few large loops are faster on a CPU than many small ones."""
+
+from typing import TypeVar
+
+import jax
+import optax
+
+Parameters = TypeVar("Parameters")
+
+
+def adam(max_grad_norm: float | jax.Array | None = None, eps: float = 1e-8) -> optax.GradientTransformation:
+    """Adam (Kingma & Ba 2015) behind an optional clip of the global gradient norm, with a learning rate of 1."""
+    clip = [] if max_grad_norm is None else [optax.clip_by_global_norm(max_grad_norm)]
+    return optax.flatten(optax.chain(*clip, optax.scale_by_adam(eps=eps)))
+
+
+def descend(
+    optimizer: optax.GradientTransformation,
+    learning_rate: float | jax.Array,
+    parameters: Parameters,
+    gradient: Parameters,
+    state: optax.OptState,
+) -> tuple[Parameters, optax.OptState]:
+    """One step down the gradient. Returns the new parameters and optimizer state."""
+    direction, state = optimizer.update(gradient, state)
+    return jax.tree.map(lambda p, d: p - learning_rate * d, parameters, direction), state

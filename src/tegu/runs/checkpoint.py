@@ -1,0 +1,237 @@
+"""Checkpoints: the whole state of a training run on disk, complete or not there at all.
+
+A checkpoint is a folder named by its step, holding ``safetensors`` files and ``manifest.json`` with the size and
+SHA-256 of each. It is written under a temporary name and renamed when everything has reached the disk, so a process may
+be killed at any moment: what is found afterwards is the old checkpoint or the new one. Files hold data only, never
+code, and everything read is checked first.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from reprlib import repr as shorten
+from typing import Any
+
+import numpy as np
+
+from tegu.errors import TeguError
+from tegu.runs import disk, manifest, tensors
+from tegu.runs.manifest import BLOB_FILE
+
+MANIFEST = "manifest.json"
+_FOLDER = re.compile(r"[0-9]{12}(\.replaced)?")
+_TEMPORARY = re.compile(r"\.tegu-([0-9]{1,9})-(saving|removing-.*)")
+_UNREADABLE = (OSError, ValueError, RecursionError, MemoryError)
+
+
+class CheckpointError(TeguError):
+    """A checkpoint could not be written or read; says what, where and why in one line."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint in memory."""
+
+    step: int
+    blobs: dict[str, dict[str, np.ndarray]]  #: by blob, then by name; arrays as they were saved, bit for bit
+    state: dict[str, Any]  #: plain JSON data
+    path: Path
+    skipped: tuple[str, ...] = ()  #: one line for each newer checkpoint that was passed over, and why
+
+
+def save(
+    folder: Path | str,
+    step: int,
+    blobs: Mapping[str, Mapping[str, np.ndarray]],
+    state: Mapping[str, Any],
+    *,
+    keep: int = 2,
+) -> Path:
+    """Write the checkpoint ``<folder>/<step>/`` and remove old ones beyond the ``keep`` highest; returns its path.
+
+    ``blobs`` are named groups of arrays, one file each; ``state`` is plain JSON data (str keys, lists, no NaN), with
+    integers of any size. What cannot be stored exactly is a ``ValueError`` before the disk is touched.
+    ``CheckpointError`` when the disk is full or fails: every earlier checkpoint is then still there.
+    """
+    if not 0 <= step < 10**12 or keep < 1:
+        raise ValueError(f"step must be in [0, 10**12) and keep at least 1, not {step} and {keep}")
+    manifest.check_state(state)
+    files = {_file_name(blob): tensors.encode(arrays) for blob, arrays in blobs.items()}
+    path = Path(folder) / f"{step:012d}"
+    with _one_line(f"cannot save checkpoint {path}"):
+        disk.make_folders(path.parent)
+        _sweep(path.parent)
+        temporary = path.parent / f".tegu-{os.getpid()}-saving"
+        try:
+            _write(temporary, step, files, state)
+            _commit(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                _remove(temporary)
+            raise
+    with _one_line(f"checkpoint {path} is saved, but an older one cannot be removed"):
+        _prune(path, keep)
+    return path
+
+
+def load(path: Path | str) -> Checkpoint:
+    """Read and verify one checkpoint. ``CheckpointError`` if anything in it is missing, changed, unknown or unsafe."""
+    path = Path(path)
+    with _one_line(f"cannot read checkpoint {path}"):
+        content = manifest.decode(disk.read(path / MANIFEST, manifest.MAX_BYTES))
+        files = {file["name"]: file for file in content["files"]}
+        present = {name for name in disk.names(path) if not name.startswith(".")}
+        if odd := present ^ {MANIFEST, *files}:
+            raise ValueError(f"missing or unexpected files: {shorten(sorted(odd))}")
+        blobs = {name.removesuffix(".safetensors"): _read_blob(path, file) for name, file in files.items()}
+        return Checkpoint(content["step"], blobs, content["state"], path)
+
+
+def load_latest(folder: Path | str) -> Checkpoint:
+    """Read the highest checkpoint in ``folder`` that passes every check; ``skipped`` names those that did not.
+
+    ``CheckpointError`` if there is none, with the reason for each.
+    """
+    folder, skipped = Path(folder), list[str]()
+    with _one_line(f"cannot look for checkpoints in {folder}"):
+        candidates = _candidates(folder)
+    for path in candidates:
+        try:
+            return replace(_load_candidate(path), skipped=tuple(skipped))
+        except CheckpointError as error:
+            skipped.append(str(error))
+    raise CheckpointError("; ".join(skipped) or f"there is no checkpoint in {folder}")
+
+
+def steps(folder: Path | str) -> list[int]:
+    """The steps of the checkpoints in ``folder``, unverified and rising; empty where training has saved none yet."""
+    folder = Path(folder)
+    with _one_line(f"cannot look for checkpoints in {folder}"):
+        return sorted({_step(path) for path in _candidates(folder)}) if disk.exists(folder) else []
+
+
+@contextmanager
+def _one_line(what: str) -> Iterator[None]:
+    """Turn whatever reading and writing may raise into one line: what failed, and why."""
+    try:
+        yield
+    except _UNREADABLE as error:
+        reason = f"{error.strerror} ({error.filename})" if isinstance(error, OSError) and error.filename else error
+        raise CheckpointError(" ".join(f"{what}: {str(reason) or type(error).__name__}".split())) from error
+
+
+# Writing
+
+
+def _file_name(blob: str) -> str:
+    name = f"{blob}.safetensors"
+    if not BLOB_FILE.fullmatch(name):
+        raise ValueError(f"{blob!r} cannot name a blob: use at most 64 of a-z, 0-9, '_' and '-'")
+    return name
+
+
+def _write(temporary: Path, step: int, files: Mapping[str, list[memoryview]], state: Mapping[str, Any]) -> None:
+    """Fill a new folder, the manifest last, and wait until all of it has reached the disk."""
+    disk.make_folder(temporary)
+    written = []
+    for name, pieces in files.items():
+        size, digest = _write_file(temporary / name, pieces)
+        written.append({"name": name, "size": size, "sha256": digest})
+    _write_file(temporary / MANIFEST, [memoryview(manifest.encode(manifest.build(step, written, state)))])
+    disk.sync_folder(temporary)
+
+
+def _write_file(path: Path, pieces: Iterable[memoryview]) -> tuple[int, str]:
+    """Write and sync one file; returns its size and SHA-256."""
+    size, digest = 0, hashlib.sha256()
+    descriptor = disk.create(path)
+    try:
+        for piece in pieces:
+            disk.write(descriptor, piece)
+            digest.update(piece)
+            size += len(piece)
+        disk.sync(descriptor)
+    finally:
+        disk.close(descriptor)
+    return size, digest.hexdigest()
+
+
+def _commit(temporary: Path, path: Path) -> None:
+    """Give the folder its name. A checkpoint that has the name already stays loadable under another until then."""
+    replaced = path.with_name(f"{path.name}.replaced")
+    if disk.exists(path):
+        if disk.exists(replaced):
+            _retire(replaced)
+        disk.rename(path, replaced)
+    disk.rename(temporary, path)
+    disk.sync_folder(path.parent)
+
+
+# Removing: only what has our names, and under a temporary name first, so that nothing is ever seen half removed
+
+
+def _prune(saved: Path, keep: int) -> None:
+    others = [path for path in _candidates(saved.parent) if path != saved and disk.exists(path / MANIFEST)]
+    same_step = [path for path in others if _step(path) == _step(saved)]
+    older = [path for path in others if path not in same_step]
+    for path in same_step + older[keep - 1 :]:
+        _retire(path)
+
+
+def _retire(path: Path) -> None:
+    temporary = path.with_name(f".tegu-{os.getpid()}-removing-{path.name}")
+    disk.rename(path, temporary)
+    _remove(temporary)
+
+
+def _remove(folder: Path) -> None:
+    ours = [name for name in disk.names(folder) if name == MANIFEST or BLOB_FILE.fullmatch(name)]
+    for name in sorted(ours, key=lambda name: name != MANIFEST):
+        disk.remove(folder / name)
+    disk.remove_folder(folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what dead processes left half written or half removed. What cannot be removed does no harm."""
+    for name in disk.names(folder):
+        match = _TEMPORARY.fullmatch(name)
+        if match and (int(match[1]) == os.getpid() or not disk.is_alive(int(match[1]))):
+            with suppress(OSError):
+                _remove(folder / name)
+
+
+# Reading
+
+
+def _candidates(folder: Path) -> list[Path]:
+    """Everything named like a checkpoint, the highest step first and a replaced one after its successor."""
+    found = [folder / name for name in disk.names(folder) if _FOLDER.fullmatch(name)]
+    return sorted(found, key=lambda path: (-_step(path), path.name))
+
+
+def _step(path: Path) -> int:
+    return int(path.name[:12])
+
+
+def _load_candidate(path: Path) -> Checkpoint:
+    with _one_line(f"cannot read checkpoint {path}"):
+        if not disk.is_folder(path):
+            raise ValueError("it is no folder, or a link to one")
+        found = load(path)
+        if found.step != _step(path):
+            raise ValueError(f"it is one of step {found.step}")
+        return found
+
+
+def _read_blob(path: Path, file: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    raw = disk.read(path / file["name"], file["size"])
+    if len(raw) != file["size"] or hashlib.sha256(raw).hexdigest() != file["sha256"]:
+        raise ValueError(f"{file['name']} is damaged: {len(raw)} bytes that are not those of the manifest")
+    try:
+        return tensors.decode(raw)
+    except ValueError as error:
+        raise ValueError(f"{file['name']}: {error}") from error

@@ -1,0 +1,131 @@
+"""Every disk call of checkpoints and run folders, in one place, so that a test can make any one of them fail.
+
+All functions raise ``OSError`` and nothing else. Callers reach them as ``disk.write(...)``, never by importing one.
+"""
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+
+def create(path: Path) -> int:
+    """Create a file that must not exist yet and return its descriptor."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+
+
+def write(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all of ``data``: the system may take it in several pieces."""
+    rest = memoryview(data)
+    while len(rest):
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def sync(descriptor: int) -> None:
+    """Return once the file's content would survive a power cut."""
+    os.fsync(descriptor)
+
+
+def close(descriptor: int) -> None:
+    os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Return once the folder's entries (creations, renames, removals) would survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Move ``source`` to ``target`` in one step; an existing file or empty folder there is replaced."""
+    os.rename(source, target)
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder that must not exist yet."""
+    os.mkdir(path)
+
+
+def make_folders(path: Path) -> None:
+    """Create a folder and its parents where they are missing."""
+    os.makedirs(path, exist_ok=True)
+
+
+def remove(path: Path) -> None:
+    os.unlink(path)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder, which must be empty."""
+    os.rmdir(path)
+
+
+def names(path: Path) -> list[str]:
+    """The sorted names in a folder."""
+    return sorted(os.listdir(path))
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything at ``path``, a broken link included."""
+    return os.path.lexists(path)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether ``path`` is a folder itself, not a link to one."""
+    return stat.S_ISDIR(os.lstat(path).st_mode)
+
+
+def read(path: Path, limit: int) -> bytearray:
+    """Read a regular file of at most ``limit`` bytes. Links, pipes and devices are refused rather than followed."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb", buffering=0) as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if status.st_size > limit:
+            raise OSError(errno.EFBIG, f"{status.st_size} bytes where at most {limit} are allowed", str(path))
+        data = bytearray(status.st_size)
+        rest = memoryview(data)
+        while len(rest):
+            count = file.readinto(rest)
+            if not count:
+                raise OSError(errno.EIO, "the file ended early", str(path))
+            rest = rest[count:]
+        return data
+
+
+def replace(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Give a small file new content in one step: a reader sees the old or the new, never a part.
+
+    ``durable=False`` leaves it to the system when the disk follows, for files that may be lost in a power cut.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with suppress(FileNotFoundError):
+        remove(temporary)  # of a killed process that had the same number
+    descriptor = create(temporary)
+    try:
+        write(descriptor, data)
+        if durable:
+            sync(descriptor)
+    finally:
+        close(descriptor)
+    rename(temporary, path)
+    if durable:
+        sync_folder(path.parent)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process with this number exists on this machine."""
+    if not 0 < pid < 2**31:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # it exists, and is someone else's
+    return True

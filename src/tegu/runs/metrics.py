@@ -1,0 +1,180 @@
+"""The metrics of a run: one SQLite file, written by its trainer and readable by anyone meanwhile."""
+
+import math
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+from urllib.parse import quote
+
+import numpy as np
+
+from tegu.errors import TeguError
+
+_APPLICATION = 0x54454755  # "TEGU", in the file's header
+_FORMAT = 1
+# The key begins with the name because readers ask for one curve at a time. SQLite has no NaN, so NULL stands for it.
+_TABLES = f"""
+PRAGMA application_id = {_APPLICATION};
+PRAGMA user_version = {_FORMAT};
+CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE writes (step INTEGER PRIMARY KEY, time REAL NOT NULL);
+CREATE TABLE metrics (
+    name INTEGER NOT NULL REFERENCES names (id), seed INTEGER NOT NULL, step INTEGER NOT NULL, value REAL,
+    PRIMARY KEY (name, seed, step)
+) WITHOUT ROWID;
+"""
+
+
+class MetricsError(TeguError):
+    """Metrics could not be written or read; says what, where and why in one line."""
+
+
+class Row(NamedTuple):
+    """One stored number, and when it was written (seconds since 1970)."""
+
+    step: int
+    seed: int
+    name: str
+    value: float
+    time: float
+
+
+class MetricStore:
+    """Numbers by step, seed and name. Every method raises ``MetricsError`` when the file cannot be used.
+
+    ``read_only`` needs no write permission and creates nothing. ``timeout`` is how many seconds to wait for another
+    process that is writing.
+    """
+
+    def __init__(self, path: Path | str, *, read_only: bool = False, timeout: float = 10.0) -> None:
+        self.path = Path(path)
+        with self._one_line("open"):
+            self._connection = _open_to_read(self.path, timeout) if read_only else _open_to_write(self.path, timeout)
+
+    def write(self, step: int, metrics: Mapping[int, Mapping[str, float]]) -> None:
+        """Store ``{seed: {name: value}}`` for one step, all or nothing; values already there are replaced."""
+        rows = [
+            (int(seed), int(step), float(value), name)
+            for seed, values in metrics.items()
+            for name, value in values.items()
+        ]
+        with self._one_line("write"), self._connection as database:
+            database.execute("INSERT OR REPLACE INTO writes VALUES (?, ?)", (int(step), time.time()))
+            database.executemany("INSERT OR IGNORE INTO names (name) VALUES (?)", {(name,) for *_, name in rows})
+            database.executemany("INSERT OR REPLACE INTO metrics SELECT id, ?, ?, ? FROM names WHERE name = ?", rows)
+
+    def truncate(self, after_step: int) -> None:
+        """Forget everything later than ``after_step``, as a resumed run will write it again."""
+        with self._one_line("write"), self._connection as database:
+            database.execute("DELETE FROM metrics WHERE step > ?", (after_step,))
+            database.execute("DELETE FROM writes WHERE step > ?", (after_step,))
+
+    def read(self, name: str, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """One curve: steps (int64 ``[N]``, rising) and values (float64 ``[N]``); of all seeds by step, then seed."""
+        query = """SELECT step, value FROM metrics WHERE name = (SELECT id FROM names WHERE name = ?1)
+                   AND (?2 IS NULL OR seed = ?2) ORDER BY step, seed"""
+        with self._one_line("read"):
+            rows = self._connection.execute(query, (name, seed)).fetchall()
+            return np.array([row[0] for row in rows], np.int64), np.array([_value(row[1]) for row in rows], np.float64)
+
+    def rows(self, seed: int | None = None) -> Iterator[Row]:
+        """Everything, or everything of one seed, ordered by step, seed and name."""
+        query = """SELECT step, seed, names.name, value, time FROM metrics JOIN names ON names.id = metrics.name
+                   JOIN writes USING (step) WHERE ?1 IS NULL OR seed = ?1 ORDER BY step, seed, names.name"""
+        with self._one_line("read"):
+            for row in self._connection.execute(query, (seed,)):
+                yield Row(*row[:3], _value(row[3]), row[4])
+
+    def names(self) -> list[str]:
+        """The sorted names that have values."""
+        query = """SELECT name FROM names WHERE EXISTS (SELECT 1 FROM metrics WHERE metrics.name = names.id)
+                   ORDER BY name"""
+        return [name for (name,) in self._select(query)]
+
+    def seeds(self) -> list[int]:
+        """The sorted seeds that have values."""
+        return [seed for (seed,) in self._select("SELECT DISTINCT seed FROM metrics ORDER BY seed")]
+
+    def last_step(self) -> int | None:
+        """The highest step written, or ``None``."""
+        return self._select("SELECT MAX(step) FROM writes")[0][0]
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _select(self, query: str) -> list[tuple[Any, ...]]:
+        with self._one_line("read"):
+            return self._connection.execute(query).fetchall()
+
+    @contextmanager
+    def _one_line(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError, ValueError) as error:
+            raise MetricsError(" ".join(f"cannot {what} metrics in {self.path}: {error}".split())) from error
+
+
+def _value(stored: float | None) -> float:
+    return math.nan if stored is None else float(stored)
+
+
+def _open_to_write(path: Path, timeout: float) -> sqlite3.Connection:
+    """WAL lets others read while we write; NORMAL survives a killed process and never damages the file."""
+    connection = sqlite3.connect(path, timeout=timeout)
+    try:
+        # One immediate transaction, because two processes may find the file empty at the same time.
+        connection.execute("BEGIN IMMEDIATE")
+        if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            for statement in _TABLES.split(";"):
+                connection.execute(statement)
+        connection.commit()
+        _checked(connection)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _open_to_read(path: Path, timeout: float) -> sqlite3.Connection:
+    address = f"file:{quote(str(path.absolute()))}?mode=ro"
+    try:
+        return _connect(address, timeout)
+    except sqlite3.OperationalError:
+        # Reading along with a writer needs a place for its shared memory. Where there is none, the file is complete
+        # in itself unless a killed writer has left its log behind.
+        log = path.with_name(f"{path.name}-wal")
+        if not path.exists() or (log.exists() and log.stat().st_size):
+            raise
+        return _connect(f"{address}&immutable=1", timeout)
+
+
+def _connect(address: str, timeout: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(address, uri=True, timeout=timeout)
+    try:
+        return _checked(connection)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _checked(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """The connection, if the file is ours and of a format that we know."""
+    connection.execute("PRAGMA trusted_schema = OFF")
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (number,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != _APPLICATION:
+        raise ValueError("it is not a metrics file of Tegu")
+    if number != _FORMAT:
+        raise ValueError(f"it has format {number} and this Tegu reads {_FORMAT}: update Tegu")
+    return connection

@@ -1,0 +1,42 @@
+"""The words every part of Tegu shares: a step, a decision, and what an algorithm knows of its environment."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import gymnasium
+import jax
+
+PyTree = Any
+
+
+class Step(NamedTuple):
+    """One decision and what came of it. Stacked in time and over environments every leaf is ``[T, B, ...]``."""
+
+    observation: PyTree  #: what the policy saw
+    action: PyTree  #: what the policy chose, before the mapping to the environment's bounds
+    reward: PyTree  #: float32
+    next_observation: PyTree  #: the true next observation, never the one after an automatic reset
+    terminated: jax.Array  #: bool: the task ended, no reward follows
+    truncated: jax.Array  #: bool: only the clock ran out, bootstrap from ``next_observation``
+    extras: PyTree = ()  #: what ``act`` wants ``update`` to see again
+
+
+class Decision(NamedTuple):
+    """What ``Algorithm.act`` returns for a batch of ``B`` observations."""
+
+    action: PyTree  #: ``[B, ...]``
+    memory: PyTree = ()  #: recurrent state to hand to the next call, ``[B, ...]``
+    extras: PyTree = ()  #: kept in ``Step.extras``, ``[B, ...]``
+
+
+@dataclass(frozen=True)
+class EnvironmentSpec:
+    """What an algorithm may know of its environment before the first step."""
+
+    id: str
+    observation_space: gymnasium.Space
+    action_space: gymnasium.Space
+    n_envs: int = 1  #: environments stepped side by side, the ``B`` of every batch
+
+    def __hash__(self) -> int:  # spaces have equality but no hash, and a spec is part of a network's static structure
+        return hash((self.id, repr(self.observation_space), repr(self.action_space), self.n_envs))

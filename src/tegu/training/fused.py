@@ -1,0 +1,167 @@
+"""The loop for environments written in JAX: collecting and learning in one compiled program."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from tegu.algorithms.base import Algorithm, Clock, Learner, Metrics, Replay, Rollout
+from tegu.environments.base import Environment
+from tegu.experience.device import DeviceReplay
+from tegu.spaces import to_bounds
+from tegu.step import PyTree, Step
+from tegu.training.tally import Episodes, Tally
+
+
+class World(NamedTuple):
+    """``B`` environments in the middle of their episodes."""
+
+    state: PyTree
+    observation: PyTree
+    memory: PyTree  #: the policy's recurrent state
+    elapsed: jax.Array  #: int32 ``[B]``: steps of the running episode
+    total_reward: jax.Array  #: float32 ``[B]``: its undiscounted return so far
+
+
+class FusedState(NamedTuple):
+    """Everything one seed needs to go on as if it had never stopped."""
+
+    learner: Learner
+    replay: DeviceReplay | tuple[()]
+    world: World
+    key: jax.Array
+
+
+def begin(environment: Environment, key: jax.Array, n_envs: int) -> World:
+    """``n_envs`` fresh episodes."""
+    state, observation = jax.vmap(environment.reset)(jax.random.split(key, n_envs))
+    return World(state, observation, (), jnp.zeros(n_envs, jnp.int32), jnp.zeros(n_envs))
+
+
+def step_world(
+    algorithm: Algorithm, environment: Environment, learner: Learner, world: World, key: jax.Array, *, explore: bool
+) -> tuple[World, Step, World]:
+    """One decision in every environment.
+
+    Returns the worlds to go on with, where ended episodes have begun anew; the ``Step``, which keeps what truly came
+    next; and the worlds as they stood before any beginning anew.
+    """
+    n_envs = world.elapsed.shape[0]
+    act_key, step_key, reset_key = jax.random.split(key, 3)
+    decision = algorithm.act(learner, world.observation, world.memory, act_key, explore=explore)
+    action = to_bounds(environment.action_space, decision.action)
+    now = jax.vmap(environment.step)(world.state, action, jax.random.split(step_key, n_envs))
+
+    elapsed = world.elapsed + 1
+    limit = environment.max_episode_steps
+    truncated = (now.truncated | (elapsed >= limit if limit else False)) & ~now.terminated
+    step = Step(
+        world.observation, decision.action, now.reward, now.observation, now.terminated, truncated, decision.extras
+    )
+    after = World(now.state, now.observation, decision.memory, elapsed, world.total_reward + now.reward)
+    fresh = begin(environment, reset_key, n_envs)._replace(memory=decision.memory)
+    return jax.tree.map(lambda new, old: spread(now.terminated | truncated, new, old), fresh, after), step, after
+
+
+def spread(condition: jax.Array, yes: jax.Array, no: jax.Array) -> jax.Array:
+    """``where`` with a condition ``[B]`` for leaves ``[B, ...]``."""
+    return jnp.where(condition.reshape(condition.shape + (1,) * (yes.ndim - condition.ndim)), yes, no)
+
+
+def collect(
+    algorithm: Algorithm, environment: Environment, learner: Learner, world: World, key: jax.Array, n_steps: int
+) -> tuple[World, Step, Episodes]:
+    """``n_steps`` decisions in every environment: steps ``[T, B, ...]`` and the episodes that ended in them."""
+
+    def step(world: World, key: jax.Array) -> tuple[World, tuple[Step, jax.Array, jax.Array]]:
+        world, step, after = step_world(algorithm, environment, learner, world, key, explore=True)
+        return world, (step, after.total_reward, after.elapsed)
+
+    world, (steps, total_reward, length) = jax.lax.scan(step, world, jax.random.split(key, n_steps))
+    return world, steps, Episodes.of(steps.terminated | steps.truncated, total_reward, length)
+
+
+class Fused:
+    """Train one algorithm on one JAX environment. All methods are pure; one seed, no leading axis."""
+
+    def __init__(self, algorithm: Algorithm, environment: Environment, n_envs: int):
+        self.environment = environment
+        self.n_envs = n_envs
+        self.n_steps = steps_per_environment(algorithm, n_envs)
+        self.steps_per_iteration = self.n_steps * n_envs
+
+    def iteration(
+        self, algorithm: Algorithm, state: FusedState, total: jax.Array
+    ) -> tuple[FusedState, Step, Episodes, Metrics, jax.Array | bool]:
+        """Collect, then learn. Also returns what a ``Tally`` takes in."""
+        key, collect_key, update_key = jax.random.split(state.key, 3)
+        learner = at(state.learner, state.learner.clock.steps, total)
+        world, steps, episodes = collect(
+            algorithm, self.environment, learner, state.world, collect_key, self.n_steps
+        )
+        learner = at(learner, learner.clock.steps + self.steps_per_iteration, total)
+        match algorithm.experience:
+            case Rollout():
+                learner, metrics = algorithm.update(learner, steps, update_key)
+                return FusedState(learner, (), world, key), steps, episodes, metrics, True
+            case Replay() as experience:
+                rows = jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:])), steps)
+                replay = state.replay.add(rows)
+                taught, metrics = self.replay_updates(algorithm, experience, learner, replay, update_key)
+                ready = learner.clock.steps > experience.learning_starts
+                # a select of the small learner, not a cond: a cond would copy the buffer it is scanned with
+                learner = jax.tree.map(lambda new, old: jnp.where(ready, new, old), taught, learner)
+                return FusedState(learner, replay, world, key), steps, episodes, metrics, ready
+
+    def replay_updates(
+        self, algorithm: Algorithm, experience: Replay, learner: Learner, replay: DeviceReplay, key: jax.Array
+    ) -> tuple[Learner, Metrics]:
+        """A round of updates, each on steps drawn anew; metrics are means over the round."""
+        rounds = self.steps_per_iteration if experience.gradient_steps == -1 else experience.gradient_steps
+
+        def update(learner: Learner, key: jax.Array) -> tuple[Learner, Metrics]:
+            sample_key, update_key = jax.random.split(key)
+            return algorithm.update(learner, replay.sample(sample_key, experience.batch_size), update_key)
+
+        learner, metrics = jax.lax.scan(update, learner, jax.random.split(key, rounds))
+        return learner, {name: value.mean() for name, value in metrics.items()}
+
+    def init(self, algorithm: Algorithm, spec, key: jax.Array) -> FusedState:
+        key, learner_key, world_key = jax.random.split(key, 3)
+        learner = algorithm.init(learner_key, spec)
+        world = begin(self.environment, world_key, self.n_envs)
+        replay: DeviceReplay | tuple[()] = ()
+        if isinstance(algorithm.experience, Replay):
+            _, steps, _ = jax.eval_shape(
+                lambda: collect(algorithm, self.environment, learner, world, key, self.n_steps)
+            )
+            row = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype), steps)
+            replay = DeviceReplay.empty(row, algorithm.experience.capacity, self.steps_per_iteration)
+        return FusedState(learner, replay, world, key)
+
+    def chunk(
+        self, algorithm: Algorithm, state: FusedState, iterations: jax.Array, total: jax.Array
+    ) -> tuple[FusedState, Tally]:
+        """``iterations`` rounds of collecting and learning, one after the other on the device."""
+        metrics = jax.eval_shape(lambda: self.iteration(algorithm, state, total)[3])
+
+        def iterate(_: jax.Array, carry: tuple[FusedState, Tally]) -> tuple[FusedState, Tally]:
+            state, tally = carry
+            state, *happened = self.iteration(algorithm, state, total)
+            return state, tally.add(*happened)
+
+        return jax.lax.fori_loop(0, iterations, iterate, (state, Tally.zero(metrics)))
+
+
+def at(learner: Learner, steps: jax.Array, total: jax.Array) -> Learner:
+    """The learner with its clock set."""
+    return learner._replace(clock=Clock(steps, total))
+
+
+def steps_per_environment(algorithm: Algorithm, n_envs: int) -> int:
+    """How many decisions each environment takes between two calls of ``update``."""
+    match algorithm.experience:
+        case Rollout(n_steps):
+            return n_steps
+        case Replay() as experience:
+            return max(experience.train_freq // n_envs, 1)

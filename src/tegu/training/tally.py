@@ -1,0 +1,108 @@
+"""What happened during a chunk, summed on the device so that a chunk hands back a few scalars."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tegu.algorithms.base import Metrics
+from tegu.step import PyTree, Step
+
+
+class Episodes(NamedTuple):
+    """Sums over the episodes that ended."""
+
+    count: jax.Array  #: float32
+    total_reward: jax.Array
+    length: jax.Array
+
+    @classmethod
+    def of(cls, done: jax.Array, total_reward: jax.Array, length: jax.Array) -> "Episodes":
+        """From arrays of any equal shape: where an episode ended, its return so far and its length so far."""
+        ended = done.astype(jnp.float32)
+        return cls(ended.sum(), (ended * total_reward).sum(), (ended * length).sum())
+
+
+class Fault(NamedTuple):
+    """Where the numbers first stopped being finite. ``iteration`` is -1 while all is well."""
+
+    iteration: jax.Array
+    observation: jax.Array  #: bool each: whether it was found there
+    reward: jax.Array
+    learning: jax.Array
+
+    @classmethod
+    def none(cls) -> "Fault":
+        no = jnp.zeros((), bool)
+        return cls(jnp.full((), -1, jnp.int32), no, no, no)
+
+
+class Tally(NamedTuple):
+    """Sums over the iterations of a chunk, for one seed."""
+
+    iterations: jax.Array  #: int32
+    episodes: Episodes
+    updates: jax.Array  #: float32: iterations that learned
+    metrics: Metrics  #: sums over those
+    fault: Fault
+
+    @classmethod
+    def zero(cls, metrics: PyTree) -> "Tally":
+        """Nothing yet; ``metrics`` gives the names (its values are not read)."""
+        zero = jnp.zeros(())
+        return cls(
+            jnp.zeros((), jnp.int32), Episodes(zero, zero, zero), zero, {name: zero for name in metrics}, Fault.none()
+        )
+
+    def add(self, steps: Step, episodes: Episodes, metrics: Metrics, learned: jax.Array | bool) -> "Tally":
+        """Take in one iteration: the steps collected, the episodes that ended in them, what the update reported."""
+        weight = jnp.asarray(learned, jnp.float32)
+        observation = ~finite((steps.observation, steps.next_observation))
+        reward, learning = ~finite(steps.reward), ~finite(metrics) & (weight > 0)
+        first = (self.fault.iteration < 0) & (observation | reward | learning)
+        found = Fault(self.iterations, observation, reward, learning)
+        return Tally(
+            self.iterations + 1,
+            jax.tree.map(jnp.add, self.episodes, episodes),
+            self.updates + weight,
+            {name: total + jnp.where(weight > 0, metrics[name], 0.0) for name, total in self.metrics.items()},
+            jax.tree.map(lambda old, new: jnp.where(first, new, old), self.fault, found),
+        )
+
+
+def finite(tree: PyTree) -> jax.Array:
+    """Whether every float in a pytree is a finite number."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all() if leaves else jnp.ones((), bool)
+
+
+def summarize(tally: Tally) -> list[dict[str, float]]:
+    """Named figures of each seed from a tally whose leaves are NumPy arrays ``[seeds]``."""
+    return [_figures(jax.tree.map(lambda leaf, seed=seed: leaf[seed], tally)) for seed in range(len(tally.iterations))]
+
+
+def _figures(tally: Tally) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    if tally.episodes.count > 0:
+        figures["rollout/ep_rew_mean"] = float(tally.episodes.total_reward / tally.episodes.count)
+        figures["rollout/ep_len_mean"] = float(tally.episodes.length / tally.episodes.count)
+        figures["rollout/episodes"] = float(tally.episodes.count)
+    if tally.updates > 0:
+        figures |= {_key(name): float(total / tally.updates) for name, total in tally.metrics.items()}
+    return figures
+
+
+def _key(name: str) -> str:
+    """The log key that Stable-Baselines3 uses for a figure."""
+    return f"rollout/{name}" if name == "exploration_rate" else f"train/{name}"
+
+
+def fault_message(tally: Tally, steps_before: int, steps_per_iteration: int) -> str | None:
+    """One line that names the first non-finite number of a chunk, if there was one, from NumPy leaves ``[seeds]``."""
+    for seed in np.flatnonzero(tally.fault.iteration >= 0):
+        what = [name for name in ("observation", "reward", "learning") if getattr(tally.fault, name)[seed]]
+        named = {"observation": "an observation", "reward": "a reward", "learning": "the loss"}
+        step = steps_before + (int(tally.fault.iteration[seed]) + 1) * steps_per_iteration
+        return f"{named[what[0]]} became NaN or infinite by step {step:,} (seed {seed})"
+    return None

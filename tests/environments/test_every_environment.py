@@ -1,0 +1,77 @@
+"""What holds for all of our own environments alike."""
+
+import equinox as eqx
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+OURS_ALONE = {"lizard"}
+
+
+def random_actions(space, key, shape):
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return jax.random.randint(key, shape, 0, int(space.n))
+    return jax.random.uniform(key, (*shape, *space.shape), minval=space.low, maxval=space.high)
+
+
+def rollout(environment, key, batch, steps):
+    """Random actions in a batch of environments, a new episode begun wherever one terminated."""
+    keys = jax.random.split(key, batch)
+    state, first = jax.vmap(environment.reset)(keys)
+    actions = random_actions(environment.action_space, key, (steps, batch))
+
+    def advance(state, inputs):
+        actions, key = inputs
+        keys = jax.random.split(key, batch)
+        timestep = jax.vmap(environment.step)(state, actions, keys)
+        fresh, _ = jax.vmap(environment.reset)(keys)
+
+        def restarted(new, old):
+            return jnp.where(timestep.terminated.reshape((batch,) + (1,) * (new.ndim - 1)), new, old)
+
+        return jax.tree.map(restarted, fresh, timestep.state), timestep
+
+    return first, jax.lax.scan(advance, state, (actions, jax.random.split(key, steps)))[1]
+
+
+def test_a_compiled_batch_stays_inside_the_observation_space(environment):
+    first, timesteps = jax.jit(lambda key: rollout(environment, key, batch=8, steps=250))(jax.random.key(0))
+    observations = np.concatenate([np.asarray(first)[None], np.asarray(timesteps.observation)])
+    for observation in observations.reshape(-1, *environment.observation_space.shape):
+        assert environment.observation_space.contains(observation), observation
+    assert timesteps.reward.dtype == jnp.float32
+    assert timesteps.reward.shape == timesteps.terminated.shape == (250, 8)
+    assert timesteps.terminated.dtype == jnp.bool_
+    assert np.isfinite(timesteps.reward).all()
+
+
+def test_an_environment_may_be_an_argument_of_a_compiled_function(environment):
+    key = jax.random.key(1)
+    action = random_actions(environment.action_space, key, ())
+
+    @eqx.filter_jit
+    def run(environment, key):
+        return environment.step(environment.reset(key)[0], action, key)
+
+    state, _ = environment.reset(key)
+    for ours, compiled in zip(environment.step(state, action, key), run(environment, key), strict=True):
+        np.testing.assert_allclose(ours, compiled, rtol=1e-6, atol=1e-7)
+
+
+def test_a_method_can_be_compiled_as_it_is(environment):
+    """``jax.jit`` keeps what it compiled under the hash of the method, so of the environment."""
+    key = jax.random.key(2)
+    state, _ = jax.jit(environment.reset)(key)
+    jax.jit(environment.step)(state, random_actions(environment.action_space, key, ()), key)
+    assert hash(environment) == hash(jax.tree.map(lambda leaf: leaf, environment))
+
+
+def test_agrees_with_what_gymnasium_registers(environment):
+    if environment.id in OURS_ALONE:
+        pytest.skip("not in Gymnasium")
+    theirs = gymnasium.make(environment.id)
+    assert environment.max_episode_steps == gymnasium.spec(environment.id).max_episode_steps
+    assert environment.observation_space == theirs.observation_space
+    assert environment.action_space == theirs.action_space
