@@ -29,7 +29,7 @@ _PUBLIC = {
     "make": "tegu.environments.make",
 }
 
-__all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604
+__all__ = [*_PUBLIC, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

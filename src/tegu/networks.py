@@ -1,6 +1,7 @@
 """Networks as pytrees of arrays. They take any batch shape ``[..., n]``, so no ``vmap`` is needed to batch them."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import equinox as eqx
 import gymnasium
@@ -33,7 +34,7 @@ class MLP(eqx.Module):
         """Orthogonal weights scaled by ``gains`` and zero biases (Saxe et al. 2014), or, without ``gains``, weights
         and biases uniform in +-1/sqrt(inputs), PyTorch's default and so Stable-Baselines3's for value networks."""
         keys = jax.random.split(key, len(sizes) - 1)
-        shapes = list(zip(sizes[:-1], sizes[1:], strict=True))
+        shapes = list(pairwise(sizes))
         if gains is not None:
             inits = [jax.nn.initializers.orthogonal(gain) for gain in gains]
             self.weights = tuple(init(k, shape) for init, k, shape in zip(inits, keys, shapes, strict=True))

@@ -31,9 +31,7 @@ def gae(
     return advantages
 
 
-def td_target(
-    reward: jax.Array, next_value: jax.Array, terminated: jax.Array, gamma: float | jax.Array
-) -> jax.Array:
+def td_target(reward: jax.Array, next_value: jax.Array, terminated: jax.Array, gamma: float | jax.Array) -> jax.Array:
     """One-step target ``r + gamma V(s')`` (Sutton & Barto 2018, equation 6.2), without a future after termination."""
     return reward + gamma * jnp.where(terminated, 0.0, next_value)
 

@@ -25,7 +25,8 @@ def n_features(space: spaces.Space) -> int:
         case spaces.Dict():
             return sum(n_features(part) for name, part in sorted(space.items()) if name != ACTION_MASK)
     raise TeguError(
-        f"observation space {space} is not supported: expected Box, Discrete, MultiDiscrete, MultiBinary or Dict of these"
+        f"observation space {space} is not supported: "
+        "expected Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these"
     )
 
 
@@ -50,9 +51,7 @@ def features(space: spaces.Space, observation: PyTree) -> jax.Array:
         case spaces.MultiBinary():
             return observation.reshape((*observation.shape[: -len(space.shape)], -1)).astype(jnp.float32)
         case spaces.Dict():
-            parts = [
-                features(part, observation[name]) for name, part in sorted(space.items()) if name != ACTION_MASK
-            ]
+            parts = [features(part, observation[name]) for name, part in sorted(space.items()) if name != ACTION_MASK]
             return jnp.concatenate(parts, axis=-1)
     raise TeguError(f"observation space {space} is not supported")
 

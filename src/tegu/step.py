@@ -6,6 +6,10 @@ from typing import Any, NamedTuple
 import gymnasium
 import jax
 
+# Calls run in the thread that makes them: acting on a small batch takes 30 us instead of 90 (PPO, 8 environments, 2
+# cores). JAX reads this once, before its first computation, and knows no environment variable for it.
+jax.config.update("jax_cpu_enable_async_dispatch", False)
+
 PyTree = Any
 
 

@@ -49,9 +49,7 @@ class DQN(Algorithm):
 
     @property
     def experience(self) -> Replay:
-        return Replay(
-            self.buffer_size, self.batch_size, self.learning_starts, self.train_freq, self.gradient_steps
-        )
+        return Replay(self.buffer_size, self.batch_size, self.learning_starts, self.train_freq, self.gradient_steps)
 
     def validate(self, spec: EnvironmentSpec) -> None:
         require("DQN", "action", spec.action_space, spaces.Discrete)
@@ -104,7 +102,9 @@ class DQN(Algorithm):
 
         due = learner.clock.steps - learner.synced >= self.target_update_interval
         rate = jnp.where(due, self.tau, 0.0)
-        follow = jax.tree.map(lambda old, new: jnp.where(rate == 1.0, new, old + rate * (new - old)), learner.target, online)
+        follow = jax.tree.map(
+            lambda old, new: jnp.where(rate == 1.0, new, old + rate * (new - old)), learner.target, online
+        )
         learner = learner._replace(
             online=online,
             target=follow,

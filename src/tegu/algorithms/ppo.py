@@ -112,11 +112,15 @@ class PPO(Algorithm):
         learner, rewards = self.scaled_rewards(learner, batch)
         x = self.inputs(learner, batch.observation)
         values, next_values = network.value(x), network.value(self.inputs(learner, batch.next_observation))
-        advantages = gae(
-            rewards, values, next_values, batch.terminated, batch.truncated, self.gamma, self.gae_lambda
-        )
+        advantages = gae(rewards, values, next_values, batch.terminated, batch.truncated, self.gamma, self.gae_lambda)
         samples = Sample(
-            x, action_mask(space, batch.observation), batch.action, batch.extras, values, advantages, advantages + values
+            x,
+            action_mask(space, batch.observation),
+            batch.action,
+            batch.extras,
+            values,
+            advantages,
+            advantages + values,
         )
         samples = jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:])), samples)
         size = self.n_steps * network.spec.n_envs
@@ -186,8 +190,6 @@ class PPO(Algorithm):
         """Rewards ``[T, B]``, divided by the running deviation of the discounted return if asked to."""
         if not self.normalize_reward:
             return learner, batch.reward
-        sums, last = discounted_sums(
-            learner.reward_sums, batch.reward, batch.terminated | batch.truncated, self.gamma
-        )
+        sums, last = discounted_sums(learner.reward_sums, batch.reward, batch.terminated | batch.truncated, self.gamma)
         moments = learner.reward_moments.merge(sums)
         return learner._replace(reward_moments=moments, reward_sums=last), moments.scale(batch.reward)

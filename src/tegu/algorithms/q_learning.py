@@ -59,10 +59,7 @@ class QLearning(Algorithm):
     ) -> Decision:
         spec = learner.table.spec
         values = learner.table.values[observation - int(spec.observation_space.start)]
-        if explore:
-            action = epsilon_greedy(key, values, self.epsilon(learner.clock))
-        else:
-            action = jnp.argmax(values, axis=-1)
+        action = epsilon_greedy(key, values, self.epsilon(learner.clock)) if explore else jnp.argmax(values, axis=-1)
         return Decision(action.astype(jnp.int32) + int(spec.action_space.start), memory)
 
     def update(self, learner: QLearningLearner, batch: Step, key: jax.Array) -> tuple[QLearningLearner, Metrics]:

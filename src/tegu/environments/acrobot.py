@@ -13,7 +13,7 @@ from tegu.environments.drawing import INK, PAPER, RED, STEEL, Canvas
 
 
 class Acrobot(Environment):
-    """Acrobot (Sutton 1996; Sutton & Barto 2018, section 11.3 of the first edition), as Gymnasium's ``Acrobot-v1``.
+    """Acrobot (Sutton 1996; Sutton & Barto 1998, section 11.3), as Gymnasium's ``Acrobot-v1``.
 
     The state is ``[4]`` float32: the upper link's angle (rad, 0 hangs down), the lower link's angle relative to the
     upper one, and both angular velocities (rad/s). The observation is ``[6]``: cosine and sine of the first angle, of

@@ -21,7 +21,7 @@ class Timestep(NamedTuple):
 
 
 class Environment(eqx.Module):
-    """An environment as two pure functions. Parameters are fields; the state is a pytree of arrays handed back and forth.
+    """An environment as two pure functions. Parameters are fields; the state is a pytree of arrays, handed along.
 
     The loops batch it with ``vmap``, keep the clock (``max_episode_steps``) and start new episodes; an environment
     only says how a world begins and how it moves.

@@ -46,7 +46,7 @@ class _Valley(Environment):
         scale = width / (self.max_position - self.min_position)  # pixels per unit of position
 
         def ground(position: float) -> np.ndarray:
-            """The pixel of the road at a position; Moore (1990) gave the hill the height sin(3 x)."""
+            """The pixel of the road: gravity pulls along cos(3 x), the slope of a hill as high as sin(3 x)."""
             return np.array(
                 [(position - self.min_position) * scale, height - 30 - scale * 0.45 * (1 + np.sin(3 * position))]
             )

@@ -171,15 +171,25 @@ def _commit(temporary: Path, path: Path) -> None:
     disk.sync_folder(path.parent)
 
 
-# Removing: only what has our names, and under a temporary name first, so that nothing is ever seen half removed
+# Removing: only what we made, and under a temporary name first, so that nothing is ever seen half removed
 
 
 def _prune(saved: Path, keep: int) -> None:
-    others = [path for path in _candidates(saved.parent) if path != saved and disk.exists(path / MANIFEST)]
+    others = [path for path in _candidates(saved.parent) if path != saved and _is_ours(path)]
     same_step = [path for path in others if _step(path) == _step(saved)]
     older = [path for path in others if path not in same_step]
     for path in same_step + older[keep - 1 :]:
         _retire(path)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether this is a checkpoint and nothing else: one with someone's notes in it is theirs to remove."""
+    names = disk.names(path) if disk.is_folder(path) else []
+    return MANIFEST in names and all(_is_our_file(name) for name in names)
+
+
+def _is_our_file(name: str) -> bool:
+    return name == MANIFEST or BLOB_FILE.fullmatch(name) is not None
 
 
 def _retire(path: Path) -> None:
@@ -189,8 +199,7 @@ def _retire(path: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    ours = [name for name in disk.names(folder) if name == MANIFEST or BLOB_FILE.fullmatch(name)]
-    for name in sorted(ours, key=lambda name: name != MANIFEST):
+    for name in sorted(filter(_is_our_file, disk.names(folder)), key=lambda name: name != MANIFEST):
         disk.remove(folder / name)
     disk.remove_folder(folder)
 

@@ -85,8 +85,8 @@ class MetricStore:
         query = """SELECT step, seed, names.name, value, time FROM metrics JOIN names ON names.id = metrics.name
                    JOIN writes USING (step) WHERE ?1 IS NULL OR seed = ?1 ORDER BY step, seed, names.name"""
         with self._one_line("read"):
-            for row in self._connection.execute(query, (seed,)):
-                yield Row(*row[:3], _value(row[3]), row[4])
+            for row in map(Row._make, self._connection.execute(query, (seed,))):
+                yield row._replace(value=_value(row.value))
 
     def names(self) -> list[str]:
         """The sorted names that have values."""

@@ -1,15 +1,19 @@
 """The loop for environments written in JAX: collecting and learning in one compiled program."""
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tegu.algorithms.base import Algorithm, Clock, Learner, Metrics, Replay, Rollout
 from tegu.environments.base import Environment
 from tegu.experience.device import DeviceReplay
 from tegu.spaces import to_bounds
-from tegu.step import PyTree, Step
+from tegu.step import EnvironmentSpec, PyTree, Step
+from tegu.training.arrays import from_arrays, to_arrays
+from tegu.training.seeds import over_seeds, pad, trim, trim_shapes
 from tegu.training.tally import Episodes, Tally
 
 
@@ -96,9 +100,7 @@ class Fused:
         """Collect, then learn. Also returns what a ``Tally`` takes in."""
         key, collect_key, update_key = jax.random.split(state.key, 3)
         learner = at(state.learner, state.learner.clock.steps, total)
-        world, steps, episodes = collect(
-            algorithm, self.environment, learner, state.world, collect_key, self.n_steps
-        )
+        world, steps, episodes = collect(algorithm, self.environment, learner, state.world, collect_key, self.n_steps)
         learner = at(learner, learner.clock.steps + self.steps_per_iteration, total)
         match algorithm.experience:
             case Rollout():
@@ -117,7 +119,7 @@ class Fused:
         self, algorithm: Algorithm, experience: Replay, learner: Learner, replay: DeviceReplay, key: jax.Array
     ) -> tuple[Learner, Metrics]:
         """A round of updates, each on steps drawn anew; metrics are means over the round."""
-        rounds = self.steps_per_iteration if experience.gradient_steps == -1 else experience.gradient_steps
+        rounds = gradient_steps(experience, self.steps_per_iteration)
 
         def update(learner: Learner, key: jax.Array) -> tuple[Learner, Metrics]:
             sample_key, update_key = jax.random.split(key)
@@ -126,7 +128,7 @@ class Fused:
         learner, metrics = jax.lax.scan(update, learner, jax.random.split(key, rounds))
         return learner, {name: value.mean() for name, value in metrics.items()}
 
-    def init(self, algorithm: Algorithm, spec, key: jax.Array) -> FusedState:
+    def init(self, algorithm: Algorithm, spec: EnvironmentSpec, key: jax.Array) -> FusedState:
         key, learner_key, world_key = jax.random.split(key, 3)
         learner = algorithm.init(learner_key, spec)
         world = begin(self.environment, world_key, self.n_envs)
@@ -165,3 +167,59 @@ def steps_per_environment(algorithm: Algorithm, n_envs: int) -> int:
             return n_steps
         case Replay() as experience:
             return max(experience.train_freq // n_envs, 1)
+
+
+def gradient_steps(experience: Replay, steps_collected: int) -> int:
+    """Updates per round of collecting."""
+    return steps_collected if experience.gradient_steps == -1 else experience.gradient_steps
+
+
+class FusedLoop:
+    """``Fused`` for many seeds, compiled: what the trainer drives."""
+
+    def __init__(self, algorithm: Algorithm, environment: Environment, spec: EnvironmentSpec, seeds: Sequence[int]):
+        self.algorithm, self.spec, self.seeds = algorithm, spec, tuple(seeds)
+        self.one = Fused(algorithm, environment, spec.n_envs)
+        self.steps_per_iteration = self.one.steps_per_iteration
+        n_seeds = len(self.seeds)
+        self._init = jax.jit(over_seeds(lambda key, algorithm: self.one.init(algorithm, spec, key), n_seeds))
+        self._chunk = jax.jit(
+            over_seeds(lambda state, algorithm, *counts: self.one.chunk(algorithm, state, *counts), n_seeds),
+            donate_argnums=0,
+        )
+
+    def start(self) -> FusedState:
+        """The state of every seed before the first step."""
+        keys = jax.vmap(jax.random.key)(jnp.asarray(self.seeds))
+        return self._init(pad(keys, len(self.seeds)), self.algorithm)
+
+    def chunk(self, state: FusedState, iterations: int, total: int) -> tuple[FusedState, Tally]:
+        """Run ``iterations`` of ``total`` steps' worth; ``state`` is used up. The tally's leaves are NumPy ``[S]``."""
+        state, tally = self._chunk(state, self.algorithm, jnp.int32(iterations), jnp.int32(total))
+        return state, trim(jax.device_get(tally), len(self.seeds))
+
+    def learners(self, state: FusedState) -> Learner:
+        """What every seed has learned, ``[S, ...]``."""
+        return trim(state.learner, len(self.seeds))
+
+    def dump(self, state: FusedState) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
+        """The state as blobs of named arrays and plain data, for a checkpoint."""
+        state = trim(state, len(self.seeds))
+        world = {"world": state.world, "key": state.key}
+        blobs = {"learner": to_arrays(state.learner), "experience": to_arrays(state.replay), "world": to_arrays(world)}
+        return blobs, {}
+
+    def restore(self, blobs: Mapping[str, Mapping[str, np.ndarray]], data: Mapping[str, Any]) -> FusedState:
+        """The state that ``dump`` was given."""
+        shapes = trim_shapes(jax.eval_shape(self.start), len(self.seeds))
+        world = from_arrays({"world": shapes.world, "key": shapes.key}, blobs["world"], "the checkpoint")
+        state = FusedState(
+            from_arrays(shapes.learner, blobs["learner"], "the checkpoint"),
+            from_arrays(shapes.replay, blobs["experience"], "the checkpoint"),
+            world["world"],
+            world["key"],
+        )
+        return pad(state, len(self.seeds))
+
+    def close(self) -> None:
+        """Nothing to let go of; the host loop has environments."""

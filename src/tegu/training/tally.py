@@ -52,7 +52,7 @@ class Tally(NamedTuple):
         """Nothing yet; ``metrics`` gives the names (its values are not read)."""
         zero = jnp.zeros(())
         return cls(
-            jnp.zeros((), jnp.int32), Episodes(zero, zero, zero), zero, {name: zero for name in metrics}, Fault.none()
+            jnp.zeros((), jnp.int32), Episodes(zero, zero, zero), zero, dict.fromkeys(metrics, zero), Fault.none()
         )
 
     def add(self, steps: Step, episodes: Episodes, metrics: Metrics, learned: jax.Array | bool) -> "Tally":

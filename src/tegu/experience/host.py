@@ -1,0 +1,43 @@
+"""A replay buffer in host memory, for environments that run outside the compiled loop."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from tegu.step import PyTree
+
+
+class HostReplay:
+    """A ring of rows in NumPy arrays, with its own random stream."""
+
+    def __init__(self, row: PyTree, capacity: int, seed: int):
+        """Room for ``capacity`` rows like ``row`` (shapes and dtypes, no leading axis)."""
+        self.rows = jax.tree.map(lambda leaf: np.zeros((capacity, *leaf.shape), leaf.dtype), row)
+        self.capacity = capacity
+        self.position = 0
+        self.size = 0
+        self.random = np.random.default_rng(seed)
+
+    def add(self, block: PyTree) -> None:
+        """Write rows ``[n, ...]`` over the oldest ones."""
+        n = len(jax.tree.leaves(block)[0])
+        index = (self.position + np.arange(n)) % self.capacity
+        for ring, new in zip(jax.tree.leaves(self.rows), jax.tree.leaves(block), strict=True):
+            ring[index] = new
+        self.position = (self.position + n) % self.capacity
+        self.size = min(self.size + n, self.capacity)
+
+    def sample(self, *shape: int) -> PyTree:
+        """Rows drawn uniformly with replacement, ``[*shape, ...]``, as fresh arrays."""
+        index = self.random.integers(self.size, size=shape)
+        return jax.tree.map(lambda ring: ring[index], self.rows)
+
+    def counters(self) -> dict[str, Any]:
+        """Everything but the rows, as plain data."""
+        return {"position": self.position, "size": self.size, "random": self.random.bit_generator.state}
+
+    def restore(self, rows: PyTree, counters: dict[str, Any]) -> None:
+        """Undo ``rows`` and ``counters``."""
+        self.rows, self.position, self.size = rows, counters["position"], counters["size"]
+        self.random.bit_generator.state = counters["random"]

@@ -1,0 +1,56 @@
+"""Oracles in NumPy float64 for the algorithms' networks, gradients and optimiser."""
+
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+
+def mlp(network, x, activation):
+    """The output of a ``tegu.networks.MLP``, ``activation`` being a NumPy function."""
+    layers = list(zip(network.weights, network.biases, strict=True))
+    for weight, bias in layers[:-1]:
+        x = activation(x @ weight + bias)
+    return x @ layers[-1][0] + layers[-1][1]
+
+
+def flat(tree):
+    """All numbers of a pytree in one float64 vector."""
+    return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(tree)])
+
+
+def unflat(vector, like):
+    """The pytree ``like`` with the numbers of ``vector``, as NumPy arrays."""
+    leaves, structure = jax.tree.flatten(like)
+    pieces = np.split(vector, np.cumsum([np.size(leaf) for leaf in leaves])[:-1])
+    return jax.tree.unflatten(
+        structure, [piece.reshape(np.shape(leaf)) for piece, leaf in zip(pieces, leaves, strict=True)]
+    )
+
+
+def gradient(loss, tree, step=1e-5):
+    """Central finite differences of ``loss(tree)``, as a vector; the error is of the order ``step``^2."""
+    x = flat(tree)
+    moved = (step * row for row in np.eye(len(x)))
+    return np.array([(loss(unflat(x + d, tree)) - loss(unflat(x - d, tree))) / (2 * step) for d in moved])
+
+
+class Adam:
+    """Kingma & Ba 2015, algorithm 1, behind a clip of the gradient's norm."""
+
+    def __init__(self, max_norm, eps):
+        self.max_norm, self.eps, self.m, self.v, self.t = max_norm, eps, 0.0, 0.0, 0
+
+    def step(self, parameters, gradient, learning_rate):
+        gradient = gradient * min(1.0, self.max_norm / np.linalg.norm(gradient))
+        self.t += 1
+        self.m = 0.9 * self.m + 0.1 * gradient
+        self.v = 0.999 * self.v + 0.001 * gradient**2
+        m, v = self.m / (1 - 0.9**self.t), self.v / (1 - 0.999**self.t)
+        return unflat(flat(parameters) - learning_rate * m / (np.sqrt(v) + self.eps), parameters)
+
+
+@pytest.fixture(scope="session")
+def numerics():
+    return SimpleNamespace(mlp=mlp, flat=flat, unflat=unflat, gradient=gradient, Adam=Adam)

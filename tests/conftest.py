@@ -1,0 +1,11 @@
+"""Fixtures for tests against float64 oracles."""
+
+import jax
+import pytest
+
+
+@pytest.fixture(scope="class")  # for a test outside a class that is the test alone, and Hypothesis accepts it
+def x64():
+    """JAX in float64, so that rounding hides nothing: request it with ``pytest.mark.usefixtures("x64")``."""
+    with jax.enable_x64(True):
+        yield

@@ -1,0 +1,267 @@
+"""Policies' distributions against SciPy and against their definitions."""
+
+from itertools import product
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium import spaces
+from scipy import stats
+
+from tegu.distributions import Bernoulli, Categorical, DiagonalGaussian, MultiCategorical, distribution, n_parameters
+
+N = 100_000
+KEY = jax.random.key(3)
+RNG = np.random.default_rng(0)
+LOGITS = RNG.normal(0, 2, 5)
+MASK = np.array([True, False, True, True, False])
+NO_LOG_STD = np.zeros(0)
+
+in_float64 = pytest.mark.usefixtures("x64")
+
+
+def softmax(logits):
+    weights = np.exp(logits - logits.max())
+    return weights / weights.sum()
+
+
+def discrete(start=0, mask=None):
+    return distribution(spaces.Discrete(5, start=start), LOGITS, NO_LOG_STD, mask)
+
+
+def finite_difference(function, x, step=1e-6):
+    return np.array([(function(x + step * e) - function(x - step * e)) / (2 * step) for e in np.eye(len(x))])
+
+
+# One choice
+
+
+@in_float64
+@pytest.mark.parametrize("start", [0, 3, -2])
+def test_categorical_is_the_softmax_of_its_logits(start):
+    policy = discrete(start)
+    actions = np.arange(5) + start
+    log_prob = np.asarray(jax.vmap(policy.log_prob)(actions))
+    np.testing.assert_allclose(np.exp(log_prob), softmax(LOGITS), rtol=1e-12)
+    np.testing.assert_allclose(np.exp(log_prob).sum(), 1, rtol=1e-14)
+    np.testing.assert_allclose(policy.entropy(), stats.entropy(softmax(LOGITS)), rtol=1e-12)
+    assert policy.mode() == actions[LOGITS.argmax()]
+
+
+@pytest.mark.parametrize("start", [0, 3, -2])
+def test_categorical_samples_follow_the_probabilities(start):
+    policy = discrete(start)
+    actions = np.asarray(Categorical(np.broadcast_to(LOGITS, (N, 5)), start).sample(KEY))
+    assert actions.dtype == np.int32
+    assert spaces.Discrete(5, start=start).contains(actions[0])
+    counts = np.bincount(actions - start, minlength=5)
+    assert stats.chisquare(counts, N * softmax(LOGITS)).pvalue > 1e-3
+    surprise = -np.asarray(policy.log_prob(actions))  # broadcasts against the samples
+    assert abs(surprise.mean() - float(policy.entropy())) < 4 * surprise.std() / np.sqrt(N)
+
+
+@pytest.mark.parametrize("start", [0, 3])
+@pytest.mark.parametrize("scale", [1, 1e3])
+def test_illegal_actions_are_never_sampled_and_never_the_mode(start, scale):
+    """Even where the network prefers them by far."""
+    logits = scale * np.array([0.0, 5.0, 1.0, -1.0, 9.0])
+    policy = distribution(spaces.Discrete(5, start=start), np.broadcast_to(logits, (N, 5)), NO_LOG_STD, MASK)
+    counts = np.bincount(np.asarray(policy.sample(KEY)) - start, minlength=5)
+    assert counts[~MASK].sum() == 0
+    assert (np.asarray(policy.mode()) == start + 2).all()
+    if scale == 1:
+        assert stats.chisquare(counts[MASK], N * softmax(logits[MASK])).pvalue > 1e-3
+
+
+@in_float64
+def test_a_masked_categorical_is_the_softmax_of_its_legal_logits():
+    policy = discrete(mask=MASK)
+    probability = np.exp(jax.vmap(policy.log_prob)(np.arange(5)))
+    np.testing.assert_allclose(probability[MASK], softmax(LOGITS[MASK]), rtol=1e-12)
+    np.testing.assert_array_equal(probability[~MASK], 0)
+    np.testing.assert_allclose(policy.entropy(), stats.entropy(softmax(LOGITS[MASK])), rtol=1e-12)
+
+
+def test_one_legal_action_is_certain():
+    policy = discrete(mask=np.eye(5, dtype=bool)[4])
+    assert (policy.mode(), policy.log_prob(4), policy.entropy()) == (4, 0, 0)
+
+
+# Several choices
+
+
+@in_float64
+def test_multi_categorical_is_a_product_of_categoricals():
+    """Probabilities of all combinations, counted from each component's start, against the outer product."""
+    space = spaces.MultiDiscrete([3, 2, 4], start=[0, 5, -1])
+    logits = RNG.normal(0, 2, n_parameters(space))
+    policy = distribution(space, logits, NO_LOG_STD)
+    assert isinstance(policy, MultiCategorical)
+    a, b, c = softmax(logits[:3]), softmax(logits[3:5]), softmax(logits[5:])
+    combinations = np.array(list(product(range(3), range(2), range(4)))) + space.start
+    probability = np.exp(policy.log_prob(combinations))
+    np.testing.assert_allclose(probability, np.einsum("i,j,k->ijk", a, b, c).ravel(), rtol=1e-12)
+    np.testing.assert_allclose(probability.sum(), 1, rtol=1e-13)
+    np.testing.assert_allclose(policy.entropy(), stats.entropy(probability), rtol=1e-12)
+    np.testing.assert_array_equal(policy.mode(), combinations[probability.argmax()])
+
+
+def test_multi_categorical_samples_are_independent_and_masked():
+    """Joint frequencies of the legal combinations, and none else among 10^5 samples."""
+    space = spaces.MultiDiscrete([3, 2], start=[0, 5])
+    logits, mask = np.array([0.0, 1.0, 8.0, 1.0, 0.0]), np.array([True, True, False, True, True])
+    policy = distribution(space, np.broadcast_to(logits, (N, 5)), NO_LOG_STD, mask)
+    actions = np.asarray(policy.sample(KEY))
+    assert actions.shape == (N, 2)
+    assert space.contains(actions[0].astype(space.dtype))
+    assert (actions[:, 0] < 2).all()
+    assert (np.asarray(policy.mode()) == [1, 5]).all()
+    counts = np.bincount(actions[:, 0] * 2 + actions[:, 1] - 5, minlength=4)
+    expected = np.outer(softmax(logits[:2]), softmax(logits[3:])).ravel()
+    assert stats.chisquare(counts, N * expected).pvalue > 1e-3
+
+
+@in_float64
+def test_bernoulli_is_a_product_of_coins():
+    logits = np.array([-3.0, 0.2, 4.0])
+    policy = distribution(spaces.MultiBinary(3), logits, NO_LOG_STD)
+    assert isinstance(policy, Bernoulli)
+    p = 1 / (1 + np.exp(-logits))
+    actions = np.array(list(product((0, 1), repeat=3)), np.int8)
+    probability = np.exp(policy.log_prob(actions))
+    np.testing.assert_allclose(probability, np.where(actions, p, 1 - p).prod(1), rtol=1e-12)
+    np.testing.assert_allclose(probability.sum(), 1, rtol=1e-13)
+    np.testing.assert_allclose(policy.entropy(), stats.bernoulli.entropy(p).sum(), rtol=1e-12)
+    np.testing.assert_array_equal(policy.mode(), [0, 1, 1])
+
+
+def test_bernoulli_samples_follow_the_probabilities():
+    logits = np.array([-3.0, 0.2, 4.0], np.float32)
+    actions = np.asarray(Bernoulli(np.broadcast_to(logits, (N, 3))).sample(KEY))
+    assert spaces.MultiBinary(3).contains(actions[0])
+    p = 1 / (1 + np.exp(-logits))
+    assert (abs(actions.mean(0) - p) < 4 * np.sqrt(p * (1 - p) / N)).all()
+    assert (abs(np.corrcoef(actions.T) - np.eye(3)) < 4 / np.sqrt(N)).all()
+
+
+@pytest.mark.parametrize("logit", [-200.0, 200.0])
+def test_certain_coins_stay_finite(logit):
+    policy = Bernoulli(jnp.full(2, logit))
+    assert abs(policy.entropy()) < 1e-30
+    np.testing.assert_allclose(policy.log_prob(policy.mode()), 0, atol=1e-30)
+    np.testing.assert_allclose(policy.log_prob(1 - policy.mode()), -400)
+
+
+# Continuous actions
+
+MEAN, LOG_STD = np.array([0.5, -2.0]), np.array([-1.0, 0.7])
+
+
+@in_float64
+def test_gaussian_is_scipys():
+    policy = distribution(spaces.Box(-1, 1, (2,)), MEAN, LOG_STD)
+    assert isinstance(policy, DiagonalGaussian)
+    actions = RNG.normal(0, 3, (20, 2))
+    expected = stats.norm(MEAN, np.exp(LOG_STD))
+    np.testing.assert_allclose(policy.log_prob(actions), expected.logpdf(actions).sum(1), rtol=1e-12)
+    np.testing.assert_allclose(policy.entropy(), expected.entropy().sum(), rtol=1e-12)
+    np.testing.assert_array_equal(policy.mode(), MEAN)
+
+
+@in_float64
+def test_gaussian_density_integrates_to_1():
+    grid = np.linspace(-12, 12, 401)
+    points = np.stack(np.meshgrid(grid, grid), -1)
+    density = np.exp(DiagonalGaussian(MEAN, LOG_STD).log_prob(points))
+    np.testing.assert_allclose(density.sum() * (grid[1] - grid[0]) ** 2, 1, rtol=1e-6)
+
+
+def test_gaussian_samples_follow_the_density():
+    policy = DiagonalGaussian(jnp.broadcast_to(MEAN, (N, 2)), jnp.asarray(LOG_STD))
+    actions = np.asarray(policy.sample(KEY))
+    for i in range(2):
+        assert stats.kstest(actions[:, i], stats.norm(MEAN[i], np.exp(LOG_STD[i])).cdf).pvalue > 1e-3
+    assert abs(np.corrcoef(actions.T)[0, 1]) < 4 / np.sqrt(N)
+    surprise = -np.asarray(policy.log_prob(actions))
+    assert abs(surprise.mean() - float(policy.entropy()[0])) < 4 * surprise.std() / np.sqrt(N)
+
+
+# All of them
+
+SPACES = {
+    "discrete": (spaces.Discrete(4, start=1), np.int64(2)),
+    "multi-discrete": (spaces.MultiDiscrete([2, 3]), np.array([1, 2])),
+    "multi-binary": (spaces.MultiBinary(3), np.array([1, 0, 1], np.int8)),
+    "box": (spaces.Box(-1, 1, (3,)), np.array([0.3, 5.0, -2.0])),
+}
+
+
+@in_float64
+@pytest.mark.parametrize("name", SPACES)
+def test_gradients_are_finite_differences(name):
+    """Of log_prob and of entropy, in the network's outputs and in the log standard deviation."""
+    space, action = SPACES[name]
+    outputs = RNG.normal(size=n_parameters(space))
+    log_std = RNG.normal(size=3 if name == "box" else 0)
+
+    for method in (lambda policy: policy.log_prob(action), lambda policy: policy.entropy()):
+        function = jax.jit(lambda x, method=method: method(distribution(space, x[: len(outputs)], x[len(outputs) :])))
+        x = np.concatenate([outputs, log_std])
+        np.testing.assert_allclose(jax.grad(function)(x), finite_difference(function, x), rtol=1e-7, atol=1e-8)
+
+
+@in_float64
+def test_masks_keep_gradients_finite_and_off_illegal_actions():
+    for method in (lambda policy: policy.log_prob(2), lambda policy: policy.entropy()):
+        gradient = jax.grad(lambda x, method=method: method(Categorical(jnp.where(MASK, x, -1e9))))(LOGITS)
+        through = jax.grad(lambda x, method=method: method(distribution(spaces.Discrete(5), x, NO_LOG_STD, MASK)))(
+            LOGITS
+        )
+        assert np.isfinite(through).all()
+        np.testing.assert_array_equal(through, gradient)
+        np.testing.assert_array_equal(through[~MASK], 0)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_every_batch_shape_means_the_same(name):
+    """``[T, B]`` policies give row by row what ``[T * B]`` policies do, and one sample per row."""
+    space, _ = SPACES[name]
+    log_std = np.linspace(-1, 0, 3 if name == "box" else 0, dtype=np.float32)
+    outputs = RNG.normal(size=(2, 3, n_parameters(space))).astype(np.float32)
+
+    @jax.jit
+    def evaluate(outputs):
+        policy, flat = (distribution(space, x, log_std) for x in (outputs, outputs.reshape(6, -1)))
+        actions = policy.sample(KEY)
+        own = policy.log_prob(actions), policy.entropy(), policy.mode()
+        return actions, own, (flat.log_prob(actions.reshape(6, *space.shape)), flat.entropy(), flat.mode())
+
+    actions, own, rows = evaluate(outputs)
+    assert actions.shape == own[2].shape == (2, 3, *space.shape)
+    assert own[0].shape == own[1].shape == (2, 3)
+    for one, other in zip(own, rows, strict=True):
+        np.testing.assert_allclose(one.ravel(), other.ravel(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.MultiDiscrete([[2, 3], [4, 5]]),
+        spaces.MultiBinary((2, 3)),
+        spaces.Box(-1, 1, (2, 3)),
+        spaces.Box(-1, 1, ()),
+    ],
+    ids=str,
+)
+def test_actions_have_the_shape_of_their_space(space):
+    """Also where the space has no axis or several."""
+    n = n_parameters(space)
+
+    def draw():
+        policy = distribution(space, jnp.zeros((7, n)), jnp.zeros(n))
+        actions = policy.sample(KEY)
+        return actions, policy.mode(), policy.log_prob(actions), policy.entropy()
+
+    shapes = [leaf.shape for leaf in jax.eval_shape(draw)]
+    assert shapes == [(7, *space.shape), (7, *space.shape), (7,), (7,)]

@@ -1,0 +1,163 @@
+"""Returns and advantages against their definitions, written out in NumPy float64."""
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from tegu.returns import discounted_sums, gae, td_target
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+T, B = 8, 2
+GAE = jax.jit(gae)
+CLOSE = {"rtol": 1e-10, "atol": 1e-10}
+
+numbers = arrays(np.float64, (T, B), elements=st.floats(-10, 10, width=32))
+shares = st.floats(0, 1)
+flags = arrays(np.bool_, (T, B))
+ends = st.tuples(flags, flags).map(lambda pair: (pair[0], pair[1] & ~pair[0]))  # an end is of one kind only
+cases = st.tuples(numbers, numbers, numbers, ends).map(lambda case: (*case[:3], *case[3]))
+
+
+def by_definition(rewards, values, next_values, terminated, truncated, gamma, gae_lambda):
+    """A_t = sum over l of (gamma lambda)^l delta_{t+l}, up to and with the last step of t's episode."""
+    advantages = np.zeros_like(rewards)
+    for b in range(rewards.shape[1]):
+        for t in range(len(rewards)):
+            for k in range(t, len(rewards)):
+                future = 0.0 if terminated[k, b] else gamma * next_values[k, b]
+                delta = rewards[k, b] + future - values[k, b]
+                advantages[t, b] += (gamma * gae_lambda) ** (k - t) * delta
+                if terminated[k, b] or truncated[k, b]:
+                    break
+    return advantages
+
+
+@settings(deadline=None, max_examples=200)
+@given(cases, shares, shares)
+def test_gae_is_its_definition(case, gamma, gae_lambda):
+    np.testing.assert_allclose(GAE(*case, gamma, gae_lambda), by_definition(*case, gamma, gae_lambda), **CLOSE)
+
+
+def test_gae_by_hand():
+    """Deltas 1, 2, 4 in one episode with gamma lambda = 1/2: 1 + 2/2 + 4/4, 2 + 4/2, 4."""
+    rewards, zeros, never = np.array([[1.0], [2.0], [4.0]]), np.zeros((3, 1)), np.zeros((3, 1), bool)
+    np.testing.assert_allclose(gae(rewards, zeros, zeros, never, never, 0.5, 1.0).ravel(), [3, 4, 4], rtol=1e-15)
+
+
+@settings(deadline=None, max_examples=50)
+@given(cases, shares, shares)
+def test_episodes_in_one_batch_are_as_good_as_alone(case, gamma, gae_lambda):
+    """A batch with boundaries inside gives what its episodes give one by one."""
+    together = np.asarray(GAE(*case, gamma, gae_lambda))
+    for b in range(B):
+        column = [part[:, b : b + 1] for part in case]
+        cuts = np.flatnonzero((column[3] | column[4])[:, 0]) + 1
+        pieces = [np.split(part, cuts) for part in column]
+        alone = [GAE(*episode, gamma, gae_lambda) for episode in zip(*pieces, strict=True) if len(episode[0])]
+        np.testing.assert_allclose(together[:, b : b + 1], np.concatenate(alone), **CLOSE)
+
+
+@settings(deadline=None, max_examples=100)
+@given(cases, shares, shares, st.integers(0, T - 1))
+def test_truncation_is_worth_the_next_value_more_than_termination(case, gamma, gae_lambda, t):
+    """At the step itself the two differ by exactly gamma V(next), before it in the episode by the decayed share."""
+    *rest, terminated, truncated = case
+    at = np.zeros((T, B), bool)
+    at[t] = True
+    clock = np.asarray(GAE(*rest, terminated & ~at, truncated | at, gamma, gae_lambda))
+    death = np.asarray(GAE(*rest, terminated | at, truncated & ~at, gamma, gae_lambda))
+    difference = clock - death
+    np.testing.assert_allclose(difference[t], gamma * rest[2][t], **CLOSE)
+    np.testing.assert_array_equal(difference[t + 1 :], 0)
+    for b in range(B):
+        for k in range(t):
+            linked = not (terminated | truncated)[k:t, b].any()
+            expected = (gamma * gae_lambda) ** (t - k) * gamma * rest[2][t, b] if linked else 0.0
+            np.testing.assert_allclose(difference[k, b], expected, **CLOSE)
+
+
+@settings(deadline=None, max_examples=100)
+@given(cases, shares)
+def test_lambda_0_is_the_td_residual(case, gamma):
+    rewards, values, next_values, terminated, _ = case
+    residual = rewards + gamma * next_values * ~terminated - values
+    np.testing.assert_allclose(GAE(*case, gamma, 0.0), residual, **CLOSE)
+    np.testing.assert_allclose(td_target(rewards, next_values, terminated, gamma), residual + values, **CLOSE)
+
+
+@settings(deadline=None, max_examples=100)
+@given(cases, shares)
+def test_lambda_1_is_the_monte_carlo_return_minus_the_value(case, gamma):
+    """Where each next value is the value of the next step, as within an episode of one policy's values."""
+    rewards, values, next_values, terminated, truncated = case
+    done = terminated | truncated
+    next_values = np.where(done, next_values, np.concatenate([values[1:], next_values[-1:]]))
+    expected = np.zeros((T, B))
+    for b in range(B):
+        for t in range(T):
+            discount = 1.0
+            for k in range(t, T):
+                expected[t, b] += discount * rewards[k, b]
+                discount *= gamma
+                if done[k, b] or k == T - 1:
+                    expected[t, b] += 0.0 if terminated[k, b] else discount * next_values[k, b]
+                    break
+    advantages = GAE(rewards, values, next_values, terminated, truncated, gamma, 1.0)
+    np.testing.assert_allclose(advantages, expected - values, **CLOSE)
+
+
+@settings(deadline=None, max_examples=100)
+@given(cases, cases, shares, shares, st.integers(0, T - 1), st.booleans())
+def test_what_follows_a_boundary_changes_nothing_before_it(case, other, gamma, gae_lambda, t, dies):
+    *_, terminated, truncated = case
+    terminated[t], truncated[t] = dies, not dies
+    changed = [np.concatenate([mine[: t + 1], theirs[t + 1 :]]) for mine, theirs in zip(case, other, strict=True)]
+    before, after = GAE(*case, gamma, gae_lambda), GAE(*changed, gamma, gae_lambda)
+    np.testing.assert_array_equal(before[: t + 1], after[: t + 1])
+
+
+@settings(deadline=None, max_examples=50)
+@given(cases, shares, shares)
+def test_gae_is_linear_in_rewards_and_values(case, gamma, gae_lambda):
+    scaled = GAE(*(3 * part for part in case[:3]), *case[3:], gamma, gae_lambda)
+    np.testing.assert_allclose(scaled, 3 * GAE(*case, gamma, gae_lambda), **CLOSE)
+
+
+def test_nothing_leaks_from_behind_a_termination():
+    """Not even a NaN: the value of what no longer exists is never multiplied, it is left out."""
+    rewards, values, terminated = np.ones((3, 1)), np.zeros((3, 1)), np.array([[False], [True], [False]])
+    next_values = np.array([[0.0], [np.nan], [0.0]])
+    advantages = gae(rewards, values, next_values, terminated, np.zeros_like(terminated), 0.9, 0.9)
+    np.testing.assert_allclose(advantages.ravel(), [1 + 0.81, 1, 1], rtol=1e-12)
+    assert td_target(np.ones(1), np.full(1, np.nan), np.ones(1, bool), 0.9) == 1
+
+
+@settings(deadline=None, max_examples=100)
+@given(arrays(np.float64, B, elements=st.floats(-10, 10)), numbers, flags, shares)
+def test_discounted_sums_are_sums_over_each_episode_so_far(start, rewards, done, gamma):
+    expected, carried = np.zeros((T, B)), np.zeros(B)
+    for b in range(B):
+        for t in range(T):
+            first = max([k + 1 for k in range(t) if done[k, b]], default=0)
+            expected[t, b] = sum(gamma ** (t - k) * rewards[k, b] for k in range(first, t + 1))
+            if first == 0:
+                expected[t, b] += gamma ** (t + 1) * start[b]
+        carried[b] = 0.0 if done[-1, b] else expected[-1, b]
+    sums, last = jax.jit(discounted_sums)(start, rewards, done, gamma)
+    np.testing.assert_allclose(sums, expected, **CLOSE)
+    np.testing.assert_allclose(last, carried, **CLOSE)
+
+
+def test_discounted_sums_go_on_in_the_next_rollout():
+    """Two halves, the second started with what the first carried on, are the whole."""
+    rng = np.random.default_rng(0)
+    rewards, done = rng.normal(size=(T, B)), rng.random((T, B)) < 0.3
+    whole, last = discounted_sums(np.zeros(B), rewards, done, 0.9)
+    first, carried = discounted_sums(np.zeros(B), rewards[: T // 2], done[: T // 2], 0.9)
+    second, end = discounted_sums(carried, rewards[T // 2 :], done[T // 2 :], 0.9)
+    np.testing.assert_allclose(np.concatenate([first, second]), whole, rtol=1e-12)
+    np.testing.assert_allclose(end, last, rtol=1e-12)
