@@ -96,8 +96,8 @@ def test_a_continuous_policy_starts_with_the_given_spread():
 def test_actor_and_critic_share_nothing():
     """The value's gradient in the actor, and the policy's in the critic, is exactly zero."""
     network, x = ActorCritic(KEY, SPEC, (8,), "tanh", 0.0), jnp.ones((4, 3))
-    value = jax.grad(lambda n: n.value(x).sum())(network)
-    policy = jax.grad(lambda n: n.policy(x).log_prob(jnp.zeros(4, int)).sum())(network)
+    value = jax.jit(jax.grad(lambda n: n.value(x).sum()))(network)
+    policy = jax.jit(jax.grad(lambda n: n.policy(x).log_prob(jnp.zeros(4, int)).sum()))(network)
     assert not any(leaf.any() for leaf in jax.tree.leaves((value.actor, policy.critic)))
     assert all(leaf.any() for leaf in jax.tree.leaves((value.critic.weights, policy.actor.weights)))
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import gymnasium
 import jax
 
 # Calls run in the thread that makes them: acting on a small batch takes 30 us instead of 90 (PPO, 8 environments, 2
@@ -20,8 +19,8 @@ class Step(NamedTuple):
     action: PyTree  #: what the policy chose, before the mapping to the environment's bounds
     reward: PyTree  #: float32
     next_observation: PyTree  #: the true next observation, never the one after an automatic reset
-    terminated: jax.Array  #: bool: the task ended, no reward follows
-    truncated: jax.Array  #: bool: only the clock ran out, bootstrap from ``next_observation``
+    terminated: Any  #: bool: the task ended, no reward follows
+    truncated: Any  #: bool: only the clock ran out, bootstrap from ``next_observation``
     extras: PyTree = ()  #: what ``act`` wants ``update`` to see again
 
 
@@ -38,8 +37,8 @@ class EnvironmentSpec:
     """What an algorithm may know of its environment before the first step."""
 
     id: str
-    observation_space: gymnasium.Space
-    action_space: gymnasium.Space
+    observation_space: Any  #: a ``gymnasium.Space``
+    action_space: Any  #: a ``gymnasium.Space``
     n_envs: int = 1  #: environments stepped side by side, the ``B`` of every batch
 
     def __hash__(self) -> int:  # spaces have equality but no hash, and a spec is part of a network's static structure

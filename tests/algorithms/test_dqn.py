@@ -43,7 +43,7 @@ def batches(seed=0, terminated=None):
         yield Step(
             observations(rng),
             rng.integers(START, START + A, N).astype(np.int32),
-            rng.normal(0, 3, N).astype(np.float32),
+            rng.normal(0, 1, N).astype(np.float32),
             observations(rng),
             ends == 1 if terminated is None else np.full(N, terminated),
             ends == 2 if terminated is None else np.full(N, not terminated),
@@ -198,8 +198,8 @@ def test_experience_says_how_steps_reach_update():
 
 def test_spaces_that_do_not_fit_are_refused():
     box = spaces.Box(-1, 1, (2,))
-    with pytest.raises(TeguError, match="^DQN needs a Discrete action space, the environment has Box"):
+    with pytest.raises(TeguError, match=r"^DQN needs a Discrete action space, the environment has Box"):
         DQN().validate(EnvironmentSpec("test", box, box))
-    with pytest.raises(TeguError, match="^observation space Tuple.* is not supported"):
+    with pytest.raises(TeguError, match=r"^observation space Tuple.* is not supported"):
         DQN().validate(EnvironmentSpec("test", spaces.Tuple([box]), spaces.Discrete(2)))
     DQN().validate(SPEC)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from tegu.step import Decision, EnvironmentSpec, PyTree, Step
 
 Learner = Any  #: a NamedTuple of arrays with a field ``clock``: everything that learning changes
-Metrics = Mapping[str, jax.Array]  #: scalars, named as in Stable-Baselines3 without the ``train/`` prefix
+Metrics = Mapping[str, Any]  #: scalar arrays, named as in Stable-Baselines3 without the ``train/`` prefix
 
 
 class Clock(NamedTuple):

@@ -1,6 +1,7 @@
 """The loop for environments written in JAX: collecting and learning in one compiled program."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -31,7 +32,7 @@ class FusedState(NamedTuple):
     """Everything one seed needs to go on as if it had never stopped."""
 
     learner: Learner
-    replay: DeviceReplay | tuple[()]
+    replay: Any  #: a ``DeviceReplay``, or () for on-policy algorithms
     world: World
     key: jax.Array
 
@@ -96,7 +97,7 @@ class Fused:
 
     def iteration(
         self, algorithm: Algorithm, state: FusedState, total: jax.Array
-    ) -> tuple[FusedState, Step, Episodes, Metrics, jax.Array | bool]:
+    ) -> tuple[FusedState, tuple[Step, Episodes, Metrics, jax.Array | bool]]:
         """Collect, then learn. Also returns what a ``Tally`` takes in."""
         key, collect_key, update_key = jax.random.split(state.key, 3)
         learner = at(state.learner, state.learner.clock.steps, total)
@@ -105,7 +106,7 @@ class Fused:
         match algorithm.experience:
             case Rollout():
                 learner, metrics = algorithm.update(learner, steps, update_key)
-                return FusedState(learner, (), world, key), steps, episodes, metrics, True
+                return FusedState(learner, (), world, key), (steps, episodes, metrics, True)
             case Replay() as experience:
                 rows = jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:])), steps)
                 replay = state.replay.add(rows)
@@ -113,7 +114,7 @@ class Fused:
                 ready = learner.clock.steps > experience.learning_starts
                 # a select of the small learner, not a cond: a cond would copy the buffer it is scanned with
                 learner = jax.tree.map(lambda new, old: jnp.where(ready, new, old), taught, learner)
-                return FusedState(learner, replay, world, key), steps, episodes, metrics, ready
+                return FusedState(learner, replay, world, key), (steps, episodes, metrics, ready)
 
     def replay_updates(
         self, algorithm: Algorithm, experience: Replay, learner: Learner, replay: DeviceReplay, key: jax.Array
@@ -132,7 +133,7 @@ class Fused:
         key, learner_key, world_key = jax.random.split(key, 3)
         learner = algorithm.init(learner_key, spec)
         world = begin(self.environment, world_key, self.n_envs)
-        replay: DeviceReplay | tuple[()] = ()
+        replay: Any = ()
         if isinstance(algorithm.experience, Replay):
             _, steps, _ = jax.eval_shape(
                 lambda: collect(algorithm, self.environment, learner, world, key, self.n_steps)
@@ -145,11 +146,11 @@ class Fused:
         self, algorithm: Algorithm, state: FusedState, iterations: jax.Array, total: jax.Array
     ) -> tuple[FusedState, Tally]:
         """``iterations`` rounds of collecting and learning, one after the other on the device."""
-        metrics = jax.eval_shape(lambda: self.iteration(algorithm, state, total)[3])
+        metrics = jax.eval_shape(lambda: self.iteration(algorithm, state, total)[1][2])
 
         def iterate(_: jax.Array, carry: tuple[FusedState, Tally]) -> tuple[FusedState, Tally]:
             state, tally = carry
-            state, *happened = self.iteration(algorithm, state, total)
+            state, happened = self.iteration(algorithm, state, total)
             return state, tally.add(*happened)
 
         return jax.lax.fori_loop(0, iterations, iterate, (state, Tally.zero(metrics)))
@@ -183,7 +184,8 @@ class FusedLoop:
         self.steps_per_iteration = self.one.steps_per_iteration
         n_seeds = len(self.seeds)
         self._init = jax.jit(over_seeds(lambda key, algorithm: self.one.init(algorithm, spec, key), n_seeds))
-        self._chunk = jax.jit(
+        self.seconds: dict[str, float] = {"compiled loop": 0.0}
+        self._chunk: Callable[..., Any] = jax.jit(
             over_seeds(lambda state, algorithm, *counts: self.one.chunk(algorithm, state, *counts), n_seeds),
             donate_argnums=0,
         )
@@ -195,8 +197,16 @@ class FusedLoop:
 
     def chunk(self, state: FusedState, iterations: int, total: int) -> tuple[FusedState, Tally]:
         """Run ``iterations`` of ``total`` steps' worth; ``state`` is used up. The tally's leaves are NumPy ``[S]``."""
-        state, tally = self._chunk(state, self.algorithm, jnp.int32(iterations), jnp.int32(total))
-        return state, trim(jax.device_get(tally), len(self.seeds))
+        began = time.perf_counter()
+        state, tally = self._chunk(state, self.algorithm, np.int32(iterations), np.int32(total))
+        tally = trim(jax.device_get(tally), len(self.seeds))
+        self.seconds["compiled loop"] += time.perf_counter() - began
+        return state, tally
+
+    def compile(self, state: FusedState) -> None:
+        """Compile ``chunk`` now, so that the first one takes no longer than the others."""
+        if isinstance(self._chunk, jax.stages.Wrapped):
+            self._chunk = self._chunk.lower(state, self.algorithm, np.int32(0), np.int32(1)).compile()
 
     def learners(self, state: FusedState) -> Learner:
         """What every seed has learned, ``[S, ...]``."""

@@ -43,7 +43,7 @@ class HostLoop:
         self.algorithm = jax.tree.map(jnp.asarray, algorithm)  # converted once, not at every call
         self.hyper_parameters, self._algorithm_structure = jax.tree.flatten(self.algorithm)
         self.environments, self.spec, self.seeds = environments, spec, tuple(seeds)
-        self.experience = algorithm.experience
+        self.experience: Any = algorithm.experience
         self.n_steps = steps_per_environment(algorithm, spec.n_envs)
         self.steps_per_iteration = self.n_steps * spec.n_envs
         self.shape = (len(self.seeds), spec.n_envs)
@@ -76,13 +76,16 @@ class HostLoop:
             self.replays = [HostReplay(row, self.experience.capacity, seed) for seed in self.seeds]
         return state
 
+    def compile(self, state: HostState) -> None:
+        """Nothing yet: acting and learning are compiled when they are first called."""
+
     def chunk(self, state: HostState, iterations: int, total: int) -> tuple[HostState, Tally]:
         """Run ``iterations`` of ``total`` steps' worth. The tally's leaves are NumPy ``[S]``."""
-        tally = Tally(0, Episodes(0.0, 0.0, 0.0), np.zeros(self.shape[0]), {}, _no_fault(self.shape[0]))
+        tally = _no_tally(self.shape[0])
         for _ in range(iterations):
             state, steps, episodes, metrics = self._iteration(state, total)
             tally = _added(tally, steps, episodes, metrics)
-        return state, tally._replace(iterations=np.full(self.shape[0], iterations))
+        return state, tally
 
     def learners(self, state: HostState) -> Learner:
         """What every seed has learned, ``[S, ...]``."""
@@ -142,7 +145,7 @@ class HostLoop:
         for seed, replay in enumerate(self.replays):
             replay.add(jax.tree.map(lambda leaf, seed=seed: leaf[seed].reshape((-1, *leaf.shape[3:])), steps))
         metrics = self._timed("learn", jax.device_get, metrics)
-        return HostState(learner, key), steps, Episodes(*np.sum(ended, axis=0)), metrics
+        return HostState(learner, key), steps, Episodes(*np.sum(np.array(ended), axis=0)), metrics
 
     def _decide(self, learner: list[jax.Array], words: np.ndarray, clock: tuple[np.int32, np.int32]) -> Decision:
         """Actions for all environments as NumPy arrays ``[S, B, ...]``."""
@@ -266,9 +269,10 @@ class HostLoop:
         return jax.tree.leaves(learner), {name: value.mean() for name, value in metrics.items()}
 
 
-def _no_fault(n_seeds: int) -> Fault:
-    no = np.zeros(n_seeds, bool)
-    return Fault(np.full(n_seeds, -1), no, no, no)
+def _no_tally(n_seeds: int) -> Tally:
+    """``Tally.zero`` in NumPy and for all seeds."""
+    no, zero = np.zeros(n_seeds, bool), np.zeros(n_seeds)
+    return Tally(np.zeros(n_seeds, int), Episodes(zero, zero, zero), zero, {}, Fault(np.full(n_seeds, -1), no, no, no))
 
 
 def _added(tally: Tally, steps: Step, episodes: Episodes, metrics: Metrics | None) -> Tally:
@@ -280,7 +284,7 @@ def _added(tally: Tally, steps: Step, episodes: Episodes, metrics: Metrics | Non
         ~_finite(learned) if learned else np.zeros_like(tally.fault.reward),
     ]
     first = (tally.fault.iteration < 0) & np.logical_or.reduce(faulty)
-    found = Fault(np.full_like(tally.fault.iteration, tally.iterations), *faulty)
+    found = Fault(tally.iterations, *faulty)
     return Tally(
         tally.iterations + 1,
         jax.tree.map(np.add, tally.episodes, episodes),

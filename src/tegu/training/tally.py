@@ -1,5 +1,6 @@
 """What happened during a chunk, summed on the device so that a chunk hands back a few scalars."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -9,13 +10,15 @@ import numpy as np
 from tegu.algorithms.base import Metrics
 from tegu.step import PyTree, Step
 
+Array = jax.Array | np.ndarray
+
 
 class Episodes(NamedTuple):
     """Sums over the episodes that ended."""
 
-    count: jax.Array  #: float32
-    total_reward: jax.Array
-    length: jax.Array
+    count: Array  #: float32
+    total_reward: Array
+    length: Array
 
     @classmethod
     def of(cls, done: jax.Array, total_reward: jax.Array, length: jax.Array) -> "Episodes":
@@ -28,9 +31,9 @@ class Fault(NamedTuple):
     """Where the numbers first stopped being finite. ``iteration`` is -1 while all is well."""
 
     iteration: jax.Array
-    observation: jax.Array  #: bool each: whether it was found there
-    reward: jax.Array
-    learning: jax.Array
+    observation: Array  #: bool each: whether it was found there
+    reward: Array
+    learning: Array
 
     @classmethod
     def none(cls) -> "Fault":
@@ -41,9 +44,9 @@ class Fault(NamedTuple):
 class Tally(NamedTuple):
     """Sums over the iterations of a chunk, for one seed."""
 
-    iterations: jax.Array  #: int32
+    iterations: Array  #: int32
     episodes: Episodes
-    updates: jax.Array  #: float32: iterations that learned
+    updates: Array  #: float32: iterations that learned
     metrics: Metrics  #: sums over those
     fault: Fault
 
@@ -98,11 +101,11 @@ def _key(name: str) -> str:
     return f"rollout/{name}" if name == "exploration_rate" else f"train/{name}"
 
 
-def fault_message(tally: Tally, steps_before: int, steps_per_iteration: int) -> str | None:
+def fault_message(tally: Tally, steps_before: int, steps_per_iteration: int, seeds: Sequence[int]) -> str | None:
     """One line that names the first non-finite number of a chunk, if there was one, from NumPy leaves ``[seeds]``."""
-    for seed in np.flatnonzero(tally.fault.iteration >= 0):
-        what = [name for name in ("observation", "reward", "learning") if getattr(tally.fault, name)[seed]]
+    for i in np.flatnonzero(tally.fault.iteration >= 0):
+        what = [name for name in ("observation", "reward", "learning") if getattr(tally.fault, name)[i]]
         named = {"observation": "an observation", "reward": "a reward", "learning": "the loss"}
-        step = steps_before + (int(tally.fault.iteration[seed]) + 1) * steps_per_iteration
-        return f"{named[what[0]]} became NaN or infinite by step {step:,} (seed {seed})"
+        step = steps_before + (int(tally.fault.iteration[i]) + 1) * steps_per_iteration
+        return f"{named[what[0]]} became NaN or infinite by step {step:,} (seed {seeds[i]})"
     return None

@@ -1,0 +1,194 @@
+"""A trained agent: predict, evaluate, save, load."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from tegu.algorithms.base import Algorithm, Learner
+from tegu.algorithms.registry import algorithm as build_algorithm
+from tegu.algorithms.registry import hyper_parameters
+from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
+from tegu.environments.make import Source, find, is_code
+from tegu.errors import TeguError
+from tegu.runs import Run, checkpoint
+from tegu.space_data import from_data, to_data
+from tegu.spaces import to_bounds, zeros
+from tegu.step import EnvironmentSpec, PyTree
+from tegu.training.arrays import from_arrays, to_arrays
+from tegu.training.evaluate import EVALUATION, Evaluation, evaluate_fused, evaluate_host
+
+
+class Agent:
+    """What training leaves behind: an algorithm and what each seed has learned."""
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        spec: EnvironmentSpec,
+        learners: Learner,
+        seeds: tuple[int, ...],
+        steps: int,
+        source: Source | None = None,
+        run: Run | None = None,
+    ):
+        """``learners`` has a leading axis of seeds; ``steps`` were trained; ``source`` is needed to evaluate."""
+        self.algorithm, self.spec, self.learners = algorithm, spec, learners
+        self.seeds, self.steps, self.source, self.run = seeds, steps, source, run
+        self._act: dict[tuple[int, bool], Callable[[PyTree, jax.Array], PyTree]] = {}
+        self._key = jax.random.key(seeds[0])
+
+    def __repr__(self) -> str:
+        name, many = type(self.algorithm).__name__, len(self.seeds)
+        return f"<{name} on {self.spec.id}, {self.steps:,} steps, {many} seed{'s' * (many > 1)}>"
+
+    def learner(self, index: int = 0) -> Learner:
+        """What the ``index``-th seed has learned."""
+        return jax.tree.map(lambda leaf: leaf[index], self.learners)
+
+    def predict(
+        self,
+        observation: PyTree,
+        state: PyTree = None,
+        episode_start: Any = None,
+        deterministic: bool = True,
+        *,
+        index: int = 0,
+    ) -> tuple[Any, PyTree]:
+        """The action for one observation, or for a batch of them, and the policy's state, as in Stable-Baselines3.
+
+        The action lies in the action space. ``index`` chooses among the seeds.
+        """
+        template = zeros(self.spec.observation_space)
+        batched = self._is_batch(observation, template)
+        given = jax.tree.map(
+            lambda zero, leaf: np.asarray(leaf, zero.dtype).reshape((-1, *zero.shape)), template, observation
+        )
+        self._key, key = jax.random.split(self._key)
+        action = np.asarray(self._acting(index, deterministic)(given, key))
+        action = to_bounds(self.spec.action_space, action)
+        return (action if batched else action[0]), state
+
+    def evaluate(self, episodes: int = 100, *, deterministic: bool = True) -> Evaluation:
+        """Returns and lengths of fresh episodes, ``[seeds, episodes]``, that training never saw."""
+        if episodes < 1:
+            raise TeguError(f"episodes must be at least 1, got {episodes}")
+        if self.source is None:
+            raise TeguError("this agent knows no environment: load its run, or pass environment= to tegu.load")
+        if self.source.native is not None:
+            return evaluate_fused(
+                self.algorithm,
+                self.source.native,
+                self.learners,
+                self.seeds,
+                episodes=episodes,
+                deterministic=deterministic,
+            )
+        played = [self._evaluate_one(index, episodes, deterministic) for index in range(len(self.seeds))]
+        returns, lengths = zip(*played, strict=True)
+        return Evaluation(np.stack(returns), np.stack(lengths))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the agent to the folder ``path``, whole or not at all."""
+        path = Path(path)
+        saved = facts(self.algorithm, self.spec, self.seeds)
+        checkpoint.save(path, self.steps, {"learner": to_arrays(self.learners)}, saved, keep=1)
+        return path
+
+    def _evaluate_one(self, index: int, episodes: int, deterministic: bool) -> tuple[np.ndarray, np.ndarray]:
+        seed = self.seeds[index]
+        environments = self.environments(seed, min(episodes, 8))
+        try:
+            return evaluate_host(
+                self.algorithm,
+                environments,
+                self.learner(index),
+                seed,
+                episodes=episodes,
+                deterministic=deterministic,
+            )
+        finally:
+            environments.close()
+
+    def environments(self, seed: int, n: int) -> GymnasiumEnvironments:
+        """Gymnasium environments for evaluation, with a randomness that training does not use."""
+        assert self.source is not None
+        assert self.source.make is not None
+        return GymnasiumEnvironments(self.source.make, [(seed, EVALUATION, i) for i in range(n)])
+
+    def _acting(self, index: int, deterministic: bool) -> Callable[[PyTree, jax.Array], PyTree]:
+        """The compiled policy of one seed."""
+        if (index, deterministic) not in self._act:
+            learner = self.learner(index)
+            self._act[index, deterministic] = jax.jit(
+                lambda seen, key: self.algorithm.act(learner, seen, (), key, explore=not deterministic).action
+            )
+        return self._act[index, deterministic]
+
+    def _is_batch(self, observation: PyTree, template: PyTree) -> bool:
+        """Whether an observation has a batch axis; says so clearly when its shape fits neither way."""
+        try:
+            ranks = jax.tree.leaves(jax.tree.map(lambda zero, leaf: np.ndim(leaf) - zero.ndim, template, observation))
+            fits = jax.tree.map(
+                lambda zero, leaf: np.shape(leaf)[np.ndim(leaf) - zero.ndim :] == zero.shape, template, observation
+            )
+        except (ValueError, TypeError) as error:
+            raise TeguError(
+                f"expected an observation of {self.spec.observation_space}, got {type(observation).__name__}: {error}"
+            ) from error
+        if set(ranks) not in ({0}, {1}) or not all(jax.tree.leaves(fits)):
+            shapes = jax.tree.map(np.shape, observation)
+            raise TeguError(
+                f"expected an observation (or a batch) of {self.spec.observation_space}, got shape {shapes}"
+            )
+        return ranks[0] == 1
+
+
+def facts(algorithm: Algorithm, spec: EnvironmentSpec, seeds: tuple[int, ...]) -> dict[str, Any]:
+    """What a checkpoint must say so that its arrays can be used: plain data, no code."""
+    return {
+        "algorithm": algorithm.name,
+        "hyper_parameters": hyper_parameters(algorithm),
+        "environment": spec.id,
+        "observation_space": to_data(spec.observation_space),
+        "action_space": to_data(spec.action_space),
+        "n_envs": spec.n_envs,
+        "seeds": list(seeds),
+    }
+
+
+def load(path: str | Path | Run, *, environment: Any = None, folder: str | Path = "runs") -> Agent:
+    """Load an agent: a folder that ``Agent.save`` wrote, or a run by its folder or name, such as ``"last"``.
+
+    Nothing but data is read. ``environment`` is needed to evaluate an agent trained on one's own environment.
+    """
+    if isinstance(path, str | Path) and checkpoint.steps(path):
+        run, saved = None, checkpoint.load_latest(path)
+    else:
+        run = path if isinstance(path, Run) else Run.open(path, folder)
+        saved = checkpoint.load_latest(run.checkpoints)
+    try:
+        known = saved.state
+        algorithm = build_algorithm(known["algorithm"], known["hyper_parameters"])
+        spaces = from_data(known["observation_space"]), from_data(known["action_space"])
+        spec = EnvironmentSpec(known["environment"], *spaces, known["n_envs"])
+        seeds = tuple(known["seeds"])
+    except (KeyError, TypeError) as error:
+        raise TeguError(f"{saved.path} does not hold an agent: {error!r} is missing or damaged") from error
+    shapes = jax.eval_shape(
+        lambda keys: jax.vmap(lambda key: algorithm.init(key, spec))(keys),
+        jax.random.split(jax.random.key(0), len(seeds)),
+    )
+    learners = from_arrays(shapes, saved.blobs["learner"], str(saved.path))
+    source = None
+    if environment is not None:
+        source = find(environment)
+    elif not is_code(spec.id):
+        config = run.config if run is not None else {}
+        try:
+            source = find(spec.id, config.get("backend"), config.get("environment_options"))
+        except TeguError:  # an environment that is not installed here, or only ever was an object
+            source = None
+    return Agent(algorithm, spec, learners, seeds, saved.step, source, run)

@@ -1,0 +1,45 @@
+"""Tuned settings as data: one TOML file per environment, one table per algorithm."""
+
+import tomllib
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from gymnasium import spaces
+
+from tegu.errors import TeguError
+
+_LARGEST_TABLE = 10_000  # states beyond which a table is no longer the natural choice
+
+
+def preset(
+    environment: str, algorithm: str | None, observation_space: Any = None, action_space: Any = None
+) -> dict[str, Any]:
+    """Settings for ``algorithm`` (or the best one known) on ``environment``: ``algorithm``, ``steps``, ``n_envs`` and
+    any hyper-parameters that differ from the algorithm's own defaults."""
+    table = load(environment)
+    name = algorithm or table.get("default") or _fitting(observation_space, action_space)
+    general: dict[str, Any] = load("general").get(name, {"steps": 100_000, "n_envs": 1})
+    return {"algorithm": name, **(table.get(name) or general)}
+
+
+@cache
+def load(environment: str) -> dict[str, Any]:
+    """The preset file of an environment, empty if there is none."""
+    file = resources.files(__package__) / f"{environment.replace('/', '-')}.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def names() -> list[str]:
+    """Environments that have presets."""
+    files = resources.files(__package__).iterdir()
+    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml") and f.name != "general.toml")
+
+
+def _fitting(observation_space: Any, action_space: Any) -> str:
+    """The algorithm to try first where no preset names one."""
+    if isinstance(observation_space, spaces.Discrete) and isinstance(action_space, spaces.Discrete):
+        return "q-learning" if observation_space.n <= _LARGEST_TABLE else "ppo"
+    if observation_space is None:
+        raise TeguError("name an algorithm: there is no preset for this environment")
+    return "ppo"

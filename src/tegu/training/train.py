@@ -1,0 +1,241 @@
+"""``tegu.train`` and ``tegu.resume``: from a name or an object to a trained agent and a run on disk."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+from tegu.agent import Agent, facts
+from tegu.algorithms.base import Algorithm
+from tegu.algorithms.registry import algorithm as build_algorithm
+from tegu.algorithms.registry import hyper_parameters
+from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
+from tegu.environments.base import Environment
+from tegu.environments.make import Source, find, is_code
+from tegu.errors import TeguError
+from tegu.presets import preset
+from tegu.runs import Run, checkpoint
+from tegu.step import EnvironmentSpec
+from tegu.training.fused import FusedLoop
+from tegu.training.host import HostLoop
+from tegu.training.trainer import Callback, Loop, Trainer
+
+MOST_STEPS = 2**31 - 1  #: steps are counted in 32 bits on the device
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides how a run goes, chosen before anything is compiled."""
+
+    source: Source
+    algorithm: Algorithm
+    steps: int
+    n_envs: int
+    seeds: tuple[int, ...]
+    log_interval: int
+    checkpoint_every: float
+    options: dict[str, Any]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What ``config.toml`` holds, besides names, command and versions."""
+        return {
+            "backend": self.source.backend,
+            "steps": self.steps,
+            "n_envs": self.n_envs,
+            "seeds": list(self.seeds),
+            "log_interval": self.log_interval,
+            "checkpoint_every": self.checkpoint_every,
+            "environment_options": self.options,
+            "hyper_parameters": hyper_parameters(self.algorithm),
+        }
+
+
+def train(
+    environment: str | Environment | gymnasium.Env | Callable[[], gymnasium.Env],
+    algorithm: Algorithm | str | None = None,
+    *,
+    steps: int | None = None,
+    seeds: int = 1,
+    seed: int = 0,
+    n_envs: int | None = None,
+    backend: str | None = None,
+    environment_options: Mapping[str, Any] | None = None,
+    log_interval: int | None = None,
+    checkpoint_every: float = 30.0,
+    folder: str | Path | None = "runs",
+    callbacks: tuple[Callback, ...] = (),
+    **hyper: Any,
+) -> Agent:
+    """Train an agent.
+
+    ``environment`` is a name, an environment, or a function that makes one. ``algorithm`` is an algorithm with its
+    hyper-parameters, or a name: then the preset for the environment holds and ``hyper`` overrides it. ``steps`` and
+    ``n_envs`` also come from the preset unless given. ``seeds`` independent agents are trained from ``seed``,
+    ``seed + 1``, ... The run is kept under ``folder`` (``None`` keeps nothing). ``checkpoint_every`` is in seconds.
+    Raises ``TeguError`` with one clear line before anything is compiled.
+    """
+    plan = make_plan(
+        environment,
+        algorithm,
+        steps=steps,
+        seeds=seeds,
+        seed=seed,
+        n_envs=n_envs,
+        backend=backend,
+        environment_options=environment_options,
+        log_interval=log_interval,
+        checkpoint_every=checkpoint_every,
+        **hyper,
+    )
+    loop = make_loop(plan)
+    if folder is None:
+        return _trained(plan, loop, None, None, callbacks)
+    run = Run.create(folder, plan.source.id, plan.algorithm.name, plan.config)
+    with run.lock():
+        return _trained(plan, loop, run, None, callbacks)
+
+
+def resume(
+    run: str | Path | Run,
+    *,
+    steps: int | None = None,
+    environment: str | None = None,
+    folder: str | Path = "runs",
+    callbacks: tuple[Callback, ...] = (),
+) -> Agent:
+    """Go on with a run from its last good checkpoint, to ``steps`` in all (by default those first planned).
+
+    A run on ``module:Class`` names code, which is not imported because a file says so: pass the same ``environment``.
+    """
+    run = run if isinstance(run, Run) else Run.open(run, folder)
+    with run.lock():
+        plan = plan_of(run, steps=steps, environment=environment)
+        saved = checkpoint.load_latest(run.checkpoints) if checkpoint.steps(run.checkpoints) else None
+        return _trained(plan, make_loop(plan), run, saved, callbacks)
+
+
+def make_plan(
+    environment: Any,
+    algorithm: Algorithm | str | None = None,
+    *,
+    steps: int | None = None,
+    seeds: int = 1,
+    seed: int = 0,
+    n_envs: int | None = None,
+    backend: str | None = None,
+    environment_options: Mapping[str, Any] | None = None,
+    log_interval: int | None = None,
+    checkpoint_every: float = 30.0,
+    **hyper: Any,
+) -> Plan:
+    """Resolve names and presets. Arguments as in ``train``."""
+    source = find(environment, backend, environment_options)
+    if isinstance(algorithm, Algorithm):
+        if hyper:
+            raise TeguError(f"set {', '.join(hyper)} on {type(algorithm).__name__} itself, or name the algorithm")
+        settings: dict[str, Any] = preset(source.id, algorithm.name)
+    else:
+        settings = preset(source.id, algorithm, *_spaces(source))
+        chosen = {key: value for key, value in settings.items() if key not in ("algorithm", "steps", "n_envs")}
+        algorithm = build_algorithm(settings["algorithm"], chosen | hyper)
+    single = isinstance(environment, gymnasium.Env)
+    steps = int(steps if steps is not None else settings["steps"])
+    n_envs = int(n_envs if n_envs is not None else 1 if single else settings["n_envs"])
+    for name, value in (("steps", steps), ("n_envs", n_envs), ("seeds", seeds)):
+        if value < 1:
+            raise TeguError(f"{name} must be at least 1, got {value}")
+    if steps > MOST_STEPS:
+        raise TeguError(f"steps must be at most {MOST_STEPS:,}, got {steps:,}")
+    if single and (n_envs > 1 or seeds > 1):
+        raise TeguError("one environment cannot be several: pass a function that makes it for n_envs > 1 or seeds > 1")
+    log_interval = int(log_interval or min(max(steps // 100, 1), 20_000))
+    return Plan(
+        source,
+        algorithm,
+        steps,
+        n_envs,
+        tuple(range(seed, seed + seeds)),
+        log_interval,
+        float(checkpoint_every),
+        dict(environment_options or {}),
+    )
+
+
+def plan_of(run: Run, *, steps: int | None = None, environment: str | None = None) -> Plan:
+    """The plan that a run was made with, read from its ``config.toml``."""
+    config = run.config
+    source = source_of(run, environment)
+    try:
+        return Plan(
+            source,
+            build_algorithm(config["algorithm"], config["hyper_parameters"]),
+            int(steps or config["steps"]),
+            config["n_envs"],
+            tuple(config["seeds"]),
+            config["log_interval"],
+            config["checkpoint_every"],
+            config["environment_options"],
+        )
+    except (KeyError, TypeError) as error:
+        raise TeguError(f"{run.path / 'config.toml'} is damaged: {error!r}") from error
+
+
+def source_of(run: Run, environment: str | None = None) -> Source:
+    """The environment a run was trained on; ``environment`` allows one that names code."""
+    name = run.config["environment"]
+    if is_code(name) and environment != name:
+        raise TeguError(f"{run.name} was trained on {name}, which is code: name it yourself (--env {name}) to allow it")
+    return find(name, run.config.get("backend"), run.config.get("environment_options"))
+
+
+def make_loop(plan: Plan) -> Loop:
+    """The loop for a plan: fused where the environment is in JAX, else on the host."""
+    source, seeds = plan.source, plan.seeds
+    if source.native is not None:
+        spec = spec_of(source.id, source.native, plan.n_envs)
+        plan.algorithm.validate(spec)
+        return FusedLoop(plan.algorithm, source.native, spec, seeds)
+    environments = host_environments(source, [(seed, i) for seed in seeds for i in range(plan.n_envs)])
+    spec = spec_of(source.id, environments, plan.n_envs)
+    plan.algorithm.validate(spec)
+    return HostLoop(plan.algorithm, environments, spec, seeds)
+
+
+def host_environments(source: Source, entropy: list[tuple[int, ...]]) -> GymnasiumEnvironments:
+    """Gymnasium environments whose randomness follows from ``entropy``."""
+    if source.make is None:
+        raise TeguError(f"{source.id} is not a Gymnasium environment")
+    return GymnasiumEnvironments(source.make, entropy)
+
+
+def spec_of(id: str, environment: Environment | GymnasiumEnvironments, n_envs: int) -> EnvironmentSpec:
+    return EnvironmentSpec(id, environment.observation_space, environment.action_space, n_envs)
+
+
+def _spaces(source: Source) -> tuple[Any, Any]:
+    if source.native is not None:
+        return source.native.observation_space, source.native.action_space
+    probe = source.make()  # type: ignore[misc]
+    return probe.observation_space, probe.action_space
+
+
+def _trained(
+    plan: Plan, loop: Loop, run: Run | None, saved: checkpoint.Checkpoint | None, callbacks: tuple[Callback, ...]
+) -> Agent:
+    try:
+        trainer = Trainer(
+            loop,
+            run,
+            steps=plan.steps,
+            log_interval=plan.log_interval,
+            checkpoint_every=plan.checkpoint_every,
+            facts=facts(plan.algorithm, loop.spec, plan.seeds),
+            callbacks=callbacks,
+        )
+        state = trainer.train(saved)
+        return Agent(plan.algorithm, loop.spec, loop.learners(state), plan.seeds, trainer.steps, plan.source, run)
+    finally:
+        loop.close()
