@@ -35,7 +35,7 @@ def test_merging_batches_is_two_passes_over_all_of_them(batches):
     moments, (mean, variance) = merged(batches), two_pass(np.concatenate(batches))
     np.testing.assert_allclose(moments.mean, mean, rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(moments.variance, variance, rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(moments.count, 4 * len(batches) + PRIOR, rtol=1e-14)
+    np.testing.assert_allclose(moments.n, 4 * len(batches) + PRIOR, rtol=1e-14)
 
 
 @pytest.mark.usefixtures("x64")

@@ -100,7 +100,7 @@ def n_parameters(space: spaces.Space) -> int:
         case spaces.MultiDiscrete():
             return int(space.nvec.sum())
         case _:
-            return math.prod(space.shape)
+            return math.prod(space.shape or ())
 
 
 def distribution(

@@ -11,7 +11,7 @@ class RunningMoments(NamedTuple):
 
     mean: jax.Array
     variance: jax.Array
-    count: jax.Array
+    n: jax.Array  #: how many were seen; starts a little above 0, as in Stable-Baselines3
 
     @classmethod
     def start(cls, shape: tuple[int, ...] = ()) -> "RunningMoments":
@@ -21,10 +21,10 @@ class RunningMoments(NamedTuple):
         """Take in a batch ``[..., *shape]``."""
         axes = tuple(range(batch.ndim - self.mean.ndim))
         size = batch.size // max(self.mean.size, 1)
-        count = self.count + size
+        n = self.n + size
         delta = batch.mean(axes) - self.mean
-        spread = self.variance * self.count + batch.var(axes) * size + delta**2 * self.count * size / count
-        return RunningMoments(self.mean + delta * size / count, spread / count, count)
+        spread = self.variance * self.n + batch.var(axes) * size + delta**2 * self.n * size / n
+        return RunningMoments(self.mean + delta * size / n, spread / n, n)
 
     def normalize(self, value: jax.Array, clip: float = 10.0) -> jax.Array:
         """Shift and scale to mean 0 and variance 1, then clip."""

@@ -16,7 +16,7 @@ Array = jax.Array | np.ndarray
 class Episodes(NamedTuple):
     """Sums over the episodes that ended."""
 
-    count: Array  #: float32
+    ended: Array  #: float32: how many
     total_reward: Array
     length: Array
 
@@ -30,7 +30,7 @@ class Episodes(NamedTuple):
 class Fault(NamedTuple):
     """Where the numbers first stopped being finite. ``iteration`` is -1 while all is well."""
 
-    iteration: jax.Array
+    iteration: Array
     observation: Array  #: bool each: whether it was found there
     reward: Array
     learning: Array
@@ -87,10 +87,10 @@ def summarize(tally: Tally) -> list[dict[str, float]]:
 
 def _figures(tally: Tally) -> dict[str, float]:
     figures: dict[str, float] = {}
-    if tally.episodes.count > 0:
-        figures["rollout/ep_rew_mean"] = float(tally.episodes.total_reward / tally.episodes.count)
-        figures["rollout/ep_len_mean"] = float(tally.episodes.length / tally.episodes.count)
-        figures["rollout/episodes"] = float(tally.episodes.count)
+    if tally.episodes.ended > 0:
+        figures["rollout/ep_rew_mean"] = float(tally.episodes.total_reward / tally.episodes.ended)
+        figures["rollout/ep_len_mean"] = float(tally.episodes.length / tally.episodes.ended)
+        figures["rollout/episodes"] = float(tally.episodes.ended)
     if tally.updates > 0:
         figures |= {_key(name): float(total / tally.updates) for name, total in tally.metrics.items()}
     return figures
@@ -103,7 +103,7 @@ def _key(name: str) -> str:
 
 def fault_message(tally: Tally, steps_before: int, steps_per_iteration: int, seeds: Sequence[int]) -> str | None:
     """One line that names the first non-finite number of a chunk, if there was one, from NumPy leaves ``[seeds]``."""
-    for i in np.flatnonzero(tally.fault.iteration >= 0):
+    for i in map(int, np.flatnonzero(tally.fault.iteration >= 0)):
         what = [name for name in ("observation", "reward", "learning") if getattr(tally.fault, name)[i]]
         named = {"observation": "an observation", "reward": "a reward", "learning": "the loss"}
         step = steps_before + (int(tally.fault.iteration[i]) + 1) * steps_per_iteration

@@ -17,6 +17,7 @@ from tegu.errors import TeguError
 from tegu.runs import Run, RunError, checkpoint
 from tegu.runs.checkpoint import CheckpointError
 from tegu.runs.metrics import MetricsError
+from tegu.step import EnvironmentSpec
 from tegu.training.tally import Tally, fault_message, summarize
 
 Blobs = Mapping[str, Mapping[str, np.ndarray]]
@@ -25,6 +26,7 @@ Blobs = Mapping[str, Mapping[str, np.ndarray]]
 class Loop(Protocol):
     """What the trainer drives: ``FusedLoop`` or ``HostLoop``."""
 
+    spec: EnvironmentSpec
     seeds: tuple[int, ...]
     steps_per_iteration: int
     seconds: dict[str, float]  #: time spent so far, by kind of work

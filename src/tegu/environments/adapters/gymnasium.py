@@ -84,7 +84,7 @@ class GymnasiumEnvironments:
 
     def begin_anew(self, where: np.ndarray) -> PyTree:
         """Begin a new episode where the mask ``[n]`` says so. Returns the observations of all, ``[n, ...]``."""
-        for i in np.flatnonzero(where):
+        for i in map(int, np.flatnonzero(where)):
             self.episodes[i] += 1
             self._last[i] = self._begin(i)
         return self._stack(self._last)
@@ -99,7 +99,7 @@ class GymnasiumEnvironments:
         self.actions[i] = []
         return observation
 
-    def _each(self, actions: np.ndarray) -> Sequence[Any]:
+    def _each(self, actions: np.ndarray) -> Any:
         return actions.tolist() if isinstance(self.action_space, gymnasium.spaces.Discrete) else actions
 
     def _stack(self, observations: list[PyTree]) -> PyTree:
