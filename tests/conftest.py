@@ -1,5 +1,9 @@
 """Fixtures for tests against float64 oracles."""
 
+import sys
+
+assert "jax" not in sys.modules  # so that the library sets JAX up here as it does everywhere else
+import tegu  # noqa: F401, I001
 import jax
 import pytest
 

@@ -178,7 +178,8 @@ def _labels(groups: list[list[_Recorded]]) -> list[str]:
         like = [other for other in groups if other[0].kind == group[0].kind]
         names = dict.fromkeys(name for other in like for name in other[0].settings)
         differing = [name for name in names if len({str(other[0].settings.get(name)) for other in like}) > 1]
-        settings = [f"{_short(name, differing)}={_value(group[0].settings.get(name))}" for name in differing]
+        ours = group[0].settings  # what is None, such as a limit that is off, is not stored and not mentioned
+        settings = [f"{_short(name, differing)}={_value(ours[name])}" for name in differing if name in ours]
         if sum(_same(other[0], group[0]) for other in like) > 1:
             settings.append("#" + "+".join(one.run.path.name for one in group))
         labels.append(" ".join([group[0].kind[1], *settings]))
@@ -192,7 +193,7 @@ def _short(name: str, names: list[str]) -> str:
 
 
 def _value(value: Any) -> str:
-    """A setting without spaces, so that a label breaks between settings. TOML has no null: ``None`` is left out."""
+    """A setting without spaces, so that a label breaks between settings."""
     return f"{value:g}" if isinstance(value, float) else re.sub(r"\s", "", str(value))
 
 

@@ -1,15 +1,16 @@
 """What checking an environment brings to light, and how it reads."""
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import equinox as eqx
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 Facts = dict[str, str | float | int]
 
@@ -91,15 +92,17 @@ class Findings:
             raise Halt from error
 
 
-def mean_return(rewards: Sequence[Any], ended: Sequence[Any]) -> Facts:
-    """The mean return of the episodes that ended, as facts; ``rewards`` and ``ended`` are ``[T, ...]``."""
-    returns: list[float] = []
-    running = np.zeros(np.shape(ended[0]) if len(ended) else ())
-    for reward, end in zip(rewards, ended, strict=True):
+def episode_facts(rewards: ArrayLike, ended: ArrayLike) -> Facts:
+    """How the episodes that ended went, from rewards and ends ``[T]`` or ``[T, n]``."""
+    running, returns = np.zeros(1), []
+    for reward, end in zip(np.atleast_2d(np.transpose(rewards)).T, np.atleast_2d(np.transpose(ended)).T, strict=True):
         running = running + reward
         returns.extend(running[end])
         running = np.where(end, 0.0, running)
-    return {"random_policy_return": float(np.mean(returns)) if returns else "no episode ended", "episodes": len(returns)}
+    return {
+        "episodes": len(returns),
+        "random_policy_return": float(np.mean(returns)) if returns else "no episode ended",
+    }
 
 
 # Frames in here never show what the environment's author wrote.

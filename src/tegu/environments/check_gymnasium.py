@@ -4,7 +4,7 @@ import copy
 import inspect
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -13,8 +13,8 @@ import jax
 import numpy as np
 from gymnasium import spaces, wrappers
 
-from tegu.environments.check_findings import Facts, Findings, Halt, Report, mean_return
-from tegu.environments.check_spaces import check_mask, check_value, declared_spaces, describe, form, is_supported
+from tegu.environments.check_findings import Facts, Findings, Halt, Report, episode_facts
+from tegu.environments.check_spaces import check_mask, check_value, declared_spaces, describe, form
 from tegu.spaces import ACTION_MASK
 from tegu.step import PyTree
 
@@ -26,11 +26,7 @@ class _Outcome(NamedTuple):
     truncated: Any
 
 
-class _Moment(NamedTuple):
-    """An action and, byte for byte, the values that it led to, by their names."""
-
-    action: Any
-    values: dict[str, bytes]
+_Episode = list[tuple[Any, dict[str, bytes]]]  #: each action and the content of its outcome; a reset comes first
 
 
 def check_gymnasium(environment: gymnasium.Env, steps: int, seed: int) -> Report:
@@ -102,7 +98,7 @@ def _check_rendering(environment: gymnasium.Env, findings: Findings) -> None:
 
 
 class _Trial:
-    """A walk with random actions, every call of the environment looked at."""
+    """Random actions and what came of them, every call of the environment looked at."""
 
     def __init__(
         self,
@@ -118,35 +114,161 @@ class _Trial:
         self.keywords = _accepted(environment)
         self.seconds = 0.0
         self.taken = 0  # steps, over all episodes
-        self.returned: tuple[PyTree, dict[str, bytes]] = ((), {})  # the latest observation, and as it was then
+        self.latest: tuple[PyTree, dict[str, bytes]] = ((), {})  # observation, and its content when it was returned
 
     def facts(self, steps: int, seed: int) -> Facts:
-        """Walk, then walk the first episode again."""
-        first, first_episode, walked = self._walk(steps, seed)
-        starts = [first, *(_values(self.reset(seed + other)) for other in range(1, 4))]
-        differ = any(start != first for start in starts)
+        """Walk ``steps`` steps, begin from a few more seeds, then do the first episode again."""
+        episode, facts = self._walk(steps, seed)
+        (_, first), *_ = episode
+        differ = any([_content(self.reset(other)) != first for other in range(seed + 1, seed + 4)])
         return {
             "steps_per_second": round(self.taken / self.seconds),
-            **walked,
-            "deterministic": "yes" if self._repeats(seed, first, first_episode) else "no",
-            "first_observation": "depends on the seed" if differ else "the same for seeds tried",
+            **facts,
+            "first_observation": "depends on the seed" if differ else "the same for every seed",
+            "deterministic": "yes" if self._repeats(episode, seed) else "no",
         }
 
-    def _walk(self, steps: int, seed: int) -> tuple[dict[str, bytes], list[_Moment], Facts]:
-        """Returns the first observation, the first episode, and what became of all episodes."""
+    def _walk(self, steps: int, seed: int) -> tuple[_Episode, Facts]:
+        """Returns the first episode, and facts about all of them."""
         self.action_space.seed(seed)
-        observation = self.reset(seed)
-        first, first_episode = _values(observation), []
+        outcome = self.reset(seed)
+        episode: _Episode = [(None, _content(outcome))]
         rewards, ended, clock = [], [], 0
         for _ in range(steps):
-            action = self._random_action(observation)
+            action = self._random_action(outcome.observation)
             outcome = self.step(action)
             clock += 1
             if not any(ended):
-                first_episode.append(_Moment(action, _values(outcome)))
-            rewards.append(_number(outcome.reward))
-            ended.append(bool(outcome.terminated) or bool(outcome.truncated) or clock == self.limit)
-            observation = outcome.observation
+                episode.append((action, _content(outcome)))
+            rewards.append(outcome.reward)
+            ended.append(outcome.terminated or outcome.truncated or clock == self.limit)
             if ended[-1]:
-                observation, clock = self.reset(seed + sum(ended), "reset() after an episode"), 0
-        return first, first_episode, self._episodes(rewards, ended)
+                outcome, clock = self.reset(seed + sum(ended), "reset() after an episode"), 0
+        if self.limit is None and not any(ended):
+            self.findings.warning(
+                "step()",
+                "no episode ended, and there is no time limit",
+                f"terminated or truncated within {steps} steps",
+                "neither",
+                "register with max_episode_steps=..., or wrap in gymnasium.wrappers.TimeLimit",
+            )
+        return episode, episode_facts(rewards, ended)
+
+    def _repeats(self, episode: _Episode, seed: int) -> bool:
+        """Whether the same seed and actions give the same once more, bit for bit."""
+        for number, (action, before) in enumerate(episode):
+            now = _content(self.step(action) if number else self.reset(seed))
+            different = [name for name in now if now[name] != before.get(name)]
+            if different:
+                self.findings.warning(
+                    f"step() -> {different[0]}" if number else f"reset(seed={seed}) -> {different[0]}",
+                    "the same seed and actions give another result",
+                    "the same, bit for bit",
+                    f"a difference at step {number}" if number else "a difference in the first observation",
+                    "draw from self.np_random only; else a resumed run begins its unfinished episodes anew",
+                )
+                return False
+        return True
+
+    def _random_action(self, observation: PyTree) -> Any:
+        """A legal one where the observation has a mask; a plain int for a Discrete space, as the loops give it."""
+        action = self.action_space.sample()
+        if not isinstance(self.action_space, spaces.Discrete):
+            return action
+        if isinstance(observation, Mapping) and np.any(observation.get(ACTION_MASK)):
+            legal = np.flatnonzero(observation[ACTION_MASK])
+            action = self.action_space.start + self.action_space.np_random.choice(legal)
+        return int(action)
+
+    def reset(self, seed: int, where: str = "reset()") -> _Outcome:
+        keywords = {"seed": seed, "options": None}
+        with self.findings.calling(where):
+            result = self.environment.reset(**{name: keywords[name] for name in self.keywords})
+            self._check_latest(where)
+            two = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)
+            if not two:
+                hint = "return observation, {}"
+                self.findings.error(
+                    where, "does not return two values", "(observation, info dict)", _kinds(result), hint
+                )
+            observation = result[0] if isinstance(result, tuple) and result else result
+            self._check_observation(observation, f"{where} -> observation", "")
+        return _Outcome(observation, 0.0, False, False)
+
+    def step(self, action: Any) -> _Outcome:
+        """The outcome in clean types, whatever the environment returned."""
+        given = copy.deepcopy(action)
+        with self.findings.calling("step()"):
+            started = time.perf_counter()
+            result = self.environment.step(given)
+            self.seconds += time.perf_counter() - started
+            self.taken += 1
+            self._check_latest("step()")
+            if _content(given) != _content(action):
+                self.findings.warning(
+                    "step(action)",
+                    "the environment changes the action that it is given",
+                    "the action stays as it was",
+                    f"{action} became {given}",
+                    "begin with action = action.copy(), or do not write into it",
+                )
+            return self._clean(result)
+
+    def _clean(self, result: Any) -> _Outcome:
+        expected = "(observation, reward, terminated, truncated, info)"
+        if isinstance(result, tuple) and len(result) == 4:
+            hint = "split done: terminated where the task itself ended, truncated where only the time ran out"
+            self.findings.error("step()", "returns 4 values, as in the old Gym API", expected, _kinds(result), hint)
+            result = (*result[:3], False, result[3])
+        if not (isinstance(result, tuple) and len(result) == 5):
+            self.findings.error("step()", "does not return five values", expected, _kinds(result))
+            raise Halt
+        observation, reward, terminated, truncated, info = result
+        when = f" at step {self.taken}"
+        self._check_observation(observation, "step() -> observation", when, ended=bool(np.any(terminated)))
+        number = isinstance(reward, int | float | np.integer | np.floating)
+        if not number:
+            self.findings.error(
+                "step() -> reward", "is not a number", "a float", _kinds(reward) + when, "float(reward)"
+            )
+        elif not np.isfinite(reward):
+            self.findings.error("step() -> reward", "is not finite", "a finite float", f"{reward}{when}")
+        for name, flag in {"terminated": terminated, "truncated": truncated}.items():
+            if not isinstance(flag, bool | np.bool_):
+                got = f"{_kinds(flag)} {flag!r}{when}"
+                self.findings.error(f"step() -> {name}", "is not a bool", "True or False", got, f"bool({name})")
+        if not isinstance(info, dict):
+            self.findings.error("step() -> info", "is not a dict", "a dict, maybe empty", _kinds(info) + when, "{}")
+        return _Outcome(observation, reward if number else 0.0, bool(np.any(terminated)), bool(np.any(truncated)))
+
+    def _check_observation(self, observation: PyTree, where: str, when: str, ended: bool = False) -> None:
+        check_value(self.findings, self.observation_space, observation, where, when)
+        if not ended and isinstance(observation, Mapping) and ACTION_MASK in observation:
+            check_mask(self.findings, observation[ACTION_MASK], where)
+        self.latest = observation, _content(_Outcome(observation, 0.0, False, False))
+
+    def _check_latest(self, where: str) -> None:
+        """Has this call written into the observation that the call before it returned?"""
+        observation, content = self.latest
+        now = _content(_Outcome(observation, 0.0, False, False)) if content else {}
+        for name in (name for name in now if now[name] != content[name]):
+            self.findings.warning(
+                f"step() -> {name}",
+                "an array returned earlier changes afterwards",
+                "a new array from every call",
+                f"one that {where} writes into again",
+                "return a copy; else the last observation of an episode is overwritten before anything learns from it",
+            )
+
+
+def _content(tree: PyTree) -> dict[str, bytes]:
+    """All values byte for byte, by their names."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {
+        jax.tree_util.keystr(path).lstrip(".").replace("'", '"'): np.asarray(leaf).tobytes() for path, leaf in leaves
+    }
+
+
+def _kinds(value: Any) -> str:
+    """The type of a value, or those in a tuple."""
+    return f"({', '.join(map(_kinds, value))})" if isinstance(value, tuple) else type(value).__name__

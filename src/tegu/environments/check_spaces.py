@@ -128,11 +128,15 @@ def _check_mask_space(findings: Findings, mask: spaces.Space, action: spaces.Spa
         case spaces.MultiDiscrete():
             length = int(np.sum(action.nvec))
         case _:
-            findings.error(where, "a mask needs discrete actions", "Discrete or MultiDiscrete actions", describe(action))
+            findings.error(
+                where, "a mask needs discrete actions", "Discrete or MultiDiscrete actions", describe(action)
+            )
             return
     if mask.shape != (length,):
         got, hint = f"shape {mask.shape}", f"MultiBinary({length}): 1 where the action is legal"
-        findings.error(where, "the mask does not fit the actions", f"shape ({length},), one entry per action", got, hint)
+        findings.error(
+            where, "the mask does not fit the actions", f"shape ({length},), one entry per action", got, hint
+        )
 
 
 def _parts(
@@ -176,7 +180,11 @@ def _has_form(findings: Findings, space: spaces.Space, value: Any, where: str, w
         return True
     both_float = value.dtype.kind == "f" and space.dtype.kind == "f"
     cut_off = value.dtype.kind == "f" and not both_float
-    hint = "fractions are cut off: declare the space as a Box of np.float32" if cut_off else f"value.astype(np.{space.dtype})"
+    hint = (
+        "fractions are cut off: declare the space as a Box of np.float32"
+        if cut_off
+        else f"value.astype(np.{space.dtype})"
+    )
     findings.error(where, "wrong dtype", expected, got, hint)
     return both_float  # rounded, they can still be compared with the bounds
 

@@ -1,0 +1,71 @@
+"""What the figures were measured on: processor, memory, versions."""
+
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cases import OURS, PEERS
+from benchmarks.execution import ROOT, cores
+
+_PACKAGES = {
+    "Tegu's side": (OURS, ("tegu", "jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium")),
+    "the peers' side": (
+        PEERS,
+        ("stable_baselines3", "sbx-rl", "torch", "jax", "jaxlib", "flax", "optax", "numpy", "gymnasium"),
+    ),
+}
+_ASK = """
+import importlib.metadata, json, platform, sys
+found = {"Python": platform.python_version()}
+for name in sys.argv[1:]:
+    found[name] = importlib.metadata.version(name)
+print(json.dumps(found))
+"""
+
+
+def machine() -> dict[str, Any]:
+    """The computer."""
+    return {
+        "processor": processor(),
+        "cores": cores(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def processor() -> str:
+    """The processor's name as Linux gives it, else as Python does."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown"
+
+
+def versions() -> dict[str, dict[str, str]]:
+    """Versions in both virtual environments, an empty dict for one that is not there."""
+    return {side: _versions(ROOT / folder, packages) for side, (folder, packages) in _PACKAGES.items()}
+
+
+def _versions(folder: Path, packages: tuple[str, ...]) -> dict[str, str]:
+    python = folder / "bin/python"
+    if not python.exists():
+        return {}
+    done = subprocess.run([str(python), "-c", _ASK, *packages], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def commit() -> str:
+    """The commit measured, with a ``+`` where tracked files differ from it."""
+    try:
+        name = _git("rev-parse", "--short", "HEAD")
+        return name + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -1,0 +1,147 @@
+"""The table: every figure in a results folder, in one page of Markdown."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cases import CASES
+
+SCORES = "scores.json"
+_HOW = """\
+Each measurement is a process of its own. The sides of a case run in turn, one at a time, every second round backwards;
+nothing else should run on the machine. Figures are medians, with the least and the greatest in brackets. A ratio is
+that of the medians; its brackets hold the least and the greatest over the pairs of a round. Rates are measured after a
+warm-up of a tenth of the steps in which everything is compiled; all sides of a case then take the same number of
+steps, up to a whole rollout. Processes are measured from start to end. Seeds are the numbers of the rounds wherever a
+side can be told one. Everything runs on the CPU.
+
+Threads: a peer runs with one thread or one per core, whichever was faster in a trial on a fifth of the steps before
+the rounds (PyTorch's and OpenMP's threads; for XLA, `--xla_cpu_multi_thread_eigen=false` is the single thread). Tegu
+runs as it comes. How many cores a side kept busy is in the second table.
+"""
+
+
+def write(folder: Path) -> None:
+    """Write ``README.md`` from the JSON files in ``folder``."""
+    files = [folder / f"{case.name}.json" for case in CASES]
+    cases = [json.loads(file.read_text()) for file in files if file.exists()]
+    scores = json.loads((folder / SCORES).read_text()) if (folder / SCORES).exists() else None
+    parts = ["# Benchmark results", *(_speed(cases) if cases else []), *(_scores(scores) if scores else [])]
+    parts += _surroundings([*cases, *([scores] if scores else [])])
+    (folder / "README.md").write_text("\n\n".join(part.strip("\n") for part in parts) + "\n")
+
+
+def _speed(cases: list[dict[str, Any]]) -> list[str]:
+    header = ("case", "unit", "Tegu", "peer", "ratio", "target", "met")
+    rows = [_row(case, row) for case in cases for row in case["rows"]]
+    notes = [f"- **{case['case']}**: {case['title']}. {' '.join(case['notes'])}" for case in cases]
+    return [_HOW, table(header, rows), "## The cases", "\n".join(notes), *_sides(cases)]
+
+
+def _row(case: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[str, ...]:
+    ours, peer, ratio = row["ours"], row["peer"], row["ratio"]
+    met = {None: "", True: "yes", False: "no"}[row["met"]]
+    return (
+        case["case"],
+        case["unit"],
+        f"{ours['name'].removeprefix('tegu, ')}: {_spread(ours)}" if ours["name"] != "tegu" else _spread(ours),
+        f"{peer['name']}: {_spread(peer)}",
+        f"{number(ratio['of_medians'])} ({number(ratio['min'])}-{number(ratio['max'])}), {ratio['of']}",
+        row["target"] or "",
+        met,
+    )
+
+
+def _sides(cases: list[dict[str, Any]]) -> Iterable[str]:
+    header = ("case", "side", "threads", "trials", "cores busy", "compilation, s", "whole process, s", "greedy score")
+    rows = []
+    for case in cases:
+        for side in case["sides"]:
+            details, taken = side["details"], side["measurements"]
+            busy = [found["result"].get("cores_busy", found["process_cores_busy"]) for found in taken]
+            trials = [f"{threads}: {number(value)}" for threads, value in side["thread_trials"].items()]
+            reached = f", 475 reached {details['reached']}" if "reached" in details else ""
+            rows.append(
+                (
+                    case["case"],
+                    side["name"],
+                    str(side["threads"] or "as it comes"),
+                    ", ".join(trials),
+                    number(sum(busy) / len(busy)),
+                    _spread(details["compilation_seconds"]) if "compilation_seconds" in details else "within",
+                    number(sorted(found["process_seconds"] for found in taken)[len(taken) // 2]),
+                    _spread(details["score"]) + reached if "score" in details else "",
+                )
+            )
+    explained = (
+        "Compilation is what the warm-up took beyond the time of its steps. Trials are the figures by number of "
+        "threads, in the case's unit."
+    )
+    return "## The sides", explained, table(header, rows)
+
+
+def _scores(scores: Mapping[str, Any]) -> list[str]:
+    header = ("environment", "algorithm", "steps", "seeds", "mean", "std", "95% interval", "optimal policies")
+    rows = []
+    for case in scores["cases"]:
+        low, high = case["interval"]
+        rows.append(
+            (
+                case["environment"],
+                case["algorithm"],
+                f"{case['steps']:,}",
+                str(len(case["per_seed"])),
+                number(case["mean"]),
+                number(case["std"]),
+                f"{number(low)} to {number(high)}",
+                f"{sum(case['optimal'])} of {len(case['optimal'])}" if case.get("optimal") else "",
+            )
+        )
+    explained = (
+        "Greedy scores of fresh episodes after training with the preset, over seeds; the interval is a bootstrap of "
+        "the mean over seeds. Optimal: the greedy policy's exact value from the start equals that of value iteration."
+    )
+    return ["## Learning scores", explained, table(header, rows)]
+
+
+def _surroundings(records: list[dict[str, Any]]) -> list[str]:
+    """Where the figures come from, once for all that were measured under the same circumstances."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        same = {name: record[name] for name in ("machine", "versions", "commit", "command")}
+        groups.setdefault(json.dumps(same), []).append(record)
+    return ["## Measured on", *(_group(group) for group in groups.values())]
+
+
+def _group(group: Sequence[Mapping[str, Any]]) -> str:
+    first, dates = group[0], sorted(record["date"] for record in group)
+    about = first["machine"]
+    lines = [
+        f"- {', '.join(record['case'] for record in group)}",
+        f"- {about['processor']}, {about['cores']} cores, {about['memory_gib']} GiB, {about['system']}",
+        f"- from {dates[0]} to {dates[-1]}; load before each case {_loads(group)}",
+        f"- `{first['command']}` at commit {first['commit']}",
+    ]
+    for side, found in first["versions"].items():
+        lines.append(f"- {side}: " + ", ".join(f"{name} {version}" for name, version in found.items()))
+    return "\n".join(lines)
+
+
+def _loads(group: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{record['load_before']:.1f}" for record in group)
+
+
+def _spread(values: Mapping[str, float]) -> str:
+    return f"{number(values['median'])} ({number(values['min'])}-{number(values['max'])})"
+
+
+def number(value: float) -> str:
+    """Three digits or more."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

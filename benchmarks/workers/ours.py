@@ -1,0 +1,48 @@
+"""One of Tegu's loops, driven in chunks as the trainer drives it."""
+
+from typing import Any
+
+import gymnasium
+from meter import Meter, report, settings
+
+import tegu
+from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
+from tegu.training.fused import FusedLoop
+from tegu.training.host import HostLoop
+from tegu.training.tally import summarize
+
+CHUNKS = 10
+ALGORITHMS = {"ppo": tegu.PPO, "dqn": tegu.DQN, "q-learning": tegu.QLearning}
+
+
+def fused(name: str, algorithm: Any, n_envs: int, seed: int) -> FusedLoop:
+    environment = tegu.make(name)
+    spaces = environment.observation_space, environment.action_space
+    return FusedLoop(algorithm, environment, tegu.EnvironmentSpec(name, *spaces, n_envs), [seed])
+
+
+def host(name: str, algorithm: Any, n_envs: int, seed: int) -> HostLoop:
+    entropy = [[seed, index] for index in range(n_envs)]
+    environments = GymnasiumEnvironments(lambda: gymnasium.make(name, disable_env_checker=True), entropy)
+    spaces = environments.observation_space, environments.action_space
+    return HostLoop(algorithm, environments, tegu.EnvironmentSpec(name, *spaces, n_envs), [seed])
+
+
+def main() -> None:
+    given, meter = settings(), Meter()
+    algorithm = ALGORITHMS[given["algorithm"]](**given["hyper_parameters"])
+    make = fused if given["loop"] == "fused" else host
+    loop = make(given["environment"], algorithm, given["n_envs"], given["seed"])
+    per_chunk = max(given["steps"] // CHUNKS // loop.steps_per_iteration, 1)
+    per_chunk_steps = per_chunk * loop.steps_per_iteration
+    total = (CHUNKS + 1) * per_chunk_steps
+
+    state, tally = loop.chunk(loop.start(), per_chunk, total)
+    meter.mark(per_chunk_steps)
+    for _ in range(CHUNKS):
+        state, tally = loop.chunk(state, per_chunk, total)
+    report(meter.result(total, episode_reward=summarize(tally)[0].get("rollout/ep_rew_mean")))
+    loop.close()
+
+
+main()

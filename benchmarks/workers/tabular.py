@@ -1,0 +1,40 @@
+"""Whether each seed's greedy policy in a run on disk is worth as much, exactly, as the best there is."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from meter import report, settings
+
+import tegu
+from tegu.environments.exact import policy_value, start_value, value_iteration
+from tegu.runs import Run, checkpoint
+
+TOLERANCE = 1e-6  #: of the value of the first state
+
+
+def discount(config: Mapping[str, Any]) -> float:
+    """The run's gamma, in whatever section of its configuration it stands."""
+    for key, value in config.items():
+        if key == "gamma":
+            return float(value)
+        if isinstance(value, Mapping) and (found := discount(value)) >= 0:
+            return found
+    return -1.0
+
+
+def main() -> None:
+    given = settings()
+    run, environment = Run.open(given["run"]), tegu.make(given["environment"])
+    gamma = discount(run.config)
+    if gamma < 0:
+        raise SystemExit(f"the configuration of {given['run']} names no gamma")
+    tables = checkpoint.load_latest(run.checkpoints).blobs["learner"][".table.values"]  # [seeds, states, actions]
+    best = start_value(environment, value_iteration(environment, gamma).values)
+    policies = np.argmax(tables, axis=-1)
+    values = [start_value(environment, policy_value(environment, policy, gamma)) for policy in policies]
+    optimal = [abs(value - best) <= TOLERANCE * max(1.0, abs(best)) for value in values]
+    report({"gamma": gamma, "best_value": best, "values": values, "optimal": optimal})
+
+
+main()

@@ -1,0 +1,294 @@
+"""Pictures: learning curves with honest bands, sparklines for the terminal, contact sheets and animations of frames."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tegu.analysis.compare import RETURN, Group, curves
+from tegu.analysis.statistics import FEW, STATISTICS, bootstrap_interval
+from tegu.errors import TeguError
+from tegu.runs import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+# Okabe and Ito's colours for every kind of colour vision, https://jfly.uni-koeln.de/color/; faint yellow is last
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.5, 1)))  # matched to the line's width
+INK, PALE = "#2D3440", "#E4E4E0"
+
+_NAMES = {
+    "rollout/ep_rew_mean": "episode return",
+    "rollout/ep_len_mean": "episode length",
+    "eval/mean_reward": "evaluation return",
+    "time/fps": "environment steps per second",
+}
+_SHOWN = {"mean": "mean", "iqm": "IQM"}
+_PANEL = (5.2, 3.6)  # inches, of one panel without its labels
+_FONT = 9.0  # points
+_CHARACTERS = 30  # of a label's line
+_BLOCKS, _ASCII = "▁▂▃▄▅▆▇█", "_.:-=+*#"
+_LONGEST = 480  # pixels of an animation's or a sheet's frame
+_GIF_FASTEST = 50  # frames per second; browsers slow down what is faster
+
+
+def compare_figure(groups: Sequence[Group], path: Path | str, *, statistic: str = "mean") -> "Figure":
+    """Draw groups into a .png, .svg or .pdf: a panel per environment, and in it a line per group.
+
+    ``statistic`` is "mean" or "iqm". Its band is the 95 % bootstrap interval over seeds at each step; three seeds or
+    fewer have no band, and each seed a thin line. Every label says which. One colour means the same label everywhere.
+    """
+    panels = {environment: [g for g in groups if g.environment == environment] for environment in _in_order(groups)}
+    styles = {label: index for index, label in enumerate(dict.fromkeys(group.label for group in groups))}
+    tallest = max((sum(_height(_label(group, statistic)) for group in panel) for panel in panels.values()), default=0)
+    figure, axes = _figure(len(panels), at_least=tallest)
+    for ax, (environment, panel) in zip(axes, panels.items(), strict=True):
+        _prepare(ax, environment, panel)
+        for group in panel:
+            _draw(ax, group, styles[group.label], statistic, thin=group.n <= FEW, band=group.n > FEW)
+        _label_lines(ax, panel, styles, statistic)
+    return _saved(figure, path)
+
+
+def curve_figure(run: Run, path: Path | str, metrics: Sequence[str] = (RETURN,)) -> "Figure":
+    """Draw one run's curves into a .png, .svg or .pdf: a panel per metric, every seed thin and their mean."""
+    figure, axes = _figure(len(metrics))
+    for ax, metric in zip(axes, metrics, strict=True):
+        (group,) = curves([run], metric)
+        _prepare(ax, run.name, [group])
+        _draw(ax, group, 0, "mean", thin=True, band=False)
+        note = "1 seed" if group.n == 1 else f"mean of {group.n} seeds, each thin"
+        ax.set_title(note, loc="right", fontsize=_FONT - 1, color=INK)
+    return _saved(figure, path)
+
+
+def sparkline(values: Sequence[float] | np.ndarray, width: int = 40, *, ascii: bool = False) -> str:
+    """Values ``[N]`` as one line of at most ``width`` characters, low to high; a gap where nothing is finite."""
+    values = np.asarray(values, np.float64)
+    parts = [part[np.isfinite(part)] for part in np.array_split(values, min(width, len(values)) or 1)]
+    means = np.array([part.mean() if len(part) else np.nan for part in parts])
+    if np.isnan(means).all():
+        return " " * len(values[:width])
+    low, high = np.nanmin(means), np.nanmax(means)
+    levels = (means - low) / (high - low) * 7 if high > low else np.where(np.isnan(means), np.nan, 3)
+    return "".join(" " if np.isnan(level) else (_ASCII if ascii else _BLOCKS)[round(level)] for level in levels)
+
+
+def frame_strip(frames: Sequence[np.ndarray], path: Path | str, columns: int = 6, rows: int = 1) -> None:
+    """Write ``columns * rows`` evenly spaced frames, the first and the last among them, as one .png with their numbers.
+
+    Each frame is ``[height, width, 3]`` uint8.
+    """
+    path = _checked_path(path, ".png")
+    with _plotting():
+        from PIL import Image, ImageDraw, ImageFont
+    chosen = np.unique(np.linspace(0, len(frames) - 1, columns * rows).round().astype(int))[: len(frames)]
+    pictures = _pictures([frames[index] for index in chosen])
+    width, height = pictures[0].size
+    gap, caption = 8, 22
+    across = min(columns, len(pictures))
+    down = -(-len(pictures) // across)
+    sheet = Image.new("RGB", (across * (width + gap) + gap, down * (height + caption + gap) + gap), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for place, (number, picture) in enumerate(zip(chosen, pictures, strict=True)):
+        x, y = gap + place % across * (width + gap), gap + place // across * (height + caption + gap)
+        sheet.paste(picture, (x, y))
+        draw.text((x + width / 2, y + height + caption / 2), f"{number:,}", fill=INK, font=font, anchor="mm")
+    with _one_line(path):
+        sheet.save(path)
+
+
+def animation(frames: Sequence[np.ndarray], path: Path | str, fps: float = 30.0) -> None:
+    """Write frames ``[height, width, 3]`` uint8 as a .gif or .webp that loops for ever, at true speed.
+
+    Large frames are shrunk. A GIF has one palette for all frames, so that colours do not flicker, and shows at most 50
+    frames per second: of faster ones some are left out.
+    """
+    path = _checked_path(path, ".gif", ".webp")
+    if not fps > 0:
+        raise TeguError(f"frames per second must be above 0, got {fps}")
+    gif = path.suffix.lower() == ".gif"
+    stride = int(np.ceil(fps / _GIF_FASTEST)) if gif else 1
+    pictures = _pictures(frames[::stride])
+    tick = 10 if gif else 1  # milliseconds; rounding the times and not the durations keeps the speed true
+    times = (np.arange(len(pictures) + 1) * stride * 1000 / fps / tick).round().astype(int) * tick
+    first, *rest = _in_one_palette(pictures) if gif else pictures
+    with _one_line(path):
+        first.save(path, save_all=True, append_images=rest, duration=np.diff(times).tolist(), loop=0, quality=80)
+
+
+@contextmanager
+def _plotting() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise TeguError("pictures need Matplotlib and Pillow: pip install 'tegu[plot]'") from error
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise TeguError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _checked_path(path: Path | str, *suffixes: str) -> Path:
+    path = Path(path)
+    if path.suffix.lower() not in suffixes:
+        raise TeguError(f"cannot write {path.name!r}: the name must end in {' or '.join(suffixes)}")
+    return path
+
+
+def _in_order(groups: Sequence[Group]) -> list[str]:
+    if not groups:
+        raise TeguError("there is nothing to draw")
+    return list(dict.fromkeys(group.environment for group in groups))
+
+
+def _figure(panels: int, at_least: float = 0.0) -> "tuple[Figure, list[Axes]]":
+    """A figure with up to three panels side by side, each ``at_least`` so many inches high."""
+    with _plotting():
+        from matplotlib.figure import Figure
+    across = min(panels, 3)
+    down = -(-panels // across)
+    width, height = _PANEL
+    figure = Figure((across * width + 1.6, down * max(height, at_least + 1)), dpi=150, layout="constrained")
+    return figure, [figure.add_subplot(down, across, index + 1) for index in range(panels)]
+
+
+def _prepare(ax: "Axes", title: str, groups: Sequence[Group]) -> None:
+    ax.set_title(title, loc="left", fontsize=_FONT + 2, fontweight="bold", color=INK)
+    ax.set_xlabel("environment steps", color=INK)
+    ax.set_ylabel(" / ".join(dict.fromkeys(_NAMES.get(group.metric, group.metric) for group in groups)), color=INK)
+    ax.xaxis.set_major_formatter(lambda value, _: _compact(value))
+    ax.yaxis.set_major_formatter(lambda value, _: _compact(value))
+    ax.set_xlim(0, max(max(group.steps[-1] for group in groups), 1))
+    ax.grid(color=PALE, linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.tick_params(colors=INK, labelsize=_FONT, length=0)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.spines["bottom"].set_color(INK)
+
+
+def _draw(ax: "Axes", group: Group, style: int, statistic: str, *, thin: bool, band: bool) -> None:
+    colour, dash = _style(style)
+    if band:
+        low, high, _ = bootstrap_interval(group.values, STATISTICS[statistic])
+        ax.fill_between(group.steps, low, high, color=colour, alpha=0.17, linewidth=0)
+    if thin and group.n > 1:
+        ax.plot(group.steps, group.values.T, color=colour, linewidth=0.8, alpha=0.45, label="_seed")
+    centre = STATISTICS[statistic](group.values)
+    ax.plot(group.steps, centre, color=colour, linestyle=dash, linewidth=1.8, label=group.label)
+
+
+def _style(index: int) -> tuple[str, Any]:
+    """A colour and dashes; 32 differ, as the dashes move on by one with every round of the colours."""
+    return COLOURS[index % len(COLOURS)], DASHES[(index + index // len(COLOURS)) % len(DASHES)]
+
+
+def _label(group: Group, statistic: str) -> str:
+    how = f"{_SHOWN[statistic]}, 95% CI, " if group.n > FEW else "mean, " if group.n > 1 else ""
+    return "\n".join([*textwrap.wrap(group.label, _CHARACTERS), f"{how}n={group.n}"])
+
+
+def _height(label: str) -> float:
+    """Inches that a label takes, with some space."""
+    return (label.count("\n") + 1.5) * 1.2 * _FONT / 72
+
+
+def _label_lines(ax: "Axes", groups: Sequence[Group], styles: dict[str, int], statistic: str) -> None:
+    """Write the labels to the right of the panel, each joined to the end of its line."""
+    low, high = ax.set_ylim(ax.get_ylim())
+    labels = [_label(group, statistic) for group in groups]
+    ends = [_end(group, statistic, (low + high) / 2) for group in groups]
+    panel = ax.get_position().height * ax.figure.get_figure(root=True).get_figheight()
+    heights = np.array([_height(label) for label in labels]) / panel
+    places = _spread(np.array([(y - low) / (high - low) for _, y in ends]), heights)
+    for group, label, end, place in zip(groups, labels, ends, places, strict=True):
+        colour, dash = _style(styles[group.label])
+        line = {"arrowstyle": "-", "color": colour, "linestyle": dash, "linewidth": 1.2, "relpos": (0, 0.5)}
+        ax.annotate(
+            label,
+            end,
+            (1.08, place),
+            textcoords="axes fraction",
+            annotation_clip=False,
+            va="center",
+            fontsize=_FONT,
+            color=INK,
+            arrowprops={**line, "shrinkA": 2, "shrinkB": 0},
+        )
+
+
+def _end(group: Group, statistic: str, otherwise: float) -> tuple[float, float]:
+    """The last point of a group's line; a group that diverged at once has none, and gets the height ``otherwise``."""
+    centre = STATISTICS[statistic](group.values)
+    drawn = np.flatnonzero(np.isfinite(centre))
+    return (group.steps[drawn[-1]], centre[drawn[-1]]) if len(drawn) else (group.steps[-1], otherwise)
+
+
+def _spread(wanted: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    """Centres near the ``wanted`` ones, in their order, at which labels of these heights lie clear of each other."""
+    order = np.argsort(wanted, kind="stable")
+    places, heights = wanted[order].copy(), heights[order]
+    apart = (heights[1:] + heights[:-1]) / 2
+    for index, distance in enumerate(apart):
+        places[index + 1] = max(places[index + 1], places[index] + distance)
+    places[-1] = min(places[-1], 1 - heights[-1] / 2)
+    for index, distance in reversed(list(enumerate(apart))):
+        places[index] = min(places[index], places[index + 1] - distance)
+    return places[np.argsort(order)]
+
+
+def _compact(value: float) -> str:
+    """A tick: 250, 1.5k, 2M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.6g}{unit}"
+    return f"{value:.6g}"
+
+
+def _saved(figure: "Figure", path: Path | str) -> "Figure":
+    path = _checked_path(path, ".png", ".svg", ".pdf")
+    with _one_line(path):
+        figure.savefig(path)
+    return figure
+
+
+def _pictures(frames: Sequence[np.ndarray]) -> "list[Image]":
+    """Frames as pictures of one size: large ones shrunk, those of a few pixels enlarged with sharp edges."""
+    with _plotting():
+        from PIL import Image
+    if not len(frames):
+        raise TeguError("there are no frames to draw")
+    for frame in frames:
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape != (*frames[0].shape[:2], 3):
+            raise TeguError(
+                f"frames must be [height, width, 3] uint8, all of one size; got {frame.shape} {frame.dtype}"
+            )
+    height, width, _ = frames[0].shape
+    scale = min(_LONGEST / max(height, width), max(96 // max(height, width), 1))
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    how = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST
+    return [Image.fromarray(frame).resize(size, how) for frame in frames]
+
+
+def _in_one_palette(pictures: "list[Image]") -> "list[Image]":
+    """The pictures in 256 colours that suit sixteen of them, undithered, as the dots would move and compress badly."""
+    from PIL import Image
+
+    width, height = pictures[0].size
+    sample = pictures[:: -(-len(pictures) // 16)]
+    sheet = Image.new("RGB", (width, height * len(sample)))
+    for row, picture in enumerate(sample):
+        sheet.paste(picture, (0, row * height))
+    palette = sheet.quantize(256, Image.Quantize.MEDIANCUT)
+    return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
