@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -57,7 +56,6 @@ def record(case: Case, repeats: int, surroundings: dict[str, Any]) -> dict[str, 
         "notes": case.notes,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "repeats": repeats,
-        "load_before": os.getloadavg()[0],
     }
     return {**head, **surroundings, **measure(case, repeats)}
 
@@ -75,6 +73,7 @@ def main() -> int:
         "machine": machine.machine(),
         "versions": machine.versions(),
         "commit": machine.commit(),
+        "load_before": machine.load(),
     }
     can_train, failed = tegu_train_exists(), False
     for case in CASES:

@@ -165,9 +165,9 @@ CASES: tuple[Case, ...] = (
         "PPO to a greedy 475 on CartPole-v1",
         "s",
         (
-            tegu_train("tegu, cold cache", "CartPole-v1", cache="cold"),
+            tegu_train("tegu, cold cache", "CartPole-v1", "--seed", "{seed}", cache="cold"),
             worker("SB3, RL Zoo's settings", "zoo.py", PEERS, tries_threads=True, steps=100_000, episodes=100),
-            tegu_train("tegu, warm cache", "CartPole-v1", cache="warm"),
+            tegu_train("tegu, warm cache", "CartPole-v1", "--seed", "{seed}", cache="warm"),
         ),
         (
             Row("tegu, cold cache", "SB3, RL Zoo's settings", at_most(8, "ours"), "peer / ours"),
@@ -176,8 +176,8 @@ CASES: tuple[Case, ...] = (
         (
             "From the start of the process to its end, imports, compilation and 100 greedy episodes included; each "
             "side trains for the steps its settings name. A score below 475 counts as missed.",
-            "Ours is `tegu train CartPole-v1`. A cold compilation cache is a fresh folder, a warm one has served the "
-            "same command once.",
+            "Ours is `tegu train CartPole-v1 --seed N`. A cold compilation cache is a fresh folder, a warm one has "
+            "served the same command once.",
             "SB3: 8 environments in a DummyVecEnv, n_steps 32, batch_size 256, gae_lambda 0.8, gamma 0.98, n_epochs "
             "20, learning_rate and clip_range falling linearly from 0.001 and 0.2, 100,000 steps.",
         ),

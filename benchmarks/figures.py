@@ -30,7 +30,7 @@ def compare(row: Row, ours: Sequence[float], peer: Sequence[float]) -> dict[str,
         "ours": {"name": row.ours, **spread(ours)},
         "peer": {"name": row.peer, **spread(peer)},
         "ratio": {"of": row.ratio, "of_medians": whole, "min": min(pairs), "max": max(pairs)},
-        "target": None if target is None else f"{target.figure} {target.sign} {target.bound:,g}",
+        "target": None if target is None else f"{target.figure} {target.sign} {target.bound:,.10g}",
         "met": None if target is None else target.met(whole, median(ours)),
     }
 

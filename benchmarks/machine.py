@@ -10,6 +10,8 @@ from typing import Any
 from benchmarks.cases import OURS, PEERS
 from benchmarks.execution import ROOT, cores
 
+BUSY = 0.5  #: load above which something else is clearly running
+
 _PACKAGES = {
     "Tegu's side": (OURS, ("tegu", "jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium")),
     "the peers' side": (
@@ -42,6 +44,14 @@ def processor() -> str:
     lines = file.read_text().splitlines() if file.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or "unknown"
+
+
+def load() -> float:
+    """How busy the computer is before anything is measured; warns where that would spoil the figures."""
+    busy = os.getloadavg()[0]
+    if busy > BUSY:
+        print(f"the machine is busy (load {busy:.1f} over the last minute): the figures will say little", flush=True)
+    return busy
 
 
 def versions() -> dict[str, dict[str, str]]:

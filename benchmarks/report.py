@@ -76,7 +76,8 @@ def _sides(cases: list[dict[str, Any]]) -> Iterable[str]:
             )
     explained = (
         "Compilation is what the warm-up took beyond the time of its steps. Trials are the figures by number of "
-        "threads, in the case's unit."
+        "threads, in the case's unit. A side that works in one thread keeps one core busy; much less means that "
+        "something else was running."
     )
     return "## The sides", explained, table(header, rows)
 
@@ -120,16 +121,12 @@ def _group(group: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         f"- {', '.join(record['case'] for record in group)}",
         f"- {about['processor']}, {about['cores']} cores, {about['memory_gib']} GiB, {about['system']}",
-        f"- from {dates[0]} to {dates[-1]}; load before each case {_loads(group)}",
+        f"- from {dates[0]} to {dates[-1]}; load average at the start {first['load_before']:.1f}",
         f"- `{first['command']}` at commit {first['commit']}",
     ]
     for side, found in first["versions"].items():
         lines.append(f"- {side}: " + ", ".join(f"{name} {version}" for name, version in found.items()))
     return "\n".join(lines)
-
-
-def _loads(group: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(f"{record['load_before']:.1f}" for record in group)
 
 
 def _spread(values: Mapping[str, float]) -> str:

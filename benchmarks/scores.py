@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -89,7 +88,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     """Train every case asked for. Returns the exit status: 1 if one of them failed."""
-    given, failed, load = arguments(), False, os.getloadavg()[0]
+    given, failed, load = arguments(), False, machine.load()
     folder = ROOT / given.output
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / report.SCORES

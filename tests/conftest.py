@@ -1,9 +1,6 @@
 """Fixtures for tests against float64 oracles."""
 
-import sys
-
-assert "jax" not in sys.modules  # so that the library sets JAX up here as it does everywhere else
-import tegu  # noqa: F401, I001
+import tegu  # noqa: F401, I001 - before JAX, so that JAX is set up here as everywhere else
 import jax
 import pytest
 

@@ -42,7 +42,7 @@ def finite_difference(function, x, step=1e-6):
 def test_categorical_is_the_softmax_of_its_logits(start):
     policy = discrete(start)
     actions = np.arange(5) + start
-    log_prob = np.asarray(jax.vmap(policy.log_prob)(actions))
+    log_prob = np.asarray(jax.jit(jax.vmap(policy.log_prob))(actions))
     np.testing.assert_allclose(np.exp(log_prob), softmax(LOGITS), rtol=1e-12)
     np.testing.assert_allclose(np.exp(log_prob).sum(), 1, rtol=1e-14)
     np.testing.assert_allclose(policy.entropy(), stats.entropy(softmax(LOGITS)), rtol=1e-12)
@@ -77,7 +77,7 @@ def test_illegal_actions_are_never_sampled_and_never_the_mode(start, scale):
 @in_float64
 def test_a_masked_categorical_is_the_softmax_of_its_legal_logits():
     policy = discrete(mask=MASK)
-    probability = np.exp(jax.vmap(policy.log_prob)(np.arange(5)))
+    probability = np.exp(jax.jit(jax.vmap(policy.log_prob))(np.arange(5)))
     np.testing.assert_allclose(probability[MASK], softmax(LOGITS[MASK]), rtol=1e-12)
     np.testing.assert_array_equal(probability[~MASK], 0)
     np.testing.assert_allclose(policy.entropy(), stats.entropy(softmax(LOGITS[MASK])), rtol=1e-12)
@@ -100,11 +100,11 @@ def test_multi_categorical_is_a_product_of_categoricals():
     assert isinstance(policy, MultiCategorical)
     a, b, c = softmax(logits[:3]), softmax(logits[3:5]), softmax(logits[5:])
     combinations = np.array(list(product(range(3), range(2), range(4)))) + space.start
-    probability = np.exp(policy.log_prob(combinations))
+    probability = np.exp(jax.jit(policy.log_prob)(combinations))
     np.testing.assert_allclose(probability, np.einsum("i,j,k->ijk", a, b, c).ravel(), rtol=1e-12)
     np.testing.assert_allclose(probability.sum(), 1, rtol=1e-13)
-    np.testing.assert_allclose(policy.entropy(), stats.entropy(probability), rtol=1e-12)
-    np.testing.assert_array_equal(policy.mode(), combinations[probability.argmax()])
+    np.testing.assert_allclose(jax.jit(policy.entropy)(), stats.entropy(probability), rtol=1e-12)
+    np.testing.assert_array_equal(jax.jit(policy.mode)(), combinations[probability.argmax()])
 
 
 def test_multi_categorical_samples_are_independent_and_masked():
@@ -112,7 +112,7 @@ def test_multi_categorical_samples_are_independent_and_masked():
     space = spaces.MultiDiscrete([3, 2], start=[0, 5])
     logits, mask = np.array([0.0, 1.0, 8.0, 1.0, 0.0]), np.array([True, True, False, True, True])
     policy = distribution(space, np.broadcast_to(logits, (N, 5)), NO_LOG_STD, mask)
-    actions = np.asarray(policy.sample(KEY))
+    actions = np.asarray(jax.jit(policy.sample)(KEY))
     assert actions.shape == (N, 2)
     assert space.contains(actions[0].astype(space.dtype))
     assert (actions[:, 0] < 2).all()

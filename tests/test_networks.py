@@ -11,6 +11,8 @@ from tegu.networks import ACTIVATIONS, MLP, ActorCritic, QNetwork
 from tegu.step import EnvironmentSpec
 
 KEY = jax.random.key(0)
+
+
 SIZES = (3, 16, 8, 2)
 NUMPY = {
     "tanh": np.tanh,
@@ -23,19 +25,26 @@ SPEC = EnvironmentSpec("test", spaces.Box(-1, 1, (3,)), spaces.Discrete(4))
 CONTINUOUS = EnvironmentSpec("test", spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (2,)))
 
 
+def made(kind, *arguments):
+    """``kind(KEY, *arguments)`` with NumPy weights; made in one compiled call."""
+    return jax.device_get(jax.jit(lambda: kind(KEY, *arguments))())
+
+
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("activation", NUMPY)
 def test_mlp_is_matrix_products_and_activations(activation):
     """Every layer but the last is followed by the activation; the batch may have any shape."""
-    mlp = MLP(KEY, SIZES, activation)
+    mlp = made(MLP, SIZES, activation)
     x = np.random.default_rng(0).normal(size=(5, 2, 3))
+    apply = jax.jit(lambda x: mlp(x))
+    outputs = apply(x)
     for row in np.ndindex(5, 2):
         hidden = x[row]
         for weight, bias in list(zip(mlp.weights, mlp.biases, strict=True))[:-1]:
-            hidden = NUMPY[activation](hidden @ np.asarray(weight) + np.asarray(bias))
-        expected = hidden @ np.asarray(mlp.weights[-1]) + np.asarray(mlp.biases[-1])
-        np.testing.assert_allclose(mlp(x)[row], expected, rtol=1e-10, atol=1e-14)
-        np.testing.assert_allclose(mlp(x[row]), expected, rtol=1e-10, atol=1e-14)
+            hidden = NUMPY[activation](hidden @ weight + bias)
+        expected = hidden @ mlp.weights[-1] + mlp.biases[-1]
+        np.testing.assert_allclose(outputs[row], expected, rtol=1e-10, atol=1e-14)
+        np.testing.assert_allclose(apply(x[row]), expected, rtol=1e-10, atol=1e-14)
 
 
 def test_these_are_all_activations():
@@ -46,7 +55,7 @@ def test_these_are_all_activations():
 def test_orthogonal_weights_scaled_by_gains_and_zero_biases():
     """W W^T or W^T W, whichever is the smaller, is gain^2 I."""
     gains = (2**0.5, 1.0, 0.01)
-    mlp = MLP(KEY, SIZES, "tanh", gains)
+    mlp = made(MLP, SIZES, "tanh", gains)
     for weight, bias, gain in zip(mlp.weights, mlp.biases, gains, strict=True):
         small = weight @ weight.T if weight.shape[0] < weight.shape[1] else weight.T @ weight
         np.testing.assert_allclose(small, gain**2 * np.eye(min(weight.shape)), atol=1e-12)
@@ -55,7 +64,7 @@ def test_orthogonal_weights_scaled_by_gains_and_zero_biases():
 
 def test_uniform_weights_and_biases_fill_their_bounds():
     """Within +-1/sqrt(inputs), with the variance of a uniform distribution, bound^2 / 3."""
-    mlp = MLP(KEY, (100, 400, 25), "relu")
+    mlp = made(MLP, (100, 400, 25), "relu")
     for weight, bias, inputs in zip(mlp.weights, mlp.biases, (100, 400), strict=True):
         bound = inputs**-0.5
         for values in (weight, bias):
@@ -76,7 +85,7 @@ def test_keys_decide_and_layers_differ():
 
 def test_actor_and_critic_are_initialised_as_in_stable_baselines3():
     """Gains sqrt(2) in hidden layers, 0.01 for the actor's outputs and 1 for the critic's."""
-    network = ActorCritic(KEY, SPEC, (8, 8), "tanh", 0.0)
+    network = made(ActorCritic, SPEC, (8, 8), "tanh", 0.0)
     for mlp, squares in ((network.actor, (2, 2, 1e-4)), (network.critic, (2, 2, 1))):
         for weight, square in zip(mlp.weights, squares, strict=True):
             small = weight @ weight.T if weight.shape[0] < weight.shape[1] else weight.T @ weight
@@ -85,17 +94,17 @@ def test_actor_and_critic_are_initialised_as_in_stable_baselines3():
 
 
 def test_a_continuous_policy_starts_with_the_given_spread():
-    network = ActorCritic(KEY, CONTINUOUS, (8,), "tanh", -0.5)
-    policy = network.policy(jnp.zeros((7, 3)))
+    network = made(ActorCritic, CONTINUOUS, (8,), "tanh", -0.5)
+    policy = network.policy(np.zeros((7, 3), np.float32))
     assert isinstance(policy, DiagonalGaussian)
     assert policy.mean.shape == (7, 2)
     np.testing.assert_array_equal(policy.log_std, [-0.5, -0.5])
-    assert network.value(jnp.zeros((5, 7, 3))).shape == (5, 7)
+    assert network.value(np.zeros((5, 7, 3), np.float32)).shape == (5, 7)
 
 
 def test_actor_and_critic_share_nothing():
     """The value's gradient in the actor, and the policy's in the critic, is exactly zero."""
-    network, x = ActorCritic(KEY, SPEC, (8,), "tanh", 0.0), jnp.ones((4, 3))
+    network, x = made(ActorCritic, SPEC, (8,), "tanh", 0.0), jnp.ones((4, 3))
     value = jax.jit(jax.grad(lambda n: n.value(x).sum()))(network)
     policy = jax.jit(jax.grad(lambda n: n.policy(x).log_prob(jnp.zeros(4, int)).sum()))(network)
     assert not any(leaf.any() for leaf in jax.tree.leaves((value.actor, policy.critic)))
@@ -104,7 +113,7 @@ def test_actor_and_critic_share_nothing():
 
 def test_q_values_are_the_mlp_of_the_features():
     spec = EnvironmentSpec("test", spaces.Discrete(5, start=1), spaces.Discrete(4))
-    network = QNetwork(KEY, spec, (8,), "relu")
+    network = made(QNetwork, spec, (8,), "relu")
     observation = jnp.array([[1, 5, 3], [2, 2, 4]])
     values = network(observation)
     assert values.shape == (2, 3, 4)
@@ -112,5 +121,5 @@ def test_q_values_are_the_mlp_of_the_features():
 
 
 def test_no_hidden_layers_is_a_linear_map():
-    mlp = MLP(KEY, (3, 2), "relu")
+    mlp = made(MLP, (3, 2), "relu")
     np.testing.assert_allclose(mlp(jnp.eye(3)), mlp.weights[0] + mlp.biases[0], rtol=1e-6)

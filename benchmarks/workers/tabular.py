@@ -1,8 +1,5 @@
 """Whether each seed's greedy policy in a run on disk is worth as much, exactly, as the best there is."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from meter import report, settings
 
@@ -13,22 +10,10 @@ from tegu.runs import Run, checkpoint
 TOLERANCE = 1e-6  #: of the value of the first state
 
 
-def discount(config: Mapping[str, Any]) -> float:
-    """The run's gamma, in whatever section of its configuration it stands."""
-    for key, value in config.items():
-        if key == "gamma":
-            return float(value)
-        if isinstance(value, Mapping) and (found := discount(value)) >= 0:
-            return found
-    return -1.0
-
-
 def main() -> None:
     given = settings()
     run, environment = Run.open(given["run"]), tegu.make(given["environment"])
-    gamma = discount(run.config)
-    if gamma < 0:
-        raise SystemExit(f"the configuration of {given['run']} names no gamma")
+    gamma = run.config["hyper_parameters"]["gamma"]
     tables = checkpoint.load_latest(run.checkpoints).blobs["learner"][".table.values"]  # [seeds, states, actions]
     best = start_value(environment, value_iteration(environment, gamma).values)
     policies = np.argmax(tables, axis=-1)

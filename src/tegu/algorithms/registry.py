@@ -16,7 +16,7 @@ from tegu.networks import ACTIVATIONS
 ALGORITHMS: dict[str, type[Algorithm]] = {cls.name: cls for cls in (QLearning, DQN, PPO)}
 
 # Spellings of other libraries that people try first.
-_ALIASES = {
+ALIASES = {
     "lr": "learning_rate",
     "num_steps": "n_steps",
     "minibatch_size": "batch_size",
@@ -37,7 +37,7 @@ def algorithm(name: str, hyper_parameters: Mapping[str, Any]) -> Algorithm:
     fields = {field.name: field for field in dataclasses.fields(ALGORITHMS[name])}
     for key in hyper_parameters:
         if key not in fields:
-            near = [_ALIASES[key]] if _ALIASES.get(key) in fields else difflib.get_close_matches(key, fields, n=1)
+            near = [ALIASES[key]] if ALIASES.get(key) in fields else difflib.get_close_matches(key, fields, n=1)
             hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(fields)}"
             raise TeguError(f"{name} has no hyper-parameter {key!r}: {hint}")
     values = {key: _parsed(name, fields[key], value) for key, value in hyper_parameters.items()}

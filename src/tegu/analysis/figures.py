@@ -34,7 +34,7 @@ _PANEL = (5.2, 3.6)  # inches, of one panel without its labels
 _FONT = 9.0  # points
 _CHARACTERS = 30  # of a label's line
 _BLOCKS, _ASCII = "▁▂▃▄▅▆▇█", "_.:-=+*#"
-_LONGEST = 480  # pixels of an animation's or a sheet's frame
+_ANIMATED, _ON_SHEET = 480, 240  # pixels: the longer side of a frame
 _GIF_FASTEST = 50  # frames per second; browsers slow down what is faster
 
 
@@ -89,7 +89,7 @@ def frame_strip(frames: Sequence[np.ndarray], path: Path | str, columns: int = 6
     with _plotting():
         from PIL import Image, ImageDraw, ImageFont
     chosen = np.unique(np.linspace(0, len(frames) - 1, columns * rows).round().astype(int))[: len(frames)]
-    pictures = _pictures([frames[index] for index in chosen])
+    pictures = _pictures([frames[index] for index in chosen], _ON_SHEET)
     width, height = pictures[0].size
     gap, caption = 8, 22
     across = min(columns, len(pictures))
@@ -115,7 +115,7 @@ def animation(frames: Sequence[np.ndarray], path: Path | str, fps: float = 30.0)
         raise TeguError(f"frames per second must be above 0, got {fps}")
     gif = path.suffix.lower() == ".gif"
     stride = int(np.ceil(fps / _GIF_FASTEST)) if gif else 1
-    pictures = _pictures(frames[::stride])
+    pictures = _pictures(frames[::stride], _ANIMATED)
     tick = 10 if gif else 1  # milliseconds; rounding the times and not the durations keeps the speed true
     times = (np.arange(len(pictures) + 1) * stride * 1000 / fps / tick).round().astype(int) * tick
     first, *rest = _in_one_palette(pictures) if gif else pictures
@@ -213,8 +213,9 @@ def _label_lines(ax: "Axes", groups: Sequence[Group], styles: dict[str, int], st
     heights = np.array([_height(label) for label in labels]) / panel
     places = _spread(np.array([(y - low) / (high - low) for _, y in ends]), heights)
     for group, label, end, place in zip(groups, labels, ends, places, strict=True):
-        colour, dash = _style(styles[group.label])
-        line = {"arrowstyle": "-", "color": colour, "linestyle": dash, "linewidth": 1.2, "relpos": (0, 0.5)}
+        colour, _ = _style(styles[group.label])
+        # thin and undashed, lest it be taken for more of the curve
+        line = {"arrowstyle": "-", "color": colour, "linewidth": 0.8, "relpos": (0, 0.5)}
         ax.annotate(
             label,
             end,
@@ -263,8 +264,8 @@ def _saved(figure: "Figure", path: Path | str) -> "Figure":
     return figure
 
 
-def _pictures(frames: Sequence[np.ndarray]) -> "list[Image]":
-    """Frames as pictures of one size: large ones shrunk, those of a few pixels enlarged with sharp edges."""
+def _pictures(frames: Sequence[np.ndarray], longest: int) -> "list[Image]":
+    """Frames as pictures of one size: shrunk if above ``longest``, enlarged with sharp edges if of a few pixels."""
     with _plotting():
         from PIL import Image
     if not len(frames):
@@ -275,7 +276,7 @@ def _pictures(frames: Sequence[np.ndarray]) -> "list[Image]":
                 f"frames must be [height, width, 3] uint8, all of one size; got {frame.shape} {frame.dtype}"
             )
     height, width, _ = frames[0].shape
-    scale = min(_LONGEST / max(height, width), max(96 // max(height, width), 1))
+    scale = min(longest / max(height, width), max(96 // max(height, width), 1))
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     how = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST
     return [Image.fromarray(frame).resize(size, how) for frame in frames]

@@ -17,6 +17,8 @@ def check(environment: Environment | gymnasium.Env, *, steps: int = 200, seed: i
     Nothing that the environment does is raised: its exceptions become findings. A Gymnasium environment takes ``steps``
     steps and is left somewhere in an episode; a JAX environment takes ``steps`` steps in each of 8 copies.
     """
+    if steps < 1:
+        raise TeguError(f"a check needs at least 1 step, not {steps}")
     if isinstance(environment, Environment):
         return check_jax(environment, steps, seed)
     if isinstance(environment, gymnasium.Env):

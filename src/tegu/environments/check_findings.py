@@ -76,7 +76,7 @@ class Findings:
 
     def all(self) -> tuple[Finding, ...]:
         """Everything found, errors first."""
-        return tuple(sorted(self._found.values(), key=lambda finding: finding.level))
+        return tuple(sorted(self._found.values(), key=lambda finding: finding.level != "error"))
 
     @contextmanager
     def calling(self, where: str) -> Iterator[None]:

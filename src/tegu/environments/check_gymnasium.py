@@ -3,6 +3,7 @@
 import copy
 import inspect
 import math
+import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,9 +22,9 @@ from tegu.step import PyTree
 
 class _Outcome(NamedTuple):
     observation: PyTree
-    reward: Any
-    terminated: Any
-    truncated: Any
+    reward: float = 0.0
+    terminated: bool = False
+    truncated: bool = False
 
 
 _Episode = list[tuple[Any, dict[str, bytes]]]  #: each action and the content of its outcome; a reset comes first
@@ -31,54 +32,56 @@ _Episode = list[tuple[Any, dict[str, bytes]]]  #: each action and the content of
 
 def check_gymnasium(environment: gymnasium.Env, steps: int, seed: int) -> Report:
     findings = Findings()
-    inner, limit = _without_standard_wrappers(environment)
+    inner, limit = _without_standard_wrappers(environment), _time_limit(environment)
     facts: Facts = {"kind": "Gymnasium"}
     with suppress(Halt):
         observation_space, action_space = declared_spaces(inner, findings)
         facts["observation_space"], facts["action_space"] = describe(observation_space), describe(action_space)
         facts["time_limit"] = limit or "none"
-        _check_signature(inner, findings)
+        _check_metadata(inner, findings)
+        keywords = _reset_keywords(inner, findings)
         if action_space is not None:
-            facts |= _Trial(inner, findings, observation_space, action_space, limit).facts(steps, seed)
-    with suppress(Halt):
-        _check_rendering(inner, findings)
+            facts |= _Trial(inner, findings, observation_space, action_space, limit, keywords).facts(steps, seed)
+            _check_picture(inner, findings)
     spec = environment.spec
     return Report(spec.id if spec else type(environment.unwrapped).__name__, findings.all(), facts)
 
 
-def _without_standard_wrappers(environment: gymnasium.Env) -> tuple[gymnasium.Env, int | None]:
-    """Take off what ``gymnasium.make`` wraps around, which would answer mistakes with exceptions of its own.
-
-    Returns the environment and the time limit.
-    """
-    limit = None
-    while isinstance(environment, wrappers.TimeLimit | wrappers.OrderEnforcing | wrappers.PassiveEnvChecker):
+def _time_limit(environment: gymnasium.Env) -> int | None:
+    limits = []
+    while isinstance(environment, gymnasium.Wrapper):
         if isinstance(environment, wrappers.TimeLimit):
-            limit = min(environment._max_episode_steps, limit or math.inf)
+            limits.append(environment._max_episode_steps)
         environment = environment.env
-    return environment, limit
+    return min(limits, default=None)
 
 
-def _accepted(environment: gymnasium.Env) -> list[str]:
-    """Which of the keywords of ``reset`` the environment takes, below all of its wrappers."""
-    parameters = inspect.signature(environment.unwrapped.reset).parameters
-    anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    return [name for name in ("seed", "options") if anything or name in parameters]
+def _without_standard_wrappers(environment: gymnasium.Env) -> gymnasium.Env:
+    """Take off what ``gymnasium.make`` wraps around, which would answer mistakes with exceptions of its own."""
+    while isinstance(environment, wrappers.TimeLimit | wrappers.OrderEnforcing | wrappers.PassiveEnvChecker):
+        environment = environment.env
+    return environment
 
 
-def _check_signature(environment: gymnasium.Env, findings: Findings) -> None:
-    missing = [name for name in ("seed", "options") if name not in _accepted(environment)]
+def _reset_keywords(environment: gymnasium.Env, findings: Findings) -> list[str]:
+    """Which of ``seed`` and ``options`` the environment takes, below all of its wrappers: it should take both."""
+    with findings.calling("reset()"):
+        signature = inspect.signature(environment.unwrapped.reset)
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
+        return ["seed", "options"]
+    missing = [name for name in ("seed", "options") if name not in signature.parameters]
     if missing:
         findings.error(
             "reset()",
             f"takes no {' and no '.join(missing)}",
             "reset(self, *, seed=None, options=None)",
-            f"reset{inspect.signature(environment.unwrapped.reset)}",
+            f"reset{signature}",
             "begin with super().reset(seed=seed) and draw random numbers from self.np_random",
         )
+    return [name for name in ("seed", "options") if name not in missing]
 
 
-def _check_rendering(environment: gymnasium.Env, findings: Findings) -> None:
+def _check_metadata(environment: gymnasium.Env, findings: Findings) -> None:
     metadata, mode = environment.metadata, environment.render_mode
     modes = metadata.get("render_modes", []) if isinstance(metadata, dict) else None
     if not isinstance(modes, list | tuple):
@@ -90,10 +93,13 @@ def _check_rendering(environment: gymnasium.Env, findings: Findings) -> None:
     elif modes and not metadata.get("render_fps"):
         hint = "videos need to know how many steps make a second"
         findings.warning('metadata["render_fps"]', "is missing", "e.g. 30", repr(metadata.get("render_fps")), hint)
-    if mode == "rgb_array":
+
+
+def _check_picture(environment: gymnasium.Env, findings: Findings) -> None:
+    if environment.render_mode == "rgb_array":
         with findings.calling("render()"):
-            picture = environment.render()
-        if form(picture)[:6] != "uint8[" or picture.ndim != 3 or picture.shape[2] != 3:
+            picture: Any = environment.render()
+        if not re.fullmatch(r"uint8\[\d+, \d+, 3\]", form(picture)):
             findings.error("render()", "is not a picture", "uint8[height, width, 3]", form(picture))
 
 
@@ -107,11 +113,11 @@ class _Trial:
         observation_space: spaces.Space | None,
         action_space: spaces.Space,
         limit: int | None,
+        keywords: list[str],
     ):
-        self.environment, self.findings, self.limit = environment, findings, limit
+        self.environment, self.findings, self.limit, self.keywords = environment, findings, limit, keywords
         self.observation_space = observation_space
         self.action_space = copy.deepcopy(action_space)  # the environment may draw from its own
-        self.keywords = _accepted(environment)
         self.seconds = 0.0
         self.taken = 0  # steps, over all episodes
         self.latest: tuple[PyTree, dict[str, bytes]] = ((), {})  # observation, and its content when it was returned
@@ -120,11 +126,11 @@ class _Trial:
         """Walk ``steps`` steps, begin from a few more seeds, then do the first episode again."""
         episode, facts = self._walk(steps, seed)
         (_, first), *_ = episode
-        differ = any([_content(self.reset(other)) != first for other in range(seed + 1, seed + 4)])
+        differ = any(_content(self.reset(other)) != first for other in range(seed + 1, seed + 4))
         return {
             "steps_per_second": round(self.taken / self.seconds),
             **facts,
-            "first_observation": "depends on the seed" if differ else "the same for every seed",
+            "first_observation": "depends on the seed" if differ else "the same for 4 seeds",
             "deterministic": "yes" if self._repeats(episode, seed) else "no",
         }
 
@@ -133,18 +139,21 @@ class _Trial:
         self.action_space.seed(seed)
         outcome = self.reset(seed)
         episode: _Episode = [(None, _content(outcome))]
-        rewards, ended, clock = [], [], 0
+        rewards: list[float] = []
+        ended: list[bool] = []
+        episodes = clock = 0
         for _ in range(steps):
             action = self._random_action(outcome.observation)
             outcome = self.step(action)
             clock += 1
-            if not any(ended):
+            if episodes == 0:
                 episode.append((action, _content(outcome)))
             rewards.append(outcome.reward)
             ended.append(outcome.terminated or outcome.truncated or clock == self.limit)
             if ended[-1]:
-                outcome, clock = self.reset(seed + sum(ended), "reset() after an episode"), 0
-        if self.limit is None and not any(ended):
+                episodes, clock = episodes + 1, 0
+                outcome = self.reset(seed + episodes, " after an episode")
+        if self.limit is None and episodes == 0:
             self.findings.warning(
                 "step()",
                 "no episode ended, and there is no time limit",
@@ -180,20 +189,20 @@ class _Trial:
             action = self.action_space.start + self.action_space.np_random.choice(legal)
         return int(action)
 
-    def reset(self, seed: int, where: str = "reset()") -> _Outcome:
-        keywords = {"seed": seed, "options": None}
-        with self.findings.calling(where):
+    def reset(self, seed: int, when: str = "") -> _Outcome:
+        keywords: dict[str, Any] = {"seed": seed, "options": None}
+        with self.findings.calling(f"reset(){when}"):
             result = self.environment.reset(**{name: keywords[name] for name in self.keywords})
-            self._check_latest(where)
+            self._check_latest("reset()")
             two = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], dict)
             if not two:
                 hint = "return observation, {}"
                 self.findings.error(
-                    where, "does not return two values", "(observation, info dict)", _kinds(result), hint
+                    "reset()", "does not return two values", "(observation, info dict)", form(result), hint
                 )
             observation = result[0] if isinstance(result, tuple) and result else result
-            self._check_observation(observation, f"{where} -> observation", "")
-        return _Outcome(observation, 0.0, False, False)
+            self._check_observation(observation, "reset() -> observation", when)
+        return _Outcome(observation)
 
     def step(self, action: Any) -> _Outcome:
         """The outcome in clean types, whatever the environment returned."""
@@ -218,42 +227,49 @@ class _Trial:
         expected = "(observation, reward, terminated, truncated, info)"
         if isinstance(result, tuple) and len(result) == 4:
             hint = "split done: terminated where the task itself ended, truncated where only the time ran out"
-            self.findings.error("step()", "returns 4 values, as in the old Gym API", expected, _kinds(result), hint)
+            self.findings.error("step()", "returns 4 values, as in the old Gym API", expected, form(result), hint)
             result = (*result[:3], False, result[3])
         if not (isinstance(result, tuple) and len(result) == 5):
-            self.findings.error("step()", "does not return five values", expected, _kinds(result))
+            self.findings.error("step()", "does not return five values", expected, form(result))
             raise Halt
         observation, reward, terminated, truncated, info = result
         when = f" at step {self.taken}"
-        self._check_observation(observation, "step() -> observation", when, ended=bool(np.any(terminated)))
-        number = isinstance(reward, int | float | np.integer | np.floating)
-        if not number:
-            self.findings.error(
-                "step() -> reward", "is not a number", "a float", _kinds(reward) + when, "float(reward)"
-            )
-        elif not np.isfinite(reward):
-            self.findings.error("step() -> reward", "is not finite", "a finite float", f"{reward}{when}")
-        for name, flag in {"terminated": terminated, "truncated": truncated}.items():
-            if not isinstance(flag, bool | np.bool_):
-                got = f"{_kinds(flag)} {flag!r}{when}"
-                self.findings.error(f"step() -> {name}", "is not a bool", "True or False", got, f"bool({name})")
+        ended = bool(np.any(terminated)), bool(np.any(truncated))
+        self._check_observation(observation, "step() -> observation", when, masked=not any(ended))
+        self._check_flags({"terminated": terminated, "truncated": truncated}, when)
         if not isinstance(info, dict):
-            self.findings.error("step() -> info", "is not a dict", "a dict, maybe empty", _kinds(info) + when, "{}")
-        return _Outcome(observation, reward if number else 0.0, bool(np.any(terminated)), bool(np.any(truncated)))
+            self.findings.error("step() -> info", "is not a dict", "a dict, maybe empty", form(info) + when, "{}")
+        return _Outcome(observation, self._checked_reward(reward, when), *ended)
 
-    def _check_observation(self, observation: PyTree, where: str, when: str, ended: bool = False) -> None:
+    def _checked_reward(self, reward: Any, when: str) -> float:
+        where = "step() -> reward"
+        if not isinstance(reward, int | float | np.integer | np.floating):
+            hint = "reward.item()" if isinstance(reward, np.ndarray) else "return a number"
+            self.findings.error(where, "is not a number", "a float", form(reward) + when, hint)
+            return math.nan
+        if not np.isfinite(reward):
+            self.findings.error(where, "is not finite", "a finite float", f"{reward}{when}")
+        return float(reward)
+
+    def _check_flags(self, flags: dict[str, Any], when: str) -> None:
+        for name, flag in flags.items():
+            if not isinstance(flag, bool | np.bool_):
+                got = f"{form(flag)} {flag!r}{when}"
+                self.findings.error(f"step() -> {name}", "is not a bool", "True or False", got, f"bool({name})")
+
+    def _check_observation(self, observation: PyTree, where: str, when: str = "", masked: bool = True) -> None:
         check_value(self.findings, self.observation_space, observation, where, when)
-        if not ended and isinstance(observation, Mapping) and ACTION_MASK in observation:
+        if masked and isinstance(observation, Mapping) and ACTION_MASK in observation:
             check_mask(self.findings, observation[ACTION_MASK], where)
-        self.latest = observation, _content(_Outcome(observation, 0.0, False, False))
+        self.latest = observation, _content(observation)
 
     def _check_latest(self, where: str) -> None:
         """Has this call written into the observation that the call before it returned?"""
         observation, content = self.latest
-        now = _content(_Outcome(observation, 0.0, False, False)) if content else {}
+        now = _content(observation)
         for name in (name for name in now if now[name] != content[name]):
             self.findings.warning(
-                f"step() -> {name}",
+                f"observation{name}",
                 "an array returned earlier changes afterwards",
                 "a new array from every call",
                 f"one that {where} writes into again",
@@ -267,8 +283,3 @@ def _content(tree: PyTree) -> dict[str, bytes]:
     return {
         jax.tree_util.keystr(path).lstrip(".").replace("'", '"'): np.asarray(leaf).tobytes() for path, leaf in leaves
     }
-
-
-def _kinds(value: Any) -> str:
-    """The type of a value, or those in a tuple."""
-    return f"({', '.join(map(_kinds, value))})" if isinstance(value, tuple) else type(value).__name__

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
-from jax.tree_util import keystr, tree_flatten_with_path, tree_structure
+from jax.tree_util import keystr, tree_flatten_with_path
 
 from tegu.environments.base import Environment, Timestep
 from tegu.environments.check_findings import Facts, Findings, Halt, Report, episode_facts
@@ -31,8 +31,8 @@ _COPIES = 8
 
 # What to write instead of Python that cannot see a traced value. The first that fits counts.
 _INSTEAD: dict[type[Exception], str] = {
-    jax.errors.TracerBoolConversionError: "Python's if, while, and, or, not, max() cannot look at a traced value: "
-    "jnp.where or jax.lax.cond, jax.lax.while_loop, &, |, ~, jnp.maximum",
+    jax.errors.TracerBoolConversionError: "`if`: jnp.where or jax.lax.cond; `while`: jax.lax.while_loop; "
+    "`and`, `or`, `not`: &, |, ~",
     jax.errors.TracerArrayConversionError: "NumPy cannot compute with a traced value: use jax.numpy, e.g. jnp.sin(x)",
     jax.errors.TracerIntegerConversionError: "a traced value cannot index a list or end a range(): "
     "jnp.asarray(table)[i], jax.lax.fori_loop",
@@ -85,7 +85,7 @@ def _check_contract(environment: Environment, space: spaces.Space, action: PyTre
     with findings.calling("reset()"):
         begun = jax.eval_shape(environment.reset, key)
     if not (isinstance(begun, tuple) and len(begun) == 2):
-        findings.error("reset()", "does not return two values", "(state, observation)", _kind(begun))
+        findings.error("reset()", "does not return two values", "(state, observation)", form(begun))
         raise Halt
     state, observation = begun
     fits = has_form(findings, space, observation, "reset() -> observation")
@@ -94,12 +94,13 @@ def _check_contract(environment: Environment, space: spaces.Space, action: PyTre
         timestep = jax.eval_shape(environment.step, state, action, key)
     if not isinstance(timestep, Timestep):
         expected = f"Timestep({', '.join(Timestep._fields)})"
-        findings.error("step()", "does not return a Timestep", expected, _kind(timestep))
+        findings.error("step()", "does not return a Timestep", expected, form(timestep))
         raise Halt
     fits &= has_form(findings, space, timestep.observation, "step() -> observation")
     fits &= _state_stays(findings, state, timestep.state)
     for path, reward in tree_flatten_with_path(timestep.reward)[0]:
         _check_scalar(findings, f"step() -> reward{_name(path)}", reward, np.float32, "jnp.float32(reward)")
+        fits &= reward.shape == ()
     for name in ("terminated", "truncated"):
         hint = "a comparison such as x > limit, without axes of length 1"
         fits &= _check_scalar(findings, f"step() -> {name}", getattr(timestep, name), np.bool_, hint)
@@ -116,10 +117,10 @@ def _state_stays(findings: Findings, before: PyTree, after: PyTree) -> bool:
     changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     for name in changed:
         findings.error(f"step() -> state{name}", problem, old.get(name, "absent"), new.get(name, "absent"), hint)
-    if not changed and tree_structure(before) != tree_structure(after):
-        changed = ["state"]
-        findings.error("step() -> state", problem, str(tree_structure(before)), str(tree_structure(after)), hint)
-    return not changed
+    expected, got = str(jax.tree.structure(before)), str(jax.tree.structure(after))
+    if not changed and got != expected:
+        findings.error("step() -> state", problem, expected, got, hint)
+    return got == expected and not changed
 
 
 def _check_scalar(findings: Findings, where: str, value: Any, dtype: type[np.generic], hint: str) -> bool:
@@ -151,7 +152,7 @@ def _try_out(environment: Environment, space: spaces.Space, actions: PyTree, see
     return {
         "steps_per_second": round(steps * copies / seconds),
         **episode_facts(sum(jax.tree.leaves(rollout.reward)), rollout.ended),
-        "random_keys": _key_users(environment, actions),
+        "random_numbers_in": _key_users(environment, actions),
         "deterministic": "yes, given the key" if pure else "no",
     }
 
@@ -160,8 +161,8 @@ def _rollout(
     environment: Environment, reset_keys: jax.Array, step_keys: jax.Array, actions: PyTree
 ) -> tuple[PyTree, _Rollout]:
     """The first observations, and what followed. Episodes that end begin anew; where there is a mask it decides."""
-    space, limit = environment.observation_space, environment.max_episode_steps or np.inf
-    masked = isinstance(environment.action_space, spaces.Discrete)
+    space, action_space = environment.observation_space, environment.action_space
+    limit = environment.max_episode_steps or np.inf
 
     def begin(keys: jax.Array) -> tuple[PyTree, PyTree]:
         state, observation = jax.vmap(environment.reset)(keys)
@@ -170,8 +171,8 @@ def _rollout(
     def advance(carry: PyTree, inputs: PyTree) -> tuple[PyTree, _Rollout]:
         state, mask, clock = carry
         action, keys = inputs
-        if masked and mask is not None:
-            action = _legal(environment.action_space, mask, keys)
+        if mask is not None and isinstance(action_space, spaces.Discrete):
+            action = _legal(action_space, mask, keys)
         timestep = jax.vmap(environment.step)(state, action, keys)
         ended = timestep.terminated | timestep.truncated | (clock + 1 >= limit)
         onward = (timestep.state, action_mask(space, timestep.observation), clock + 1)
@@ -263,8 +264,3 @@ def _uses_key(program: Any) -> bool:
 
 def _name(path: Any) -> str:
     return keystr(path).replace("'", '"')
-
-
-def _kind(value: Any) -> str:
-    """The type of a value and, of a tuple, those inside."""
-    return f"({', '.join(map(_kind, value))})" if type(value) is tuple else form(value)

@@ -1,5 +1,6 @@
 """Do the spaces make sense to Tegu, and do values lie in them? Each answer names the entry, not only yes or no."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,8 +12,8 @@ from tegu.environments.check_findings import Findings
 from tegu.spaces import ACTION_MASK
 from tegu.step import PyTree
 
-LEAVES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
-ARRAYS = (np.ndarray, np.generic, jax.Array, jax.ShapeDtypeStruct)
+Leaf = spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
+AnyArray = np.ndarray | np.generic | jax.Array | jax.ShapeDtypeStruct
 
 _INSTEAD = {
     spaces.Tuple: "give the parts names in a Dict, or several Discrete ones one MultiDiscrete",
@@ -42,7 +43,7 @@ def describe(space: spaces.Space | None) -> str:
 def is_supported(space: spaces.Space | None) -> bool:
     if isinstance(space, spaces.Dict):
         return all(map(is_supported, space.values()))
-    return isinstance(space, LEAVES)
+    return isinstance(space, Leaf)
 
 
 def check_value(findings: Findings, space: spaces.Space | None, value: PyTree, where: str, when: str = "") -> None:
@@ -54,8 +55,10 @@ def check_value(findings: Findings, space: spaces.Space | None, value: PyTree, w
 
 def has_form(findings: Findings, space: spaces.Space | None, value: PyTree, where: str) -> bool:
     """Whether keys, shapes and dtypes are those of ``space``. The leaves of ``value`` need no more than these."""
-    parts = list(_parts(findings, space, value, where))
-    return all([_has_form(findings, part, leaf, place, "") for part, leaf, place in parts])
+    known = len(findings.all())
+    for part, leaf, place in _parts(findings, space, value, where):
+        _has_form(findings, part, leaf, place, "")
+    return len(findings.all()) == known
 
 
 def check_ranges(findings: Findings, space: spaces.Space | None, batch: PyTree, where: str) -> None:
@@ -65,8 +68,10 @@ def check_ranges(findings: Findings, space: spaces.Space | None, batch: PyTree, 
 
 
 def form(value: Any) -> str:
-    """Dtype and shape, or what it is instead of an array."""
-    return f"{value.dtype}{list(value.shape)}" if isinstance(value, ARRAYS) else type(value).__name__
+    """Dtype and shape of an array, or the type of anything else; of a tuple, these of its parts."""
+    if type(value) is tuple:
+        return f"({', '.join(map(form, value))})"
+    return f"{value.dtype}{list(value.shape)}" if isinstance(value, AnyArray) else type(value).__name__
 
 
 def check_mask(findings: Findings, mask: PyTree, where: str) -> None:
@@ -97,7 +102,7 @@ def _check_kind(findings: Findings, name: str, space: spaces.Space) -> None:
     if isinstance(space, spaces.Dict):
         for key, part in space.items():
             _check_kind(findings, f'{name}["{key}"]', part)
-    elif not isinstance(space, LEAVES):
+    elif not isinstance(space, Leaf):
         hint = next((text for kind, text in _INSTEAD.items() if isinstance(space, kind)), "")
         supported = "Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these"
         findings.error(name, f"{type(space).__name__} spaces are not supported", supported, describe(space), hint)
@@ -116,7 +121,7 @@ def _check_action_bounds(findings: Findings, name: str, space: spaces.Space) -> 
             "the actions do not range from -1 to 1",
             "Box(-1, 1, shape)",
             describe(space),
-            "Gaussian policies begin around 0 with a spread of about 1: gymnasium.wrappers.RescaleAction(env, -1, 1)",
+            "policies begin around 0 with a spread of 1: scale in step(), or by gymnasium.wrappers.RescaleAction",
         )
 
 
@@ -141,9 +146,9 @@ def _check_mask_space(findings: Findings, mask: spaces.Space, action: spaces.Spa
 
 def _parts(
     findings: Findings, space: spaces.Space | None, value: PyTree, where: str
-) -> Iterator[tuple[spaces.Space, Any, str]]:
+) -> Iterator[tuple[Leaf, Any, str]]:
     """The leaves of a space with their part of the value and its place; reports keys that are missing or extra."""
-    if isinstance(space, LEAVES):
+    if isinstance(space, Leaf):
         yield space, value, where
     elif isinstance(space, spaces.Dict):
         if not isinstance(value, Mapping):
@@ -162,17 +167,17 @@ def _parts(
                 yield from _parts(findings, space[key], value[key], place)
 
 
-def _has_form(findings: Findings, space: spaces.Space, value: Any, where: str, when: str) -> bool:
+def _has_form(findings: Findings, space: Leaf, value: Any, where: str, when: str) -> bool:
     """Whether one leaf is an array of the right shape and of a dtype that the space's holds without loss."""
     expected = "an integer" if isinstance(space, spaces.Discrete) else f"{space.dtype}{list(space.shape)}"
     got = f"{form(value)}{when}"
     if isinstance(space, spaces.Discrete) and isinstance(value, int):
         return True
-    if not isinstance(value, ARRAYS):
+    if not isinstance(value, AnyArray):
         findings.error(where, "is not an array", expected, got, f"np.asarray(value, np.{space.dtype})")
         return False
     if value.shape != space.shape:
-        same = np.prod(value.shape) == np.prod(space.shape)
+        same = math.prod(value.shape) == math.prod(space.shape or ())
         hint = f"value.reshape({space.shape})" if same else "make the space and the array agree"
         findings.error(where, "wrong shape", expected, got, hint)
         return False
@@ -189,11 +194,11 @@ def _has_form(findings: Findings, space: spaces.Space, value: Any, where: str, w
     return both_float  # rounded, they can still be compared with the bounds
 
 
-def _holds(space: spaces.Space, dtype: np.dtype) -> bool:
+def _holds(space: Leaf, dtype: np.dtype) -> bool:
     return np.can_cast(dtype, space.dtype) if isinstance(space, spaces.Box) else dtype.kind in "biu"
 
 
-def _check_range(findings: Findings, space: spaces.Space, value: Any, where: str, when: str) -> None:
+def _check_range(findings: Findings, space: Leaf, value: Any, where: str, when: str) -> None:
     """One leaf, with any number of batch axes in front."""
     low, high = _limits(space)
     value = np.asarray(value)
@@ -209,19 +214,19 @@ def _check_range(findings: Findings, space: spaces.Space, value: Any, where: str
     if outside.any():
         got, entry = _first(outside, value, space)
         hint = "widen the space, or clip what is returned"
-        findings.error(where, "out of bounds", f"{low[entry]} to {high[entry]}", f"{got}{when}", hint)
+        findings.error(where, "out of bounds", f"{low[entry]!s} to {high[entry]!s}", f"{got}{when}", hint)
 
 
-def _first(wrong: np.ndarray, value: np.ndarray, space: spaces.Space) -> tuple[str, tuple[int, ...]]:
+def _first(wrong: np.ndarray, value: np.ndarray, space: Leaf) -> tuple[str, tuple[int, ...]]:
     """The first wrong number in words, and its index within one value of the space."""
     index = tuple(np.argwhere(wrong)[0].tolist())
-    entry = index[wrong.ndim - len(space.shape) :]
+    entry = index[wrong.ndim - len(space.shape or ()) :]
     place = f" at index {list(entry)}" if entry else ""
     more = f" (and {wrong.sum() - 1} more)" if wrong.sum() > 1 else ""
-    return f"{value[index]}{place}{more}", entry
+    return f"{value[index]!s}{place}{more}", entry
 
 
-def _limits(space: spaces.Space) -> tuple[np.ndarray, np.ndarray]:
+def _limits(space: Leaf) -> tuple[np.ndarray, np.ndarray]:
     match space:
         case spaces.Box():
             return space.low, space.high

@@ -1,12 +1,12 @@
 """Training in chunks. Between them, on the host: metrics, checkpoints, progress, and the wish to stop."""
 
-import os
 import signal
+import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -44,7 +44,7 @@ class Loop(Protocol):
 class Progress:
     """How a run stands, after every chunk. Steps are environment steps of one seed, over all its environments."""
 
-    phase: str  #: "compiling", "training", "finished" or "stopped"
+    phase: str  #: "compiling", "training", "saving", and then "finished" or "stopped"
     steps: int
     total: int
     n_seeds: int
@@ -108,10 +108,12 @@ class Trainer:
         with stop_on_signal(self._ask_to_stop):
             while self.done < self.iterations and not self._stop:
                 state = self._chunk(state)
+        last = self._last or self._progress("saving")  # with the figures of the last chunk
+        self._report(replace(last, phase="saving"))
         self._save(state)
         phase = "finished" if self.done >= self.iterations else "stopped"
         self._status(phase)
-        self._report(replace(self._last or self._progress(phase), phase=phase))
+        self._report(replace(last, phase=phase))
         return state
 
     def _ask_to_stop(self) -> None:
@@ -225,7 +227,8 @@ def stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
         # the system's own handling, since Python's would wait for the compiled chunk to end
         for each in kinds:
             signal.signal(each, signal.SIG_DFL)
-        os.write(2, b"\nfinishing this chunk and saving; once more to leave at once\n")
+        with suppress(RuntimeError):  # stderr was being written to when the signal came
+            print("finishing this chunk and saving; once more to leave at once", file=sys.stderr)
 
     for kind in kinds:
         signal.signal(kind, first)

@@ -1,0 +1,183 @@
+"""What the verbs share: flags, numbers as people type them, errors on one line, one JSON object."""
+
+import argparse
+import difflib
+import json
+import math
+import re
+import shlex
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+from rich.console import Console
+
+from tegu.cli.terminal import ascii_where_needed
+from tegu.errors import TeguError
+
+
+class Outcome(NamedTuple):
+    """What a verb came to."""
+
+    data: Mapping[str, Any]  #: what ``--json`` prints
+    status: int = 0  #: the exit status
+
+
+class Verb(Protocol):
+    """What the file of a verb holds."""
+
+    def arguments(self, words: Sequence[str]) -> argparse.Namespace: ...
+    def run(self, args: argparse.Namespace, out: Console) -> Outcome: ...
+
+
+class UsageError(TeguError):
+    """A command that makes no sense as it was typed."""
+
+
+def call(verb: Any, words: Sequence[str]) -> int:
+    """Run a ``Verb``. Returns the exit status."""
+    ascii_where_needed(sys.stdout, sys.stderr)
+    try:
+        args = verb.arguments(words)
+        out = console(sys.stdout, quiet=args.quiet or args.json)
+        with _plain_warnings(), redirect_stdout(sys.stderr) if args.json else nullcontext():
+            outcome = verb.run(args, out)
+    except SystemExit as end:  # argparse has shown its help
+        return int(end.code or 0)
+    except TeguError as error:
+        if "--debug" in words:
+            raise
+        print(f"tegu: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        print("tegu: stopped", file=sys.stderr)
+        return 130
+    if args.json:
+        print(json.dumps(_plain(outcome.data), allow_nan=False))
+    return outcome.status
+
+
+class Parser(argparse.ArgumentParser):
+    """Flags with dashes or underscores; one line with the nearest match for one that does not exist."""
+
+    aliases: Mapping[str, str] = {}  #: flags of other programs, and ours
+
+    def __init__(self, verb: str, usage: str, description: str):
+        super().__init__(
+            prog=f"tegu {verb}",
+            usage=f"tegu {verb} {usage}".rstrip(),
+            description=description,
+            allow_abbrev=False,
+            formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=34, width=118),
+        )
+        self.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else there")
+        self.add_argument("--quiet", action="store_true", help="print nothing but errors (and what --json asks for)")
+        self.add_argument("--debug", action="store_true", help="show where in the code an error came from")
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        return self.parse_args([self._known(word) for word in words])
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; {self.prog} --help says more")
+
+    def _known(self, word: str) -> str:
+        """A word with its flag spelled our way. Done before parsing, which would take a stray value for a name."""
+        flag, equals, value = word.partition("=")
+        if not flag.startswith("--"):
+            return word
+        flag = flag.replace("_", "-")
+        flags = self._option_string_actions
+        if flag not in flags:
+            near = [self.aliases[flag]] if flag in self.aliases else difflib.get_close_matches(flag, flags, n=1)
+            self.error(f"there is no flag {flag}" + (f": did you mean {near[0]}?" if near else ""))
+        return flag + equals + value
+
+
+def add_run(parser: Parser) -> None:
+    """``RUN`` and ``--runs``."""
+    parser.add_argument("selector", metavar="RUN", nargs="?", default="last", help="a run's name or folder (last)")
+    add_runs(parser)
+
+
+def add_runs(parser: Parser) -> None:
+    parser.add_argument("--runs", metavar="FOLDER", default="runs", help="where runs are kept (runs)")
+
+
+def number(text: str) -> float:
+    """``1e6``, ``1_000_000``, ``100k`` or ``1M``."""
+    units = {"k": 1e3, "K": 1e3, "m": 1e6, "M": 1e6, "B": 1e9}
+    unit = units.get(text[-1:], None)
+    try:
+        value = float(text[:-1] if unit else text) * (unit or 1.0)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a number such as 0.5, 1e6 or 100k, got {text!r}")
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number, typed as ``number`` allows."""
+    value = number(text)
+    if value != int(value):
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
+    return int(value)
+
+
+def option(text: str) -> tuple[str, Any]:
+    """``key=value`` for an environment: numbers, true, false and none are what they seem, all else is text."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"expected key=value, got {text!r}")
+    words = {"true": True, "false": False, "none": None}
+    if value.lower() in words:
+        return key, words[value.lower()]
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def console(stream: Any, *, quiet: bool = False) -> Console:
+    """A console that takes text as it is. Into a file or a pipe lines may be long: nothing is cut off there."""
+    return Console(
+        file=stream, quiet=quiet, markup=False, highlight=False, width=None if stream.isatty() else 200, emoji=False
+    )
+
+
+@contextmanager
+def working(args: argparse.Namespace, what: str) -> Iterator[None]:
+    """Say on the terminal what is being waited for."""
+    screen = console(sys.stderr)
+    with screen.status(what, spinner_style="dim") if screen.is_interactive and not args.quiet else nullcontext():
+        yield
+
+
+def shown(run: Any, root: str) -> str:
+    """How to name a run in the next command."""
+    return shlex.quote(run.name if root == "runs" else str(run.path))
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Each warning as one plain line."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        text = " ".join(re.sub(r"\x1b\[\d*m", "", str(message)).removeprefix("WARN:").split())
+        print(f"warning: {text}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = show
+        yield
+
+
+def _plain(value: Any) -> Any:
+    """Data for JSON, which has no NaN."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,62 @@
+"""``tegu evaluate``: how good is an agent?"""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from tegu.cli.common import Outcome, Parser, add_run, whole, working
+
+_DESCRIPTION = """\
+Play fresh episodes that training never saw, with the greedy policy and with the one that explores. RUN is a run's name,
+the beginning of one, a folder, or last; or a folder that Agent.save wrote."""
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = Parser("evaluate", "[RUN] [flags]", _DESCRIPTION)
+    add_run(parser)
+    parser.add_argument("--episodes", type=whole, metavar="N", default=100, help="episodes of each seed (100)")
+    parser.add_argument("--env", metavar="ENV", help="the environment, where the run names code to import")
+    return parser.parse(words)
+
+
+def run(args: argparse.Namespace, out: Console) -> Outcome:
+    from tegu.cli.agents import load, place
+    from tegu.cli.score import score
+
+    with working(args, f"playing {args.episodes} episodes"):
+        agent = load(args)
+        scores = {
+            way: score(agent.evaluate(args.episodes, deterministic=way == "deterministic"), deterministic=way == "deterministic")
+            for way in ("deterministic", "stochastic")
+        }
+    out.print(_table(f"{place(agent, args)}, step {agent.steps:,}, {args.episodes} episodes", scores, agent.seeds))
+    return Outcome(
+        {
+            "run": str(place(agent, args)),
+            "environment": agent.spec.id,
+            "algorithm": agent.algorithm.name,
+            "steps": agent.steps,
+            "seeds": list(agent.seeds),
+            **scores,
+        }
+    )
+
+
+def _table(title: str, scores: dict[str, dict[str, Any]], seeds: tuple[int, ...]) -> Table:
+    from tegu.cli.score import figure, interval
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column("policy")
+    for name in ("mean", "std", "95% interval", "min", "max"):
+        table.add_column(name, justify="right")
+    for way, found in scores.items():
+        cells = [figure(found["mean"]), figure(found["std"]), interval(*found["interval"])]
+        table.add_row(way, *cells, figure(found["min"]), figure(found["max"]))
+        if len(seeds) > 1:
+            for seed, mean in zip(seeds, found["per_seed"], strict=True):
+                table.add_row(f"  seed {seed}", figure(mean), style="dim")
+    return table

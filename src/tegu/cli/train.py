@@ -1,0 +1,101 @@
+"""``tegu train``: an agent from an environment's name."""
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from tegu.cli.common import Outcome, Parser, add_runs, number, option, whole
+
+if TYPE_CHECKING:
+    from tegu.training.train import Plan
+
+_HELP = ("-h", "--help")
+_DESCRIPTION = """\
+Train an agent. The preset of the environment says how, and every flag overrides it; without ALGO it also says with
+which algorithm. `tegu train ENV [ALGO] --help` shows the hyper-parameters. ENV is a name (tegu list) or module:Class.
+Numbers may be written 1e6, 1_000_000, 100k or 1M."""
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    """What was typed; hyper-parameters only where they were given."""
+    if all(word.startswith("-") for word in words):  # nothing to look up: answer without starting JAX
+        return _parser().parse(words)
+    from tegu.algorithms.registry import ALGORITHMS, ALIASES
+    from tegu.cli.hyper import add_flags
+
+    parser = _parser()
+    others = {"total_timesteps": "steps", "n_timesteps": "steps", "num_envs": "n_envs", "env_kwargs": "env_options"}
+    parser.aliases = {_flag(other): _flag(ours) for other, ours in (ALIASES | others).items()}
+    for algorithm in ALGORITHMS.values():
+        add_flags(parser, algorithm)
+    args = parser.parse([word for word in words if word not in _HELP])
+    if any(word in _HELP for word in words):
+        _show_help(args)
+    return args
+
+
+def run(args: argparse.Namespace, out: Console) -> Outcome:
+    from tegu.cli.ending import trained
+    from tegu.cli.show import show_updates
+    from tegu.training.train import train
+
+    settings = _settings(args)
+    if args.show:
+        show_updates(args.environment, args.algorithm, settings, args.show_updates, out)
+    saving = {"folder": args.runs, "checkpoint_every": args.checkpoint_every}
+    return trained(
+        lambda watching: train(args.environment, args.algorithm, callbacks=(watching,), **saving, **settings), args, out
+    )
+
+
+def _parser(plan: "Plan | None" = None) -> Parser:
+    """The flags that every algorithm has; with a plan, the help says what it would do."""
+    parser = Parser("train", "ENV [ALGO] [flags]", _DESCRIPTION)
+    preset = {name: f" ({getattr(plan, name):,})" if plan else " (preset)" for name in ("steps", "n_envs")}
+    parser.add_argument("environment", metavar="ENV", help="an environment's name, or module:Class")
+    parser.add_argument("algorithm", metavar="ALGO", nargs="?", help="q-learning, dqn or ppo (what suits ENV)")
+    for flag, kind, metavar, default, says in (
+        ("--seeds", whole, "N", 1, "agents to train side by side (1)"),
+        ("--seed", whole, "S", 0, "the first of their seeds (0)"),
+        ("--steps", whole, "N", None, "environment steps in all, for each seed" + preset["steps"]),
+        ("--n-envs", whole, "N", None, "environments side by side, for each seed" + preset["n_envs"]),
+        ("--checkpoint-every", number, "SECONDS", 30.0, "how often to save (30)"),
+        ("--log-interval", whole, "STEPS", None, "steps between two logged figures (a hundredth of all)"),
+        ("--episodes", whole, "N", 100, "fresh episodes of the evaluation at the end, 0 for none (100)"),
+        ("--show-updates", whole, "N", 10, "how many of them (10)"),
+    ):
+        parser.add_argument(flag, type=kind, metavar=metavar, default=default, help=says)
+    parser.add_argument("--show", action="store_true", help="Q-learning: go through the first updates number by number")
+    parser.add_argument("--backend", choices=("jax", "gymnasium"), help="whose environment (ours in JAX, if we have it)")
+    parser.add_argument(
+        "--env-options", type=option, nargs="+", metavar="KEY=VALUE", default=[], help="settings of the environment"
+    )
+    add_runs(parser)
+    return parser
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The keywords of ``tegu.train`` that say what and how to train."""
+    from tegu.algorithms.registry import ALGORITHMS
+
+    hyper = {name for algorithm in ALGORITHMS.values() for name in algorithm.__dataclass_fields__}  # type: ignore[attr-defined]
+    names = hyper | {"seeds", "seed", "steps", "n_envs", "backend", "log_interval"}
+    chosen = {name: value for name, value in vars(args).items() if name in names}
+    return chosen | {"environment_options": dict(args.env_options)}
+
+
+def _show_help(args: argparse.Namespace) -> None:
+    from tegu.algorithms.registry import hyper_parameters
+    from tegu.cli.hyper import add_flags
+    from tegu.training.train import make_plan
+
+    plan = make_plan(args.environment, args.algorithm, **_settings(args))
+    parser = _parser(plan)
+    add_flags(parser, type(plan.algorithm), hyper_parameters(plan.algorithm))
+    parser.parse(["--help"])
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

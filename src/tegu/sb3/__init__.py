@@ -1,0 +1,43 @@
+"""Stable-Baselines3's face on Tegu: change the imports of a script, keep the rest.
+
+``from stable_baselines3 import PPO`` becomes ``from tegu.sb3 import PPO``; what lives in
+``stable_baselines3.common.*`` (``make_vec_env``, ``evaluate_policy``, the callbacks, ``Monitor``...) is imported from
+here too. Settings have SB3's names, order and defaults. What Tegu does not have raises ``TeguError`` with one line.
+"""
+
+from tegu.sb3.callbacks import (
+    BaseCallback,
+    CallbackList,
+    CheckpointCallback,
+    ConvertCallback,
+    EvalCallback,
+    EventCallback,
+    EveryNTimesteps,
+    ProgressBarCallback,
+    StopTrainingOnRewardThreshold,
+)
+from tegu.sb3.environments import DummyVecEnv, Monitor, VecEnv, make_vec_env
+from tegu.sb3.evaluation import evaluate_policy
+from tegu.sb3.logger import Logger
+from tegu.sb3.model import DQN, PPO, BaseAlgorithm
+
+__all__ = [
+    "DQN",
+    "PPO",
+    "BaseAlgorithm",
+    "BaseCallback",
+    "CallbackList",
+    "CheckpointCallback",
+    "ConvertCallback",
+    "DummyVecEnv",
+    "EvalCallback",
+    "EventCallback",
+    "EveryNTimesteps",
+    "Logger",
+    "Monitor",
+    "ProgressBarCallback",
+    "StopTrainingOnRewardThreshold",
+    "VecEnv",
+    "evaluate_policy",
+    "make_vec_env",
+]

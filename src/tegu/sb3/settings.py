@@ -1,0 +1,124 @@
+"""Stable-Baselines3's constructor arguments as Tegu's hyper-parameters."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tegu.algorithms.base import Algorithm, Linear
+from tegu.algorithms.registry import algorithm as build_algorithm
+from tegu.algorithms.registry import hyper_parameters
+from tegu.errors import TeguError
+from tegu.networks import ACTIVATIONS
+
+POLICIES = ("MlpPolicy", "MultiInputPolicy")
+SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
+
+_SAMPLES = [i / 40 for i in range(41)]  # of the progress remaining
+_NEAR_THE_START = 1e-3  # share of training over which a schedule shows its slope
+
+
+def schedule(name: str, value: Any) -> Any:
+    """A number as it is; a function of the progress remaining (from 1 to 0) as the ``Linear`` or number that it is.
+
+    Recognised by sampling: constants, straight lines, and lines that reach their end early and then stay.
+    """
+    if not callable(value):
+        return value
+    start, end = float(value(1.0)), float(value(0.0))
+    slope = (start - float(value(1.0 - _NEAR_THE_START))) / _NEAR_THE_START
+    fraction = min((start - end) / slope, 1.0) if slope else 1.0
+    guess = Linear(start, end, fraction) if fraction > 0 else Linear(start, end)
+    if not _agree(value, guess):
+        raise TeguError(f"{name}: only constant and linear schedules are supported, this function is neither")
+    return start if start == end else guess
+
+
+def policy_settings(name: str, policy: Any, policy_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+    """``policy`` and ``policy_kwargs`` as hyper-parameters."""
+    if policy not in POLICIES:
+        shown = policy if isinstance(policy, str) else getattr(policy, "__name__", type(policy).__name__)
+        raise TeguError(f"{name}: policy must be one of {', '.join(POLICIES)}, got {shown}")
+    translate: dict[str, Callable[[Any], dict[str, Any]]] = {
+        "net_arch": lambda value: {"net_arch": _net_arch(value)},
+        "activation_fn": lambda value: {"activation": _activation(value)},
+        "log_std_init": lambda value: {"log_std_init": value},
+    }
+    settings: dict[str, Any] = {}
+    for key, value in (policy_kwargs or {}).items():
+        if key not in translate:
+            raise TeguError(f"{name}: policy_kwargs[{key!r}] is not supported: expected {', '.join(translate)}")
+        if value is not None:
+            settings |= translate[key](value)
+    return settings
+
+
+def train_freq(value: int | tuple[int, str]) -> int:
+    """Steps of the vectorised environment between two rounds of updates."""
+    if isinstance(value, int):
+        return value
+    number, unit = value
+    if unit != "step":
+        raise TeguError(f"train_freq: only steps are supported, got {value!r}")
+    return number
+
+
+def refuse(name: str, **asked: Any) -> None:
+    """Raise for the first argument that asks for something Tegu does not have; what is falsy asks for nothing."""
+    for argument, value in asked.items():
+        if value:
+            raise TeguError(f"{name}: {argument}={getattr(value, '__name__', repr(value))} is not supported")
+
+
+def changed(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``settings`` with SB3's ``changes``, such as those given to ``load``."""
+    new = {key: schedule(key, value) if key in SCHEDULES else value for key, value in changes.items()}
+    if "train_freq" in new:
+        new["train_freq"] = train_freq(new["train_freq"])
+    if isinstance(new.get("clip_range_vf"), Linear):
+        raise TeguError("clip_range_vf: only a number is supported, not a schedule")
+    return {**settings, **new}
+
+
+def build(name: str, settings: Mapping[str, Any], n_envs: int) -> Algorithm:
+    """The algorithm with SB3's ``settings``. SB3 counts ``train_freq`` per environment, Tegu over all of them."""
+    settings = dict(settings)
+    if "train_freq" in settings:
+        settings["train_freq"] *= n_envs
+    return build_algorithm(name, settings)
+
+
+def settings_of(algorithm: Algorithm, n_envs: int) -> dict[str, Any]:
+    """The settings that ``build`` made ``algorithm`` from."""
+    settings = hyper_parameters(algorithm)
+    if "train_freq" in settings:
+        settings["train_freq"] = max(settings["train_freq"] // n_envs, 1)
+    return settings
+
+
+def _agree(function: Callable[[float], float], line: Linear) -> bool:
+    """Whether ``function`` of the progress remaining is ``line``, within rounding."""
+    close = 1e-6 * max(abs(line.initial), abs(line.final), 1e-12)
+    return all(abs(function(left) - _at(line, 1.0 - left)) <= close for left in _SAMPLES)
+
+
+def _at(line: Linear, progress: float) -> float:
+    """``line(progress)`` in float64."""
+    return line.initial + min(progress / line.fraction, 1.0) * (line.final - line.initial)
+
+
+def _net_arch(value: Any) -> tuple[int, ...]:
+    if isinstance(value, Mapping):
+        actor, critic = value.get("pi", []), value.get("vf", [])
+        if set(value) - {"pi", "vf"} or list(actor) != list(critic):
+            raise TeguError(f"net_arch: pi and vf must be equal in Tegu, got {dict(value)}")
+        value = actor
+    if not isinstance(value, list | tuple) or not all(isinstance(width, int) for width in value):
+        raise TeguError(f"net_arch must be a list of widths or dict(pi=[...], vf=[...]), got {value!r}")
+    return tuple(value)
+
+
+def _activation(value: Any) -> str:
+    """From a name, or from a class that is named like one, such as ``torch.nn.Tanh``."""
+    name = value if isinstance(value, str) else getattr(value, "__name__", repr(value))
+    if name.lower() not in ACTIVATIONS:
+        raise TeguError(f"activation_fn must be one of {', '.join(ACTIVATIONS)}, got {name}")
+    return name.lower()

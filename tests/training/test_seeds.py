@@ -1,0 +1,41 @@
+"""Seeds are independent, and each equals its own single run to the bit."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tegu.training.arrays import to_arrays
+from tegu.training.train import make_loop, make_plan
+
+
+def trained(environment: str, algorithm: str, settings: dict[str, Any], *, seed: int, seeds: int, backend: str | None):
+    loop = make_loop(make_plan(environment, algorithm, steps=10_000, seed=seed, seeds=seeds, backend=backend, **settings))
+    state, tally = loop.chunk(loop.start(), 20, 10_000)
+    arrays = to_arrays(loop.learners(state))
+    loop.close()
+    return arrays, tally
+
+
+@pytest.mark.parametrize("backend", [None, "gymnasium"])
+def test_each_of_three_seeds_equals_its_single_run(task: tuple[str, str, dict[str, Any]], backend: str | None) -> None:
+    """Three seeds on two cores (one core gets two of them), fused and on the host."""
+    environment, algorithm, settings = task
+    if backend and environment == "lizard":
+        pytest.skip("the lizard is ours alone")
+    many, tally = trained(environment, algorithm, settings, seed=5, seeds=3, backend=backend)
+    for i in range(3):
+        one, its_tally = trained(environment, algorithm, settings, seed=5 + i, seeds=1, backend=backend)
+        for name, array in one.items():
+            np.testing.assert_array_equal(many[name][i], array[0], err_msg=name)
+        assert tally.episodes.total_reward[i] == its_tally.episodes.total_reward[0]
+    weights = max(many, key=lambda name: many[name][0].size)
+    assert not np.array_equal(many[weights][0], many[weights][1]), "different seeds learn differently"
+
+
+def test_the_same_seed_gives_the_same_training(task: tuple[str, str, dict[str, Any]]) -> None:
+    environment, algorithm, settings = task
+    first, _ = trained(environment, algorithm, settings, seed=1, seeds=1, backend=None)
+    second, _ = trained(environment, algorithm, settings, seed=1, seeds=1, backend=None)
+    for name, array in first.items():
+        np.testing.assert_array_equal(second[name], array, err_msg=name)
