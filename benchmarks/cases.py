@@ -105,7 +105,7 @@ def _against_peers(
     rows: tuple[Row, ...],
 ) -> Case:
     """CartPole-v1 with one algorithm: ours in one of its loops, Stable-Baselines3, SBX."""
-    shared = {"algorithm": algorithm, "n_envs": n_envs, "steps": steps, "hyper_parameters": hyper}
+    shared: dict[str, Any] = {"algorithm": algorithm, "n_envs": n_envs, "steps": steps, "hyper_parameters": hyper}
     peers = {**shared, "net_arch": _ARCHITECTURES[algorithm]}
     sides = (
         worker("tegu", "ours.py", OURS, loop=loop, environment="CartPole-v1", **shared),
@@ -128,7 +128,12 @@ def _rows(sb3: float | None = None, sbx: float | None = None) -> tuple[Row, ...]
 
 
 def _lizard(name: str, n_envs: int) -> Side:
-    shared = {"algorithm": "q-learning", "environment": "lizard", "steps": 5_000_000, "hyper_parameters": {}}
+    shared: dict[str, Any] = {
+        "algorithm": "q-learning",
+        "environment": "lizard",
+        "steps": 5_000_000,
+        "hyper_parameters": {},
+    }
     return worker(name, "ours.py", OURS, loop="fused", n_envs=n_envs, **shared)
 
 

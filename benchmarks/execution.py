@@ -52,6 +52,7 @@ class Prepared:
         command = resolved(self.side, seed) + ([] if settings is None else [json.dumps(settings)])
         found = run(command, self.folder, environment(self.threads, self.cache))
         found["value"] = found["process_seconds"] if self.unit == "s" else found["result"]["rate"]
+        found["result"].pop("run", None)  # its folder is temporary
         return {"seed": seed, **found}
 
 

@@ -83,7 +83,17 @@ def _sides(cases: list[dict[str, Any]]) -> Iterable[str]:
 
 
 def _scores(scores: Mapping[str, Any]) -> list[str]:
-    header = ("environment", "algorithm", "steps", "seeds", "mean", "std", "95% interval", "optimal policies")
+    header = (
+        "environment",
+        "algorithm",
+        "steps",
+        "seeds",
+        "mean",
+        "std over seeds",
+        "95% interval",
+        "optimal policies",
+        "on",
+    )
     rows = []
     for case in scores["cases"]:
         low, high = case["interval"]
@@ -97,6 +107,7 @@ def _scores(scores: Mapping[str, Any]) -> list[str]:
                 number(case["std"]),
                 f"{number(low)} to {number(high)}",
                 f"{sum(case['optimal'])} of {len(case['optimal'])}" if case.get("optimal") else "",
+                f"{case['date'][:10]}, {case['commit']}",
             )
         )
     explained = (

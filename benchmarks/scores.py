@@ -100,15 +100,17 @@ def main() -> int:
         print(case.name, flush=True)
         try:
             with tempfile.TemporaryDirectory(prefix="tegu-scores-") as temporary:
-                done[case.name] = learn(case, given.seeds, given.steps or case.steps, Path(temporary))
+                found = learn(case, given.seeds, given.steps or case.steps, Path(temporary))
         except BenchmarkError as error:
             print(f"  failed: {error}", flush=True)
             failed = True
             continue
+        date = datetime.now(UTC).isoformat(timespec="seconds")
+        done[case.name] = {**found, "date": date, "commit": machine.commit()}
         print(f"  {report.number(done[case.name]['mean'])} in {done[case.name]['seconds']:.0f} s", flush=True)
         record = {
             "case": "learning scores",
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "date": date,
             "command": " ".join(["python -m benchmarks.scores", *sys.argv[1:]]),
             "load_before": load,
             "machine": machine.machine(),

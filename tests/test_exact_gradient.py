@@ -25,6 +25,7 @@ pytestmark = pytest.mark.usefixtures("x64")
 
 S, A, HORIZON = 3, 2, 3
 KEY = jax.random.key(0)
+UPDATE = jax.jit(lambda algorithm, learner, batch: algorithm.update(learner, batch, KEY))
 PLAIN = {"gamma": 1.0, "gae_lambda": 1.0, "vf_coef": 0.0, "normalize_advantage": False, "net_arch": ()}
 
 
@@ -65,6 +66,15 @@ def exact_gradient(task, network):
     return jax.grad(lambda n: exact_return(task, jax.nn.softmax(n.actor(jnp.eye(S)))))(network)
 
 
+@jax.jit
+def expectation(algorithm, network, samples, weights):
+    """Of the loss's gradient over episodes, the columns ``[:, B]`` of ``samples``, that come with probabilities
+    ``weights``. The loss is a mean over ``HORIZON`` steps, the return is their sum."""
+    one = jax.grad(lambda network, sample: algorithm.loss(network, sample, Clock.start())[0])
+    gradients = jax.vmap(one, in_axes=(None, 1))(network, samples)
+    return jax.tree.map(lambda gradient: jnp.tensordot(weights, gradient, 1) * HORIZON, gradients)
+
+
 @pytest.mark.parametrize("critic", ["zero", "random"])
 def test_the_expectation_over_all_episodes_is_the_exact_gradient(critic):
     """For a policy far from uniform, with episodes of one, two and three steps weighted by their probabilities."""
@@ -93,14 +103,10 @@ def test_the_expectation_over_all_episodes_is_the_exact_gradient(critic):
     advantage = gae(reward, values, next_values, last, np.zeros_like(last), 1.0, 1.0)
     sample = Sample(np.eye(S)[state], None, action, np.log(policy)[state, action], values, advantage, values)
 
-    @jax.jit
-    def expected(network, sample):
-        """Each column of ``sample`` is one episode; the loss is a mean over its ``HORIZON`` steps, J is their sum."""
-        one = jax.grad(lambda n, s: algorithm.loss(n, s, Clock.start())[0])
-        gradients = jax.vmap(one, in_axes=(None, 1))(network, sample)
-        return jax.tree.map(lambda g: jnp.tensordot(weights, g, 1) * HORIZON, gradients)
-
-    ours, exact = ravel_pytree(expected(network, sample))[0], ravel_pytree(exact_gradient(task, network))[0]
+    ours, exact = (
+        ravel_pytree(expectation(algorithm, network, sample, weights))[0],
+        ravel_pytree(exact_gradient(task, network))[0],
+    )
     assert abs(exact).max() > 0.05
     np.testing.assert_allclose(-ours, exact, rtol=1e-10, atol=1e-10)
 
@@ -123,7 +129,7 @@ def test_one_update_on_every_episode_once_follows_the_exact_gradient(critic):
     network = jax.tree.map(np.zeros_like, learner.network)  # uniform
     if critic == "random":
         network = eqx.tree_at(lambda n: n.critic.weights[0], network, rng.normal(size=(S, 1)))
-    updated, _ = jax.jit(algorithm.update)(learner._replace(network=network), batch, KEY)
+    updated, _ = UPDATE(algorithm, learner._replace(network=network), batch)
     ours = optax.tree_utils.tree_get(updated.optimizer, "mu") / 0.1
     exact = ravel_pytree(exact_gradient(task, network))[0]
     assert abs(exact).max() > 0.05

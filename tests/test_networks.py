@@ -34,17 +34,18 @@ def made(kind, *arguments):
 @pytest.mark.parametrize("activation", NUMPY)
 def test_mlp_is_matrix_products_and_activations(activation):
     """Every layer but the last is followed by the activation; the batch may have any shape."""
-    mlp = made(MLP, SIZES, activation)
-    x = np.random.default_rng(0).normal(size=(5, 2, 3))
-    apply = jax.jit(lambda x: mlp(x))
-    outputs = apply(x)
+    rng = np.random.default_rng(0)
+    mlp = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), jax.eval_shape(lambda: MLP(KEY, SIZES, activation)))
+    x = rng.normal(size=(5, 2, 3))
+    expected = np.empty((5, 2, 2))
     for row in np.ndindex(5, 2):
         hidden = x[row]
         for weight, bias in list(zip(mlp.weights, mlp.biases, strict=True))[:-1]:
             hidden = NUMPY[activation](hidden @ weight + bias)
-        expected = hidden @ mlp.weights[-1] + mlp.biases[-1]
-        np.testing.assert_allclose(outputs[row], expected, rtol=1e-10, atol=1e-14)
-        np.testing.assert_allclose(apply(x[row]), expected, rtol=1e-10, atol=1e-14)
+        expected[row] = hidden @ mlp.weights[-1] + mlp.biases[-1]
+    outputs = jax.jit(lambda x: (mlp(x), mlp(x[0]), mlp(x[0, 0])))(x)
+    for output, part in zip(outputs, (expected, expected[0], expected[0, 0]), strict=True):
+        np.testing.assert_allclose(output, part, rtol=1e-10, atol=1e-12)
 
 
 def test_these_are_all_activations():

@@ -10,6 +10,7 @@ from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.training.fused import FusedLoop
 from tegu.training.host import HostLoop
 from tegu.training.tally import summarize
+from tegu.training.trainer import Loop
 
 CHUNKS = 10
 ALGORITHMS = {"ppo": tegu.PPO, "dqn": tegu.DQN, "q-learning": tegu.QLearning}
@@ -32,7 +33,7 @@ def main() -> None:
     given, meter = settings(), Meter()
     algorithm = ALGORITHMS[given["algorithm"]](**given["hyper_parameters"])
     make = fused if given["loop"] == "fused" else host
-    loop = make(given["environment"], algorithm, given["n_envs"], given["seed"])
+    loop: Loop = make(given["environment"], algorithm, given["n_envs"], given["seed"])
     per_chunk = max(given["steps"] // CHUNKS // loop.steps_per_iteration, 1)
     per_chunk_steps = per_chunk * loop.steps_per_iteration
     total = (CHUNKS + 1) * per_chunk_steps

@@ -1,6 +1,7 @@
 """Tabular Q-learning on the lizard as a loop over Python lists: the reference for what compiling it buys."""
 
 import random
+import sys
 
 from meter import Meter, report, settings
 
@@ -18,7 +19,7 @@ class QLearner:
         self.reward = lizard.reward[..., 0].tolist()
         self.terminated = lizard.terminated[..., 0].tolist()
         self.first = lizard.initial.tolist().index(1.0)
-        self.limit = lizard.max_episode_steps
+        self.limit = lizard.max_episode_steps or sys.maxsize
         self.actions = len(self.reward[0])
         self.values = [[0.0] * self.actions for _ in self.reward]
         self.random = random.Random(seed)

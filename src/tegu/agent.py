@@ -183,12 +183,14 @@ def load(path: str | Path | Run, *, environment: Any = None, folder: str | Path 
     )
     learners = from_arrays(shapes, saved.blobs["learner"], str(saved.path))
     source = None
+    config = run.config if run is not None else {}
+    as_trained = config.get("backend"), config.get("environment_options")
     if environment is not None:
-        source = find(environment)
+        same = isinstance(environment, str) and environment == spec.id
+        source = find(environment, *as_trained) if same else find(environment)
     elif not is_code(spec.id):
-        config = run.config if run is not None else {}
         try:
-            source = find(spec.id, config.get("backend"), config.get("environment_options"))
+            source = find(spec.id, *as_trained)
         except TeguError:  # an environment that is not installed here, or only ever was an object
             source = None
     return Agent(algorithm, spec, learners, seeds, saved.step, source, run)

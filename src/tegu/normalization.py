@@ -15,7 +15,7 @@ class RunningMoments(NamedTuple):
 
     @classmethod
     def start(cls, shape: tuple[int, ...] = ()) -> "RunningMoments":
-        return cls(jnp.zeros(shape), jnp.ones(shape), jnp.full((), 1e-4))
+        return cls(jnp.zeros(shape), jnp.ones(shape), jnp.full((), 1e-4, jnp.float32))
 
     def merge(self, batch: jax.Array) -> "RunningMoments":
         """Take in a batch ``[..., *shape]``."""

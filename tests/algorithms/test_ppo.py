@@ -338,7 +338,7 @@ class Counting(PPO):
         return loss, {"loss": loss}
 
 
-@pytest.mark.parametrize(("epochs", "batch_size"), [(1, 2), (3, 2), (3, 8)])
+@pytest.mark.parametrize(("epochs", "batch_size"), [(1, 2), (3, 4)])
 def test_an_epoch_uses_every_sample_exactly_once(epochs, batch_size):
     spec = EnvironmentSpec("test", spaces.Discrete(T * B), spaces.Discrete(2), n_envs=B)
     algorithm = Counting(learning_rate=1.0, n_steps=T, batch_size=batch_size, n_epochs=epochs, net_arch=())
@@ -353,10 +353,10 @@ def test_an_epoch_uses_every_sample_exactly_once(epochs, batch_size):
 
 @pytest.fixture
 def box_rollout(numerics):
-    """A learner with a fast learning rate and a rollout of its own."""
+    """An algorithm with a fast learning rate, a learner and its own rollout."""
 
     def prepare(**settings):
-        algorithm = PPO(**(SMALL | {"learning_rate": 0.05} | settings))
+        algorithm = PPO(learning_rate=Linear(0.05, 0.05), **(SMALL | settings))
         learner = learner_of(algorithm, "box")
         return algorithm, learner, with_log_probs(numerics, algorithm, "box", learner, rollout("box"))
 

@@ -15,7 +15,7 @@ VERBS = {
     "check": "try an environment and say what is wrong with it",
     "export": "a run's metrics as CSV or for TensorBoard",
 }
-_ALIASES = {"learn": "train", "enjoy": "watch", "eval": "evaluate", "plot": "compare"}  # other libraries' words
+_ALIASES = {"enjoy": "watch", "eval": "evaluate", "plot": "compare"}  # other libraries' words
 
 _EXAMPLES = """\
   tegu train CartPole-v1                        what suits it: a preset, or a sensible choice

@@ -10,7 +10,8 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
-from typing import Any, NamedTuple, NoReturn, Protocol
+from types import ModuleType
+from typing import Any, NamedTuple, NoReturn
 
 from rich.console import Console
 
@@ -25,19 +26,12 @@ class Outcome(NamedTuple):
     status: int = 0  #: the exit status
 
 
-class Verb(Protocol):
-    """What the file of a verb holds."""
-
-    def arguments(self, words: Sequence[str]) -> argparse.Namespace: ...
-    def run(self, args: argparse.Namespace, out: Console) -> Outcome: ...
-
-
 class UsageError(TeguError):
     """A command that makes no sense as it was typed."""
 
 
-def call(verb: Any, words: Sequence[str]) -> int:
-    """Run a ``Verb``. Returns the exit status."""
+def call(verb: ModuleType, words: Sequence[str]) -> int:
+    """Run the file of a verb, ``run(arguments(words), console)``, which gives an ``Outcome``. Returns the exit status."""
     ascii_where_needed(sys.stdout, sys.stderr)
     try:
         args = verb.arguments(words)
@@ -72,9 +66,10 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=34, width=118),
         )
-        self.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else there")
-        self.add_argument("--quiet", action="store_true", help="print nothing but errors (and what --json asks for)")
-        self.add_argument("--debug", action="store_true", help="show where in the code an error came from")
+        output = self.add_argument_group("output")
+        output.add_argument("--json", action="store_true", help="print one JSON object on stdout, nothing else there")
+        output.add_argument("--quiet", action="store_true", help="print nothing but errors (and what --json asks for)")
+        output.add_argument("--debug", action="store_true", help="show where in the code an error came from")
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
         return self.parse_args([self._known(word) for word in words])
@@ -91,7 +86,8 @@ class Parser(argparse.ArgumentParser):
         flags = self._option_string_actions
         if flag not in flags:
             near = [self.aliases[flag]] if flag in self.aliases else difflib.get_close_matches(flag, flags, n=1)
-            self.error(f"there is no flag {flag}" + (f": did you mean {near[0]}?" if near else ""))
+            hint = f"did you mean {near[0]}?" if near else f"{self.prog} --help shows all there are"
+            raise UsageError(f"there is no flag {flag}: {hint}")
         return flag + equals + value
 
 
@@ -108,7 +104,7 @@ def add_runs(parser: Parser) -> None:
 def number(text: str) -> float:
     """``1e6``, ``1_000_000``, ``100k`` or ``1M``."""
     units = {"k": 1e3, "K": 1e3, "m": 1e6, "M": 1e6, "B": 1e9}
-    unit = units.get(text[-1:], None)
+    unit = units.get(text[-1:])
     try:
         value = float(text[:-1] if unit else text) * (unit or 1.0)
     except ValueError:
@@ -124,6 +120,14 @@ def whole(text: str) -> int:
     if value != int(value):
         raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
     return int(value)
+
+
+def count(text: str) -> int:
+    """A whole number that is not negative."""
+    value = whole(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected 0 or more, got {text!r}")
+    return value
 
 
 def option(text: str) -> tuple[str, Any]:

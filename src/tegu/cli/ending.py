@@ -10,7 +10,8 @@ from rich.console import Console
 from tegu.agent import Agent
 from tegu.analysis.figures import curve_figure
 from tegu.cli.common import Outcome, shown
-from tegu.cli.panel import Monitor, monitor
+from tegu.cli.monitor import Monitor
+from tegu.cli.panel import monitor
 from tegu.cli.score import figure, interval, score
 from tegu.environments.lizard import Lizard, policy_text
 from tegu.environments.make import is_code
@@ -54,31 +55,31 @@ def _curve(run: Run) -> Path | None:
 
 
 def _report(agent: Agent, found: dict[str, Any] | None, curve: Path | None, out: Console) -> None:
+    """The table of a lizard's values, the evaluation, and where things are."""
     assert agent.run is not None
     if agent.source is not None and isinstance(agent.source.native, Lizard) and hasattr(agent.learner(), "table"):
         out.print(policy_text(agent.source.native, agent.learner().table.values), end="\n\n")
-    rows = {"run": str(agent.run.path), "curve": str(curve) if curve else ""}
     if found is not None:
-        many = f" each of {len(agent.seeds)} seeds" if len(agent.seeds) > 1 else ""
+        each = f" of each of {len(agent.seeds)} seeds" if len(agent.seeds) > 1 else ""
         spread = f"std {figure(found['std'])}, 95% interval {interval(*found['interval'])}"
-        rows = {"return": f"{figure(found['mean'])}  {spread}; {found['episodes']} fresh episodes{many}, greedy"} | rows
-    for label, text in rows.items():
-        if text:
-            out.print(f"{label:8}", end="", style="dim")
-            out.print(text, soft_wrap=True)
+        _say("return", f"{figure(found['mean'])}  {spread}; {found['episodes']} fresh episodes{each}, greedy", out)
+    _say("run", str(agent.run.path), out)
+    if curve is not None:
+        _say("curve", str(curve), out)
 
 
 def _what_next(name: str, run: Run, progress: Progress, out: Console) -> None:
     more = int(float(f"{2 * progress.total:.2g}"))
-    run_and_code = _command(name, run)
+    chosen = _command(name, run)
     out.print()
-    for label, command in (
-        ("next", f"tegu watch {run_and_code}"),
-        ("", f"tegu resume {run_and_code} --steps {more}"),
-        ("", f"tegu evaluate {run_and_code}"),
-    ):
-        out.print(f"{label:8}", end="", style="dim")
-        out.print(command, soft_wrap=True)
+    _say("next", f"tegu watch {chosen}", out)
+    _say("", f"tegu resume {chosen} --steps {more}", out)
+    _say("", f"tegu evaluate {chosen}", out)
+
+
+def _say(label: str, text: str, out: Console) -> None:
+    out.print(f"{label:8}", end="", style="dim")
+    out.print(text, soft_wrap=True)
 
 
 def _command(name: str, run: Run) -> str:

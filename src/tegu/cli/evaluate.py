@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tegu.cli.common import Outcome, Parser, add_run, whole, working
+from tegu.cli.common import Outcome, Parser, add_run, count, working
 
 _DESCRIPTION = """\
 Play fresh episodes that training never saw, with the greedy policy and with the one that explores. RUN is a run's name,
@@ -18,7 +18,7 @@ the beginning of one, a folder, or last; or a folder that Agent.save wrote."""
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = Parser("evaluate", "[RUN] [flags]", _DESCRIPTION)
     add_run(parser)
-    parser.add_argument("--episodes", type=whole, metavar="N", default=100, help="episodes of each seed (100)")
+    parser.add_argument("--episodes", type=count, metavar="N", default=100, help="episodes of each seed (100)")
     parser.add_argument("--env", metavar="ENV", help="the environment, where the run names code to import")
     return parser.parse(words)
 
@@ -30,7 +30,10 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     with working(args, f"playing {args.episodes} episodes"):
         agent = load(args)
         scores = {
-            way: score(agent.evaluate(args.episodes, deterministic=way == "deterministic"), deterministic=way == "deterministic")
+            way: score(
+                agent.evaluate(args.episodes, deterministic=way == "deterministic"),
+                deterministic=way == "deterministic",
+            )
             for way in ("deterministic", "stochastic")
         }
     out.print(_table(f"{place(agent, args)}, step {agent.steps:,}, {args.episodes} episodes", scores, agent.seeds))

@@ -4,6 +4,7 @@ import argparse
 import inspect
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from rich import box
@@ -18,7 +19,9 @@ _KINDS = ("environments", "algorithms", "presets", "runs")
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
-    parser = Parser("list", "[environments|algorithms|presets|runs] [flags]", "Show what there is; without a word, all.")
+    parser = Parser(
+        "list", "[environments|algorithms|presets|runs] [flags]", "Show what there is; without a word, all."
+    )
     parser.add_argument("kind", choices=_KINDS, nargs="?", metavar="KIND", help=f"one of {', '.join(_KINDS)} (all)")
     add_runs(parser)
     return parser.parse(words)
@@ -59,7 +62,7 @@ def _algorithms(out: Console) -> list[dict[str, Any]]:
 def _presets(out: Console) -> list[dict[str, Any]]:
     from tegu import presets
 
-    found = [
+    found: list[dict[str, Any]] = [
         {"environment": environment, "algorithm": algorithm, "settings": settings}
         for environment in presets.names()
         for algorithm, settings in presets.load(environment).items()
@@ -76,7 +79,8 @@ def _runs(root: str, out: Console) -> list[dict[str, Any]]:
     found = [_run(run) for run in Run.list(root)]
     _title(out, f"runs in {root}, the newest first")
     if found:
-        _print_table(out, found, ("run", "state", "steps", "total", "seeds", "return", "created"))
+        shown = [entry | {"created": _local(entry["created"])} for entry in found]
+        _print_table(out, shown, ("run", "state", "steps", "total", "seeds", "return", "created"))
     else:
         out.print("none yet: tegu train CartPole-v1\n")
     return found
@@ -98,6 +102,12 @@ def _last_return(run: Any) -> float | None:
         steps, values = metrics.read("rollout/ep_rew_mean")
         return float(values[steps == steps[-1]].mean()) if len(steps) else None
     return None
+
+
+def _local(created: str | None) -> str:
+    with suppress(TypeError, ValueError):
+        return f"{datetime.fromisoformat(created or '').astimezone():%Y-%m-%d %H:%M}"
+    return ""
 
 
 def _title(out: Console, title: str) -> None:

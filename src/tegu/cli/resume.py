@@ -5,20 +5,20 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from tegu.cli.common import Outcome, Parser, add_run, whole
+from tegu.cli.common import Outcome, Parser, add_run, count
 
 _DESCRIPTION = """\
-Go on with a run from its last checkpoint as if it had never stopped: to the number of steps first planned, or to --steps
-in all. RUN is a name such as CartPole-v1/ppo/3, the beginning of one (the newest run is meant), a folder, or last."""
+Go on with a run from its last checkpoint as if it had never stopped: to the number of steps first planned, or to
+--steps in all. RUN is a run's name, such as CartPole-v1/ppo/3, the beginning of one, a folder, or last."""
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = Parser("resume", "[RUN] [flags]", _DESCRIPTION)
     add_run(parser)
-    parser.add_argument("--steps", type=whole, metavar="N", help="environment steps in all, those done included")
+    parser.add_argument("--steps", type=count, metavar="N", help="environment steps in all, those done included")
     parser.add_argument("--env", metavar="MODULE:CLASS", help="the run's environment, where it names code to import")
     parser.add_argument(
-        "--episodes", type=whole, metavar="N", default=100, help="fresh episodes of the evaluation at the end (100)"
+        "--episodes", type=count, metavar="N", default=100, help="fresh episodes of the evaluation at the end (100)"
     )
     return parser.parse(words)
 

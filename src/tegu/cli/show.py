@@ -68,7 +68,7 @@ def _sum(
     place = f"Q({world.state_names[state]}, {world.action_names[action]})"
     return (
         f"        {place} <- {_number(old)} + {alpha:g} "
-        f"[{float(step.reward):g} + {future} - {_number(old)}] = {_number(new)}"
+        f"[{float(step.reward):g} + {future} - {_number(old)}] = {round(new, 4):g}"
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tegu.cli.common import Outcome, Parser, add_runs, number, option, whole
+from tegu.cli.common import Outcome, Parser, add_runs, count, number, option
 
 if TYPE_CHECKING:
     from tegu.training.train import Plan
@@ -57,18 +57,20 @@ def _parser(plan: "Plan | None" = None) -> Parser:
     parser.add_argument("environment", metavar="ENV", help="an environment's name, or module:Class")
     parser.add_argument("algorithm", metavar="ALGO", nargs="?", help="q-learning, dqn or ppo (what suits ENV)")
     for flag, kind, metavar, default, says in (
-        ("--seeds", whole, "N", 1, "agents to train side by side (1)"),
-        ("--seed", whole, "S", 0, "the first of their seeds (0)"),
-        ("--steps", whole, "N", None, "environment steps in all, for each seed" + preset["steps"]),
-        ("--n-envs", whole, "N", None, "environments side by side, for each seed" + preset["n_envs"]),
+        ("--seeds", count, "N", 1, "agents to train side by side (1)"),
+        ("--seed", count, "S", 0, "the first of their seeds (0)"),
+        ("--steps", count, "N", None, "environment steps in all, for each seed" + preset["steps"]),
+        ("--n-envs", count, "N", None, "environments side by side, for each seed" + preset["n_envs"]),
         ("--checkpoint-every", number, "SECONDS", 30.0, "how often to save (30)"),
-        ("--log-interval", whole, "STEPS", None, "steps between two logged figures (a hundredth of all)"),
-        ("--episodes", whole, "N", 100, "fresh episodes of the evaluation at the end, 0 for none (100)"),
-        ("--show-updates", whole, "N", 10, "how many of them (10)"),
+        ("--log-interval", count, "STEPS", None, "steps between two logged figures (a hundredth of all)"),
+        ("--episodes", count, "N", 100, "fresh episodes of the evaluation at the end, 0 for none (100)"),
+        ("--show-updates", count, "N", 10, "how many of them (10)"),
     ):
         parser.add_argument(flag, type=kind, metavar=metavar, default=default, help=says)
     parser.add_argument("--show", action="store_true", help="Q-learning: go through the first updates number by number")
-    parser.add_argument("--backend", choices=("jax", "gymnasium"), help="whose environment (ours in JAX, if we have it)")
+    parser.add_argument(
+        "--backend", choices=("jax", "gymnasium"), help="whose environment (ours in JAX, if we have it)"
+    )
     parser.add_argument(
         "--env-options", type=option, nargs="+", metavar="KEY=VALUE", default=[], help="settings of the environment"
     )
@@ -80,7 +82,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     """The keywords of ``tegu.train`` that say what and how to train."""
     from tegu.algorithms.registry import ALGORITHMS
 
-    hyper = {name for algorithm in ALGORITHMS.values() for name in algorithm.__dataclass_fields__}  # type: ignore[attr-defined]
+    hyper = {name for algorithm in ALGORITHMS.values() for name in algorithm.__dataclass_fields__}
     names = hyper | {"seeds", "seed", "steps", "n_envs", "backend", "log_interval"}
     chosen = {name: value for name, value in vars(args).items() if name in names}
     return chosen | {"environment_options": dict(args.env_options)}

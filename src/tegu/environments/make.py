@@ -79,7 +79,7 @@ def find(
             f"{environment} does not exist in JAX{_nearest(environment, NATIVE)}; we have {', '.join(NATIVE)}"
         )
     _register(environment)
-    return Source(environment, make=lambda: gymnasium.make(environment, disable_env_checker=True, **options))
+    return Source(environment, make=lambda: _from_gymnasium(environment, options))
 
 
 def is_code(name: str) -> bool:
@@ -113,6 +113,13 @@ def _build(name: str, path: str, options: Mapping[str, Any]) -> Any:
         return factory(**options)
     except TypeError as error:
         raise TeguError(f"cannot make {name} with {dict(options)}: {error}") from error
+
+
+def _from_gymnasium(name: str, options: Mapping[str, Any]) -> gymnasium.Env:
+    try:
+        return gymnasium.make(name, disable_env_checker=True, **options)
+    except (gymnasium.error.Error, TypeError) as error:  # a package that is missing, an option that does not exist
+        raise TeguError(f"cannot make {name}: {error}") from error
 
 
 def _own(name: str, options: Mapping[str, Any]) -> Source:

@@ -20,30 +20,32 @@ Indices = int | Iterable[int] | None
 
 
 class Monitor(gymnasium.Wrapper):
-    """Adds ``info["episode"]`` with return ``r``, length ``l`` and seconds ``t`` to the last step of every episode.
+    """Adds ``info["episode"]`` to every last step: return ``r``, length ``l``, its own age in seconds ``t``.
 
     Remembers the infos of the last step and reset. Inside another monitor the inner one's figures stay.
     """
 
-    def __init__(self, env: gymnasium.Env, filename: str | None = None, **unsupported: Any):
+    def __init__(self, env: gymnasium.Env, filename: str | None = None, allow_early_resets: bool = True):
         super().__init__(env)
-        refuse("Monitor", filename=filename, **unsupported)
+        refuse("Monitor", filename=filename, no_early_resets=not allow_early_resets)
         self.info: dict[str, Any] = {}
         self.reset_info: dict[str, Any] = {}
         self._counts = not is_wrapped(env, Monitor)
-        self._began, self._return, self._length = time.perf_counter(), 0.0, 0
+        self.episode_return, self.episode_length = 0.0, 0  #: of the running episode
+        self._created = time.perf_counter()
 
     def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
         observation, self.reset_info = self.env.reset(**arguments)
-        self._return, self._length = 0.0, 0
+        self.episode_return, self.episode_length = 0.0, 0
         return observation, self.reset_info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
-        self._return, self._length = self._return + float(reward), self._length + 1
+        self.episode_return += float(reward)
+        self.episode_length += 1
         if self._counts and (terminated or truncated):
-            seconds = time.perf_counter() - self._began
-            info = {**info, "episode": {"r": self._return, "l": self._length, "t": seconds}}
+            seconds = time.perf_counter() - self._created
+            info = {**info, "episode": {"r": self.episode_return, "l": self.episode_length, "t": seconds}}
         self.info = info
         return observation, reward, terminated, truncated, info
 
@@ -67,6 +69,7 @@ class DummyVecEnv:
         self.observation_space, self.action_space = envs[0].observation_space, envs[0].action_space
         self.render_mode, self.metadata = envs[0].render_mode, envs[0].metadata
         self.touched = False  #: whether it was stepped or reset from outside the training loop
+        self._fresh = True  # no episode has begun since the seed was set
         self._actions = np.empty(0)
 
     @property
@@ -86,14 +89,19 @@ class DummyVecEnv:
         """From the next ``reset`` on, the episodes that ``seed`` stands for."""
         first = _seed(seed)
         self.environments.entropy = [[first, i] for i in range(self.num_envs)]
-        self.environments.episodes = [-1] * self.num_envs
+        self.environments.episodes, self._fresh = [0] * self.num_envs, True
         return [first + i for i in range(self.num_envs)]
 
     def reset(self) -> PyTree:
         """Begin a new episode everywhere. Returns observations ``[n, ...]``."""
-        fresh = not self.touched and not any(self.environments.episodes)
-        self.touched = True
-        return self.environments.reset() if fresh else self.environments.begin_anew(np.ones(self.num_envs, bool))
+        if not self._fresh:
+            self.environments.episodes = [number + 1 for number in self.environments.episodes]
+        self._fresh, self.touched = False, True
+        return self.environments.reset()
+
+    def begin_anew(self, where: np.ndarray) -> PyTree:
+        """Begin a new episode where the mask ``[n]`` says so. Returns the observations of all."""
+        return self.environments.begin_anew(where)
 
     def step(self, actions: Any) -> tuple[PyTree, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Act in every environment. Returns ``(observations, rewards, dones, infos)``."""
@@ -178,10 +186,9 @@ def make_vec_env(
     """``n_envs`` monitored environments from a name, a class or a function, as SB3's function of that name."""
     other_class = vec_env_cls if vec_env_cls is not DummyVecEnv else None
     refuse("make_vec_env", monitor_dir=monitor_dir, vec_env_cls=other_class, vec_env_kwargs=vec_env_kwargs)
-    refuse("make_vec_env", monitor_kwargs=monitor_kwargs)
 
     def make() -> gymnasium.Env:
-        env = Monitor(_make_one(env_id, env_kwargs or {}))
+        env = Monitor(_make_one(env_id, env_kwargs or {}), **(monitor_kwargs or {}))
         return wrapper_class(env, **(wrapper_kwargs or {})) if wrapper_class is not None else env
 
     return DummyVecEnv([make] * n_envs, seed=None if seed is None else seed + start_index)
@@ -197,10 +204,10 @@ def as_vec_env(env: Any) -> DummyVecEnv:
 
 
 def resolve(env: Any) -> tuple[str, Environment | DummyVecEnv]:
-    """The id and the environment to train on: Tegu's own in JAX where ``env`` names one, else a vector of Gymnasium's."""
+    """The id and the environment to train on: Tegu's own in JAX where ``env`` names one, else Gymnasium's."""
     if isinstance(env, str | Environment):
         source = find(env)
-        return source.id, source.native if source.native is not None else make_vec_env(source.make or env)
+        return source.id, source.native if source.native is not None else make_vec_env(str(env))
     vector = as_vec_env(env)
     return vector.id, vector
 

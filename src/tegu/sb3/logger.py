@@ -42,7 +42,7 @@ class Logger:
             from tensorboardX import SummaryWriter
         except ImportError as error:
             raise TeguError("tensorboard_log needs a package: pip install 'tegu[tensorboard]'") from error
-        number = max(_numbers(Path(folder), name) + [0 if another else 1]) + another
+        number = max([*_numbers(Path(folder), name), 0 if another else 1]) + another
         self.dir = str(Path(folder) / f"{name}_{number}")
         self._writer = SummaryWriter(self.dir)
 
@@ -95,7 +95,11 @@ def table(figures: Mapping[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) and not value.is_integer() else f"{value:.0f}"
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return str(value)
+    return f"{number:.0f}" if number.is_integer() else f"{number:.3g}"
 
 
 def _numbers(folder: Path, name: str) -> list[int]:

@@ -65,7 +65,7 @@ def refuse(name: str, **asked: Any) -> None:
     """Raise for the first argument that asks for something Tegu does not have; what is falsy asks for nothing."""
     for argument, value in asked.items():
         if value:
-            raise TeguError(f"{name}: {argument}={getattr(value, '__name__', repr(value))} is not supported")
+            raise TeguError(f"{name}: Tegu does not support {argument}={getattr(value, '__name__', repr(value))}")
 
 
 def changed(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

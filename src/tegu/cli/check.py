@@ -1,0 +1,44 @@
+"""``tegu check``: is an environment sound?"""
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from tegu.cli.common import Outcome, Parser, count, option, working
+
+_DESCRIPTION = """\
+Try an environment with random actions and report everything that is wrong with it: what, where, and how to mend it. ENV
+is a name (tegu list) or module:Class. The exit status is 1 if there are errors."""
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = Parser("check", "ENV [flags]", _DESCRIPTION)
+    parser.add_argument("environment", metavar="ENV", help="an environment's name, or module:Class")
+    parser.add_argument("--steps", type=count, metavar="N", default=200, help="steps to take (200)")
+    parser.add_argument("--seed", type=count, metavar="S", default=0, help="of the actions (0)")
+    parser.add_argument(
+        "--backend", choices=("jax", "gymnasium"), help="whose environment (ours in JAX, if we have it)"
+    )
+    parser.add_argument(
+        "--env-options", type=option, nargs="+", metavar="KEY=VALUE", default=[], help="settings of the environment"
+    )
+    return parser.parse(words)
+
+
+def run(args: argparse.Namespace, out: Console) -> Outcome:
+    from tegu.environments.check import check
+    from tegu.environments.make import make
+
+    with working(args, f"checking {args.environment}"):
+        environment = make(args.environment, args.backend, **dict(args.env_options))
+        report = check(environment, steps=args.steps, seed=args.seed)
+    out.print(str(report), soft_wrap=True)
+    data = {
+        "environment": report.id,
+        "ok": report.ok,
+        "findings": [dataclasses.asdict(finding) for finding in report.findings],
+        "facts": report.facts,
+    }
+    return Outcome(data, 0 if report.ok else 1)

@@ -1,0 +1,137 @@
+"""Following a training: what is known of it, and plain lines about it where there is no terminal."""
+
+import math
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from tegu.analysis.compare import RETURN
+from tegu.training.trainer import Progress
+
+BETWEEN_LINES = 5.0  #: seconds
+_STATES = {"finished": "done"}
+
+
+class Monitor:
+    """Follows a training and shows nothing. Hand it to ``train`` as a callback."""
+
+    def __init__(self) -> None:
+        self.progress: Progress | None = None
+        self.state = "starting"
+        self.curve: list[float] = []  #: mean return over seeds, after each chunk that had one
+        self.returns: dict[int, float] = {}  #: the last of each seed
+        self.figures: dict[str, float] = {}  #: what learning reports, the last of each
+        self._speeds: deque[float] = deque(maxlen=10)
+        self._heard = time.perf_counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to put away."""
+
+    def __call__(self, progress: Progress) -> None:
+        self.progress, self._heard = progress, time.perf_counter()
+        self.state = _STATES.get(progress.phase, progress.phase)
+        if progress.phase == "training":
+            self._speeds.append(progress.fps)
+            found = {i: figures[RETURN] for i, figures in enumerate(progress.metrics) if RETURN in figures}
+            self.returns = self.returns | found  # a new one, as another thread may be drawing the old one
+            if found:
+                self.curve.append(float(np.mean(list(self.returns.values()))))
+            self.figures = self.figures | mean_figures(progress.metrics)
+
+    def say(self, state: str) -> None:
+        """What is being done now that the training itself is over."""
+        self.state = state
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training so far, ticking between chunks."""
+        if self.progress is None:
+            return 0.0
+        running = self.progress.phase in ("compiling", "training")
+        return self.progress.seconds + (time.perf_counter() - self._heard if running else 0.0)
+
+    @property
+    def left(self) -> float:
+        """Seconds to go at the speed of most of the last chunks; NaN while that is unknown."""
+        if self.progress is None or not self._speeds:
+            return math.nan
+        return (self.progress.total - self.progress.steps) * self.progress.n_seeds / float(np.median(self._speeds))
+
+
+class Lines(Monitor):
+    """At the start, at the end, and every few seconds between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._printed = time.perf_counter()
+
+    def __call__(self, progress: Progress) -> None:
+        super().__call__(progress)
+        now = time.perf_counter()
+        if progress.phase == "compiling":
+            self._print(f"{heading(progress)}, {progress.total:,} steps: {where(progress)}; {origin(progress)}")
+        elif progress.phase in ("finished", "stopped"):
+            self._print(f"{self.state} after {clock(self.elapsed)}: {self._standing(progress)}")
+        elif progress.phase == "training" and now - self._printed >= BETWEEN_LINES:
+            self._printed = now
+            self._print(f"{self._standing(progress)}, {rounded(progress.fps)} steps/s, {clock(self.left)} left")
+
+    def _standing(self, progress: Progress) -> str:
+        steps = f"{progress.steps:,} of {progress.total:,} steps"
+        return f"{steps}, return {self.curve[-1]:.4g}" if self.curve else steps
+
+    def _print(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+
+def heading(progress: Progress) -> str:
+    return f"{_config(progress)['environment']} with {_config(progress)['algorithm']}"
+
+
+def where(progress: Progress) -> str:
+    return str(progress.run.path) if progress.run is not None else "kept nowhere"
+
+
+def origin(progress: Progress) -> str:
+    """Which environment it is that is being used."""
+    from gymnasium import registry
+
+    environment, backend = _config(progress)["environment"], _config(progress)["backend"]
+    if backend == "jax" and environment in registry:
+        return f"using tegu's {environment} in JAX, --backend gymnasium for the original"
+    return f"using {environment} " + ("in JAX" if backend == "jax" else "through Gymnasium")
+
+
+def mean_figures(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """What learning reports and how it explores, the mean over seeds."""
+    names = [name for name in metrics[0] if name.startswith("train/") or name == "rollout/exploration_rate"]
+    return {name.partition("/")[2]: float(np.mean([figures[name] for figures in metrics])) for name in names}
+
+
+def clock(seconds: float) -> str:
+    """``12 s``, ``3:05`` or ``1:02:03``."""
+    if not math.isfinite(seconds):
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}" if minutes else f"{rest} s"
+
+
+def rounded(value: float) -> str:
+    """Three digits are enough of a speed."""
+    return f"{float(f'{value:.3g}'):,.0f}"
+
+
+def _config(progress: Progress) -> dict[str, Any]:
+    assert progress.run is not None
+    return progress.run.config

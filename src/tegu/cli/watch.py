@@ -1,0 +1,82 @@
+"""``tegu watch``: see what an agent does."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from tegu.cli.common import Outcome, Parser, UsageError, add_run, console, count, number, working
+
+_DESCRIPTION = """\
+Play one episode and write it as an animation and as a strip of pictures, into replays/ of the run; or play it right in
+the terminal. RUN is a run's name, the beginning of one, a folder, or last; or a folder that Agent.save wrote."""
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = Parser("watch", "[RUN] [flags]", _DESCRIPTION)
+    add_run(parser)
+    parser.add_argument("--seed-index", type=count, metavar="I", default=0, help="which of the run's seeds (0)")
+    parser.add_argument("--stochastic", action="store_true", help="the policy that explores in place of the greedy one")
+    parser.add_argument("--max-steps", type=count, metavar="N", default=1000, help="stop the episode there (1000)")
+    parser.add_argument("--terminal", action="store_true", help="play in the terminal, for tegu's own environments")
+    parser.add_argument("--fps", type=number, metavar="X", help="steps per second (what suits the environment)")
+    parser.add_argument("--format", choices=("gif", "webp"), default="gif", help="of the animation (gif)")
+    parser.add_argument("--out", metavar="FOLDER", type=Path, help="where to write in place of the run's replays/")
+    parser.add_argument("--env", metavar="ENV", help="the environment, where the run names code to import")
+    args = parser.parse(words)
+    if args.fps is not None and args.fps <= 0:
+        raise UsageError(f"--fps must be above 0, got {args.fps:g}")
+    return args
+
+
+def run(args: argparse.Namespace, out: Console) -> Outcome:
+    from tegu.analysis.figures import animation, frame_strip
+    from tegu.cli.agents import load, place
+    from tegu.watch import Episode, record
+
+    with working(args, "playing an episode"):
+        agent = load(args)
+        episode: Episode = record(agent, args.seed_index, not args.stochastic, args.max_steps)
+    fps = args.fps or episode.fps
+    name = f"{agent.steps}-seed-{agent.seeds[args.seed_index]}" + "-stochastic" * args.stochastic
+    folder = args.out or place(agent, args) / "replays"
+    moving, strip = folder / f"{name}.{args.format}", folder / f"{name}.png"
+    if args.terminal:
+        _play([f"{episode.text(state)}\n" for state in episode.states], fps, out)
+    else:
+        with working(args, f"drawing {len(episode.states)} frames"):
+            frames = episode.frames()
+            animation(frames, moving, fps)
+            frame_strip(frames, strip)
+    out.print(f"return {episode.total:g} in {len(episode.actions):,} steps, seed {agent.seeds[args.seed_index]}")
+    if not args.terminal:
+        out.print(f"{moving}\n{strip}", soft_wrap=True)
+    return Outcome(
+        {
+            "run": str(place(agent, args)),
+            "environment": agent.spec.id,
+            "seed": agent.seeds[args.seed_index],
+            "return": episode.total,
+            "steps": len(episode.actions),
+            "animation": None if args.terminal else str(moving),
+            "strip": None if args.terminal else str(strip),
+        }
+    )
+
+
+def _play(pictures: Sequence[str], fps: float, out: Console) -> None:
+    """One picture after the other in the same place; one below the other where there is no terminal."""
+    screen = console(sys.stdout)
+    if out.quiet or not screen.is_interactive:
+        for picture in pictures:
+            out.print(picture)
+        return
+    with Live(console=screen, auto_refresh=False) as live:
+        for picture in pictures:
+            live.update(Text(picture), refresh=True)
+            time.sleep(1 / fps)
