@@ -9,11 +9,14 @@ from tegu.environments.check import check
 
 
 class Heater(gymnasium.Env):
-    """Keep a room at 21 degrees for a day. A step is a quarter of an hour; the heater's power is the action."""
+    """Keep a room at a temperature for a day. A step is a quarter of an hour; the heater's power is the action."""
 
     metadata = {"render_modes": []}  # noqa: RUF012 - as Gymnasium declares it
     observation_space = spaces.Dict({"room": spaces.Box(-3, 3, (1,)), "outside": spaces.Box(-3, 3, (1,))})
     action_space = spaces.Box(-1, 1, (1,))  # off to full power
+
+    def __init__(self, target=21.0):
+        self.target = target
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -24,20 +27,20 @@ class Heater(gymnasium.Env):
     def step(self, action):
         self.time += 1
         self.room += 1.5 * (action[0] + 1) / 2 + 0.05 * (self.outside() - self.room)
-        reward = -min(abs(self.room - 21) / 10, 1.0)
+        reward = -min(abs(self.room - self.target) / 10, 1.0)
         return self.observation(), float(reward), False, self.time >= 96, {}  # the day is over: truncated
 
     def outside(self):
         return self.cold + 5 * np.sin(2 * np.pi * self.time / 96)
 
     def observation(self):
-        scaled = {"room": (self.room - 21) / 5, "outside": self.outside() / 10}
+        scaled = {"room": (self.room - self.target) / 5, "outside": self.outside() / 10}
         return {name: np.array([value], np.float32).clip(-3, 3) for name, value in scaled.items()}
 
 
 print(check(Heater()))
 
-agent = tegu.train(Heater, "ppo", steps=40_000, n_envs=8, n_steps=96, gamma=0.9, learning_rate="lin_3e-3")
+agent = tegu.train(Heater, "ppo", steps=30_000, n_envs=8, n_steps=96, gamma=0.9, learning_rate="lin_3e-3")
 
 deviation = -10 * agent.evaluate(episodes=50).mean / 96
 print(f"\nafter {agent.steps:,} steps the room is {deviation:.2f} degrees off on average")

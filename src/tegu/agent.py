@@ -1,6 +1,7 @@
 """A trained agent: predict, evaluate, save, load."""
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,8 @@ class Agent:
         """``learners`` has a leading axis of seeds; ``steps`` were trained; ``source`` is needed to evaluate."""
         self.algorithm, self.spec, self.learners = algorithm, spec, learners
         self.seeds, self.steps, self.source, self.run = seeds, steps, source, run
-        self._act: dict[tuple[int, bool], Callable[[PyTree, jax.Array], PyTree]] = {}
-        self._key = jax.random.key(seeds[0])
+        self._random = np.random.default_rng(seeds[0])
+        self._leaves: dict[int, list[jax.Array]] = {}  # of the learners that acted, by index
 
     def __repr__(self) -> str:
         name, many = type(self.algorithm).__name__, len(self.seeds)
@@ -66,8 +67,10 @@ class Agent:
         given = jax.tree.map(
             lambda zero, leaf: np.asarray(leaf, zero.dtype).reshape((-1, *zero.shape)), template, observation
         )
-        self._key, key = jax.random.split(self._key)
-        action = np.asarray(self._acting(index, deterministic)(given, key))
+        if index not in self._leaves:
+            self._leaves[index] = jax.tree.leaves(self.learner(index))
+        words = self._random.integers(2**32, size=2, dtype=np.uint32)
+        action = np.asarray(self._act(self._leaves[index], given, words, deterministic))
         action = to_bounds(self.spec.action_space, action)
         return (action if batched else action[0]), state
 
@@ -118,14 +121,16 @@ class Agent:
         assert self.source.make is not None
         return GymnasiumEnvironments(self.source.make, [(seed, EVALUATION, i) for i in range(n)])
 
-    def _acting(self, index: int, deterministic: bool) -> Callable[[PyTree, jax.Array], PyTree]:
-        """The compiled policy of one seed."""
-        if (index, deterministic) not in self._act:
-            learner = self.learner(index)
-            self._act[index, deterministic] = jax.jit(
-                lambda seen, key: self.algorithm.act(learner, seen, (), key, explore=not deterministic).action
-            )
-        return self._act[index, deterministic]
+    @cached_property
+    def _act(self) -> Callable[..., PyTree]:
+        """The compiled policy: leaves of a learner, observations ``[B, ...]``, two random words, deterministic."""
+        structure = jax.tree.structure(self.learner())
+
+        def act(leaves: list[jax.Array], seen: PyTree, words: jax.Array, deterministic: bool) -> PyTree:
+            learner, key = jax.tree.unflatten(structure, leaves), jax.random.wrap_key_data(words)
+            return self.algorithm.act(learner, seen, (), key, explore=not deterministic).action
+
+        return jax.jit(act, static_argnums=3)
 
     def _is_batch(self, observation: PyTree, template: PyTree) -> bool:
         """Whether an observation has a batch axis; says so clearly when its shape fits neither way."""

@@ -89,7 +89,29 @@ class DiagonalGaussian(NamedTuple):
         return (jnp.broadcast_to(self.log_std, self.mean.shape) + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
 
 
-Distribution = Categorical | MultiCategorical | Bernoulli | DiagonalGaussian
+class Reshaped(NamedTuple):
+    """A distribution over vectors ``[..., k]``, seen as one over arrays ``[..., *shape]`` of as many numbers."""
+
+    vectors: MultiCategorical | Bernoulli | DiagonalGaussian
+    shape: tuple[int, ...]
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        return self._shaped(self.vectors.sample(key))
+
+    def mode(self) -> jax.Array:
+        return self._shaped(self.vectors.mode())
+
+    def log_prob(self, action: jax.Array) -> jax.Array:
+        return self.vectors.log_prob(action.reshape((*action.shape[: action.ndim - len(self.shape)], -1)))
+
+    def entropy(self) -> jax.Array:
+        return self.vectors.entropy()
+
+    def _shaped(self, vector: jax.Array) -> jax.Array:
+        return vector.reshape((*vector.shape[:-1], *self.shape))
+
+
+Distribution = Categorical | MultiCategorical | Bernoulli | DiagonalGaussian | Reshaped
 
 
 def n_parameters(space: spaces.Space) -> int:
@@ -107,9 +129,16 @@ def distribution(
     space: spaces.Space, outputs: jax.Array, log_std: jax.Array, mask: jax.Array | None = None
 ) -> Distribution:
     """The policy over ``space`` for network outputs ``[..., n_parameters]``; ``mask`` marks legal actions."""
+    if isinstance(space, spaces.Discrete):
+        return Categorical(masked(outputs, mask), int(space.start))
+    vectors = _over_vectors(space, outputs, log_std, mask)
+    return vectors if len(space.shape or ()) == 1 else Reshaped(vectors, space.shape or ())
+
+
+def _over_vectors(
+    space: spaces.Space, outputs: jax.Array, log_std: jax.Array, mask: jax.Array | None
+) -> MultiCategorical | Bernoulli | DiagonalGaussian:
     match space:
-        case spaces.Discrete():
-            return Categorical(masked(outputs, mask), int(space.start))
         case spaces.MultiDiscrete():
             cuts = space.nvec.cumsum()[:-1].tolist()
             parts = jnp.split(masked(outputs, mask), cuts, axis=-1)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from tegu.distributions import Distribution, distribution, n_parameters
+from tegu.errors import TeguError
 from tegu.spaces import features, n_features
 from tegu.step import EnvironmentSpec
 
@@ -21,6 +22,14 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 Initializer = Callable[..., jax.Array]
+
+
+def check_network(activation: str, net_arch: Sequence[int]) -> None:
+    """Raise ``TeguError`` in one line unless these describe a network."""
+    if activation not in ACTIVATIONS:
+        raise TeguError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    if any(width < 1 for width in net_arch):
+        raise TeguError(f"net_arch must be widths of at least 1, got {list(net_arch)}")
 
 
 class MLP(eqx.Module):

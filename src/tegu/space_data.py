@@ -24,7 +24,8 @@ def to_data(space: spaces.Space) -> dict[str, Any]:
         case spaces.MultiDiscrete():
             return {"kind": "multi-discrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
         case spaces.MultiBinary():
-            return {"kind": "multi-binary", "shape": list(space.shape)}
+            n = space.n if isinstance(space.n, int) else list(space.shape)
+            return {"kind": "multi-binary", "n": n}
         case spaces.Dict():
             return {"kind": "dict", "spaces": {name: to_data(part) for name, part in space.items()}}
     raise TeguError(f"the space {space} cannot be saved")
@@ -43,7 +44,7 @@ def from_data(data: dict[str, Any]) -> spaces.Space:
             case "multi-discrete":
                 return spaces.MultiDiscrete(data["nvec"], start=data["start"])
             case "multi-binary":
-                return spaces.MultiBinary(data["shape"])
+                return spaces.MultiBinary(data["n"])
             case "dict":
                 return spaces.Dict({name: from_data(part) for name, part in data["spaces"].items()})
     except (KeyError, TypeError, ValueError, AssertionError, AttributeError) as error:

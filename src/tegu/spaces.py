@@ -25,7 +25,7 @@ def n_features(space: spaces.Space) -> int:
         case spaces.Dict():
             return sum(n_features(part) for name, part in sorted(space.items()) if name != ACTION_MASK)
     raise TeguError(
-        f"observation space {space} is not supported: "
+        f"observation space {one_line(space)} is not supported: "
         "expected Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these"
     )
 
@@ -70,7 +70,12 @@ def to_bounds(space: spaces.Space, action: PyTree) -> PyTree:
     """
     if not isinstance(space, spaces.Box):
         return action
-    return action.clip(space.low, space.high).astype(space.dtype)
+    if space.dtype != np.float64:
+        return action.clip(space.low, space.high).astype(space.dtype)
+    low, high = space.low.astype(np.float32), space.high.astype(np.float32)  # rounded, so perhaps outwards: step back
+    low = np.where(low < space.low, np.nextafter(low, np.float32(np.inf)), low)
+    high = np.where(high > space.high, np.nextafter(high, np.float32(-np.inf)), high)
+    return action.clip(low, high)
 
 
 def zeros(space: spaces.Space) -> PyTree:
@@ -83,6 +88,8 @@ def zeros(space: spaces.Space) -> PyTree:
             return {name: zeros(part) for name, part in space.items()}
         case spaces.Discrete():
             return np.zeros((), np.int32)
+        case _ if space.shape is None:
+            n_features(space)  # says which spaces there are
     return np.zeros(space.shape, jax.dtypes.canonicalize_dtype(space.dtype))
 
 
@@ -90,8 +97,13 @@ def require(algorithm: str, role: str, space: spaces.Space, *kinds: type[spaces.
     """Raise one clear line unless ``space`` is one of ``kinds``; ``role`` is ``"observation"`` or ``"action"``."""
     if not isinstance(space, kinds):
         expected = " or ".join(kind.__name__ for kind in kinds)
-        raise TeguError(f"{algorithm} needs a {expected} {role} space, the environment has {space}")
+        raise TeguError(f"{algorithm} needs a {expected} {role} space, the environment has {one_line(space)}")
     if role == "action" and isinstance(space, spaces.Box) and not space.is_bounded():
-        raise TeguError(f"{algorithm} needs finite action bounds, the environment has {space}")
-    if role == "observation":
-        n_features(space)
+        raise TeguError(f"{algorithm} needs finite action bounds, the environment has {one_line(space)}")
+    if role == "observation" and n_features(space) == 0:
+        raise TeguError(f"{algorithm} needs something to observe, the environment has {one_line(space)}")
+
+
+def one_line(space: spaces.Space) -> str:
+    """A space as text without the line breaks of its bounds."""
+    return " ".join(str(space).split())

@@ -96,12 +96,12 @@ def _record_gymnasium(agent: Agent, seed_index: int, deterministic: bool, max_st
     try:
         observation, _ = environment.reset(seed=agent.seeds[seed_index])
         episode = Episode(lambda frame: frame, _no_text, float(environment.metadata.get("render_fps", 30)))
-        episode.states.append(_frame(environment))
+        episode.states.append(np.asarray(environment.render()))
         memory, done = None, False
         while not done and len(episode.actions) < max_steps:
             action, memory = agent.predict(observation, memory, deterministic=deterministic, index=seed_index)
             observation, reward, terminated, truncated, _ = environment.step(action)
-            episode.states.append(_frame(environment))
+            episode.states.append(np.asarray(environment.render()))
             episode.actions.append(action)
             episode.rewards.append(float(reward))
             done = terminated or truncated
@@ -118,14 +118,11 @@ def _drawing(agent: Agent) -> gymnasium.Env:
         options = agent.run.config.get("environment_options", {}) if agent.run is not None else {}
         source = find(source.id, "gymnasium", {**options, "render_mode": "rgb_array"})
     assert source.make is not None
-    return source.make()
-
-
-def _frame(environment: gymnasium.Env) -> np.ndarray:
-    frame = environment.render()
-    if not isinstance(frame, np.ndarray):
-        raise TeguError("this environment draws no pictures: make it with render_mode='rgb_array'")
-    return frame.astype(np.uint8)
+    environment = source.make()
+    if environment.render_mode != "rgb_array":
+        environment.close()
+        raise TeguError(f"{source.id} draws no pictures: make it with render_mode='rgb_array'")
+    return environment
 
 
 def _no_text(state: PyTree) -> str:

@@ -126,7 +126,8 @@ def learner_of(algorithm, kind):
     """An untrained learner but for weights so large that every term matters: a fresh actor is almost uniform."""
     spec, rng = spec_of(kind), np.random.default_rng(9)
     network = jax.eval_shape(lambda: algorithm.init(KEY, spec).network)
-    rest = jax.jit(lambda: algorithm.init(KEY, spec)._replace(network=()))()
+    rest = jax.device_get(jax.jit(lambda: algorithm.init(KEY, spec)._replace(network=()))())
+    rest = jax.tree.map(lambda leaf: leaf.astype(float) if leaf.dtype == np.float32 else leaf, rest)
     return rest._replace(network=jax.tree.map(lambda leaf: rng.normal(0, 0.5, leaf.shape), network))
 
 

@@ -46,14 +46,16 @@ def test_nan_from_the_environment_stops_training(breaks: str, words: str, tmp_pa
     ppo = tegu.PPO(n_steps=16, batch_size=32, n_epochs=1, net_arch=(8,))
     with pytest.raises(tegu.TeguError) as caught:
         tegu.train(environment, ppo, n_envs=2, steps=1_000, log_interval=32, checkpoint_every=0, folder=tmp_path)
-    assert f"{words} became NaN or infinite by step 224 (seed 0); the checkpoint of step 192 is kept" in str(caught.value)
+    assert f"{words} became NaN or infinite by step 224 (seed 0); the checkpoint of step 192 is kept" in str(
+        caught.value
+    )
     run = Run.open("last", tmp_path)
     assert run.status.state == "failed"
     assert checkpoint.load_latest(run.checkpoints).step == 192
 
 
 def test_nan_in_learning_stops_training(tmp_path: Path) -> None:
-    with pytest.raises(tegu.TeguError, match="the loss became NaN|of the learner became NaN"):
+    with pytest.raises(tegu.TeguError, match=r"the loss became NaN|of the learner became NaN"):
         tegu.train("CartPole-v1", "ppo", steps=1_000, folder=tmp_path, learning_rate=1e38, **TINY)
 
 

@@ -22,7 +22,9 @@ tegu.train(environment, algorithm, folder=folder, checkpoint_every=0, **settings
 
 
 def steps_for(algorithm: str) -> dict[str, Any]:
-    return {"steps": 38_400, "log_interval": 256} if algorithm != "q-learning" else {"steps": 20_000, "log_interval": 100}
+    return (
+        {"steps": 38_400, "log_interval": 256} if algorithm != "q-learning" else {"steps": 20_000, "log_interval": 100}
+    )
 
 
 @pytest.mark.parametrize("backend", [None, "gymnasium"])
@@ -106,5 +108,5 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
 def test_a_run_that_is_training_cannot_be_resumed_beside(tmp_path: Path) -> None:
     agent = tegu.train("lizard", steps=500, folder=tmp_path)
     assert agent.run is not None
-    with agent.run.lock(), pytest.raises(tegu.TeguError, match="lock|training"):
+    with agent.run.lock(), pytest.raises(tegu.TeguError, match=r"lock|training"):
         tegu.resume(agent.run)

@@ -10,7 +10,9 @@ from tegu.training.train import make_loop, make_plan
 
 
 def trained(environment: str, algorithm: str, settings: dict[str, Any], *, seed: int, seeds: int, backend: str | None):
-    loop = make_loop(make_plan(environment, algorithm, steps=10_000, seed=seed, seeds=seeds, backend=backend, **settings))
+    loop = make_loop(
+        make_plan(environment, algorithm, steps=10_000, seed=seed, seeds=seeds, backend=backend, **settings)
+    )
     state, tally = loop.chunk(loop.start(), 20, 10_000)
     arrays = to_arrays(loop.learners(state))
     loop.close()

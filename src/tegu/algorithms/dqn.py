@@ -9,8 +9,9 @@ import optax
 from gymnasium import spaces
 
 from tegu.algorithms.base import Algorithm, Clock, Linear, Metrics, Replay, Schedule, scheduled
+from tegu.errors import TeguError
 from tegu.exploration import epsilon_greedy, masked
-from tegu.networks import QNetwork
+from tegu.networks import QNetwork, check_network
 from tegu.optimizers import adam, descend
 from tegu.returns import td_target
 from tegu.spaces import action_mask, require
@@ -52,6 +53,11 @@ class DQN(Algorithm):
         return Replay(self.buffer_size, self.batch_size, self.learning_starts, self.train_freq, self.gradient_steps)
 
     def validate(self, spec: EnvironmentSpec) -> None:
+        check_network(self.activation, self.net_arch)
+        if min(self.batch_size, self.train_freq, self.buffer_size, self.target_update_interval) < 1:
+            raise TeguError("DQN: batch_size, train_freq, buffer_size and target_update_interval must be at least 1")
+        if self.gradient_steps < 1 and self.gradient_steps != -1:
+            raise TeguError(f"DQN: gradient_steps must be at least 1, or -1, got {self.gradient_steps}")
         require("DQN", "action", spec.action_space, spaces.Discrete)
         require("DQN", "observation", spec.observation_space, spaces.Space)
 

@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from tegu.algorithms.base import Algorithm, Clock, Metrics, Rollout, Schedule, scheduled
 from tegu.errors import TeguError
-from tegu.networks import ActorCritic
+from tegu.networks import ActorCritic, check_network
 from tegu.normalization import RunningMoments
 from tegu.optimizers import adam, descend
 from tegu.returns import discounted_sums, gae
@@ -69,9 +69,14 @@ class PPO(Algorithm):
         return Rollout(self.n_steps)
 
     def validate(self, spec: EnvironmentSpec) -> None:
+        check_network(self.activation, self.net_arch)
         kinds = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)
         require("PPO", "action", spec.action_space, *kinds)
         require("PPO", "observation", spec.observation_space, spaces.Space)
+        if min(self.n_steps, self.batch_size, self.n_epochs) < 1:
+            raise TeguError("PPO: n_steps, batch_size and n_epochs must be at least 1")
+        if self.normalize_advantage and self.batch_size == 1:
+            raise TeguError("PPO: normalize_advantage leaves nothing to learn with batch_size 1")
         if (self.n_steps * spec.n_envs) % self.batch_size:
             raise TeguError(
                 f"PPO: n_steps x n_envs must be a multiple of batch_size, "
@@ -128,22 +133,21 @@ class PPO(Algorithm):
         optimizer = self.optimizer()
 
         def minibatch(carry: PyTree, sample: Sample) -> tuple[PyTree, Metrics]:
-            network, state, stopped = carry
+            network, state, stopped, taken = carry
             gradient, metrics = jax.grad(self.loss, has_aux=True)(network, sample, learner.clock)
             moved = descend(optimizer, learning_rate, network, gradient, state)
             if self.target_kl is not None:
                 stopped = stopped | (metrics["approx_kl"] > 1.5 * self.target_kl)
                 moved = jax.tree.map(lambda old, new: jnp.where(stopped, old, new), (network, state), moved)
-            return (*moved, stopped), metrics
+            return (*moved, stopped, taken + ~stopped), metrics
 
         def epoch(carry: PyTree, key: jax.Array) -> tuple[PyTree, Metrics]:
             order = jax.random.permutation(key, size).reshape(-1, self.batch_size)
             return jax.lax.scan(minibatch, carry, jax.tree.map(lambda leaf: leaf[order], samples))
 
-        carry = (network, learner.optimizer, jnp.zeros((), bool))
-        (network, state, _), metrics = jax.lax.scan(epoch, carry, jax.random.split(key, self.n_epochs))
+        carry = (network, learner.optimizer, jnp.zeros((), bool), learner.updates)
+        (network, state, _, updates), metrics = jax.lax.scan(epoch, carry, jax.random.split(key, self.n_epochs))
 
-        updates = learner.updates + self.n_epochs * (size // self.batch_size)
         report = {name: value.mean() for name, value in metrics.items()} | {
             "explained_variance": 1 - advantages.var() / (samples.target.var() + 1e-8),
             "learning_rate": jnp.asarray(learning_rate, jnp.float32),

@@ -76,7 +76,7 @@ class QLearning(Algorithm):
             error = target - values[state, action]
             # one row rewritten in place: a slice update keeps this loop one small kernel where a scatter would not
             row = values[state] + learning_rate * error * jax.nn.one_hot(action, values.shape[1])
-            return jax.lax.dynamic_update_slice(values, row[None], (state, 0)), jnp.abs(error)
+            return jax.lax.dynamic_update_slice(values, row[None], (state, jnp.zeros_like(state))), jnp.abs(error)
 
         values, errors = jax.lax.scan(learn, table.values, steps)
         metrics = {

@@ -26,7 +26,7 @@ _EXAMPLES = """\
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit status: 0, 1 for an error, 2 for wrong usage, 130 after Ctrl-C."""
-    verb, *words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    verb, *words = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if verb in ("-h", "--help", "help"):
         print(_help())
         return 0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from tegu.cli.common import Outcome, Parser, count, option, working
+from tegu.cli.common import Outcome, Parser, count, environment, option, working
 
 _DESCRIPTION = """\
 Try an environment with random actions and report everything that is wrong with it: what, where, and how to mend it. ENV
@@ -15,7 +15,7 @@ is a name (tegu list) or module:Class. The exit status is 1 if there are errors.
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = Parser("check", "ENV [flags]", _DESCRIPTION)
-    parser.add_argument("environment", metavar="ENV", help="an environment's name, or module:Class")
+    parser.add_argument("environment", type=environment, metavar="ENV", help="an environment's name, or module:Class")
     parser.add_argument("--steps", type=count, metavar="N", default=200, help="steps to take (200)")
     parser.add_argument("--seed", type=count, metavar="S", default=0, help="of the actions (0)")
     parser.add_argument(

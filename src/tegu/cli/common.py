@@ -31,7 +31,7 @@ class UsageError(TeguError):
 
 
 def call(verb: ModuleType, words: Sequence[str]) -> int:
-    """Run the file of a verb, ``run(arguments(words), console)``, which gives an ``Outcome``. Returns the exit status."""
+    """Run the file of a verb: ``run(arguments(words), console)`` gives an ``Outcome``. Returns the exit status."""
     ascii_where_needed(sys.stdout, sys.stderr)
     try:
         args = verb.arguments(words)
@@ -128,6 +128,13 @@ def count(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"expected 0 or more, got {text!r}")
     return value
+
+
+def environment(text: str) -> str:
+    """An environment's name. One that names code (``module:Class``) may be code in the current folder."""
+    if ":" in text and "" not in sys.path:
+        sys.path.append("")
+    return text
 
 
 def option(text: str) -> tuple[str, Any]:

@@ -37,7 +37,7 @@ def trained(start: Callable[[Monitor], Agent], args: argparse.Namespace, out: Co
             watching.say("done")
     name = shown(run, args.runs)
     if stopped:
-        out.print(f"stopped and saved at step {progress.steps:,}; go on with: tegu resume {_command(name, run)}")
+        out.print(f"stopped at step {progress.steps:,}; go on with: tegu resume {_command(name, run)}", soft_wrap=True)
     else:
         _report(agent, found, curve, out)
         _what_next(name, run, progress, out)

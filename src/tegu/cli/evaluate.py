@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tegu.cli.common import Outcome, Parser, add_run, count, working
+from tegu.cli.common import Outcome, Parser, add_run, count, environment, working
 
 _DESCRIPTION = """\
 Play fresh episodes that training never saw, with the greedy policy and with the one that explores. RUN is a run's name,
@@ -19,7 +19,9 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = Parser("evaluate", "[RUN] [flags]", _DESCRIPTION)
     add_run(parser)
     parser.add_argument("--episodes", type=count, metavar="N", default=100, help="episodes of each seed (100)")
-    parser.add_argument("--env", metavar="ENV", help="the environment, where the run names code to import")
+    parser.add_argument(
+        "--env", type=environment, metavar="ENV", help="the environment, where the run names code to import"
+    )
     return parser.parse(words)
 
 
@@ -36,7 +38,8 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
             )
             for way in ("deterministic", "stochastic")
         }
-    out.print(_table(f"{place(agent, args)}, step {agent.steps:,}, {args.episodes} episodes", scores, agent.seeds))
+    out.print(f"{place(agent, args)}, step {agent.steps:,}, {args.episodes} episodes\n", style="bold", soft_wrap=True)
+    out.print(_table(scores, agent.seeds))
     return Outcome(
         {
             "run": str(place(agent, args)),
@@ -49,10 +52,10 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     )
 
 
-def _table(title: str, scores: dict[str, dict[str, Any]], seeds: tuple[int, ...]) -> Table:
+def _table(scores: dict[str, dict[str, Any]], seeds: tuple[int, ...]) -> Table:
     from tegu.cli.score import figure, interval
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("policy")
     for name in ("mean", "std", "95% interval", "min", "max"):
         table.add_column(name, justify="right")

@@ -11,9 +11,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tegu.algorithms.base import Algorithm, Linear
-from tegu.algorithms.registry import schedule
+from tegu.algorithms.registry import ALGORITHMS, schedule
 from tegu.cli.common import Parser, number, whole
 from tegu.errors import TeguError
+
+
+def names() -> set[str]:
+    """Every hyper-parameter of every algorithm."""
+    return {field.name for algorithm in ALGORITHMS.values() for field in dataclasses.fields(algorithm)}
 
 
 def add_flags(parser: Parser, algorithm: type[Algorithm], values: Mapping[str, Any] | None = None) -> None:

@@ -109,4 +109,4 @@ def _columns(figures: Mapping[str, float], across: int = 2) -> Table:
 
 
 def _value(value: float) -> str:
-    return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e9 else f"{value:.4g}"
+    return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e9 else f"{value:.3g}"

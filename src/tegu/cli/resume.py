@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from tegu.cli.common import Outcome, Parser, add_run, count
+from tegu.cli.common import Outcome, Parser, add_run, count, environment
 
 _DESCRIPTION = """\
 Go on with a run from its last checkpoint as if it had never stopped: to the number of steps first planned, or to
@@ -16,7 +16,9 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = Parser("resume", "[RUN] [flags]", _DESCRIPTION)
     add_run(parser)
     parser.add_argument("--steps", type=count, metavar="N", help="environment steps in all, those done included")
-    parser.add_argument("--env", metavar="MODULE:CLASS", help="the run's environment, where it names code to import")
+    parser.add_argument(
+        "--env", type=environment, metavar="MODULE:CLASS", help="the run's environment, where it names code to import"
+    )
     parser.add_argument(
         "--episodes", type=count, metavar="N", default=100, help="fresh episodes of the evaluation at the end (100)"
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tegu.cli.common import Outcome, Parser, add_runs, count, number, option
+from tegu.cli.common import Outcome, Parser, add_runs, count, environment, number, option
 
 if TYPE_CHECKING:
     from tegu.training.train import Plan
@@ -54,8 +54,10 @@ def _parser(plan: "Plan | None" = None) -> Parser:
     """The flags that every algorithm has; with a plan, the help says what it would do."""
     parser = Parser("train", "ENV [ALGO] [flags]", _DESCRIPTION)
     preset = {name: f" ({getattr(plan, name):,})" if plan else " (preset)" for name in ("steps", "n_envs")}
-    parser.add_argument("environment", metavar="ENV", help="an environment's name, or module:Class")
-    parser.add_argument("algorithm", metavar="ALGO", nargs="?", help="q-learning, dqn or ppo (what suits ENV)")
+    parser.add_argument("environment", type=environment, metavar="ENV", help="an environment's name, or module:Class")
+    parser.add_argument(
+        "algorithm", metavar="ALGO", nargs="?", help="an algorithm's name, see tegu list (what suits ENV)"
+    )
     for flag, kind, metavar, default, says in (
         ("--seeds", count, "N", 1, "agents to train side by side (1)"),
         ("--seed", count, "S", 0, "the first of their seeds (0)"),
@@ -64,10 +66,12 @@ def _parser(plan: "Plan | None" = None) -> Parser:
         ("--checkpoint-every", number, "SECONDS", 30.0, "how often to save (30)"),
         ("--log-interval", count, "STEPS", None, "steps between two logged figures (a hundredth of all)"),
         ("--episodes", count, "N", 100, "fresh episodes of the evaluation at the end, 0 for none (100)"),
-        ("--show-updates", count, "N", 10, "how many of them (10)"),
+        ("--show-updates", count, "N", 10, "how many updates --show goes through (10)"),
     ):
         parser.add_argument(flag, type=kind, metavar=metavar, default=default, help=says)
-    parser.add_argument("--show", action="store_true", help="Q-learning: go through the first updates number by number")
+    parser.add_argument(
+        "--show", action="store_true", help="Q-learning: first go through some updates number by number"
+    )
     parser.add_argument(
         "--backend", choices=("jax", "gymnasium"), help="whose environment (ours in JAX, if we have it)"
     )
@@ -80,11 +84,10 @@ def _parser(plan: "Plan | None" = None) -> Parser:
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
     """The keywords of ``tegu.train`` that say what and how to train."""
-    from tegu.algorithms.registry import ALGORITHMS
+    from tegu.cli.hyper import names
 
-    hyper = {name for algorithm in ALGORITHMS.values() for name in algorithm.__dataclass_fields__}
-    names = hyper | {"seeds", "seed", "steps", "n_envs", "backend", "log_interval"}
-    chosen = {name: value for name, value in vars(args).items() if name in names}
+    ours = names() | {"seeds", "seed", "steps", "n_envs", "backend", "log_interval"}
+    chosen = {name: value for name, value in vars(args).items() if name in ours}
     return chosen | {"environment_options": dict(args.env_options)}
 
 

@@ -31,7 +31,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "CliffWalkingSlippery-v1": {"is_slippery": True},
 }
 
-_PACKAGES = {"ALE": ("ale_py", "tegu[atari]"), "mujoco": ("mujoco", "tegu[mujoco]")}
+_PACKAGES = {"ALE": ("ale_py", "tegu[atari]")}
 """Environment namespaces that live in packages of their own: what to import, what to install."""
 
 

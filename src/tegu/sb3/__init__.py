@@ -5,21 +5,20 @@
 here too. Settings have SB3's names, order and defaults. What Tegu does not have raises ``TeguError`` with one line.
 """
 
+from tegu.sb3.base import BaseAlgorithm
 from tegu.sb3.callbacks import (
     BaseCallback,
     CallbackList,
     CheckpointCallback,
     ConvertCallback,
-    EvalCallback,
     EventCallback,
     EveryNTimesteps,
     ProgressBarCallback,
-    StopTrainingOnRewardThreshold,
 )
 from tegu.sb3.environments import DummyVecEnv, Monitor, VecEnv, make_vec_env
-from tegu.sb3.evaluation import evaluate_policy
+from tegu.sb3.evaluation import EvalCallback, StopTrainingOnRewardThreshold, evaluate_policy
 from tegu.sb3.logger import Logger
-from tegu.sb3.model import DQN, PPO, BaseAlgorithm
+from tegu.sb3.model import DQN, PPO
 
 __all__ = [
     "DQN",

@@ -1,11 +1,13 @@
-"""``evaluate_policy``: returns of whole episodes in a vectorised environment."""
+"""Returns of whole episodes: ``evaluate_policy``, and the callbacks that evaluate while a model learns."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tegu.errors import TeguError
+from tegu.sb3.callbacks import BaseCallback, EventCallback
 from tegu.sb3.environments import Monitor, as_vec_env
 from tegu.training.evaluate import LONGEST
 
@@ -53,6 +55,109 @@ def evaluate_policy(
     if reward_threshold is not None and mean <= reward_threshold:
         raise TeguError(f"mean reward {mean:.2f} is not above the threshold of {reward_threshold:.2f}")
     return (returns, lengths) if return_episode_rewards else (mean, float(np.std(returns)))
+
+
+class EvalCallback(EventCallback):
+    """Evaluates the model every ``eval_freq`` steps, and saves and announces the best one.
+
+    ``<log_path>/evaluations.npz`` holds ``timesteps`` ``[k]``, and ``results`` and ``ep_lengths`` ``[k, episodes]``.
+    """
+
+    def __init__(
+        self,
+        eval_env: Any,
+        callback_on_new_best: BaseCallback | None = None,
+        callback_after_eval: BaseCallback | None = None,
+        n_eval_episodes: int = 5,
+        eval_freq: int = 10000,
+        log_path: str | None = None,
+        best_model_save_path: str | None = None,
+        deterministic: bool = True,
+        render: bool = False,
+        verbose: int = 1,
+        warn: bool = True,
+    ):
+        super().__init__(callback_after_eval, verbose)
+        self.eval_env = as_vec_env(eval_env)
+        self.callback_on_new_best = callback_on_new_best
+        self.n_eval_episodes, self.eval_freq = n_eval_episodes, eval_freq
+        self.log_path, self.best_model_save_path = log_path, best_model_save_path
+        self.deterministic, self.render = deterministic, render
+        self.best_mean_reward = self.last_mean_reward = -np.inf
+        self.evaluations_timesteps: list[int] = []
+        self.evaluations_results: list[list[float]] = []
+        self.evaluations_length: list[list[int]] = []
+
+    @property
+    def frequencies(self) -> tuple[int, ...]:
+        return (self.eval_freq,)
+
+    @property
+    def children(self) -> list[BaseCallback]:
+        return [*super().children, *([self.callback_on_new_best] if self.callback_on_new_best is not None else [])]
+
+    def _on_step(self) -> bool:
+        if not self.crossed(self.eval_freq):
+            return True
+        returns, lengths = evaluate_policy(
+            self.model,
+            self.eval_env,
+            n_eval_episodes=self.n_eval_episodes,
+            deterministic=self.deterministic,
+            render=self.render,
+            return_episode_rewards=True,
+        )
+        assert isinstance(returns, list)
+        assert isinstance(lengths, list)
+        self._keep(returns, lengths)
+        return (self._on_new_best() if self.last_mean_reward > self.best_mean_reward else True) and self._on_event()
+
+    def _keep(self, returns: list[float], lengths: list[int]) -> None:
+        """Remember, print, log and write the returns and lengths of an evaluation's episodes."""
+        self.evaluations_timesteps.append(self.num_timesteps)
+        self.evaluations_results.append(returns)
+        self.evaluations_length.append(lengths)
+        self.last_mean_reward = float(np.mean(returns))
+        if self.verbose:
+            print(
+                f"After {self.num_timesteps:,} steps: mean reward {self.last_mean_reward:.2f} +/- {np.std(returns):.2f}"
+            )
+        self.logger.record("eval/mean_reward", self.last_mean_reward)
+        self.logger.record("eval/mean_ep_length", float(np.mean(lengths)))
+        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        self.logger.dump(self.num_timesteps)
+        if self.log_path is not None:
+            Path(self.log_path).mkdir(parents=True, exist_ok=True)
+            np.savez(
+                Path(self.log_path) / "evaluations.npz",
+                timesteps=self.evaluations_timesteps,
+                results=self.evaluations_results,
+                ep_lengths=self.evaluations_length,
+            )
+
+    def _on_new_best(self) -> bool:
+        self.best_mean_reward = self.last_mean_reward
+        if self.verbose:
+            print("New best mean reward!")
+        if self.best_model_save_path is not None:
+            self.model.save(Path(self.best_model_save_path) / "best_model")
+        return self.callback_on_new_best is None or self.callback_on_new_best.on_step()
+
+
+class StopTrainingOnRewardThreshold(BaseCallback):
+    """Stops once the best mean reward of the ``EvalCallback`` that calls it reaches ``reward_threshold``."""
+
+    def __init__(self, reward_threshold: float, verbose: int = 0):
+        super().__init__(verbose)
+        self.reward_threshold = reward_threshold
+
+    def _on_step(self) -> bool:
+        if not isinstance(self.parent, EvalCallback):
+            raise TeguError("StopTrainingOnRewardThreshold belongs in an EvalCallback, as its callback_on_new_best")
+        reached = self.parent.best_mean_reward >= self.reward_threshold
+        if reached and self.verbose:
+            print(f"Stopping: mean reward {self.parent.best_mean_reward:.2f} reached {self.reward_threshold}")
+        return not reached
 
 
 def _cut_short(env: Monitor) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from tegu.training.train import MOST_STEPS
 from tegu.training.trainer import Progress, Trainer
 
 if TYPE_CHECKING:
-    from tegu.sb3.model import BaseAlgorithm
+    from tegu.sb3.base import BaseAlgorithm
 
 LONGEST_CHUNK = 20_000  #: steps, where no callback asks for less
 

@@ -44,7 +44,8 @@ class Logger:
             raise TeguError("tensorboard_log needs a package: pip install 'tegu[tensorboard]'") from error
         number = max([*_numbers(Path(folder), name), 0 if another else 1]) + another
         self.dir = str(Path(folder) / f"{name}_{number}")
-        self._writer = SummaryWriter(self.dir)
+        files = len(list(Path(self.dir).glob("*")))  # tensorboardX names files by the second, and overwrites
+        self._writer = SummaryWriter(self.dir, filename_suffix=f".{files}")
 
     def close(self) -> None:
         if self._writer is not None:

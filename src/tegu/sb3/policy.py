@@ -1,9 +1,9 @@
 """What a model does with what it has learned."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 from tegu.agent import Agent
 from tegu.algorithms.base import Learner
@@ -13,16 +13,13 @@ from tegu.step import PyTree
 class Policy(Agent):
     """An agent that follows a learner while it goes on learning, without compiling anew."""
 
-    _structure: Any = None  # of the learner that ``_compiled`` acts for
-
     def follow(self, learners: Learner, steps: int) -> None:
         """Act as ``learners`` ``[1, ...]`` have learned after ``steps``."""
+        before, after = jax.tree.structure(self.learners), jax.tree.structure(learners)
         self.learners, self.steps = learners, steps
-        # copies, because training goes on in the learners' own memory
-        self._leaves, structure = jax.tree.flatten(self.learner())
-        if self._structure is None or structure != self._structure:
-            self._structure = structure
-            self._compiled = {flag: self._compile(deterministic=flag) for flag in (False, True)}
+        self._leaves = {0: jax.tree.leaves(self.learner())}  # copies: training goes on in the learners' own memory
+        if hash(before) != hash(after):
+            self.__dict__.pop("_act", None)
 
     def predict(
         self,
@@ -38,16 +35,4 @@ class Policy(Agent):
 
     def reseed(self, seed: int) -> None:
         """Sample as ``seed`` says from now on."""
-        self._key = jax.random.key(seed)
-
-    def _acting(self, index: int, deterministic: bool) -> Callable[[PyTree, jax.Array], PyTree]:
-        return lambda seen, key: self._compiled[deterministic](self._leaves, seen, key)
-
-    def _compile(self, deterministic: bool) -> Callable[..., PyTree]:
-        algorithm, structure = self.algorithm, self._structure
-
-        def act(leaves: list[jax.Array], seen: PyTree, key: jax.Array) -> PyTree:
-            learner = jax.tree.unflatten(structure, leaves)
-            return algorithm.act(learner, seen, (), key, explore=not deterministic).action
-
-        return jax.jit(act)
+        self._random = np.random.default_rng(seed)

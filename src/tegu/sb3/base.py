@@ -1,0 +1,267 @@
+"""What Stable-Baselines3's algorithms share: training on, predicting, parameters, files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import jax
+import numpy as np
+
+from tegu.agent import Agent
+from tegu.agent import load as load_agent
+from tegu.algorithms.base import Algorithm
+from tegu.errors import TeguError
+from tegu.sb3.callbacks import as_callback
+from tegu.sb3.environments import DummyVecEnv, make_vec_env, resolve
+from tegu.sb3.lesson import Lesson
+from tegu.sb3.live import Live
+from tegu.sb3.logger import Logger
+from tegu.sb3.policy import Policy
+from tegu.sb3.settings import build, changed, refuse, settings_of
+from tegu.step import PyTree
+from tegu.training.arrays import from_arrays, to_arrays
+from tegu.training.train import spec_of
+
+Parameters = Mapping[str, Mapping[str, np.ndarray]]
+
+
+class BaseAlgorithm:
+    """What ``PPO`` and ``DQN`` share. Steps always count over all environments."""
+
+    name: ClassVar[str]  #: in Tegu's registry
+    networks: ClassVar[tuple[str, ...]]  #: fields of the learner that are the policy's parameters
+
+    algorithm: Algorithm  #: Tegu's own, which holds the settings
+
+    def _setup(
+        self,
+        settings: Mapping[str, Any],
+        *,
+        seed: int | None = None,
+        verbose: int = 0,
+        tensorboard_log: str | None = None,
+        stats_window_size: int = 100,
+    ) -> None:
+        self._settings = settings
+        self.seed, self.verbose = seed, verbose
+        self.tensorboard_log, self.stats_window_size = tensorboard_log, stats_window_size
+        self.logger = Logger(verbose)
+        self.total_timesteps = 0  #: where the last ``learn`` ends
+        self._seed = int(np.random.SeedSequence().generate_state(1)[0] >> 1) if seed is None else seed
+        if not 0 <= self._seed < 2**31:
+            raise TeguError(f"seed must be from 0 to 2**31 - 1, got {seed}")
+        self._live: Live | None = None
+        self._env: DummyVecEnv | None = None
+
+    def _attach(self, env: Any, *, fresh: bool) -> None:
+        """Train in ``env`` from now on: a ``fresh`` learner, or what was learned so far."""
+        id, environment = resolve(env)
+        if not fresh:
+            self._check_spaces(environment)
+        self._env = environment if isinstance(environment, DummyVecEnv) else None
+        self._show = id if isinstance(env, str) else None  # what to show in ``get_env`` when training needs none
+        learners, steps = (None, 0) if fresh else (self.policy.learners, self.num_timesteps)
+        spec = spec_of(id, environment, self._env.num_envs if self._env is not None else 1)  # type: ignore[arg-type]
+        self.algorithm = build(self.name, self._settings, spec.n_envs)
+        self.algorithm.validate(spec)
+        if self._env is not None and self.seed is not None:
+            self._env.seed(self.seed)
+        self._live = Live(self.algorithm, environment, spec, self._seed, learners, steps)
+        self._policy = Policy(self.algorithm, spec, None, (self._seed,), steps)
+        self._followed = -1
+        if self.verbose:
+            where = "on the host" if self._env is not None else "in JAX, compiled into one program with learning"
+            print(f"{id} runs {where}; learning on {jax.default_backend()}")
+
+    # Training
+
+    def _learn(
+        self,
+        total_timesteps: int,
+        callback: Any,
+        log_interval: int | None,
+        tb_log_name: str,
+        reset_num_timesteps: bool,
+        progress_bar: bool,
+    ) -> Self:
+        if self._live is None:
+            raise TeguError("there is no environment to learn in: pass env to load, or call set_env")
+        if reset_num_timesteps and self._live.steps:
+            self._live.restart()
+        lesson = Lesson(self, self._live, as_callback(callback, progress_bar), int(total_timesteps), log_interval)
+        self.total_timesteps = lesson.total
+        self.logger.open(self.tensorboard_log, tb_log_name, another=reset_num_timesteps)
+        lesson.run()
+        self._follow()
+        return self
+
+    @property
+    def num_timesteps(self) -> int:
+        """Environment steps so far, over all environments."""
+        return self._live.steps if self._live is not None else self._policy.steps
+
+    # Acting
+
+    @property
+    def policy(self) -> Policy:
+        """What was learned so far, able to ``predict``."""
+        self._follow()
+        return self._policy
+
+    def _follow(self) -> None:
+        if self._live is not None and self._followed != self._live.revision:
+            self._policy.follow(self._live.learners(), self._live.steps)
+            self._followed = self._live.revision
+
+    def predict(
+        self, observation: PyTree, state: PyTree = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[Any, PyTree]:
+        """The action for an observation or a batch of them, and ``state``; sampled unless ``deterministic``."""
+        return self.policy.predict(observation, state, episode_start, deterministic)
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Draw everything from now on from ``seed``."""
+        if seed is None:
+            return
+        self.policy.reseed(seed)
+        if self._live is not None:
+            self._live.reseed(seed)
+        if self._env is not None:
+            self._env.seed(seed)
+
+    # The environment
+
+    @property
+    def observation_space(self) -> Any:
+        return self._policy.spec.observation_space
+
+    @property
+    def action_space(self) -> Any:
+        return self._policy.spec.action_space
+
+    @property
+    def n_envs(self) -> int:
+        return self._policy.spec.n_envs
+
+    @property
+    def env(self) -> DummyVecEnv | None:
+        return self.get_env()
+
+    def get_env(self) -> DummyVecEnv | None:
+        """The environments trained in; where those live inside the compiled program, Gymnasium's of the same name."""
+        if self._env is None and self._live is not None:
+            if self._show is None:
+                raise TeguError("an environment in JAX is not a VecEnv: name it, or make one of Gymnasium's")
+            try:
+                self._env = make_vec_env(self._show, seed=self.seed)
+            except TeguError:
+                raise TeguError(
+                    f"{self._show} exists only in JAX, there is no VecEnv of it: "
+                    "save the model and use tegu.load(...).evaluate()"
+                ) from None
+        return self._env
+
+    def set_env(self, env: Any, force_reset: bool = True) -> None:
+        """Train in another environment of the same spaces. Its episodes begin anew; a replay buffer begins empty."""
+        self._attach(env, fresh=False)
+
+    def _check_spaces(self, environment: Any) -> None:
+        for kind in ("observation_space", "action_space"):
+            own, other = getattr(self, kind), getattr(environment, kind)
+            if own != other:
+                raise TeguError(f"the {kind} does not fit: the model has {own}, the environment {other}")
+
+    # Parameters and files
+
+    def get_parameters(self) -> dict[str, dict[str, np.ndarray]]:
+        """Copies of the networks' arrays under ``"policy"`` and the optimizer's under ``"policy.optimizer"``."""
+        found: dict[str, dict[str, np.ndarray]] = {"policy": {}, "policy.optimizer": {}}
+        for name, array in to_arrays(self.policy.learner()).items():
+            if (group := self._group(name)) is not None:
+                found[group][name] = np.array(array)
+        return found
+
+    def set_parameters(
+        self, load_path_or_dict: str | Path | Parameters, exact_match: bool = True, device: str = "auto"
+    ) -> None:
+        """Take over arrays as ``get_parameters`` names them, from a dict or a saved model.
+
+        Unless ``exact_match``, those that are missing stay.
+        """
+        given = load_path_or_dict
+        if not isinstance(given, Mapping):
+            given = type(self).load(given).get_parameters()
+        learner = self.policy.learner()
+        arrays = to_arrays(learner)
+        expected = {name for name in arrays if self._group(name) is not None}
+        new = {name: array for group in given.values() for name, array in group.items()}
+        if odd := sorted(set(new) - expected or (expected - set(new) if exact_match else ())):
+            raise TeguError(f"parameters do not match: {odd[0]} is {'unknown' if odd[0] in new else 'missing'}")
+        arrays |= {name: np.asarray(array, arrays[name].dtype) for name, array in new.items()}
+        changed_learner = from_arrays(learner, arrays, "the given dict")
+        learners = jax.tree.map(lambda leaf: leaf[None], changed_learner)
+        if self._live is None:
+            self._policy.follow(learners, self.num_timesteps)
+        else:
+            self._live.put(learners, self.num_timesteps)
+
+    def save(self, path: str | Path, exclude: Any = None, include: Any = None) -> None:
+        """Write the model to the folder ``path`` (an ending ``.zip`` is left out), as ``tegu.load`` reads it too.
+
+        Settings, networks, optimizer and counters are kept; environments and a replay buffer are not.
+        """
+        refuse("save", exclude=exclude, include=include)
+        self.policy.save(_folder(path))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        env: Any = None,
+        device: str = "auto",
+        custom_objects: Any = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> Self:
+        """Read a model that was saved, to be used in ``env`` or only to predict. ``kwargs`` are settings to change."""
+        refuse("load", custom_objects=custom_objects)
+        agent = _read(cls.name, path)
+        options = {key: kwargs.pop(key) for key in _OPTIONS if key in kwargs}
+        settings = changed(settings_of(agent.algorithm, agent.spec.n_envs), kwargs)
+        model = cls.__new__(cls)
+        model._setup(settings, **({"seed": agent.seeds[0]} | options))
+        model.algorithm = build(cls.name, settings, agent.spec.n_envs)
+        model._policy = Policy(model.algorithm, agent.spec, None, (model._seed,), agent.steps)
+        model._policy.follow(jax.tree.map(lambda leaf: leaf[:1], agent.learners), agent.steps)
+        if env is not None:
+            model.set_env(env)
+        return model
+
+    def _group(self, name: str) -> str | None:
+        """Where an array of the learner, such as ``.network.actor.weights[0]``, belongs among the parameters."""
+        field = name.removeprefix(".").partition(".")[0].partition("[")[0]
+        return "policy" if field in self.networks else "policy.optimizer" if field == "optimizer" else None
+
+
+_OPTIONS = ("seed", "verbose", "tensorboard_log", "stats_window_size")
+
+
+def _folder(path: str | Path) -> Path:
+    return Path(str(path).removesuffix(".zip"))
+
+
+def _read(name: str, path: str | Path) -> Agent:
+    """The agent that a model was saved as."""
+    folder = _folder(path)
+    if not folder.is_dir():
+        for file in (Path(path), Path(f"{folder}.zip")):
+            if file.is_file():
+                raise TeguError(
+                    f"{file} is not loaded: files of Stable-Baselines3 hold pickles, which can run any code"
+                )
+        raise TeguError(f"there is no saved model {folder}")
+    agent = load_agent(folder)
+    if agent.algorithm.name != name:
+        raise TeguError(f"{folder} holds a model of {agent.algorithm.name}, not of {name}")
+    return agent

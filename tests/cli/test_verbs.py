@@ -1,0 +1,135 @@
+"""The verbs that look at runs and environments."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+from cli.conftest import ESCAPE, Command, one_line
+from PIL import Image
+
+import tegu as library
+from tegu.cli.score import interval, score
+from tegu.training.evaluate import Evaluation
+
+RUN = "lizard/q-learning/1"
+
+
+def test_evaluate(tegu: Command, runs: Path) -> None:
+    answer = tegu("evaluate", RUN, "--runs", runs, "--episodes", "20")
+    assert answer.status == 0
+    assert "deterministic" in answer.out
+    assert "seed 1" in answer.out
+    assert not ESCAPE.search(answer.out)
+
+
+def test_evaluate_in_json(tegu: Command, runs: Path) -> None:
+    data = tegu("evaluate", "last", "--runs", runs, "--episodes", "20", "--json").data
+    assert data.keys() == {"run", "environment", "algorithm", "steps", "seeds", "deterministic", "stochastic"}
+    for way in ("deterministic", "stochastic"):
+        assert data[way]["min"] <= data[way]["mean"] <= data[way]["max"]
+        assert (data[way]["episodes"], len(data[way]["per_seed"])) == (20, 2)
+
+
+def test_evaluate_a_saved_agent(tegu: Command, runs: Path, tmp_path: Path) -> None:
+    library.load(runs / RUN).save(tmp_path / "agent")
+    data = tegu("evaluate", tmp_path / "agent", "--episodes", "5", "--json").data
+    assert (data["run"], data["environment"]) == (str(tmp_path / "agent"), "lizard")
+
+
+def test_one_episode_has_no_interval() -> None:
+    found = score(Evaluation(np.array([[3.0]]), np.array([[7]])), deterministic=True)
+    assert found["mean"] == 3
+    assert np.isnan(found["interval"]).all()
+    assert interval(*found["interval"]) == "-"
+
+
+def test_resume_adds_steps(tegu: Command, runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / RUN, tmp_path / "runs" / RUN)
+    answer = tegu("resume", "--steps", "6k", "--json", "--quiet")
+    assert (answer.status, answer.data["steps"], answer.data["evaluation"]["episodes"]) == (0, 6000, 100)
+
+
+def test_watch_writes_an_animation_and_a_strip(tegu: Command, runs: Path, tmp_path: Path) -> None:
+    words = ("watch", RUN, "--runs", runs, "--seed-index", "1", "--out", tmp_path, "--format", "webp", "--fps", "2")
+    answer = tegu(*words)
+    assert answer.status == 0
+    assert "return 9 in 2 steps, seed 1" in answer.out
+    moving, strip = (Path(line) for line in answer.out.splitlines()[1:])
+    assert (moving.suffix, strip.suffix) == (".webp", ".png")
+    with Image.open(moving) as picture:
+        assert picture.n_frames == 3
+    assert strip.is_file()
+    data = tegu(*words, "--json").data
+    assert data.keys() == {"run", "environment", "seed", "return", "steps", "animation", "strip"}
+    assert "seed_index must lie in 0..1" in one_line(tegu("watch", "--runs", runs, "--seed-index", "2"), 1)
+
+
+def test_watch_in_the_terminal(tegu: Command, runs: Path, tmp_path: Path) -> None:
+    answer = tegu("watch", "--runs", runs, "--terminal")
+    assert answer.out.count("LIZARD") == 3
+    assert not ESCAPE.search(answer.out)
+    assert not (runs / RUN / "replays").exists()
+
+
+def test_compare(tegu: Command, runs: Path, tmp_path: Path) -> None:
+    answer = tegu("compare", RUN, "--runs", runs)
+    assert "q-learning" in answer.out
+    assert (tmp_path / "compare.png").is_file()
+    data = tegu("compare", RUN, runs / RUN, "--runs", runs, "--metric", "time/fps", "--out", "a.svg", "--json").data
+    assert data.keys() == {"metric", "groups", "picture"}
+    assert (len(data["groups"]), data["metric"], data["picture"]) == (2, "time/fps", "a.svg")
+    assert "did you mean rollout/ep_rew_mean" in one_line(tegu("compare", RUN, "--runs", runs, "--metric", "ep_rew"), 1)
+
+
+def test_list(tegu: Command, runs: Path) -> None:
+    data = tegu("list", "--runs", runs, "--json").data
+    assert data.keys() == {"environments", "algorithms", "presets", "runs"}
+    assert {"name": "CartPole-v1", "backend": "jax"} in data["environments"]
+    assert {entry["name"] for entry in data["algorithms"]} == {"q-learning", "dqn", "ppo"}
+    assert any(entry["environment"] == "CartPole-v1" for entry in data["presets"])
+    (run,) = data["runs"]
+    assert (run["run"], run["state"], run["steps"], run["seeds"]) == (RUN, "finished", 4000, 2)
+    text = tegu("list", "--runs", runs).out
+    assert all(word in text for word in ("CartPole-v1", "q-learning", RUN, "finished"))
+
+
+def test_list_passes_over_damage(tegu: Command, tmp_path: Path) -> None:
+    assert "none yet" in tegu("list", "runs").out
+    folder = tmp_path / "runs/a/b/1"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text("= 3")
+    answer = tegu("list", "runs")
+    assert answer.status == 0
+    assert "damaged" in answer.out
+
+
+def test_check(tegu: Command, tmp_path: Path, monkeypatch) -> None:
+    answer = tegu("check", "lizard", "--json")
+    assert answer.status == 0
+    assert answer.data.keys() == {"environment", "ok", "findings", "facts"}
+    assert answer.data["ok"]
+    (tmp_path / "broken.py").write_text(
+        "import gymnasium\n"
+        "class Broken(gymnasium.Env):\n"
+        "    observation_space = action_space = gymnasium.spaces.Discrete(2)\n"
+        "    def reset(self, *, seed=None, options=None):\n"
+        "        return 7, {}\n"
+        "    def step(self, action):\n"
+        "        return 7, 0.0, False, False, {}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    answer = tegu("check", "broken:Broken", "--steps", "20")
+    assert answer.status == 1
+    assert "error in" in answer.out
+
+
+def test_export(tegu: Command, runs: Path, tmp_path: Path) -> None:
+    answer = tegu("export", RUN, "--runs", runs, "--csv", "all.csv", "--json")
+    assert answer.data == {"run": str(runs / RUN), "format": "csv", "path": "all.csv"}
+    rows = list(csv.DictReader((tmp_path / "all.csv").read_text().splitlines()))
+    assert rows[0].keys() == {"step", "seed", "name", "value"}
+    assert {row["seed"] for row in rows} == {"0", "1"}
+    tegu("export", "--runs", runs, "--tensorboard", "events")
+    assert len(list((tmp_path / "events").glob("seed-*/events*"))) == 2
+    assert np.isfinite([float(row["value"]) for row in rows]).all()

@@ -1,0 +1,133 @@
+"""Names, presets and hyper-parameters: what is chosen, and what is said when it cannot be."""
+
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+import tegu
+from tegu import presets
+from tegu.algorithms.registry import ALGORITHMS, algorithm, hyper_parameters
+from tegu.environments.make import NATIVE, find
+from tegu.training.train import make_plan
+
+
+@pytest.mark.parametrize("name", NATIVE)
+def test_our_environments_know_their_own_name(name: str) -> None:
+    assert find(name).native.id == name
+
+
+def test_a_name_is_ours_unless_the_backend_says_otherwise() -> None:
+    assert find("CartPole-v1").backend == "jax"
+    assert find("CartPole-v1", "gymnasium").backend == "gymnasium"
+    assert find("Blackjack-v1").backend == "gymnasium"
+
+
+@pytest.mark.parametrize(
+    ("environment", "algorithm", "settings", "says"),
+    [
+        ("CartPole-v2", None, {}, "did you mean CartPole-v1"),
+        ("ALE/Pong-v5", None, {}, r"ALE/Pong-v5 needs tegu\[atari\]"),
+        ("no_such_module:Thing", None, {}, "cannot import the environment no_such_module:Thing"),
+        ("math:pi", None, {}, "cannot make math:pi|neither"),
+        ("CartPole-v1", "pqo", {}, "did you mean ppo"),
+        ("CartPole-v1", "ppo", {"learning_rat": 1}, "did you mean learning_rate"),
+        ("CartPole-v1", "ppo", {"num_steps": 5}, "did you mean n_steps"),
+        ("CartPole-v1", "ppo", {"gamma": "much"}, "gamma must be a number, got 'much'"),
+        ("CartPole-v1", "ppo", {"n_steps": 2.5}, "n_steps must be a whole number"),
+        ("CartPole-v1", "ppo", {"gamma": float("nan")}, "gamma must be finite"),
+        ("CartPole-v1", "ppo", {"activation": "tan"}, "activation must be one of"),
+        ("CartPole-v1", "ppo", {"steps": 0}, "steps must be at least 1, got 0"),
+        ("CartPole-v1", "ppo", {"seeds": 0}, "seeds must be at least 1, got 0"),
+        ("CartPole-v1", "ppo", {"steps": 3_000_000_000}, "steps must be at most 2,147,483,647"),
+        ("CartPole-v1", "ppo", {"n_steps": 33}, "multiple of batch_size"),
+        ("CartPole-v1", "q-learning", {}, "Q-learning needs a Discrete observation space"),
+        ("Pendulum-v1", "dqn", {}, "DQN needs a Discrete action space"),
+        ("CartPole-v1", "ppo", {"backend": "torch"}, "backend must be 'jax' or 'gymnasium'"),
+        ("Blackjack-v1", "ppo", {}, "observation space Tuple.* is not supported"),
+    ],
+)
+def test_wrong_choices_are_named_in_one_line(
+    environment: str, algorithm: str | None, settings: dict[str, object], says: str, tmp_path: Path
+) -> None:
+    """Before any compilation, and without leaving a run behind."""
+    with pytest.raises(tegu.TeguError, match=says) as caught:
+        tegu.train(environment, algorithm, folder=tmp_path, **settings)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_hyper_parameters_survive_as_plain_data(name: str) -> None:
+    original = algorithm(name, {"learning_rate": "lin_3e-4"})
+    assert algorithm(name, hyper_parameters(original)) == original
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_presets_are_valid(name: str) -> None:
+    """Every preset names an algorithm and hyper-parameters that exist and fit its environment."""
+    table = presets.load(name)
+    assert table["default"] in table
+    for each in table.keys() - {"default"}:
+        plan = make_plan(name, each)
+        native = plan.source.native
+        assert native is not None
+        spec = tegu.EnvironmentSpec(name, native.observation_space, native.action_space, plan.n_envs)
+        plan.algorithm.validate(spec)
+
+
+def test_without_a_preset_the_spaces_choose() -> None:
+    assert make_plan("FrozenLake8x8-v1").algorithm.name == "q-learning"
+    assert make_plan("MountainCar-v0").algorithm.name == "ppo"
+
+
+class Switch(gymnasium.Env):
+    """Four lamps and a dial: act as the observation says. One step an episode."""
+
+    observation_space = gymnasium.spaces.Dict(
+        lamps=gymnasium.spaces.MultiBinary(4), dial=gymnasium.spaces.Box(-1, 1, (1,)), mode=gymnasium.spaces.Discrete(3)
+    )
+
+    def __init__(self, action_space: gymnasium.Space = gymnasium.spaces.Discrete(4)):  # noqa: B008
+        self.action_space = action_space
+
+    def reset(self, *, seed: int | None = None, options: dict[str, object] | None = None):
+        super().reset(seed=seed)
+        lit = int(self.np_random.integers(4))
+        self.lamps = np.eye(4, dtype=np.int8)[lit]
+        return {"lamps": self.lamps, "dial": np.zeros(1, np.float32), "mode": 1}, {}
+
+    def step(self, action):
+        right = float(self.lamps[action]) if isinstance(action, int) else 0.0
+        return {"lamps": self.lamps, "dial": np.zeros(1, np.float32), "mode": 2}, right, True, False, {}
+
+
+def test_an_own_environment_with_dict_observations_is_learned() -> None:
+    agent = tegu.train(Switch, "ppo", steps=4_000, n_envs=4, n_steps=32, batch_size=32, learning_rate=3e-3, folder=None)
+    assert agent.evaluate(50).mean == 1.0
+
+
+@pytest.mark.parametrize(
+    "space",
+    [gymnasium.spaces.MultiDiscrete([3, 2]), gymnasium.spaces.MultiBinary(3), gymnasium.spaces.Box(-1, 2, (2,))],
+)
+def test_ppo_acts_in_every_kind_of_space(space: gymnasium.Space) -> None:
+    """Actions reach the environment as members of its space, in training, evaluation and prediction."""
+    seen = []
+
+    class Strict(Switch):
+        def step(self, action):
+            seen.append(action)
+            return super().step(action)
+
+    agent = tegu.train(lambda: Strict(space), "ppo", steps=64, n_envs=2, n_steps=16, batch_size=32, folder=None)
+    agent.evaluate(4, deterministic=False)
+    assert len(seen) > 64
+    assert all(space.contains(np.asarray(action, space.dtype)) for action in seen)
+
+
+def test_one_instance_is_one_environment() -> None:
+    with pytest.raises(tegu.TeguError, match="one environment cannot be several"):
+        tegu.train(Switch(), "ppo", n_envs=4, folder=None)
+    assert tegu.train(Switch(), "ppo", steps=32, n_steps=32, batch_size=32, folder=None).steps == 32

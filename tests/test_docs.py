@@ -1,0 +1,124 @@
+"""What the documentation says exists: every command, flag and name, every hyper-parameter, every logged key."""
+
+import ast
+import dataclasses
+import re
+import shlex
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import tegu
+from tegu.algorithms.registry import ALGORITHMS
+from tegu.cli import _ALIASES, VERBS
+from tegu.training.fused import Fused
+from tegu.training.tally import Episodes, Fault, Tally, summarize
+from tegu.training.train import spec_of
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PAGES}
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced code blocks in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [
+    pytest.param(line, id=f"{page}: {line}")
+    for page, text in TEXTS.items()
+    for block in blocks(text, "sh")
+    for line in block.splitlines()
+    if line.startswith("tegu ")
+]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_parses(line: str) -> None:
+    _, verb, *words = shlex.split(line, comments=True)
+    assert verb in VERBS
+    try:
+        import_module(f"tegu.cli.{verb}").arguments(words)
+    except SystemExit as end:
+        assert not end.code, "only --help may end here"  # noqa: PT017
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_names_exist(page: str) -> None:
+    """Verbs in the text, dotted names, and what Python blocks import."""
+    for verb in re.findall(r"`tegu ([a-z]\w*)[^`]*`", TEXTS[page]):
+        assert verb in {*VERBS, *_ALIASES}, verb
+    for name in re.findall(r"\btegu(?:\.[A-Za-z]\w*)+", TEXTS[page]):
+        resolve(name)
+    for block in blocks(TEXTS[page], "python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("tegu"):
+                for alias in node.names:
+                    resolve(f"{node.module}.{alias.name}")
+
+
+def resolve(name: str) -> Any:
+    """The module, class or attribute of a dotted name."""
+    found: Any = tegu
+    path = "tegu"
+    for part in name.split(".")[1:]:
+        path = f"{path}.{part}"
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            found = import_module(path)
+    return found
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_hyper_parameter_is_documented(name: str) -> None:
+    """The algorithm's page has the table, and every field a comment for it."""
+    assert f"```{{hyper-parameters}} {name}\n" in TEXTS[f"docs/algorithms/{name}.md"]
+    source = Path(str(sys.modules[ALGORITHMS[name].__module__].__file__)).read_text(encoding="utf-8")
+    for field in dataclasses.fields(ALGORITHMS[name]):  # type: ignore[arg-type]
+        assert re.search(rf"^    {field.name}: .*  #: \w+", source, re.MULTILINE), field.name
+
+
+@pytest.mark.parametrize(
+    ("environment", "name"), [("lizard", "q-learning"), ("CartPole-v1", "dqn"), ("Pendulum-v1", "ppo")]
+)
+def test_every_key_of_an_algorithm_is_documented(environment: str, name: str) -> None:
+    world: Any = tegu.make(environment)
+    algorithm = ALGORITHMS[name]()
+    loop = Fused(algorithm, world, 1)
+
+    def metrics() -> Any:
+        state = loop.init(algorithm, spec_of(environment, world, 1), jax.random.key(0))
+        return loop.iteration(algorithm, state, jax.numpy.int32(1))[1][2]
+
+    one = np.ones(1)
+    tally = Tally(one, Episodes(one, one, one), one, dict.fromkeys(jax.eval_shape(metrics), one), Fault(*[one] * 4))
+    (keys,) = summarize(tally)
+    assert len(keys) > 5
+    for key in keys:
+        assert f"`{key}`" in TEXTS["docs/reference/logged-keys.md"], key
+
+
+def test_every_other_key_is_documented() -> None:
+    """Those that stand in the code as they are."""
+    found = set[str]()
+    for path in (ROOT / "src").rglob("*.py"):
+        found |= set(re.findall(r'"((?:rollout|train|time|eval)/\w+)"', path.read_text(encoding="utf-8")))
+    assert "time/fps" in found
+    for key in found:
+        assert f"`{key}`" in TEXTS["docs/reference/logged-keys.md"], key
+
+
+def test_the_pages_build(tmp_path: Path) -> None:
+    """Without a warning: links, references and included files are all there."""
+    pytest.importorskip("sphinx")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", ROOT / "docs", tmp_path]
+    built = subprocess.run([*command, "-d", tmp_path / "doctrees"], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr

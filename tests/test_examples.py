@@ -1,0 +1,56 @@
+"""Every example runs, and what it prints shows that it learned."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def quickstart(printed: str) -> bool:
+    return number(r"mean return (\d+)", printed) >= 400 and "loaded: <PPO on CartPole-v1" in printed
+
+
+def own_gymnasium_environment(printed: str) -> bool:
+    return "no problems found" in printed and number(r"is ([\d.]+) degrees off", printed) < 0.5
+
+
+def own_jax_environment(printed: str) -> bool:
+    return "no problems found" in printed and number(r"(\d+)% of", printed) >= 75
+
+
+def finite_environment(printed: str) -> bool:
+    exact, learned = printed.partition("exact\n")[2].split("learned\n", 1)
+    same = exact.splitlines() == learned.splitlines()[: len(exact.splitlines())]
+    return same and number(r"largest error of an action value: ([\d.]+)", printed) < 0.5
+
+
+def compare_seeds(printed: str) -> bool:
+    return number(r"with probability ([\d.]+)", printed) > 0.5
+
+
+@pytest.mark.parametrize(
+    "learned", [quickstart, own_gymnasium_environment, own_jax_environment, finite_environment, compare_seeds]
+)
+def test_an_example_learns(learned: Callable[[str], bool], tmp_path: Path) -> None:
+    """Each runs as a person would run it, in a folder of its own; its name is that of the check."""
+    script = EXAMPLES / f"{learned.__name__}.py"
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    assert learned(done.stdout), done.stdout
+
+
+@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_an_example_is_short(script: Path) -> None:
+    assert len(script.read_text(encoding="utf-8").splitlines()) < 60
+
+
+def number(pattern: str, printed: str) -> float:
+    """What the pattern's group found."""
+    found = re.search(pattern, printed)
+    assert found is not None, printed
+    return float(found[1])

@@ -1,0 +1,52 @@
+"""Every algorithm reaches a score, with seeds that were not tuned on; PPO in both loops."""
+
+import numpy as np
+import pytest
+
+import tegu
+from tegu.environments.exact import policy_value, value_iteration
+from tegu.environments.make import find
+
+QUICK_PPO = {"n_envs": 8, "n_steps": 32, "batch_size": 256, "n_epochs": 10, "learning_rate": "lin_2e-3", "gamma": 0.98}
+
+
+@pytest.mark.parametrize("environment", ["lizard", "CliffWalking-v1"])
+def test_q_learning_finds_the_optimal_policy(environment: str) -> None:
+    """The greedy policy is worth exactly what value iteration says, from the start state; three seeds."""
+    native = find(environment).native
+    agent = tegu.train(environment, "q-learning", seeds=3, seed=10, folder=None)
+    gamma = agent.algorithm.gamma
+    best = value_iteration(native, gamma).values @ native.initial
+    for values in np.asarray(agent.learners.table.values):
+        found = policy_value(native, values.argmax(axis=1), gamma) @ native.initial
+        assert found == pytest.approx(best, abs=1e-9)
+
+
+def test_q_learning_learns_the_lizards_whole_table() -> None:
+    """Where every state is visited, the table itself is value iteration's."""
+    native = find("lizard").native
+    agent = tegu.train("lizard", "q-learning", seed=11, steps=200_000, n_envs=4, exploration_final_eps=1.0, folder=None)
+    solution = value_iteration(native, agent.algorithm.gamma)
+    lasting = ~native.terminated.all(axis=(1, 2)) & (np.arange(9) != 4) & (np.arange(9) != 8)
+    learned = np.asarray(agent.learners.table.values[0])
+    np.testing.assert_allclose(learned[lasting], solution.action_values[lasting], atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["jax", "gymnasium"])
+def test_ppo_solves_cartpole_in_both_loops(backend: str) -> None:
+    agent = tegu.train("CartPole-v1", "ppo", backend=backend, seed=12, steps=40_000, folder=None, **QUICK_PPO)
+    assert agent.evaluate(20).mean >= 400
+
+
+def test_ppo_learns_continuous_actions() -> None:
+    """Pendulum: a random policy earns about -1,200, a good one -150 to -200."""
+    agent = tegu.train("Pendulum-v1", "ppo", seed=13, steps=60_000, folder=None)
+    assert agent.evaluate(20).mean >= -400
+
+
+def test_dqn_learns_cartpole() -> None:
+    """Far above the 22 of a random policy after 20 thousand steps."""
+    settings = {"net_arch": [64, 64], "batch_size": 64, "gamma": 0.97, "learning_rate": "lin_2e-3", "train_freq": 4}
+    settings |= {"gradient_steps": 2, "target_update_interval": 100, "learning_starts": 500}
+    agent = tegu.train("CartPole-v1", "dqn", seeds=2, seed=14, steps=20_000, folder=None, **settings)
+    assert agent.evaluate(20).mean >= 120
