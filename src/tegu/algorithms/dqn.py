@@ -92,7 +92,7 @@ class DQN(Algorithm):
 
     def update(self, learner: DQNLearner, batch: Step, key: jax.Array) -> tuple[DQNLearner, Metrics]:
         """One gradient step on ``batch_size`` random steps ``[batch_size, ...]``."""
-        spec = learner.online.spec
+        learner, spec = self.follow(learner), learner.online.spec
         mask = action_mask(spec.observation_space, batch.next_observation)
         future = masked(learner.target(batch.next_observation), mask).max(axis=-1)
         target = td_target(batch.reward, future, batch.terminated, self.gamma)
@@ -106,18 +106,7 @@ class DQN(Algorithm):
         learning_rate = scheduled(self.learning_rate, learner.clock)
         online, optimizer = descend(self.optimizer(), learning_rate, learner.online, gradient, learner.optimizer)
 
-        due = learner.clock.steps - learner.synced >= self.target_update_interval
-        rate = jnp.where(due, self.tau, 0.0)
-        follow = jax.tree.map(
-            lambda old, new: jnp.where(rate == 1.0, new, old + rate * (new - old)), learner.target, online
-        )
-        learner = learner._replace(
-            online=online,
-            target=follow,
-            optimizer=optimizer,
-            synced=jnp.where(due, learner.clock.steps, learner.synced),
-            updates=learner.updates + 1,
-        )
+        learner = learner._replace(online=online, optimizer=optimizer, updates=learner.updates + 1)
         return learner, {
             "loss": error,
             "q_mean": mean_value,
@@ -125,3 +114,12 @@ class DQN(Algorithm):
             "learning_rate": jnp.asarray(learning_rate, jnp.float32),
             "n_updates": learner.updates.astype(jnp.float32),
         }
+
+    def follow(self, learner: DQNLearner) -> DQNLearner:
+        """Let the target follow the online network if a multiple of ``target_update_interval`` has been passed."""
+        interval, steps = self.target_update_interval, learner.clock.steps
+        due = steps // interval > learner.synced // interval
+        target = jax.tree.map(
+            lambda old, new: jnp.where(due, (1 - self.tau) * old + self.tau * new, old), learner.target, learner.online
+        )
+        return learner._replace(target=target, synced=jnp.where(due, steps, learner.synced))

@@ -48,6 +48,13 @@ class Source:
         return "jax" if self.native is not None else "gymnasium"
 
 
+class _Lent(gymnasium.Wrapper):
+    """Somebody's own instance: it is theirs to close."""
+
+    def close(self) -> None:
+        pass
+
+
 def find(
     environment: str | Environment | gymnasium.Env | Callable[[], gymnasium.Env],
     backend: str | None = None,
@@ -62,12 +69,14 @@ def find(
     if backend not in (None, "jax", "gymnasium"):
         raise TeguError(f"backend must be 'jax' or 'gymnasium', got {backend!r}")
     options = dict(options or {})
+    if isinstance(environment, type) and issubclass(environment, Environment):
+        environment = environment(**options)
     if isinstance(environment, Environment):
         return Source(environment.id, native=environment)
     if isinstance(environment, gymnasium.Env):
-        return Source(_instance_id(environment), make=lambda: environment)
+        return Source(_instance_id(environment), make=lambda: _Lent(environment))
     if callable(environment):
-        return Source(getattr(environment, "__name__", type(environment).__name__), make=environment)
+        return Source(getattr(environment, "__name__", type(environment).__name__), make=environment)  # type: ignore[arg-type]
     if environment in NATIVE and backend != "gymnasium":
         return Source(
             environment, native=_build(environment, NATIVE[environment], _OPTIONS.get(environment, {}) | options)

@@ -134,6 +134,8 @@ class HostLoop:
             if replaying and t == self.n_steps - 1:
                 learning = self._in_background(self._learn, learner, self._sample(), update_key, later)
             step, episodes = self._step(decision)
+            for seed, replay in enumerate(self.replays):
+                replay.add(jax.tree.map(lambda leaf, seed=seed: leaf[seed], step))
             taken.append(step)
             ended.append(episodes)
 
@@ -142,8 +144,6 @@ class HostLoop:
             learner, metrics = self._timed("learn", self._learn, learner, steps, update_key, later)
         elif replaying:
             learner, metrics = self._timed("learn", learning.result)
-        for seed, replay in enumerate(self.replays):
-            replay.add(jax.tree.map(lambda leaf, seed=seed: leaf[seed].reshape((-1, *leaf.shape[3:])), steps))
         metrics = self._timed("learn", jax.device_get, metrics)
         return HostState(learner, key), steps, Episodes(*np.sum(np.array(ended), axis=0)), metrics
 

@@ -1,7 +1,9 @@
 """``tegu.train`` and ``tegu.resume``: from a name or an object to a trained agent and a run on disk."""
 
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,18 +104,21 @@ def resume(
     run: str | Path | Run,
     *,
     steps: int | None = None,
-    environment: str | None = None,
+    environment: Any = None,
     folder: str | Path = "runs",
     callbacks: tuple[Callback, ...] = (),
 ) -> Agent:
     """Go on with a run from its last good checkpoint, to ``steps`` in all (by default those first planned).
 
     A run on ``module:Class`` names code, which is not imported because a file says so: pass the same ``environment``.
+    A run on an object or a function needs that again, as in ``train``.
     """
     run = run if isinstance(run, Run) else Run.open(run, folder)
     with run.lock():
         plan = plan_of(run, steps=steps, environment=environment)
         saved = checkpoint.load_latest(run.checkpoints) if checkpoint.steps(run.checkpoints) else None
+        for reason in saved.skipped if saved else ():
+            warnings.warn(f"a newer checkpoint is passed over: {reason}", stacklevel=2)
         return _trained(plan, make_loop(plan), run, saved, callbacks)
 
 
@@ -164,7 +169,7 @@ def make_plan(
     )
 
 
-def plan_of(run: Run, *, steps: int | None = None, environment: str | None = None) -> Plan:
+def plan_of(run: Run, *, steps: int | None = None, environment: Any = None) -> Plan:
     """The plan that a run was made with, read from its ``config.toml``."""
     config = run.config
     source = source_of(run, environment)
@@ -183,9 +188,11 @@ def plan_of(run: Run, *, steps: int | None = None, environment: str | None = Non
         raise TeguError(f"{run.path / 'config.toml'} is damaged: {error!r}") from error
 
 
-def source_of(run: Run, environment: str | None = None) -> Source:
-    """The environment a run was trained on; ``environment`` allows one that names code."""
+def source_of(run: Run, environment: Any = None) -> Source:
+    """The environment a run was trained on; ``environment`` allows one that names code, or is one that has no name."""
     name = run.config["environment"]
+    if environment is not None and not isinstance(environment, str):
+        return replace(find(environment), id=name)
     if is_code(name) and environment != name:
         raise TeguError(f"{run.name} was trained on {name}, which is code: name it yourself (--env {name}) to allow it")
     return find(name, run.config.get("backend"), run.config.get("environment_options"))
@@ -218,8 +225,8 @@ def spec_of(id: str, environment: Environment | GymnasiumEnvironments, n_envs: i
 def _spaces(source: Source) -> tuple[Any, Any]:
     if source.native is not None:
         return source.native.observation_space, source.native.action_space
-    probe = source.make()  # type: ignore[misc]
-    return probe.observation_space, probe.action_space
+    with closing(source.make()) as probe:  # type: ignore[misc]
+        return probe.observation_space, probe.action_space
 
 
 def _trained(
