@@ -76,14 +76,14 @@ def loss_of(numerics, online, batch, target):
 
 def test_three_updates_are_numpys(numerics):
     """Forward pass, masked target, Huber loss, gradient by finite differences, norm clip and Adam's moments."""
-    algorithm = DQN(learning_rate=1e-2, gamma=0.9, max_grad_norm=0.5, **SMALL)
+    algorithm = DQN(learning_rate=1e-2, gamma=0.9, max_grad_norm=0.1, **SMALL)
     learner = learner_of(algorithm)
-    online, adam, clipped = learner.online, numerics.Adam(0.5, 1e-8), 0
+    online, adam, clipped = learner.online, numerics.Adam(0.1, 1e-8), 0
     for count, batch in zip(range(1, 4), batches(), strict=False):
         target = targets(numerics, learner.target, batch, 0.9)
         loss = loss_of(numerics, online, batch, target)
         gradient = numerics.gradient(lambda net: loss_of(numerics, net, batch, target), online)  # noqa: B023
-        clipped += np.linalg.norm(gradient) > 0.5
+        clipped += np.linalg.norm(gradient) > 0.1
         online = adam.step(online, gradient, 1e-2)
 
         learner, metrics = UPDATE(algorithm, learner, batch)

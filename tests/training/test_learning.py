@@ -7,8 +7,6 @@ import tegu
 from tegu.environments.exact import policy_value, value_iteration
 from tegu.environments.make import find
 
-QUICK_PPO = {"n_envs": 8, "n_steps": 32, "batch_size": 256, "n_epochs": 10, "learning_rate": "lin_2e-3", "gamma": 0.98}
-
 
 @pytest.mark.parametrize("environment", ["lizard", "CliffWalking-v1"])
 def test_q_learning_finds_the_optimal_policy(environment: str) -> None:
@@ -34,7 +32,7 @@ def test_q_learning_learns_the_lizards_whole_table() -> None:
 
 @pytest.mark.parametrize("backend", ["jax", "gymnasium"])
 def test_ppo_solves_cartpole_in_both_loops(backend: str) -> None:
-    agent = tegu.train("CartPole-v1", "ppo", backend=backend, seed=12, steps=40_000, folder=None, **QUICK_PPO)
+    agent = tegu.train("CartPole-v1", "ppo", backend=backend, seed=12, folder=None)
     assert agent.evaluate(20).mean >= 400
 
 
