@@ -1,5 +1,6 @@
 """The contract every algorithm follows: immutable hyper-parameters and three pure functions."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -78,21 +79,21 @@ class Algorithm(eqx.Module):
     name: ClassVar[str]
 
     @property
+    @abstractmethod
     def experience(self) -> Rollout | Replay:
         """How steps reach ``update``."""
-        raise NotImplementedError
 
     def validate(self, spec: EnvironmentSpec) -> None:
         """Raise ``TeguError`` with one clear line where hyper-parameters or spaces do not fit, before compilation."""
 
+    @abstractmethod
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> Learner:
         """A fresh learner for environments as in ``spec``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def act(self, learner: Learner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool) -> Decision:
         """Choose actions for a batch of observations ``[B, ...]``; ``explore=False`` is the greedy policy."""
-        raise NotImplementedError
 
+    @abstractmethod
     def update(self, learner: Learner, batch: Step, key: jax.Array) -> tuple[Learner, Metrics]:
         """Learn from a batch laid out as ``experience`` declares."""
-        raise NotImplementedError
