@@ -38,7 +38,9 @@ def main() -> None:
     per_chunk_steps = per_chunk * loop.steps_per_iteration
     total = (CHUNKS + 1) * per_chunk_steps
 
-    state, tally = loop.chunk(loop.start(), per_chunk, total)
+    state = loop.start()
+    loop.compile(state)
+    state, tally = loop.chunk(state, per_chunk, total)
     meter.mark(per_chunk_steps)
     for _ in range(CHUNKS):
         state, tally = loop.chunk(state, per_chunk, total)

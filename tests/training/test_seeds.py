@@ -35,6 +35,16 @@ def test_each_of_three_seeds_equals_its_single_run(task: tuple[str, str, dict[st
     assert not np.array_equal(many[weights][0], many[weights][1]), "different seeds learn differently"
 
 
+def test_nothing_is_compiled_twice(task: tuple[str, str, dict[str, Any]]) -> None:
+    """What a chunk hands back has exactly the types it was given, so the next one runs the same program."""
+    environment, algorithm, settings = task
+    loop = make_loop(make_plan(environment, algorithm, steps=10_000, **settings))
+    state = loop.start()
+    for _ in range(2):
+        state, _ = loop.chunk(state, 2, 10_000)
+    assert loop._chunk._cache_size() == 1
+
+
 def test_the_same_seed_gives_the_same_training(task: tuple[str, str, dict[str, Any]]) -> None:
     environment, algorithm, settings = task
     first, _ = trained(environment, algorithm, settings, seed=1, seeds=1, backend=None)
