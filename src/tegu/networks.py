@@ -109,7 +109,7 @@ class ActorCritic(eqx.Module):
         self.actor = MLP(actor_key, (inputs, *net_arch, outputs), activation, (*gains, 0.01))
         self.critic = MLP(critic_key, (inputs, *net_arch, 1), activation, (*gains, 1.0))
         continuous = isinstance(spec.action_space, gymnasium.spaces.Box)
-        self.log_std = jnp.full((outputs if continuous else 0,), log_std_init, jnp.float32)
+        self.log_std = jnp.full((outputs if continuous else 0,), log_std_init, float)
         self.spec = spec
 
     def policy(self, x: jax.Array, mask: jax.Array | None = None) -> Distribution:

@@ -48,7 +48,7 @@ class QLearning(Algorithm):
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> QLearningLearner:
         shape = (int(spec.observation_space.n), int(spec.action_space.n))
-        return QLearningLearner(QTable(jnp.full(shape, self.initial_value, jnp.float32), spec), Clock.start())
+        return QLearningLearner(QTable(jnp.full(shape, self.initial_value, float), spec), Clock.start())
 
     def epsilon(self, clock: Clock) -> jax.Array:
         schedule = Linear(self.exploration_initial_eps, self.exploration_final_eps, self.exploration_fraction)
