@@ -1,5 +1,6 @@
 """Killed at any moment, a run resumes as if it had never stopped."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import assert_same, everything
+from run_contents import assert_same, everything
 
 import tegu
 from tegu.runs import Run, checkpoint
@@ -39,8 +40,6 @@ def test_a_killed_run_ends_as_one_never_stopped(
     if backend:
         settings |= {"steps": 5_120}
     whole = tegu.train(environment, algorithm, folder=tmp_path / "whole", **settings)
-
-    import json
 
     child = [sys.executable, "-c", KILLED, environment, algorithm, str(tmp_path / "killed"), json.dumps(settings)]
     kill_after_checkpoints(child, tmp_path / "killed", 3)
