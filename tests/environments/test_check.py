@@ -796,7 +796,9 @@ def test_values_of_a_compiled_rollout():
 def test_a_clock_inside_a_compiled_step():
     class Impure(Drift):
         def step(self, state, action, key):
-            return super().step(state, action, key)._replace(reward=jnp.float32(time.perf_counter()))
+            return (
+                super().step(state, action, key)._replace(reward=jnp.float32(time.perf_counter() % 1))
+            )  # float32 can tell moments of one second apart
 
     report = check(Impure(), steps=20)
     assert report.facts["deterministic"] == "no"
