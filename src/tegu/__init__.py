@@ -12,6 +12,13 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "PPO": "tegu.algorithms.ppo",
     "DQN": "tegu.algorithms.dqn",
+    "AlphaZero": "tegu.algorithms.alphazero",
+    "DDPG": "tegu.algorithms.ddpg",
+    "MADDPG": "tegu.algorithms.maddpg",
+    "MATD3": "tegu.algorithms.maddpg",
+    "IndependentDDPG": "tegu.algorithms.maddpg",
+    "IPPO": "tegu.algorithms.mappo",
+    "MAPPO": "tegu.algorithms.mappo",
     "QLearning": "tegu.algorithms.q_learning",
     "Linear": "tegu.algorithms.base",
     "Algorithm": "tegu.algorithms.base",

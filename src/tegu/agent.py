@@ -1,6 +1,7 @@
 """A trained agent: predict, evaluate, save, load."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ from tegu.algorithms.base import Algorithm, Learner
 from tegu.algorithms.registry import algorithm as build_algorithm
 from tegu.algorithms.registry import hyper_parameters
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
+from tegu.environments.games.base import Game
 from tegu.environments.make import Source, find, is_code
 from tegu.errors import TeguError
 from tegu.runs import Run, checkpoint
 from tegu.space_data import from_data, to_data
 from tegu.spaces import to_bounds, zeros
-from tegu.step import EnvironmentSpec, PyTree
+from tegu.step import Decision, EnvironmentSpec, PyTree
 from tegu.training.arrays import from_arrays, to_arrays
-from tegu.training.evaluate import EVALUATION, Evaluation, evaluate_fused, evaluate_host
+from tegu.training.evaluate import EVALUATION, Evaluation, evaluate_fused, evaluate_game, evaluate_host
+from tegu.training.fused import remembered
 
 
 class Agent:
@@ -70,28 +73,29 @@ class Agent:
         if index not in self._leaves:
             self._leaves[index] = jax.tree.leaves(self.learner(index))
         words = self._random.integers(2**32, size=2, dtype=np.uint32)
-        action = np.asarray(self._act(self._leaves[index], given, words, deterministic))
-        action = to_bounds(self.spec.action_space, action)
-        return (action if batched else action[0]), state
+        n = len(jax.tree.leaves(given)[0])
+        begun = np.ones(n, bool) if state is None else np.broadcast_to(np.asarray(episode_start or False), n)
+        memory = self._memory(n) if state is None else state
+        decision = self._act(self._leaves[index], given, memory, begun, words, deterministic)
+        action = to_bounds(self.spec.action_space, jax.tree.map(np.asarray, decision.action))
+        action = action if batched else jax.tree.map(lambda leaf: leaf[0], action)
+        return action, decision.memory if jax.tree.leaves(decision.memory) else None
 
     def evaluate(self, episodes: int = 100, *, deterministic: bool = True) -> Evaluation:
-        """Returns and lengths of fresh episodes, ``[seeds, episodes]``, that training never saw."""
+        """Returns and lengths of fresh episodes, ``[seeds, episodes]``, that training never saw.
+
+        Board games are played against random moves.
+        """
         if episodes < 1:
             raise TeguError(f"episodes must be at least 1, got {episodes}")
         if self.source is None:
             raise TeguError("this agent knows no environment: load its run, or pass environment= to tegu.load")
         if self.source.native is not None:
-            return evaluate_fused(
-                self.algorithm,
-                self.source.native,
-                self.learners,
-                self.seeds,
-                episodes=episodes,
-                deterministic=deterministic,
-            )
+            given = self.algorithm, self.source.native, self.learners, self.seeds
+            play = evaluate_game if isinstance(self.source.native, Game) else evaluate_fused
+            return play(*given, episodes=episodes, deterministic=deterministic)  # type: ignore[arg-type]
         played = [self._evaluate_one(index, episodes, deterministic) for index in range(len(self.seeds))]
-        returns, lengths = zip(*played, strict=True)
-        return Evaluation(np.stack(returns), np.stack(lengths))
+        return Evaluation.of(*jax.tree.map(lambda *each: np.stack(each), *played))
 
     def save(self, path: str | Path) -> Path:
         """Write the agent to the folder ``path``, whole or not at all."""
@@ -123,14 +127,27 @@ class Agent:
 
     @cached_property
     def _act(self) -> Callable[..., PyTree]:
-        """The compiled policy: leaves of a learner, observations ``[B, ...]``, two random words, deterministic."""
+        """The compiled policy: leaves of a learner, observations and memory ``[B, ...]``, where episodes begin ``[B]``,
+        two random words, deterministic."""
         structure = jax.tree.structure(self.learner())
 
-        def act(leaves: list[jax.Array], seen: PyTree, words: jax.Array, deterministic: bool) -> PyTree:
+        def act(
+            leaves: list[jax.Array],
+            seen: PyTree,
+            memory: PyTree,
+            begun: jax.Array,
+            words: jax.Array,
+            deterministic: bool,
+        ) -> Decision:
             learner, key = jax.tree.unflatten(structure, leaves), jax.random.wrap_key_data(words)
-            return self.algorithm.act(learner, seen, (), key, explore=not deterministic).action
+            memory = remembered(self.algorithm, learner, memory, begun, jax.random.fold_in(key, 0))
+            return self.algorithm.act(learner, seen, memory, key, explore=not deterministic)
 
-        return jax.jit(act, static_argnums=3)
+        return jax.jit(act, static_argnums=5)
+
+    def _memory(self, n: int) -> PyTree:
+        """What the policy remembers before ``n`` episodes."""
+        return self.algorithm.begin(self.learner(), jax.random.key(0), n)
 
     def _is_batch(self, observation: PyTree, template: PyTree) -> bool:
         """Whether an observation has a batch axis; says so clearly when its shape fits neither way."""
@@ -160,6 +177,7 @@ def facts(algorithm: Algorithm, spec: EnvironmentSpec, seeds: tuple[int, ...]) -
         "observation_space": to_data(spec.observation_space),
         "action_space": to_data(spec.action_space),
         "n_envs": spec.n_envs,
+        "agents": list(spec.agents),
         "seeds": list(seeds),
     }
 
@@ -178,24 +196,31 @@ def load(path: str | Path | Run, *, environment: Any = None, folder: str | Path 
         known = saved.state
         algorithm = build_algorithm(known["algorithm"], known["hyper_parameters"])
         spaces = from_data(known["observation_space"]), from_data(known["action_space"])
-        spec = EnvironmentSpec(known["environment"], *spaces, known["n_envs"])
+        spec = EnvironmentSpec(known["environment"], *spaces, known["n_envs"], tuple(known["agents"]))
         seeds = tuple(known["seeds"])
     except (KeyError, TypeError) as error:
         raise TeguError(f"{saved.path} does not hold an agent: {error!r} is missing or damaged") from error
+    source = _source(spec.id, run, environment)
+    if source is not None:
+        spec = replace(spec, model=source.native)
     shapes = jax.eval_shape(
         lambda keys: jax.vmap(lambda key: algorithm.init(key, spec))(keys),
         jax.random.split(jax.random.key(0), len(seeds)),
     )
     learners = from_arrays(shapes, saved.blobs["learner"], str(saved.path))
-    source = None
+    return Agent(algorithm, spec, learners, seeds, saved.step, source, run)
+
+
+def _source(name: str, run: Run | None, environment: Any) -> Source | None:
+    """Where the environment of a saved agent comes from, if that can be had here."""
     config = run.config if run is not None else {}
     as_trained = config.get("backend"), config.get("environment_options")
     if environment is not None:
-        same = isinstance(environment, str) and environment == spec.id
-        source = find(environment, *as_trained) if same else find(environment)
-    elif not is_code(spec.id):
-        try:
-            source = find(spec.id, *as_trained)
-        except TeguError:  # an environment that is not installed here, or only ever was an object
-            source = None
-    return Agent(algorithm, spec, learners, seeds, saved.step, source, run)
+        same = isinstance(environment, str) and environment == name
+        return find(environment, *as_trained) if same else find(environment)
+    if is_code(name):
+        return None
+    try:
+        return find(name, *as_trained)
+    except TeguError:  # an environment that is not installed here, or only ever was an object
+        return None

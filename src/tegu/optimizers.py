@@ -24,3 +24,8 @@ def descend(
     """One step down the gradient. Returns the new parameters and optimizer state."""
     direction, state = optimizer.update(gradient, state)
     return jax.tree.map(lambda p, d: p - learning_rate * d, parameters, direction), state
+
+
+def follow(target: Parameters, online: Parameters, tau: float | jax.Array) -> Parameters:
+    """Target parameters a share ``tau`` of the way nearer to the online ones (Polyak averaging); 1 copies them."""
+    return jax.tree.map(lambda old, new: (1 - tau) * old + tau * new, target, online)

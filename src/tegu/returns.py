@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from tegu.step import Step
+
 
 def gae(
     rewards: jax.Array,
@@ -29,6 +31,44 @@ def gae(
 
     _, advantages = jax.lax.scan(backwards, jnp.zeros_like(residual[0]), (residual, decay), reverse=True)
     return advantages
+
+
+def n_step(window: Step, gamma: float | jax.Array) -> tuple[Step, jax.Array]:
+    """``n`` consecutive steps ``[n, B, ...]`` as one long step ``[B, ...]`` (Sutton & Barto 2018, equation 7.1).
+
+    The long step pays the discounted sum of the rewards and ends where the window does, or earlier, with the episode.
+    Returns it and the discount ``[B]`` of what follows it: gamma to the power of the steps taken.
+    """
+    done = window.terminated | window.truncated
+    running = jnp.cumprod(~done[:-1], axis=0).astype(bool)  # whether the episode reaches steps 1, ..., n - 1
+    last = running.sum(axis=0)  # [B], index of the last step that counts
+    discounts = gamma ** jnp.arange(len(done))
+    counts = jnp.concatenate([jnp.ones_like(done[:1]), running])
+    total = (discounts[:, None] * counts * window.reward).sum(axis=0)
+
+    index = last, jnp.arange(len(last))
+    first = jax.tree.map(lambda leaf: leaf[0], window)
+    end = jax.tree.map(lambda leaf: leaf[index], (window.next_observation, window.terminated, window.truncated))
+    long_step = first._replace(reward=total, next_observation=end[0], terminated=end[1], truncated=end[2])
+    return long_step, gamma ** (last + 1)
+
+
+def outcomes(reward: jax.Array, terminated: jax.Array, truncated: jax.Array, value: jax.Array) -> jax.Array:
+    """How a game of two players in turn went on from each position, for the player to move (Silver et al. 2018: z).
+
+    All arguments are ``[T, B]`` in time order; ``reward`` is what the player to move got for the move. One's gain is
+    the other's loss, so the sign turns with every move. A game that was cut, or that goes on after the last move,
+    counts as the ``value`` of the last position that is known.
+    """
+
+    def backwards(later: jax.Array, move: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        reward, terminated, truncated, value = move
+        outcome = jnp.where(terminated, reward, jnp.where(truncated, value, reward - later))
+        return outcome, outcome
+
+    # the last position's own value stands for what follows it
+    _, found = jax.lax.scan(backwards, -value[-1], (reward, terminated, truncated, value), reverse=True)
+    return found
 
 
 def td_target(reward: jax.Array, next_value: jax.Array, terminated: jax.Array, gamma: float | jax.Array) -> jax.Array:

@@ -66,8 +66,11 @@ def action_mask(space: spaces.Space, observation: PyTree) -> jax.Array | None:
 def to_bounds(space: spaces.Space, action: PyTree) -> PyTree:
     """The one mapping from what a policy chose to what an environment takes: Box actions are clipped to their bounds.
 
-    Used alike in training, evaluation, prediction and play; other spaces pass unchanged. Works on JAX and NumPy arrays.
+    Used alike in training, evaluation, prediction and play; the actions of several agents are mapped one by one, other
+    spaces pass unchanged. Works on JAX and NumPy arrays.
     """
+    if isinstance(space, spaces.Dict):
+        return {name: to_bounds(part, action[name]) for name, part in space.items()}
     if not isinstance(space, spaces.Box):
         return action
     if space.dtype != np.float64:

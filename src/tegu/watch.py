@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 import gymnasium
@@ -10,9 +11,10 @@ import numpy as np
 
 from tegu.agent import Agent
 from tegu.environments.finite import FiniteEnvironment
+from tegu.environments.games.base import Game
 from tegu.environments.make import find, is_code
 from tegu.errors import TeguError
-from tegu.step import PyTree
+from tegu.step import PyTree, over
 from tegu.training.evaluate import EVALUATION
 from tegu.training.fused import World, begin, step_world
 
@@ -30,7 +32,7 @@ class Episode:
 
     @property
     def total(self) -> float:
-        """The undiscounted return."""
+        """The undiscounted return; where there are several agents, the mean of theirs."""
         return float(sum(self.rewards))
 
     def frames(self) -> list[np.ndarray]:
@@ -72,12 +74,12 @@ def _record_jax(agent: Agent, seed_index: int, deterministic: bool, max_steps: i
         world, step, after = step_world(
             agent.algorithm, environment, learner, world, step_key, explore=not deterministic
         )
-        seen = (after.state, step.action, step.reward, step.terminated | step.truncated)
+        seen = (after.state, step.action, step.reward, over(step.terminated, step.truncated))
         return world, key, jax.tree.map(lambda leaf: leaf[0], seen)
 
     key, start_key = jax.random.split(jax.random.fold_in(jax.random.key(agent.seeds[seed_index]), EVALUATION))
-    world = begin(environment, start_key, 1)
-    fps = 4.0 if isinstance(environment, FiniteEnvironment) else 30.0
+    world = begin(environment, start_key, 1, agent.algorithm.begin(learner, start_key, 1))
+    fps = 2.0 if isinstance(environment, Game) else 4.0 if isinstance(environment, FiniteEnvironment) else 30.0
     episode = Episode(environment.image, environment.text, fps)
     episode.states.append(jax.device_get(jax.tree.map(lambda leaf: leaf[0], world.state)))
     for _ in range(max_steps):
@@ -85,7 +87,7 @@ def _record_jax(agent: Agent, seed_index: int, deterministic: bool, max_steps: i
         state, action, reward, done = jax.device_get(seen)
         episode.states.append(state)
         episode.actions.append(action)
-        episode.rewards.append(float(reward))
+        episode.rewards.append(_mean(reward))
         if done:
             break
     return episode
@@ -103,8 +105,8 @@ def _record_gymnasium(agent: Agent, seed_index: int, deterministic: bool, max_st
             observation, reward, terminated, truncated, _ = environment.step(action)
             episode.states.append(np.asarray(environment.render()))
             episode.actions.append(action)
-            episode.rewards.append(float(reward))
-            done = terminated or truncated
+            episode.rewards.append(_mean(reward))
+            done = over(terminated, truncated)
         return episode
     finally:
         environment.close()
@@ -114,15 +116,20 @@ def _drawing(agent: Agent) -> gymnasium.Env:
     """The agent's environment made anew, so that it draws pictures."""
     source = agent.source
     assert source is not None
-    if source.id in gymnasium.registry or is_code(source.id):
+    if source.id in gymnasium.registry or is_code(source.id) or source.backend == "pettingzoo":
         options = agent.run.config.get("environment_options", {}) if agent.run is not None else {}
-        source = find(source.id, "gymnasium", {**options, "render_mode": "rgb_array"})
+        source = find(source.id, source.backend, {**options, "render_mode": "rgb_array"})
     assert source.make is not None
     environment = source.make()
     if environment.render_mode != "rgb_array":
         environment.close()
         raise TeguError(f"{source.id} draws no pictures: make it with render_mode='rgb_array'")
     return environment
+
+
+def _mean(reward: PyTree) -> float:
+    """A reward, or the mean of those of several agents."""
+    return fmean(map(float, jax.tree.leaves(reward)))
 
 
 def _no_text(state: PyTree) -> str:

@@ -60,13 +60,18 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Replay:
-    """Off-policy experience: ``update`` gets ``batch_size`` random past steps, ``[batch_size, ...]``."""
+    """Off-policy experience: ``update`` gets ``batch_size`` random past steps, ``[batch_size, ...]``.
+
+    With ``n_steps`` above 1 it gets as many windows of consecutive steps of one environment, ``[n_steps, batch_size,
+    ...]``; an episode may end, and the next one begin, within a window.
+    """
 
     capacity: int  #: steps kept, over all environments
     batch_size: int
     learning_starts: int  #: environment steps taken at random before the first update
     train_freq: int  #: environment steps (over all environments) between two rounds of updates
     gradient_steps: int  #: updates per round; -1: as many as steps were collected
+    n_steps: int = 1  #: consecutive steps drawn together
 
 
 class Algorithm(eqx.Module):
@@ -77,6 +82,7 @@ class Algorithm(eqx.Module):
     """
 
     name: ClassVar[str]
+    several: ClassVar[bool] = False  #: whether it is made for several agents, or for two players
 
     @property
     @abstractmethod
@@ -90,10 +96,18 @@ class Algorithm(eqx.Module):
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> Learner:
         """A fresh learner for environments as in ``spec``."""
 
+    def begin(self, learner: Learner, key: jax.Array, n: int) -> PyTree:
+        """The memory ``[n, ...]`` with which ``act`` starts ``n`` episodes; empty unless the policy remembers."""
+        return ()
+
     @abstractmethod
     def act(self, learner: Learner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool) -> Decision:
         """Choose actions for a batch of observations ``[B, ...]``; ``explore=False`` is the greedy policy."""
 
     @abstractmethod
-    def update(self, learner: Learner, batch: Step, key: jax.Array) -> tuple[Learner, Metrics]:
+    def update(self, learner: Learner, batch: Any, key: jax.Array) -> tuple[Learner, Metrics]:
         """Learn from a batch laid out as ``experience`` declares."""
+
+    def rows(self, steps: Step) -> PyTree:
+        """What of the steps just collected, ``[T, B, ...]``, a replay buffer keeps for ``update``: all of it."""
+        return steps

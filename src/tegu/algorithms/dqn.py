@@ -12,8 +12,8 @@ from tegu.algorithms.base import Algorithm, Clock, Linear, Metrics, Replay, Sche
 from tegu.errors import TeguError
 from tegu.exploration import epsilon_greedy, masked
 from tegu.networks import QNetwork, check_network
-from tegu.optimizers import adam, descend
-from tegu.returns import td_target
+from tegu.optimizers import adam, descend, follow
+from tegu.returns import n_step, td_target
 from tegu.spaces import action_mask, require
 from tegu.step import Decision, EnvironmentSpec, PyTree, Step
 
@@ -40,6 +40,7 @@ class DQN(Algorithm):
     gamma: float = 0.99  #: discount factor
     train_freq: int = eqx.field(static=True, default=4)  #: environment steps between two rounds of updates
     gradient_steps: int = eqx.field(static=True, default=1)  #: updates per round; -1: as many as steps were taken
+    n_steps: int = eqx.field(static=True, default=1)  #: rewards taken from experience before the network's estimate
     target_update_interval: int = eqx.field(static=True, default=10_000)  #: environment steps between syncs
     exploration_fraction: float = 0.1  #: share of training over which epsilon falls
     exploration_initial_eps: float = 1.0  #: epsilon at the start
@@ -50,12 +51,25 @@ class DQN(Algorithm):
 
     @property
     def experience(self) -> Replay:
-        return Replay(self.buffer_size, self.batch_size, self.learning_starts, self.train_freq, self.gradient_steps)
+        return Replay(
+            self.buffer_size,
+            self.batch_size,
+            self.learning_starts,
+            self.train_freq,
+            self.gradient_steps,
+            self.n_steps,
+        )
 
     def validate(self, spec: EnvironmentSpec) -> None:
         check_network(self.activation, self.net_arch)
-        if min(self.batch_size, self.train_freq, self.buffer_size, self.target_update_interval) < 1:
-            raise TeguError("DQN: batch_size, train_freq, buffer_size and target_update_interval must be at least 1")
+        for name in ("batch_size", "train_freq", "buffer_size", "n_steps", "target_update_interval"):
+            if getattr(self, name) < 1:
+                raise TeguError(f"DQN: {name} must be at least 1, got {getattr(self, name)}")
+        if self.n_steps > 1 and self.n_steps * spec.n_envs > min(self.learning_starts, self.buffer_size):
+            raise TeguError(
+                f"DQN: n_steps x n_envs must be at most learning_starts and buffer_size, got {self.n_steps} x "
+                f"{spec.n_envs}, {self.learning_starts} and {self.buffer_size}"
+            )
         if self.gradient_steps < 1 and self.gradient_steps != -1:
             raise TeguError(f"DQN: gradient_steps must be at least 1, or -1, got {self.gradient_steps}")
         require("DQN", "action", spec.action_space, spaces.Discrete)
@@ -91,11 +105,12 @@ class DQN(Algorithm):
         return Decision(action.astype(jnp.int32) + int(spec.action_space.start), memory)
 
     def update(self, learner: DQNLearner, batch: Step, key: jax.Array) -> tuple[DQNLearner, Metrics]:
-        """One gradient step on ``batch_size`` random steps ``[batch_size, ...]``."""
+        """One gradient step on ``batch_size`` random steps, or windows of ``n_steps``, as ``Replay`` declares."""
         learner, spec = self.follow(learner), learner.online.spec
+        batch, gamma = n_step(batch, self.gamma) if self.n_steps > 1 else (batch, self.gamma)
         mask = action_mask(spec.observation_space, batch.next_observation)
         future = masked(learner.target(batch.next_observation), mask).max(axis=-1)
-        target = td_target(batch.reward, future, batch.terminated, self.gamma)
+        target = td_target(batch.reward, future, batch.terminated, gamma)
         chosen = jax.nn.one_hot(batch.action - int(spec.action_space.start), int(spec.action_space.n))
 
         def loss(online: QNetwork) -> tuple[jax.Array, jax.Array]:
@@ -119,7 +134,5 @@ class DQN(Algorithm):
         """Let the target follow the online network if a multiple of ``target_update_interval`` has been passed."""
         interval, steps = self.target_update_interval, learner.clock.steps
         due = steps // interval > learner.synced // interval
-        target = jax.tree.map(
-            lambda old, new: jnp.where(due, (1 - self.tau) * old + self.tau * new, old), learner.target, learner.online
-        )
+        target = follow(learner.target, learner.online, jnp.where(due, self.tau, 0.0))
         return learner._replace(target=target, synced=jnp.where(due, steps, learner.synced))

@@ -84,7 +84,7 @@ class PPO(Algorithm):
             )
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> PPOLearner:
-        network = ActorCritic(key, spec, self.net_arch, self.activation, self.log_std_init)
+        network = self.network(key, spec)
         return PPOLearner(
             network=network,
             optimizer=self.optimizer().init(network),
@@ -94,6 +94,9 @@ class PPO(Algorithm):
             updates=jnp.zeros((), jnp.int32),
             clock=Clock.start(),
         )
+
+    def network(self, key: jax.Array, spec: EnvironmentSpec) -> ActorCritic:
+        return ActorCritic(key, spec, self.net_arch, self.activation, self.log_std_init)
 
     def optimizer(self) -> optax.GradientTransformation:
         return adam(self.max_grad_norm, eps=1e-5)

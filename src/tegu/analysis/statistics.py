@@ -88,6 +88,22 @@ def episode_interval(returns: ArrayLike, confidence: float = 0.95) -> Interval:
     return Interval(returns.mean() - half_width, returns.mean() + half_width, n)
 
 
+def score_interval(scores: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Wilson's interval (1927) of the mean ``[]`` of independent scores ``[N]`` in [0, 1].
+
+    It was made for wins and losses. Draws make scores vary less, so with them it is too wide rather than too narrow
+    (Bhatia & Davis 2000: no variance in [0, 1] exceeds mean * (1 - mean)). All wins do not make it empty.
+    """
+    scores = np.asarray(scores, np.float64)
+    n, z = len(scores), NormalDist().inv_cdf(_tails(confidence)[1])
+    if n == 0:
+        return Interval(np.asarray(np.nan), np.asarray(np.nan), n)
+    mean, shrunk = scores.mean(), 1 + z**2 / n
+    centre = (mean + z**2 / (2 * n)) / shrunk
+    half_width = z * np.sqrt(mean * (1 - mean) / n + (z / (2 * n)) ** 2) / shrunk
+    return Interval(centre - half_width, centre + half_width, n)
+
+
 def probability_of_improvement(a: ArrayLike, b: ArrayLike) -> np.ndarray:
     """How likely a run of ``a`` beats one of ``b``; ties count half (Mann and Whitney 1947; Agarwal et al. 2021).
 

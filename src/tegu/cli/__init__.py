@@ -10,6 +10,8 @@ VERBS = {
     "resume": "go on with a run as if it had never stopped",
     "evaluate": "play fresh episodes and report how good an agent is",
     "watch": "play one episode into an animation, or in the terminal",
+    "play": "play a board game against an agent",
+    "arena": "let agents and other players of a board game meet",
     "compare": "runs side by side: a table and a picture",
     "list": "environments, algorithms, presets and runs",
     "check": "try an environment and say what is wrong with it",

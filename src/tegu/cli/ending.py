@@ -13,6 +13,7 @@ from tegu.cli.common import Outcome, shown
 from tegu.cli.monitor import Monitor
 from tegu.cli.panel import monitor
 from tegu.cli.score import figure, interval, score
+from tegu.environments.games.base import Game
 from tegu.environments.lizard import Lizard, policy_text
 from tegu.environments.make import is_code
 from tegu.errors import TeguError
@@ -62,7 +63,9 @@ def _report(agent: Agent, found: dict[str, Any] | None, curve: Path | None, out:
     if found is not None:
         each = f" of each of {len(agent.seeds)} seeds" if len(agent.seeds) > 1 else ""
         spread = f"std {figure(found['std'])}, 95% interval {interval(*found['interval'])}"
-        _say("return", f"{figure(found['mean'])}  {spread}; {found['episodes']} fresh episodes{each}, greedy", out)
+        native = agent.source.native if agent.source is not None else None
+        kind = "games against random moves" if isinstance(native, Game) else "episodes"
+        _say("return", f"{figure(found['mean'])}  {spread}; {found['episodes']} fresh {kind}{each}, greedy", out)
     _say("run", str(agent.run.path), out)
     if curve is not None:
         _say("curve", str(curve), out)

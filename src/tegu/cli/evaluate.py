@@ -11,8 +11,9 @@ from rich.table import Table
 from tegu.cli.common import Outcome, Parser, add_run, count, environment, working
 
 _DESCRIPTION = """\
-Play fresh episodes that training never saw, with the greedy policy and with the one that explores. RUN is a run's name,
-the beginning of one, a folder, or last; or a folder that Agent.save wrote."""
+Play fresh episodes that training never saw, with the greedy policy and with the one that explores. Where there are
+several agents the return is the mean of theirs; board games are played against random moves (see also tegu arena). RUN
+is a run's name, the beginning of one, a folder, or last; or a folder that Agent.save wrote."""
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -65,4 +66,6 @@ def _table(scores: dict[str, dict[str, Any]], seeds: tuple[int, ...]) -> Table:
         if len(seeds) > 1:
             for seed, mean in zip(seeds, found["per_seed"], strict=True):
                 table.add_row(f"  seed {seed}", figure(mean), style="dim")
+        for name, part in (found["agents"] | found["measures"]).items():
+            table.add_row(f"  {name}", figure(part["mean"]), figure(part["std"]), interval(*part["interval"]))
     return table

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from tegu.analysis.statistics import bootstrap_interval
 from tegu.training.evaluate import Evaluation
 
@@ -10,17 +12,29 @@ def score(evaluation: Evaluation, *, deterministic: bool) -> dict[str, Any]:
     """What fresh episodes came to. The interval (95 %) is over seeds, or over the episodes of a single one."""
     returns = evaluation.returns
     per_seed = returns.mean(axis=1)
-    low, high, _ = bootstrap_interval(per_seed if len(per_seed) > 1 else returns[0])
     return {
         "mean": evaluation.mean,
         "std": evaluation.std,
-        "interval": [float(low), float(high)],
+        "interval": _interval(returns),
         "min": float(returns.min()),
         "max": float(returns.max()),
         "per_seed": per_seed.tolist(),
         "episodes": returns.shape[1],
         "deterministic": deterministic,
+        "agents": {agent: _part(values) for agent, values in evaluation.agents.items()},
+        "measures": {name: _part(values) for name, values in evaluation.measures.items()},
     }
+
+
+def _part(values: np.ndarray) -> dict[str, Any]:
+    """What one agent's returns, or one measure, came to."""
+    return {"mean": float(values.mean()), "std": float(values.std()), "interval": _interval(values)}
+
+
+def _interval(values: np.ndarray) -> list[float]:
+    per_seed = values.mean(axis=1)
+    low, high, _ = bootstrap_interval(per_seed if len(per_seed) > 1 else values[0])
+    return [float(low), float(high)]
 
 
 def figure(value: float) -> str:

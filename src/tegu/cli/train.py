@@ -73,7 +73,7 @@ def _parser(plan: "Plan | None" = None) -> Parser:
         "--show", action="store_true", help="Q-learning: first go through some updates number by number"
     )
     parser.add_argument(
-        "--backend", choices=("jax", "gymnasium"), help="whose environment (ours in JAX, if we have it)"
+        "--backend", choices=("jax", "gymnasium", "pettingzoo"), help="whose environment (ours in JAX, if we have it)"
     )
     parser.add_argument(
         "--env-options", type=option, nargs="+", metavar="KEY=VALUE", default=[], help="settings of the environment"

@@ -15,7 +15,7 @@ class Timestep(NamedTuple):
 
     state: PyTree
     observation: PyTree
-    reward: jax.Array  #: float32 scalar (a pytree of them where there are several agents)
+    reward: PyTree  #: float32 scalar; a dict of them by agent where there are several
     terminated: jax.Array  #: bool scalar: the task ended
     truncated: jax.Array | bool = False  #: bool scalar; the clock of ``max_episode_steps`` is kept by the loops
 
@@ -29,6 +29,11 @@ class Environment(eqx.Module):
 
     id: str = eqx.field(static=True, kw_only=True)  #: as registered, e.g. ``"CartPole-v1"``
     max_episode_steps: int | None = eqx.field(static=True, kw_only=True, default=None)
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """The names under which rewards are paid where there are several agents, else empty."""
+        return ()
 
     @property
     def observation_space(self) -> gymnasium.Space:
@@ -45,6 +50,10 @@ class Environment(eqx.Module):
     def step(self, state: PyTree, action: PyTree, key: jax.Array) -> Timestep:
         """Take one step. ``action`` lies in ``action_space``; ``key`` is fresh randomness for this step."""
         raise AttributeError(f"{type(self).__name__} must define step")
+
+    def measures(self, state: PyTree) -> dict[str, jax.Array]:
+        """Figures of a state, besides rewards, that say how good the behaviour is: float32 scalars by name."""
+        return {}
 
     def image(self, state: PyTree) -> np.ndarray:
         """Draw one state, a NumPy pytree, as an RGB picture ``[H, W, 3]`` uint8 (needs ``tegu[plot]``)."""

@@ -1,13 +1,15 @@
-"""Environments by name: ours in JAX, Gymnasium's, and a person's own."""
+"""Environments by name: ours in JAX, Gymnasium's, PettingZoo's, and a person's own."""
 
 import difflib
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import gymnasium
 
+from tegu.environments.adapters.pettingzoo import ParallelEnvironment, is_pettingzoo, mpe2
 from tegu.environments.base import Environment
 from tegu.errors import TeguError
 
@@ -23,6 +25,17 @@ NATIVE = {
     "CliffWalking-v1": "tegu.environments.cliff_walking:CliffWalking",
     "CliffWalkingSlippery-v1": "tegu.environments.cliff_walking:CliffWalking",
     "Taxi-v4": "tegu.environments.taxi:Taxi",
+    "simple_v3": "tegu.environments.particle.simple:Simple",
+    "simple_spread_v3": "tegu.environments.particle.spread:Spread",
+    "simple_speaker_listener_v4": "tegu.environments.particle.speaker_listener:SpeakerListener",
+    "simple_reference_v3": "tegu.environments.particle.reference:Reference",
+    "simple_adversary_v3": "tegu.environments.particle.adversary:Adversary",
+    "simple_push_v3": "tegu.environments.particle.push:Push",
+    "simple_tag_v3": "tegu.environments.particle.tag:Tag",
+    "simple_crypto_v3": "tegu.environments.particle.crypto:Crypto",
+    "simple_world_comm_v3": "tegu.environments.particle.world_comm:WorldComm",
+    "tic-tac-toe": "tegu.environments.games.tic_tac_toe:TicTacToe",
+    "connect-four": "tegu.environments.games.connect_four:ConnectFour",
 }
 """Our environments in pure JAX. The names are Gymnasium's where both have the environment."""
 
@@ -31,21 +44,21 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "CliffWalkingSlippery-v1": {"is_slippery": True},
 }
 
+BACKENDS = ("jax", "gymnasium", "pettingzoo")
+"""Whose implementation of an environment there can be."""
+
 _PACKAGES = {"ALE": ("ale_py", "tegu[atari]")}
 """Environment namespaces that live in packages of their own: what to import, what to install."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where environments come from: one in JAX, or a function that makes one of Gymnasium's."""
+    """Where environments come from: one in JAX, or a function that makes one in the shape of Gymnasium's."""
 
     id: str
     native: Environment | None = None
     make: Callable[[], gymnasium.Env] | None = None
-
-    @property
-    def backend(self) -> str:
-        return "jax" if self.native is not None else "gymnasium"
+    backend: str = "gymnasium"
 
 
 class _Lent(gymnasium.Wrapper):
@@ -66,29 +79,41 @@ def find(
     class of either kind; an instance or a function that makes one is taken as it is. ``options`` go to the
     constructor. Raises ``TeguError`` naming the nearest match, or what to install.
     """
-    if backend not in (None, "jax", "gymnasium"):
-        raise TeguError(f"backend must be 'jax' or 'gymnasium', got {backend!r}")
+    if backend not in (None, *BACKENDS):
+        raise TeguError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
     options = dict(options or {})
     if isinstance(environment, type) and issubclass(environment, Environment):
         environment = environment(**options)
     if isinstance(environment, Environment):
-        return Source(environment.id, native=environment)
+        return Source(environment.id, environment, backend="jax")
+    if is_pettingzoo(environment):
+        own: Any = environment
+        return Source(
+            str(own.metadata.get("name", own)), make=lambda: _Lent(ParallelEnvironment(own)), backend="pettingzoo"
+        )
     if isinstance(environment, gymnasium.Env):
         return Source(_instance_id(environment), make=lambda: _Lent(environment))
     if callable(environment):
-        return Source(getattr(environment, "__name__", type(environment).__name__), make=environment)  # type: ignore[arg-type]
-    if environment in NATIVE and backend != "gymnasium":
-        return Source(
-            environment, native=_build(environment, NATIVE[environment], _OPTIONS.get(environment, {}) | options)
-        )
+        return Source(getattr(environment, "__name__", type(environment).__name__), make=lambda: adapted(environment()))
+    assert isinstance(environment, str)
+    if environment in NATIVE and backend in (None, "jax"):
+        native = _build(environment, NATIVE[environment], _OPTIONS.get(environment, {}) | options)
+        return Source(environment, native, backend="jax")
     if is_code(environment):
         return _own(environment, options)
     if backend == "jax":
         raise TeguError(
             f"{environment} does not exist in JAX{_nearest(environment, NATIVE)}; we have {', '.join(NATIVE)}"
         )
+    if backend == "pettingzoo":
+        return Source(environment, make=lambda: ParallelEnvironment(mpe2(environment)(**options)), backend=backend)
     _register(environment)
     return Source(environment, make=lambda: _from_gymnasium(environment, options))
+
+
+def adapted(environment: Any) -> Any:
+    """An environment of PettingZoo's in the shape of Gymnasium's; others as they are."""
+    return ParallelEnvironment(environment) if is_pettingzoo(environment) else environment
 
 
 def is_code(name: str) -> bool:
@@ -115,13 +140,24 @@ def _instance_id(environment: gymnasium.Env) -> str:
 def _build(name: str, path: str, options: Mapping[str, Any]) -> Any:
     module, _, attribute = path.partition(":")
     try:
-        factory = getattr(importlib.import_module(module), attribute)
+        factory = _attribute(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise TeguError(f"cannot import the environment {name}: {error}") from error
     try:
-        return factory(**options)
+        return adapted(factory(**options))
     except TypeError as error:
         raise TeguError(f"cannot make {name} with {dict(options)}: {error}") from error
+
+
+def _attribute(package: ModuleType, name: str) -> Any:
+    """A class or function of a package; PettingZoo's packages have a module for each environment instead."""
+    if hasattr(package, name) and not isinstance(getattr(package, name), ModuleType):
+        return getattr(package, name)
+    try:
+        module = importlib.import_module(f"{package.__name__}.{name}")
+    except ModuleNotFoundError:
+        return getattr(package, name)
+    return getattr(module, "parallel_env", None) or module.env
 
 
 def _from_gymnasium(name: str, options: Mapping[str, Any]) -> gymnasium.Env:
@@ -134,11 +170,13 @@ def _from_gymnasium(name: str, options: Mapping[str, Any]) -> gymnasium.Env:
 def _own(name: str, options: Mapping[str, Any]) -> Source:
     environment = _build(name, name, options)
     if isinstance(environment, Environment):
-        return Source(name, native=environment)
+        return Source(name, environment, backend="jax")
     if isinstance(environment, gymnasium.Env):
-        return Source(name, make=lambda: _build(name, name, options))
+        backend = "pettingzoo" if isinstance(environment, ParallelEnvironment) else "gymnasium"
+        return Source(name, make=lambda: _build(name, name, options), backend=backend)
     raise TeguError(
-        f"{name} is neither a gymnasium.Env nor a tegu.Environment, it is a {type(environment).__mro__[0].__name__}"
+        f"{name} is no gymnasium.Env, no environment of PettingZoo's and no tegu.Environment, it is a "
+        f"{type(environment).__mro__[0].__name__}"
     )
 
 

@@ -30,7 +30,16 @@ class DeviceReplay(NamedTuple):
         )
         return DeviceReplay(rows, (self.position + length) % capacity, jnp.minimum(self.size + length, capacity))
 
-    def sample(self, key: jax.Array, n: int) -> PyTree:
-        """``n`` rows drawn uniformly with replacement, ``[n, ...]``."""
-        index = jax.random.randint(key, (n,), 0, jnp.maximum(self.size, 1))
-        return jax.tree.map(lambda ring: ring[index], self.rows)
+    def sample(self, key: jax.Array, n: int, n_steps: int = 1, n_envs: int = 1) -> PyTree:
+        """``n`` rows drawn uniformly with replacement, ``[n, ...]``.
+
+        With ``n_steps`` above 1: windows ``[n_steps, n, ...]`` of rows that lie ``n_envs`` apart, which is how steps
+        of one environment follow each other.
+        """
+        capacity = jax.tree.leaves(self.rows)[0].shape[0]
+        oldest = self.position - self.size
+        starts = self.size - (n_steps - 1) * n_envs
+        index = oldest + jax.random.randint(key, (n,), 0, jnp.maximum(starts, 1))
+        if n_steps > 1:
+            index = index + n_envs * jnp.arange(n_steps)[:, None]
+        return jax.tree.map(lambda ring: ring[index % capacity], self.rows)

@@ -28,10 +28,16 @@ class HostReplay:
         self.position = (self.position + n) % self.capacity
         self.size = min(self.size + n, self.capacity)
 
-    def sample(self, *shape: int) -> PyTree:
-        """Rows drawn uniformly with replacement, ``[*shape, ...]``, as fresh arrays."""
-        index = self.random.integers(self.size, size=shape)
-        return jax.tree.map(lambda ring: ring[index], self.rows)
+    def sample(self, rounds: int, n: int, n_steps: int = 1, n_envs: int = 1) -> PyTree:
+        """Rows drawn uniformly with replacement as fresh arrays ``[rounds, n, ...]``.
+
+        With ``n_steps`` above 1: windows ``[rounds, n_steps, n, ...]`` of rows that lie ``n_envs`` apart.
+        """
+        starts = self.size - (n_steps - 1) * n_envs
+        index = self.position - self.size + self.random.integers(starts, size=(rounds, n))
+        if n_steps > 1:
+            index = index[:, None] + n_envs * np.arange(n_steps)[:, None]
+        return jax.tree.map(lambda ring: ring[index % self.capacity], self.rows)
 
     def counters(self) -> dict[str, Any]:
         """Everything but the rows, as plain data."""

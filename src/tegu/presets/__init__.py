@@ -15,8 +15,8 @@ _LARGEST_TABLE = 10_000  # states beyond which a table is no longer the natural 
 def preset(
     environment: str, algorithm: str | None, observation_space: Any = None, action_space: Any = None
 ) -> dict[str, Any]:
-    """Settings for ``algorithm`` (or the best one known) on ``environment``: ``algorithm``, ``steps``, ``n_envs`` and
-    any hyper-parameters that differ from the algorithm's own defaults."""
+    """Settings for ``algorithm`` (or the best one known) on ``environment``: ``algorithm``, ``steps``, ``n_envs``, any
+    hyper-parameters that differ from the algorithm's own defaults, and perhaps ``environment_options``."""
     table = load(environment)
     name = algorithm or table.get("default") or _fitting(observation_space, action_space)
     general: dict[str, Any] = load("general").get(name, {"steps": 100_000, "n_envs": 1})
@@ -25,21 +25,25 @@ def preset(
 
 @cache
 def load(environment: str) -> dict[str, Any]:
-    """The preset file of an environment, empty if there is none."""
+    """The preset file of an environment, empty if there is none; ``like`` names another one that it builds on."""
     file = resources.files(__package__) / f"{environment.replace('/', '-')}.toml"
-    return tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    table = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return load(table["like"]) | table if "like" in table else table
 
 
 def names() -> list[str]:
     """Environments that have presets."""
     files = resources.files(__package__).iterdir()
-    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml") and f.name != "general.toml")
+    shared = ("general.toml", "particle-worlds.toml")
+    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml") and f.name not in shared)
 
 
 def _fitting(observation_space: Any, action_space: Any) -> str:
     """The algorithm to try first where no preset names one."""
     if isinstance(observation_space, spaces.Discrete) and isinstance(action_space, spaces.Discrete):
         return "q-learning" if observation_space.n <= _LARGEST_TABLE else "ppo"
+    if isinstance(action_space, spaces.Dict):  # several agents
+        return "maddpg"
     if observation_space is None:
         raise TeguError("name an algorithm: there is no preset for this environment")
     return "ppo"

@@ -107,12 +107,12 @@ class Live:
             assert isinstance(self.loop, HostLoop)
             observation = self.environment.begin_anew(np.ones(self.spec.n_envs, bool))
             self.loop.observation = jax.tree.map(lambda leaf: leaf[None], observation)
-            self.loop.elapsed = np.zeros_like(self.loop.elapsed)
-            self.loop.total_reward = np.zeros_like(self.loop.total_reward)
+            self.loop.forget(np.ones(self.loop.shape, bool))
             self.environment.touched = False
         else:
             key, world_key = jax.random.split(state.key[0])
-            world = begin(self.environment, world_key, self.spec.n_envs)
+            memory = jax.tree.map(lambda leaf: leaf[0], state.world.memory)
+            world = begin(self.environment, world_key, self.spec.n_envs, memory)
             self._state = state._replace(world=jax.tree.map(lambda leaf: leaf[None], world), key=key[None])
 
     def dump(self, state: Any) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:

@@ -1,7 +1,10 @@
 """How good is what was learned? Fresh episodes, bounded in length, from a random stream of their own."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +12,11 @@ import numpy as np
 from tegu.algorithms.base import Algorithm, Learner
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.base import Environment
+from tegu.environments.games.base import Game
+from tegu.exploration import masked
 from tegu.spaces import to_bounds
-from tegu.step import PyTree
-from tegu.training.fused import World, begin, step_world
+from tegu.step import Decision, PyTree, over
+from tegu.training.fused import World, advance, begin, remembered
 from tegu.training.seeds import over_seeds, pad, trim
 
 EVALUATION = 0x5EED  #: folded into a seed's key, so that evaluation never sees the episodes of training
@@ -19,10 +24,12 @@ LONGEST = 10_000  #: steps after which an episode without a time limit is cut
 
 
 class Evaluation(NamedTuple):
-    """Returns and lengths of fresh episodes, ``[seeds, episodes]``."""
+    """Fresh episodes, ``[seeds, episodes]`` each."""
 
-    returns: np.ndarray
-    lengths: np.ndarray
+    returns: np.ndarray  #: undiscounted; where there are several agents, the mean over them
+    lengths: np.ndarray  #: steps
+    agents: Mapping[str, np.ndarray] = MappingProxyType({})  #: each agent's returns, or those from each seat of a game
+    measures: Mapping[str, np.ndarray] = MappingProxyType({})  #: "name/mean" over the steps, "name/end" at their end
 
     @property
     def mean(self) -> float:
@@ -33,9 +40,24 @@ class Evaluation(NamedTuple):
         """Standard deviation over all episodes of all seeds."""
         return float(self.returns.std())
 
+    @classmethod
+    def of(cls, returns: PyTree, lengths: np.ndarray, measures: dict[str, np.ndarray] | None = None) -> "Evaluation":
+        """From returns, by agent where there are several."""
+        agents = returns if isinstance(returns, dict) else {}
+        return cls(np.mean(jax.tree.leaves(returns), axis=0), lengths, agents, measures or {})
+
+
+class Played(NamedTuple):
+    """Episodes under way, ``[episodes]`` each."""
+
+    returns: PyTree
+    lengths: jax.Array  #: 0 while an episode goes on
+    sums: dict[str, jax.Array]  #: of the environment's measures, over the steps
+    ends: dict[str, jax.Array]  #: the last of them
+
 
 def evaluate_fused(
-    algorithm: Algorithm,
+    algorithm: "Algorithm | AgainstRandom",
     environment: Environment,
     learners: Learner,
     seeds: tuple[int, ...],
@@ -46,35 +68,78 @@ def evaluate_fused(
     """Play ``episodes`` with each of the ``learners`` ``[S, ...]``, side by side on the device."""
     limit = environment.max_episode_steps or LONGEST
 
-    def play(given: tuple[Learner, jax.Array], algorithm: Algorithm) -> tuple[jax.Array, jax.Array]:
+    def play(given: tuple[Learner, jax.Array], algorithm: Any) -> Played:
         learner, key = given
-        key, start_key = jax.random.split(key)
-        world = begin(environment, start_key, episodes)
-        nothing = jnp.zeros(episodes)
+        key, start_key, memory_key = jax.random.split(key, 3)
+        world = begin(environment, start_key, episodes, algorithm.begin(learner, memory_key, episodes))
 
-        def running(carry: tuple[World, jax.Array, PyTree]) -> jax.Array:
-            _, _, (_, lengths, elapsed) = carry
-            return (lengths == 0).any() & (elapsed < limit)
+        def running(carry: tuple[World, jax.Array, Played]) -> jax.Array:
+            world, _, played = carry
+            return (played.lengths == 0).any() & (world.elapsed[0] < limit)
 
-        def step(carry: tuple[World, jax.Array, PyTree]) -> tuple[World, jax.Array, PyTree]:
-            world, key, (returns, lengths, elapsed) = carry
+        def step(carry: tuple[World, jax.Array, Played]) -> tuple[World, jax.Array, Played]:
+            world, key, played = carry
             key, step_key = jax.random.split(key)
-            world, taken, after = step_world(
-                algorithm, environment, learner, world, step_key, explore=not deterministic
+            taken, world = advance(algorithm, environment, learner, world, step_key, explore=not deterministic)
+            on = played.lengths == 0  # an episode that has ended is stepped on with the others, but counts no more
+            ends = on & (taken.terminated | taken.truncated | (world.elapsed >= limit))
+            measures = jax.vmap(environment.measures)(world.state)
+            now = Played(
+                world.total_reward,
+                jnp.where(ends, world.elapsed, 0),
+                jax.tree.map(jnp.add, played.sums, measures),
+                measures,
             )
-            ends = taken.terminated | taken.truncated | (after.elapsed >= limit)
-            first = ends & (lengths == 0)  # later episodes of the same environment do not count
-            returns = jnp.where(first, after.total_reward, returns)
-            return world, key, (returns, jnp.where(first, after.elapsed, lengths), elapsed + 1)
+            return world, key, jax.tree.map(lambda new, old: jnp.where(on, new, old), now, played)
 
-        start = (world, key, (nothing, nothing.astype(jnp.int32), jnp.zeros((), jnp.int32)))
-        _, _, (returns, lengths, _) = jax.lax.while_loop(running, step, start)
-        return returns, lengths
+        nothing = jax.tree.map(jnp.zeros_like, jax.vmap(environment.measures)(world.state))
+        start = Played(world.total_reward, jnp.zeros_like(world.elapsed), nothing, nothing)
+        return jax.lax.while_loop(running, step, (world, key, start))[2]
 
     keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), EVALUATION))(jnp.asarray(seeds))
     n_seeds = len(seeds)
     played = jax.jit(over_seeds(play, n_seeds))(pad((learners, keys), n_seeds), algorithm)
-    return Evaluation(*jax.device_get(trim(played, n_seeds)))
+    played = jax.device_get(trim(played, n_seeds))
+    means = {f"{name}/mean": total / played.lengths for name, total in played.sums.items()}
+    ends = {f"{name}/end": last for name, last in played.ends.items()}
+    return Evaluation.of(played.returns, played.lengths, means | ends)
+
+
+class AgainstRandom(eqx.Module):
+    """A player of a board game and, in the other seat, one that plays legal actions at random; see ``Algorithm.act``.
+
+    In the games of even number the player moves first.
+    """
+
+    player: Algorithm
+
+    def begin(self, learner: Learner, key: jax.Array, n: int) -> PyTree:
+        return self.player.begin(learner, key, n)
+
+    def act(self, learner: Learner, position: PyTree, memory: PyTree, key: jax.Array, *, explore: bool) -> Decision:
+        act_key, random_key = jax.random.split(key)
+        decision = self.player.act(learner, position, memory, act_key, explore=explore)
+        noise = jax.random.uniform(random_key, position["action_mask"].shape)
+        random = jnp.argmax(masked(noise, position["action_mask"]), axis=-1).astype(decision.action.dtype)
+        turn = position["to_play"] == jnp.arange(len(random)) % 2
+        return decision._replace(action=jnp.where(turn, decision.action, random))
+
+
+def evaluate_game(
+    algorithm: Algorithm,
+    game: Game,
+    learners: Learner,
+    seeds: tuple[int, ...],
+    *,
+    episodes: int,
+    deterministic: bool,
+) -> Evaluation:
+    """Play ``episodes`` against random moves, every other one as the first player: a win returns 1, a loss -1."""
+    given = AgainstRandom(algorithm), game, learners, seeds
+    played = evaluate_fused(*given, episodes=episodes, deterministic=deterministic)
+    first, second = (played.agents[player] for player in game.agents)
+    returns = np.where(np.arange(episodes) % 2 == 0, first, second)
+    return Evaluation(returns, played.lengths, {"first": returns[:, ::2], "second": returns[:, 1::2]})
 
 
 def evaluate_host(
@@ -85,34 +150,44 @@ def evaluate_host(
     *,
     episodes: int,
     deterministic: bool,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[PyTree, np.ndarray]:
     """Play ``episodes`` with one learner on the host. Returns ``(returns, lengths)``, ``[episodes]`` each.
 
     Each of the ``n`` environments plays its share of the episodes one after the other, so that short episodes are not
     favoured.
     """
-    n = len(environments.environments)
+    n = len(environments)
     due = np.array([episodes // n + (i < episodes % n) for i in range(n)])
-    returns: list[float] = []
+    returns: list[PyTree] = []
     lengths: list[int] = []
-    total, elapsed, played = np.zeros(n), np.zeros(n, int), np.zeros(n, int)
-    act = jax.jit(lambda learner, algorithm, *seen: algorithm.act(learner, *seen, explore=not deterministic))
+
+    @jax.jit
+    def act(learner: Learner, algorithm: Algorithm, observation: PyTree, memory: PyTree, elapsed: Any, key: Any) -> Any:
+        key, memory_key = jax.random.split(key)
+        memory = remembered(algorithm, learner, memory, elapsed == 0, memory_key)
+        return algorithm.act(learner, observation, memory, key, explore=not deterministic)
+
     key = jax.random.fold_in(jax.random.key(seed), EVALUATION)
     observation: Any = environments.reset()
-    memory: Any = ()
+    memory: Any = algorithm.begin(learner, key, n)
+    elapsed, played = np.zeros(n, np.int32), np.zeros(n, int)
+    nothing = np.zeros(n)
+    total: PyTree = dict.fromkeys(environments.agents, nothing) if environments.agents else nothing
     while (played < due).any():
         key, step_key = jax.random.split(key)
-        decision = act(learner, algorithm, observation, memory, step_key)
-        now = environments.step(to_bounds(environments.action_space, np.asarray(decision.action)))
+        decision = act(learner, algorithm, observation, memory, elapsed, step_key)
+        now = environments.step(to_bounds(environments.action_space, jax.tree.map(np.asarray, decision.action)))
         observation, memory = now.observation, decision.memory
-        total, elapsed = total + now.reward, elapsed + 1
+        total = jax.tree.map(np.add, total, now.reward)
+        elapsed = elapsed + 1
         cut = elapsed >= LONGEST
-        done = now.terminated | now.truncated | cut
+        ended = over(now.terminated, now.truncated)
+        done = ended | cut
         for i in np.flatnonzero(done & (played < due)):
-            returns.append(float(total[i]))
+            returns.append(jax.tree.map(lambda sum, i=i: float(sum[i]), total))
             lengths.append(int(elapsed[i]))
         played += done
-        total, elapsed = total * ~done, elapsed * ~done
-        if (stuck := cut & ~(now.terminated | now.truncated)).any():
-            observation = environments.begin_anew(stuck)
-    return np.array(returns), np.array(lengths)
+        total, elapsed = jax.tree.map(lambda sum, done=done: sum * ~done, (total, elapsed))
+        if (cut & ~ended).any():
+            observation = environments.begin_anew(cut & ~ended)
+    return jax.tree.map(lambda *each: np.array(each), *returns), np.array(lengths)

@@ -25,7 +25,7 @@ class World(NamedTuple):
     observation: PyTree
     memory: PyTree  #: the policy's recurrent state
     elapsed: jax.Array  #: int32 ``[B]``: steps of the running episode
-    total_reward: jax.Array  #: float32 ``[B]``: its undiscounted return so far
+    total_reward: PyTree  #: float32 ``[B]``: its undiscounted return so far, by agent where there are several
 
 
 class FusedState(NamedTuple):
@@ -37,23 +37,28 @@ class FusedState(NamedTuple):
     key: jax.Array
 
 
-def begin(environment: Environment, key: jax.Array, n_envs: int) -> World:
-    """``n_envs`` fresh episodes."""
+def begin(environment: Environment, key: jax.Array, n_envs: int, memory: PyTree = ()) -> World:
+    """``n_envs`` fresh episodes; ``memory`` gives the shapes of what the policy remembers."""
     state, observation = jax.vmap(environment.reset)(jax.random.split(key, n_envs))
-    return World(state, observation, (), jnp.zeros(n_envs, jnp.int32), jnp.zeros(n_envs))
+    nothing = jnp.zeros(n_envs)
+    total_reward = dict.fromkeys(environment.agents, nothing) if environment.agents else nothing
+    return World(state, observation, memory, jnp.zeros(n_envs, jnp.int32), total_reward)
 
 
-def step_world(
+def remembered(algorithm: Algorithm, learner: Learner, memory: PyTree, begun: jax.Array, key: jax.Array) -> PyTree:
+    """The memory to act with: a fresh one where an episode has just ``begun`` ``[B]``."""
+    fresh = algorithm.begin(learner, key, begun.shape[0])
+    return jax.tree.map(lambda new, old: spread(begun, new, old), fresh, memory)
+
+
+def advance(
     algorithm: Algorithm, environment: Environment, learner: Learner, world: World, key: jax.Array, *, explore: bool
-) -> tuple[World, Step, World]:
-    """One decision in every environment.
-
-    Returns the worlds to go on with, where ended episodes have begun anew; the ``Step``, which keeps what truly came
-    next; and the worlds as they stood before any beginning anew.
-    """
+) -> tuple[Step, World]:
+    """One decision in every environment: the ``Step`` and the worlds after it, ended episodes included."""
     n_envs = world.elapsed.shape[0]
-    act_key, step_key, reset_key = jax.random.split(key, 3)
-    decision = algorithm.act(learner, world.observation, world.memory, act_key, explore=explore)
+    act_key, step_key, memory_key = jax.random.split(key, 3)
+    memory = remembered(algorithm, learner, world.memory, world.elapsed == 0, memory_key)
+    decision = algorithm.act(learner, world.observation, memory, act_key, explore=explore)
     action = to_bounds(environment.action_space, decision.action)
     now = jax.vmap(environment.step)(world.state, action, jax.random.split(step_key, n_envs))
 
@@ -63,9 +68,23 @@ def step_world(
     step = Step(
         world.observation, decision.action, now.reward, now.observation, now.terminated, truncated, decision.extras
     )
-    after = World(now.state, now.observation, decision.memory, elapsed, world.total_reward + now.reward)
-    fresh = begin(environment, reset_key, n_envs)._replace(memory=decision.memory)
-    return jax.tree.map(lambda new, old: spread(now.terminated | truncated, new, old), fresh, after), step, after
+    total_reward = jax.tree.map(jnp.add, world.total_reward, now.reward)
+    return step, World(now.state, now.observation, decision.memory, elapsed, total_reward)
+
+
+def step_world(
+    algorithm: Algorithm, environment: Environment, learner: Learner, world: World, key: jax.Array, *, explore: bool
+) -> tuple[World, Step, World]:
+    """``advance``, and begin anew where an episode has ended.
+
+    Returns the worlds to go on with; the ``Step``, which keeps what truly came next; and the worlds as they stood
+    before any beginning anew.
+    """
+    key, reset_key = jax.random.split(key)
+    step, after = advance(algorithm, environment, learner, world, key, explore=explore)
+    fresh = begin(environment, reset_key, world.elapsed.shape[0], after.memory)
+    ended = step.terminated | step.truncated
+    return jax.tree.map(lambda new, old: spread(ended, new, old), fresh, after), step, after
 
 
 def spread(condition: jax.Array, yes: jax.Array, no: jax.Array) -> jax.Array:
@@ -78,7 +97,7 @@ def collect(
 ) -> tuple[World, Step, Episodes]:
     """``n_steps`` decisions in every environment: steps ``[T, B, ...]`` and the episodes that ended in them."""
 
-    def step(world: World, key: jax.Array) -> tuple[World, tuple[Step, jax.Array, jax.Array]]:
+    def step(world: World, key: jax.Array) -> tuple[World, tuple[Step, PyTree, jax.Array]]:
         world, step, after = step_world(algorithm, environment, learner, world, key, explore=True)
         return world, (step, after.total_reward, after.elapsed)
 
@@ -108,8 +127,7 @@ class Fused:
                 learner, metrics = algorithm.update(learner, steps, update_key)
                 return FusedState(learner, (), world, key), (steps, episodes, metrics, True)
             case Replay() as experience:
-                rows = jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:])), steps)
-                replay = state.replay.add(rows)
+                replay = state.replay.add(flat(algorithm.rows(steps)))
                 taught, metrics = self.replay_updates(algorithm, experience, learner, replay, update_key)
                 ready = learner.clock.steps > experience.learning_starts
                 # a select of the small learner, not a cond: a cond would copy the buffer it is scanned with
@@ -124,36 +142,47 @@ class Fused:
 
         def update(learner: Learner, key: jax.Array) -> tuple[Learner, Metrics]:
             sample_key, update_key = jax.random.split(key)
-            return algorithm.update(learner, replay.sample(sample_key, experience.batch_size), update_key)
+            batch = replay.sample(sample_key, experience.batch_size, experience.n_steps, self.n_envs)
+            return algorithm.update(learner, batch, update_key)
 
         learner, metrics = jax.lax.scan(update, learner, jax.random.split(key, rounds))
         return learner, {name: value.mean() for name, value in metrics.items()}
 
+    def block(self, algorithm: Algorithm, learner: Learner, world: World, key: jax.Array) -> PyTree:
+        """The rows that one iteration adds to the replay buffer, ``[n, ...]``."""
+        _, steps, _ = collect(algorithm, self.environment, learner, world, key, self.n_steps)
+        return flat(algorithm.rows(steps))
+
     def init(self, algorithm: Algorithm, spec: EnvironmentSpec, key: jax.Array) -> FusedState:
         key, learner_key, world_key = jax.random.split(key, 3)
         learner = algorithm.init(learner_key, spec)
-        world = begin(self.environment, world_key, self.n_envs)
+        memory = algorithm.begin(learner, jax.random.fold_in(world_key, 0), self.n_envs)
+        world = begin(self.environment, world_key, self.n_envs, memory)
         replay: Any = ()
         if isinstance(algorithm.experience, Replay):
-            _, steps, _ = jax.eval_shape(
-                lambda: collect(algorithm, self.environment, learner, world, key, self.n_steps)
-            )
-            row = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype), steps)
-            replay = DeviceReplay.empty(row, algorithm.experience.capacity, self.steps_per_iteration)
+            block = jax.eval_shape(lambda: self.block(algorithm, learner, world, key))
+            row = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), block)
+            length = jax.tree.leaves(block)[0].shape[0]
+            replay = DeviceReplay.empty(row, algorithm.experience.capacity, length)
         return FusedState(learner, replay, world, key)
 
     def chunk(
         self, algorithm: Algorithm, state: FusedState, iterations: jax.Array, total: jax.Array
     ) -> tuple[FusedState, Tally]:
         """``iterations`` rounds of collecting and learning, one after the other on the device."""
-        metrics = jax.eval_shape(lambda: self.iteration(algorithm, state, total)[1][2])
+        _, (_, episodes, metrics, _) = jax.eval_shape(lambda: self.iteration(algorithm, state, total))
 
         def iterate(_: jax.Array, carry: tuple[FusedState, Tally]) -> tuple[FusedState, Tally]:
             state, tally = carry
             state, happened = self.iteration(algorithm, state, total)
             return state, tally.add(*happened)
 
-        return jax.lax.fori_loop(0, iterations, iterate, (state, Tally.zero(metrics)))
+        return jax.lax.fori_loop(0, iterations, iterate, (state, Tally.zero(episodes, metrics)))
+
+
+def flat(tree: PyTree) -> PyTree:
+    """``[T, B, ...]`` to ``[T * B, ...]``."""
+    return jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:])), tree)
 
 
 def at(learner: Learner, steps: jax.Array, total: jax.Array) -> Learner:

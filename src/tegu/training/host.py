@@ -14,9 +14,9 @@ from tegu.algorithms.base import Algorithm, Clock, Learner, Metrics, Replay, Rol
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.experience.host import HostReplay
 from tegu.spaces import to_bounds
-from tegu.step import Decision, EnvironmentSpec, PyTree, Step
+from tegu.step import Decision, EnvironmentSpec, PyTree, Step, over
 from tegu.training.arrays import from_arrays, to_arrays
-from tegu.training.fused import at, gradient_steps, steps_per_environment
+from tegu.training.fused import at, flat, gradient_steps, remembered, steps_per_environment
 from tegu.training.seeds import one_after_another
 from tegu.training.tally import Episodes, Fault, Tally
 
@@ -55,12 +55,15 @@ class HostLoop:
         self.steps = 0
         self.observation: PyTree = None
         self.memory: PyTree = ()
-        self.elapsed, self.total_reward = np.zeros(self.shape, np.int32), np.zeros(self.shape, np.float32)
+        self.elapsed = np.zeros(self.shape, np.int32)
+        nothing = np.zeros(self.shape, np.float32)
+        self.total_reward: PyTree = dict.fromkeys(spec.agents, nothing) if spec.agents else nothing
         self.replays: list[HostReplay] = []
 
         shapes = jax.eval_shape(self._init_one, jax.random.key(0), self.algorithm)
         self._learner_structure = jax.tree.structure(shapes)
         self._init = jax.jit(one_after_another(self._init_one))
+        self._memory = jax.jit(one_after_another(self._memory_one))
         self._randomness = jax.jit(one_after_another(self._randomness_one))
         self._act = jax.jit(one_after_another(self._act_one))
         update = self._replay_one if isinstance(self.experience, Replay) else self._rollout_one
@@ -71,6 +74,7 @@ class HostLoop:
         keys = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed)))(jnp.asarray(self.seeds))
         state = HostState(jax.tree.leaves(self._init(keys[:, 1], self.algorithm)), keys[:, 0])
         self.observation = self._by_seed(self.environments.reset())
+        self.memory = jax.device_get(self._memory((state.learner, keys[:, 1]), self.hyper_parameters))
         if isinstance(self.experience, Replay):
             row = self._row(state.learner)
             self.replays = [HostReplay(row, self.experience.capacity, seed) for seed in self.seeds]
@@ -81,7 +85,7 @@ class HostLoop:
 
     def chunk(self, state: HostState, iterations: int, total: int) -> tuple[HostState, Tally]:
         """Run ``iterations`` of ``total`` steps' worth. The tally's leaves are NumPy ``[S]``."""
-        tally = _no_tally(self.shape[0])
+        tally = _no_tally(self.total_reward)
         for _ in range(iterations):
             state, steps, episodes, metrics = self._iteration(state, total)
             tally = _added(tally, steps, episodes, metrics)
@@ -110,7 +114,7 @@ class HostLoop:
         for replay, own, counters in zip(self.replays, rows, data["replays"], strict=True):
             replay.restore(jax.tree.map(np.array, own), counters)
         self.steps, self.memory = data["steps"], world["memory"]
-        self.elapsed, self.total_reward = np.array(world["elapsed"]), np.array(world["total_reward"])
+        self.elapsed, self.total_reward = jax.tree.map(np.array, (world["elapsed"], world["total_reward"]))
         self.observation = self._by_seed(self.environments.restore(data["environments"]))
         self._begin_anew_where_lost(world["observation"])
         return HostState(jax.tree.leaves(learner), world["key"])
@@ -134,22 +138,26 @@ class HostLoop:
             if replaying and t == self.n_steps - 1:
                 learning = self._in_background(self._learn, learner, self._sample(), update_key, later)
             step, episodes = self._step(decision)
-            for seed, replay in enumerate(self.replays):
-                replay.add(jax.tree.map(lambda leaf, seed=seed: leaf[seed], step))
             taken.append(step)
             ended.append(episodes)
 
         steps = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *taken)  # [S, T, B, ...]
+        self._store(steps)
         if isinstance(self.experience, Rollout):
             learner, metrics = self._timed("learn", self._learn, learner, steps, update_key, later)
         elif replaying:
             learner, metrics = self._timed("learn", learning.result)
         metrics = self._timed("learn", jax.device_get, metrics)
-        return HostState(learner, key), steps, Episodes(*np.sum(np.array(ended), axis=0)), metrics
+        return HostState(learner, key), steps, jax.tree.map(lambda *sums: np.sum(sums, axis=0), *ended), metrics
+
+    def _store(self, steps: Step) -> None:
+        """Keep what the algorithm wants of an iteration's steps ``[S, T, B, ...]``."""
+        for seed, replay in enumerate(self.replays):
+            replay.add(flat(self.algorithm.rows(jax.tree.map(lambda leaf, seed=seed: leaf[seed], steps))))
 
     def _decide(self, learner: list[jax.Array], words: np.ndarray, clock: tuple[np.int32, np.int32]) -> Decision:
         """Actions for all environments as NumPy arrays ``[S, B, ...]``."""
-        seen = learner, self.observation, self.memory, words
+        seen = learner, self.observation, self.memory, self.elapsed, words
         return Decision(*jax.tree.map(np.asarray, self._act(seen, self.hyper_parameters, clock)))
 
     def _learn(
@@ -162,22 +170,28 @@ class HostLoop:
 
     def _step(self, decision: Decision) -> tuple[Step, Episodes]:
         """Act in all environments. Returns the ``Step`` ``[S, B, ...]`` and sums ``[S]`` over the episodes it ended."""
-        action = decision.action.reshape((-1, *decision.action.shape[2:]))
+        action = jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:])), decision.action)
         now = self._by_seed(self._timed("env", self.environments.step, to_bounds(self.spec.action_space, action)))
         flags = now.terminated, now.truncated
         step = Step(self.observation, decision.action, now.reward, now.next_observation, *flags, decision.extras)
         self.observation, self.memory = now.observation, decision.memory
 
-        done = now.terminated | now.truncated
-        self.elapsed, self.total_reward = self.elapsed + 1, self.total_reward + now.reward
-        episodes = Episodes(*((done * value).sum(axis=1) for value in (1, self.total_reward, self.elapsed)))
-        self.elapsed, self.total_reward = self.elapsed * ~done, self.total_reward * ~done
+        done = over(*flags)
+        self.elapsed, self.total_reward = self.elapsed + 1, jax.tree.map(np.add, self.total_reward, now.reward)
+        seen = Episodes(np.ones_like(self.elapsed), self.total_reward, self.elapsed)
+        episodes = jax.tree.map(lambda value: (done * value).sum(axis=1), seen)
+        self.forget(done)
         return step, episodes
 
+    def forget(self, done: np.ndarray) -> None:
+        """Begin the sums of an episode anew where one is ``done``."""
+        self.elapsed, self.total_reward = jax.tree.map(lambda sum: sum * ~done, (self.elapsed, self.total_reward))
+
     def _sample(self) -> Step:
-        """Minibatches for one round of updates, ``[S, rounds, batch_size, ...]``."""
+        """Minibatches for one round of updates, ``[S, rounds, ...]`` and then as ``Replay`` declares."""
         rounds = gradient_steps(self.experience, self.steps_per_iteration)
-        drawn = [replay.sample(rounds, self.experience.batch_size) for replay in self.replays]
+        wanted = rounds, self.experience.batch_size, self.experience.n_steps, self.spec.n_envs
+        drawn = [replay.sample(*wanted) for replay in self.replays]
         return jax.tree.map(lambda *leaves: np.stack(leaves), *drawn)
 
     def _in_background(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
@@ -202,15 +216,17 @@ class HostLoop:
         names = ("observation", "memory", "elapsed", "total_reward")
         return {"key": key, **{name: getattr(self, name) for name in names}}
 
-    def _row(self, learner: list[jax.Array]) -> Step:
-        """Shapes and dtypes of one stored step."""
+    def _row(self, learner: list[jax.Array]) -> PyTree:
+        """Shapes and dtypes of one stored row."""
         words = np.zeros((self.shape[0], 2), np.uint32)
-        seen = learner, self.observation, self.memory, words
-        clock = np.int32(0), np.int32(0)
-        decision = Decision(*jax.eval_shape(self._act, seen, self.hyper_parameters, clock))
-        flag, reward = np.zeros(self.shape, bool), np.zeros(self.shape, np.float32)
-        step = Step(self.observation, decision.action, reward, self.observation, flag, flag, decision.extras)
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype), step)
+        given = learner, self.observation, self.memory, self.elapsed, words
+        decision = Decision(*jax.eval_shape(self._act, given, self.hyper_parameters, (np.int32(0), np.int32(0))))
+        flags = jax.tree.map(lambda reward: reward.astype(bool), self.total_reward)
+        seen = self.observation
+        step = Step(seen, decision.action, self.total_reward, seen, flags, flags, decision.extras)
+        alone = jax.tree.map(lambda leaf: np.zeros((1, *leaf.shape[1:]), leaf.dtype), step)  # one seed's, [T, B, ...]
+        rows = flat(self.algorithm.rows(alone))
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), rows)
 
     def _begin_anew_where_lost(self, saved: PyTree) -> None:
         """Environments that did not come back to the saved observation are not deterministic: say so, start afresh."""
@@ -225,7 +241,16 @@ class HostLoop:
                 stacklevel=2,
             )
             self.observation = self._by_seed(self.environments.begin_anew(lost.ravel()))
-            self.elapsed, self.total_reward = self.elapsed * ~lost, self.total_reward * ~lost
+            self.forget(lost)
+            self._cut(lost)
+
+    def _cut(self, lost: np.ndarray) -> None:
+        """End the record of the episodes ``lost`` ``[S, B]``, so that no window of steps runs on into the next."""
+        for replay, where in zip(self.replays, lost, strict=True):
+            if isinstance(replay.rows, Step) and replay.size:
+                last = (replay.position - len(where) + np.flatnonzero(where)) % replay.capacity
+                for flag in jax.tree.leaves(replay.rows.truncated):
+                    flag[last] = True
 
     # What is compiled, for one seed; ``one_after_another`` adds the axis of seeds.
 
@@ -245,11 +270,22 @@ class HostLoop:
         return key, jax.random.key_data(jax.random.split(act_key, self.n_steps)), update_key
 
     def _act_one(
-        self, seen: tuple[list[jax.Array], PyTree, PyTree, jax.Array], hyper_parameters: list[jax.Array], clock: Clock
+        self,
+        seen: tuple[list[jax.Array], PyTree, PyTree, jax.Array, jax.Array],
+        hyper_parameters: list[jax.Array],
+        clock: Clock,
     ) -> tuple[PyTree, PyTree, PyTree]:
-        leaves, observation, memory, words = seen
+        leaves, observation, memory, elapsed, words = seen
         learner, algorithm = self._given(leaves, hyper_parameters, clock)
-        return tuple(algorithm.act(learner, observation, memory, jax.random.wrap_key_data(words), explore=True))
+        key = jax.random.wrap_key_data(words)
+        memory = remembered(algorithm, learner, memory, elapsed == 0, jax.random.fold_in(key, 0))
+        return tuple(algorithm.act(learner, observation, memory, key, explore=True))
+
+    def _memory_one(self, given: tuple[list[jax.Array], jax.Array], hyper_parameters: list[jax.Array]) -> PyTree:
+        """A memory of the right shapes: what the first call of ``act`` is handed, and replaces."""
+        leaves, key = given
+        learner, algorithm = self._given(leaves, hyper_parameters, Clock.start())
+        return algorithm.begin(learner, key, self.spec.n_envs)
 
     def _rollout_one(
         self, given: tuple[list[jax.Array], Step, jax.Array], hyper_parameters: list[jax.Array], clock: Clock
@@ -269,10 +305,12 @@ class HostLoop:
         return jax.tree.leaves(learner), {name: value.mean() for name, value in metrics.items()}
 
 
-def _no_tally(n_seeds: int) -> Tally:
-    """``Tally.zero`` in NumPy and for all seeds."""
+def _no_tally(total_reward: PyTree) -> Tally:
+    """``Tally.zero`` in NumPy and for all seeds; ``total_reward`` ``[S, B]`` gives the structure."""
+    n_seeds = len(jax.tree.leaves(total_reward)[0])
     no, zero = np.zeros(n_seeds, bool), np.zeros(n_seeds)
-    return Tally(np.zeros(n_seeds, int), Episodes(zero, zero, zero), zero, {}, Fault(np.full(n_seeds, -1), no, no, no))
+    nothing = Episodes(zero, jax.tree.map(lambda _: zero, total_reward), zero)
+    return Tally(np.zeros(n_seeds, int), nothing, zero, {}, Fault(np.full(n_seeds, -1), no, no, no))
 
 
 def _added(tally: Tally, steps: Step, episodes: Episodes, metrics: Metrics | None) -> Tally:

@@ -1,6 +1,7 @@
 """What happened during a chunk, summed on the device so that a chunk hands back a few scalars."""
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 import jax
@@ -17,14 +18,15 @@ class Episodes(NamedTuple):
     """Sums over the episodes that ended."""
 
     ended: Array  #: float32: how many
-    total_reward: Array
+    total_reward: PyTree  #: by agent where there are several
     length: Array
 
     @classmethod
-    def of(cls, done: jax.Array, total_reward: jax.Array, length: jax.Array) -> "Episodes":
+    def of(cls, done: jax.Array, total_reward: PyTree, length: jax.Array) -> "Episodes":
         """From arrays of any equal shape: where an episode ended, its return so far and its length so far."""
         ended = done.astype(jnp.float32)
-        return cls(ended.sum(), (ended * total_reward).sum(), (ended * length).sum())
+        total = jax.tree.map(lambda reward: (ended * reward).sum(), total_reward)
+        return cls(ended.sum(), total, (ended * length).sum())
 
 
 class Fault(NamedTuple):
@@ -51,12 +53,11 @@ class Tally(NamedTuple):
     fault: Fault
 
     @classmethod
-    def zero(cls, metrics: PyTree) -> "Tally":
-        """Nothing yet; ``metrics`` gives the names (its values are not read)."""
+    def zero(cls, episodes: Episodes, metrics: PyTree) -> "Tally":
+        """Nothing yet; the arguments give the structure (their values are not read)."""
         zero = jnp.zeros(())
-        return cls(
-            jnp.zeros((), jnp.int32), Episodes(zero, zero, zero), zero, dict.fromkeys(metrics, zero), Fault.none()
-        )
+        nothing = jax.tree.map(lambda _: zero, episodes)
+        return cls(jnp.zeros((), jnp.int32), nothing, zero, dict.fromkeys(metrics, zero), Fault.none())
 
     def add(self, steps: Step, episodes: Episodes, metrics: Metrics, learned: jax.Array | bool) -> "Tally":
         """Take in one iteration: the steps collected, the episodes that ended in them, what the update reported."""
@@ -88,7 +89,10 @@ def summarize(tally: Tally) -> list[dict[str, float]]:
 def _figures(tally: Tally) -> dict[str, float]:
     figures: dict[str, float] = {}
     if tally.episodes.ended > 0:
-        figures["rollout/ep_rew_mean"] = float(tally.episodes.total_reward / tally.episodes.ended)
+        means = jax.tree.map(lambda total: float(total / tally.episodes.ended), tally.episodes.total_reward)
+        figures["rollout/ep_rew_mean"] = fmean(jax.tree.leaves(means))  # over the agents, where there are several
+        if isinstance(means, dict):
+            figures |= {f"rollout/ep_rew_mean/{agent}": mean for agent, mean in means.items()}
         figures["rollout/ep_len_mean"] = float(tally.episodes.length / tally.episodes.ended)
         figures["rollout/episodes"] = float(tally.episodes.ended)
     if tally.updates > 0:

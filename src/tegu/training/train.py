@@ -11,9 +11,10 @@ import gymnasium
 
 from tegu.agent import Agent, facts
 from tegu.algorithms.base import Algorithm
+from tegu.algorithms.registry import ALGORITHMS, hyper_parameters
 from tegu.algorithms.registry import algorithm as build_algorithm
-from tegu.algorithms.registry import hyper_parameters
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
+from tegu.environments.adapters.pettingzoo import is_pettingzoo
 from tegu.environments.base import Environment
 from tegu.environments.make import Source, find, is_code
 from tegu.errors import TeguError
@@ -137,16 +138,21 @@ def make_plan(
     **hyper: Any,
 ) -> Plan:
     """Resolve names and presets. Arguments as in ``train``."""
-    source = find(environment, backend, environment_options)
+    options = dict(environment_options or {})
+    source = find(environment, backend, options)
     if isinstance(algorithm, Algorithm):
         if hyper:
             raise TeguError(f"set {', '.join(hyper)} on {type(algorithm).__name__} itself, or name the algorithm")
         settings: dict[str, Any] = preset(source.id, algorithm.name)
     else:
         settings = preset(source.id, algorithm, *_spaces(source))
-        chosen = {key: value for key, value in settings.items() if key not in ("algorithm", "steps", "n_envs")}
+        apart = ("algorithm", "steps", "n_envs", "environment_options")
+        chosen = {key: value for key, value in settings.items() if key not in apart}
         algorithm = build_algorithm(settings["algorithm"], chosen | hyper)
-    single = isinstance(environment, gymnasium.Env)
+    if isinstance(environment, str) and (usual := settings.get("environment_options")):
+        options = usual | options
+        source = find(environment, backend, options)
+    single = isinstance(environment, gymnasium.Env) or is_pettingzoo(environment)
     steps = int(steps if steps is not None else settings["steps"])
     n_envs = int(n_envs if n_envs is not None else 1 if single else settings["n_envs"])
     for name, value in (("steps", steps), ("n_envs", n_envs), ("seeds", seeds)):
@@ -165,7 +171,7 @@ def make_plan(
         tuple(range(seed, seed + seeds)),
         log_interval,
         float(checkpoint_every),
-        dict(environment_options or {}),
+        options,
     )
 
 
@@ -203,12 +209,23 @@ def make_loop(plan: Plan) -> Loop:
     source, seeds = plan.source, plan.seeds
     if source.native is not None:
         spec = spec_of(source.id, source.native, plan.n_envs)
-        plan.algorithm.validate(spec)
+        validate(plan.algorithm, spec)
         return FusedLoop(plan.algorithm, source.native, spec, seeds)
     environments = host_environments(source, [(seed, i) for seed in seeds for i in range(plan.n_envs)])
     spec = spec_of(source.id, environments, plan.n_envs)
-    plan.algorithm.validate(spec)
+    validate(plan.algorithm, spec)
     return HostLoop(plan.algorithm, environments, spec, seeds)
+
+
+def validate(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
+    """Raise ``TeguError`` with one clear line where algorithm and environment do not fit."""
+    if spec.agents and not algorithm.several:
+        fitting = [name for name, kind in ALGORITHMS.items() if kind.several]
+        raise TeguError(
+            f"{algorithm.name} trains one agent alone, {spec.id} has {len(spec.agents)} ({', '.join(spec.agents)}): "
+            f"choose among {', '.join(fitting)}"
+        )
+    algorithm.validate(spec)
 
 
 def host_environments(source: Source, entropy: list[tuple[int, ...]]) -> GymnasiumEnvironments:
@@ -219,7 +236,9 @@ def host_environments(source: Source, entropy: list[tuple[int, ...]]) -> Gymnasi
 
 
 def spec_of(id: str, environment: Environment | GymnasiumEnvironments, n_envs: int) -> EnvironmentSpec:
-    return EnvironmentSpec(id, environment.observation_space, environment.action_space, n_envs)
+    spaces = environment.observation_space, environment.action_space
+    model = environment if isinstance(environment, Environment) else None
+    return EnvironmentSpec(id, *spaces, n_envs, environment.agents, model)
 
 
 def _spaces(source: Source) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Gymnasium environments for the host loop."""
+"""Environments of the host, those of Gymnasium and those adapted to its shape, for the host loop."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -9,17 +9,17 @@ import numpy as np
 
 from tegu.errors import TeguError
 from tegu.spaces import zeros
-from tegu.step import PyTree
+from tegu.step import PyTree, over
 
 
 class HostStep(NamedTuple):
     """One step of ``n`` environments; every leaf is a fresh NumPy array ``[n, ...]``."""
 
     observation: PyTree  #: to act on next: after an ended episode, the first one of the new episode
-    reward: np.ndarray  #: float32
+    reward: PyTree  #: float32; by agent where there are several, and so are the flags
     next_observation: PyTree  #: the true next observation
-    terminated: np.ndarray
-    truncated: np.ndarray
+    terminated: PyTree
+    truncated: PyTree
 
 
 class GymnasiumEnvironments:
@@ -35,6 +35,7 @@ class GymnasiumEnvironments:
         self.entropy = [list(numbers) for numbers in entropy]
         first = self.environments[0]
         self.observation_space, self.action_space = first.observation_space, first.action_space
+        self.agents: tuple[str, ...] = tuple(getattr(first, "possible_agents", ()))
         self._zeros = zeros(self.observation_space)
         self.episodes = [0] * len(entropy)
         self.actions: list[list[Any]] = [[] for _ in entropy]
@@ -45,37 +46,39 @@ class GymnasiumEnvironments:
         self._last = [self._begin(i) for i in range(len(self.environments))]
         return self._stack(self._last)
 
-    def step(self, actions: np.ndarray) -> HostStep:
+    def __len__(self) -> int:
+        return len(self.environments)
+
+    def step(self, actions: PyTree) -> HostStep:
         """Take ``actions`` ``[n, ...]``, which lie in the action space; ended episodes begin anew."""
-        following, true_next = [], []
-        n = len(self.environments)
-        reward, terminated, truncated = np.empty(n, np.float32), np.empty(n, bool), np.empty(n, bool)
+        following, happened = [], []
         for i, (environment, action) in enumerate(zip(self.environments, self._each(actions), strict=True)):
-            observation, reward[i], terminated[i], truncated[i], _ = environment.step(action)
+            happened.append(environment.step(action)[:4])
             self.actions[i].append(action)
-            true_next.append(observation)
-            if terminated[i] or truncated[i]:
+            observation, _, *flags = happened[-1]
+            if over(*flags):
                 self.episodes[i] += 1
                 observation = self._begin(i)
             following.append(observation)
-        truncated &= ~terminated
         self._last = following
-        return HostStep(self._stack(following), reward, self._stack(true_next), terminated, truncated)
+        true_next, reward, terminated, truncated = zip(*happened, strict=True)
+        ends = self._columns(terminated, bool)
+        cut = jax.tree.map(lambda truncated, terminated: truncated & ~terminated, self._columns(truncated, bool), ends)
+        return HostStep(self._stack(following), self._columns(reward, np.float32), self._stack(true_next), ends, cut)
 
     def snapshot(self) -> dict[str, Any]:
         """Where every environment stands, as plain data: the episode's number and the actions since its beginning."""
-        actions = [[np.asarray(action).tolist() for action in taken] for taken in self.actions]
+        actions = [[jax.tree.map(_listed, action) for action in taken] for taken in self.actions]
         return {"episodes": list(self.episodes), "actions": actions}
 
     def restore(self, snapshot: dict[str, Any]) -> PyTree:
         """Bring every environment back to where it stood. Returns the observations there ``[n, ...]``."""
         observations = []
         self.episodes = list(snapshot["episodes"])
-        dtype = self.action_space.dtype
         for i, actions in enumerate(snapshot["actions"]):
             observation = self._begin(i)
             for plain in actions:
-                action = plain if isinstance(plain, int) else np.asarray(plain, dtype)
+                action = _unlisted(self.action_space, plain)
                 observation, *_ = self.environments[i].step(action)
                 self.actions[i].append(action)
             observations.append(observation)
@@ -99,10 +102,20 @@ class GymnasiumEnvironments:
         self.actions[i] = []
         return observation
 
-    def _each(self, actions: np.ndarray) -> Any:
-        return actions.tolist() if isinstance(self.action_space, gymnasium.spaces.Discrete) else actions
+    def _each(self, actions: PyTree) -> Any:
+        """The actions of each environment, from those of all."""
+        if isinstance(self.action_space, gymnasium.spaces.Dict):
+            columns = [_rows(space, actions[name]) for name, space in self.action_space.items()]
+            return [dict(zip(self.action_space, row, strict=True)) for row in zip(*columns, strict=True)]
+        return _rows(self.action_space, actions)
 
-    def _stack(self, observations: list[PyTree]) -> PyTree:
+    def _columns(self, values: Sequence[Any], dtype: type) -> PyTree:
+        """What each environment gave as arrays ``[n]``, by agent where there are several."""
+        if self.agents:
+            return {agent: np.array([value[agent] for value in values], dtype) for agent in self.agents}
+        return np.array(values, dtype)
+
+    def _stack(self, observations: Sequence[PyTree]) -> PyTree:
         """``[n, ...]`` in the dtypes JAX holds; says so when an observation does not look as its space declares."""
         try:
             return jax.tree.map(lambda zero, *parts: _joined(zero, parts), self._zeros, *observations)
@@ -110,6 +123,22 @@ class GymnasiumEnvironments:
             raise TeguError(
                 f"the environment returned an observation that is not in its space {self.observation_space}: {error}"
             ) from error
+
+
+def _rows(space: gymnasium.Space, actions: np.ndarray) -> Any:
+    """Actions ``[n, ...]`` one by one; discrete ones as Python's integers, which some environments insist on."""
+    return actions.tolist() if isinstance(space, gymnasium.spaces.Discrete) else actions
+
+
+def _listed(action: Any) -> Any:
+    return np.asarray(action).tolist()
+
+
+def _unlisted(space: gymnasium.Space, plain: Any) -> Any:
+    """Undo ``_listed``."""
+    if isinstance(space, gymnasium.spaces.Dict):
+        return {name: _unlisted(part, plain[name]) for name, part in space.items()}
+    return plain if isinstance(plain, int) else np.asarray(plain, space.dtype)
 
 
 def _joined(zero: np.ndarray, parts: Sequence[Any]) -> np.ndarray:

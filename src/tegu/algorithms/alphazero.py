@@ -1,0 +1,177 @@
+"""AlphaZero (Silver et al. 2018) and Gumbel AlphaZero (Danihelka et al. 2022)."""
+
+from typing import ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+
+from tegu.algorithms.base import Algorithm, Clock, Metrics, Replay, Schedule, scheduled
+from tegu.environments.games.base import Game, Position, own_reward
+from tegu.errors import TeguError
+from tegu.exploration import masked
+from tegu.optimizers import adam, descend
+from tegu.residual import ResidualConv, ResidualMLP
+from tegu.returns import outcomes
+from tegu.search.planning import Search, gumbel, puct
+from tegu.step import Decision, EnvironmentSpec, PyTree, Step
+
+NETWORKS: dict[str, type[ResidualMLP] | type[ResidualConv]] = {"mlp": ResidualMLP, "conv": ResidualConv}
+SEARCHES = ("gumbel", "puct")
+
+
+class PolicyValue(eqx.Module):
+    """A network that judges positions of a game: it always sees them from the side of the player to move."""
+
+    network: ResidualMLP | ResidualConv
+    spec: EnvironmentSpec = eqx.field(static=True)
+
+    @property
+    def game(self) -> Game:
+        return self.spec.model
+
+    def __call__(self, positions: Position) -> tuple[jax.Array, jax.Array]:
+        """Logits ``[B, A]`` and values ``[B]`` in [-1, 1] of positions ``[B, ...]``."""
+        return self.network(jax.vmap(self.game.features)(positions))
+
+
+class AlphaZeroLearner(NamedTuple):
+    network: PolicyValue
+    optimizer: optax.OptState
+    updates: jax.Array  #: int32: gradient steps so far
+    clock: Clock
+
+
+class Lesson(NamedTuple):
+    """What the replay buffer keeps of a move, ``[..., *shape]``."""
+
+    position: Position
+    policy: jax.Array  #: ``[..., A]``: what the search made of the position
+    outcome: jax.Array  #: how the game went on for the player to move, in [-1, 1]
+
+
+class AlphaZero(Algorithm):
+    """Self-play with a search: the network learns the search's policy and the game's outcome, the search uses both."""
+
+    name: ClassVar[str] = "alphazero"
+    several: ClassVar[bool] = True
+
+    learning_rate: Schedule = 1e-3  #: Adam's step size, a number or a schedule such as "lin_1e-3"
+    simulations: int = eqx.field(static=True, default=32)  #: of each search
+    search: str = eqx.field(static=True, default="gumbel")  #: gumbel or puct
+    max_considered: int = eqx.field(static=True, default=16)  #: gumbel: actions looked at in the root
+    c_puct: float = 1.25  #: puct: how much the prior counts against the values
+    dirichlet_alpha: float = 0.3  #: puct: shape of the noise in the root; small is peaked
+    dirichlet_fraction: float = 0.25  #: puct: its share of the prior
+    temperature: float = 1.0  #: puct: how evenly actions are drawn from visits
+    train_freq: int = eqx.field(static=True, default=4096)  #: moves (over all games) between two rounds of updates
+    buffer_size: int = eqx.field(static=True, default=100_000)  #: moves the replay buffer keeps
+    learning_starts: int = eqx.field(static=True, default=0)  #: moves before learning begins
+    batch_size: int = eqx.field(static=True, default=256)  #: moves per update
+    gradient_steps: int = eqx.field(static=True, default=16)  #: updates per round
+    l2: float = 1e-4  #: weight of the squared parameters in the loss, c in the paper
+    max_grad_norm: float = 1.0  #: the gradient's norm is clipped to this
+    network: str = eqx.field(static=True, default="mlp")  #: mlp or conv
+    width: int = eqx.field(static=True, default=128)  #: numbers (or planes) of each residual block
+    blocks: int = eqx.field(static=True, default=3)  #: residual blocks
+
+    @property
+    def experience(self) -> Replay:
+        return Replay(self.buffer_size, self.batch_size, self.learning_starts, self.train_freq, self.gradient_steps)
+
+    def validate(self, spec: EnvironmentSpec) -> None:
+        if not isinstance(spec.model, Game):
+            raise TeguError(f"AlphaZero needs a board game whose rules are in JAX, {spec.id} is none")
+        for name, choices in (("search", SEARCHES), ("network", NETWORKS)):
+            if getattr(self, name) not in choices:
+                raise TeguError(f"AlphaZero: {name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        least = {"simulations": 2, "max_considered": 2}
+        for name in (
+            "simulations",
+            "max_considered",
+            "train_freq",
+            "batch_size",
+            "gradient_steps",
+            "width",
+            "buffer_size",
+        ):
+            if getattr(self, name) < least.get(name, 1):
+                raise TeguError(f"AlphaZero: {name} must be at least {least.get(name, 1)}, got {getattr(self, name)}")
+
+    def init(self, key: jax.Array, spec: EnvironmentSpec) -> AlphaZeroLearner:
+        _, position = jax.eval_shape(spec.model.reset, key)
+        planes = jax.eval_shape(spec.model.features, position)
+        actions = int(spec.action_space.n)
+        network = PolicyValue(NETWORKS[self.network](key, planes.shape, actions, self.width, self.blocks), spec)
+        return AlphaZeroLearner(network, self.optimizer().init(network), jnp.zeros((), jnp.int32), clock=Clock.start())
+
+    def optimizer(self) -> optax.GradientTransformation:
+        return adam(self.max_grad_norm)
+
+    def plan(
+        self, learner: AlphaZeroLearner, positions: Position, key: jax.Array, *, simulations: int, explore: bool
+    ) -> Search:
+        """Search positions ``[B, ...]`` with as many ``simulations``; ``explore=False`` plays the best it finds."""
+        game = learner.network.game
+        given = game, PolicyValue.__call__, learner.network, positions, key
+        if self.search == "gumbel":
+            noise = 1.0 if explore else 0.0
+            return gumbel(*given, simulations=simulations, max_considered=self.max_considered, noise=noise)
+        return puct(
+            *given,
+            simulations=simulations,
+            c_init=self.c_puct,
+            dirichlet_alpha=self.dirichlet_alpha,
+            dirichlet_fraction=self.dirichlet_fraction if explore else 0.0,
+            temperature=self.temperature if explore else 0.0,
+        )
+
+    def act(
+        self, learner: AlphaZeroLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
+    ) -> Decision:
+        found = self.plan(learner, observation, key, simulations=self.simulations, explore=explore)
+        return Decision(found.action, memory, extras=(found.policy, found.value))
+
+    def rows(self, steps: Step) -> Lesson:
+        """What was played in ``[T, B]``: each position with the search's policy and the outcome for its player.
+
+        A game that goes on after the last move counts as the search judged that move's position.
+        """
+        policy, value = steps.extras
+        reward = own_reward(steps.reward, steps.observation["to_play"])
+        return Lesson(steps.observation, policy, outcomes(reward, steps.terminated, steps.truncated, value))
+
+    def update(self, learner: AlphaZeroLearner, batch: Lesson, key: jax.Array) -> tuple[AlphaZeroLearner, Metrics]:
+        """One gradient step on ``batch_size`` moves, each turned or mirrored at random."""
+        game = learner.network.game
+        index = jax.random.randint(key, batch.outcome.shape, 0, game.n_symmetries)
+        planes = jax.vmap(game.features)(batch.position)
+        planes, policy = jax.vmap(game.symmetric)(index, planes, batch.policy)
+        # the symmetric image of the legal actions: what an illegal one's logit is does not matter
+        _, legal = jax.vmap(game.symmetric)(index, planes, batch.position["action_mask"])
+
+        def loss(network: PolicyValue) -> tuple[jax.Array, Metrics]:
+            """Equation 1 of the paper: cross-entropy, squared error and the size of the parameters."""
+            logits, value = network.network(planes)
+            log_prior = jax.nn.log_softmax(masked(logits, legal))
+            policy_loss = -(policy * log_prior).sum(axis=-1).mean()
+            value_loss = ((value - batch.outcome) ** 2).mean()
+            size = sum((leaf**2).sum() for leaf in jax.tree.leaves(network))
+            entropy = -(policy * jnp.log(policy + 1e-9)).sum(axis=-1).mean()
+            total = policy_loss + value_loss + self.l2 * size
+            return total, {
+                "loss": total,
+                "policy_loss": policy_loss,
+                "policy_kl": policy_loss - entropy,
+                "value_loss": value_loss,
+            }
+
+        gradient, metrics = jax.grad(loss, has_aux=True)(learner.network)
+        learning_rate = scheduled(self.learning_rate, learner.clock)
+        network, optimizer = descend(self.optimizer(), learning_rate, learner.network, gradient, learner.optimizer)
+        learner = learner._replace(network=network, optimizer=optimizer, updates=learner.updates + 1)
+        return learner, dict(metrics) | {
+            "learning_rate": jnp.asarray(learning_rate, jnp.float32),
+            "n_updates": learner.updates.astype(jnp.float32),
+        }

@@ -1,0 +1,60 @@
+"""What it takes to play: the contract of players, and how games are counted."""
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+
+from tegu.environments.games.base import Position
+
+
+class Player(Protocol):
+    """Whoever plays a board game."""
+
+    name: str
+
+    def act(self, positions: Position, key: jax.Array) -> np.ndarray:
+        """Choose actions, int ``[B]``, for a batch of positions ``[B, ...]`` in none of which the game is over."""
+        ...
+
+
+class Explanation(NamedTuple):
+    """What a player thinks of a position. Values lie in [-1, 1] and are those of the player to move."""
+
+    policy: np.ndarray  #: float ``[A]``: the share of each action, in a search that of the visits; the sum is 1
+    value: float  #: of the position
+    action_values: np.ndarray | None = None  #: float ``[A]``, NaN where unknown
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A player that can be asked for its numbers."""
+
+    def explain(self, position: Position, key: jax.Array) -> Explanation | None:
+        """The numbers behind an action in one position (no batch axis); None if there are none after all."""
+        ...
+
+
+class Tally(NamedTuple):
+    """How games ended for one of the players."""
+
+    wins: int = 0
+    draws: int = 0
+    losses: int = 0
+
+    @property
+    def games(self) -> int:
+        return self.wins + self.draws + self.losses
+
+    @property
+    def points(self) -> float:
+        """A win counts 1, a draw a half."""
+        return self.wins + self.draws / 2
+
+    @classmethod
+    def of(cls, rewards: np.ndarray) -> "Tally":
+        """Count games that ended with ``rewards`` ``[N]`` for the player."""
+        return cls(int((rewards > 0).sum()), int((rewards == 0).sum()), int((rewards < 0).sum()))
+
+    def plus(self, other: "Tally") -> "Tally":
+        return Tally(self.wins + other.wins, self.draws + other.draws, self.losses + other.losses)

@@ -1,0 +1,131 @@
+"""Matches: two players, both colours, the same openings for both."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from tegu.analysis.statistics import Interval, score_interval
+from tegu.arena.base import Player, Tally
+from tegu.arena.players import RandomPlayer
+from tegu.arena.positions import begin, join, play, take
+from tegu.environments.games.base import Game, Position
+from tegu.errors import TeguError
+
+OPENING_PLIES = 4  #: random moves before the players take over
+_ATTEMPTS = 100  # times that openings in which the game was over are drawn again
+
+
+class Match(NamedTuple):
+    """What a match came to for the first player named."""
+
+    names: tuple[str, str]
+    as_first: Tally  #: games in which that player moved first
+    as_second: Tally
+    pair_scores: np.ndarray  #: float64 ``[games / 2]``, in [0, 1]: the mean of the two games of each opening
+
+    @property
+    def total(self) -> Tally:
+        return self.as_first.plus(self.as_second)
+
+    @property
+    def score(self) -> float:
+        """The share of points won, draws half."""
+        return self.total.points / self.total.games
+
+    @property
+    def interval(self) -> Interval:
+        """Of the score (95 %). Two games from one opening are not independent: the pairs are."""
+        return score_interval(self.pair_scores)
+
+    def to_json(self) -> dict[str, Any]:
+        low, high, _ = self.interval
+        tallies = {"first": self.as_first, "second": self.as_second, "total": self.total}
+        return {
+            "players": list(self.names),
+            "games": self.total.games,
+            **{name: tally._asdict() for name, tally in tallies.items()},
+            "score": self.score,
+            "interval": [float(low), float(high)],
+        }
+
+
+def play_match(
+    game: Game, a: Player, b: Player, games: int, key: jax.Array, opening_plies: int = OPENING_PLIES
+) -> Match:
+    """``games`` games side by side, half of them with ``a`` moving first. The same ``key`` gives the same match.
+
+    Each opening of ``opening_plies`` random moves is played twice, once with either player moving first.
+    """
+    if games < 2 or games % 2:
+        raise TeguError(f"games must be an even number, two for each opening, got {games}")
+    pairs = games // 2
+    opening_key, key = jax.random.split(key)
+    opened = openings(game, pairs, opening_plies, opening_key)
+    positions, rewards = join(opened, opened), np.zeros(games)  # of the first player; ``a`` in the first half
+    live = np.ones(games, bool)
+    halves = (slice(0, pairs), slice(pairs, games))
+    while live.any():
+        key, *keys = jax.random.split(key, 3)
+        to_move = positions["to_play"][live][0]  # the same in all games: the turn passes with every move
+        players = (a, b) if to_move == 0 else (b, a)
+        actions = [
+            _ask(player, take(positions, half), live[half], act_key)
+            for player, half, act_key in zip(players, halves, keys, strict=True)
+        ]
+        timestep = play(game, positions, np.concatenate(actions))
+        rewards = np.where(live, timestep.reward["first"], rewards)
+        positions, live = timestep.state, live & ~timestep.terminated
+    own = rewards[halves[0]], -rewards[halves[1]]
+    return Match((a.name, b.name), Tally.of(own[0]), Tally.of(own[1]), (own[0] + own[1] + 2) / 4)
+
+
+def round_robin(
+    game: Game, players: Sequence[Player], games: int, key: jax.Array, opening_plies: int = OPENING_PLIES
+) -> dict[tuple[int, int], Match]:
+    """Everybody against everybody, ``games`` games each: matches by the indices of the players, the lower first.
+
+    All matches are played from the same openings.
+    """
+    return {
+        (i, j): play_match(game, players[i], players[j], games, key, opening_plies)
+        for i, j in combinations(range(len(players)), 2)
+    }
+
+
+def points(matches: Mapping[tuple[int, int], Match], n_players: int) -> np.ndarray:
+    """What everybody won against everybody, float64 ``[P, P]``, as ``tegu.arena.elo.ratings`` takes it."""
+    won = np.zeros((n_players, n_players))
+    for (i, j), match in matches.items():
+        won[i, j], won[j, i] = match.total.points, match.total.games - match.total.points
+    return won
+
+
+def openings(game: Game, n: int, plies: int, key: jax.Array) -> Position:
+    """``n`` positions after ``plies`` random moves, the game not over in any: where it was, they are drawn again."""
+    found = begin(game, n)
+    missing = np.arange(n)
+    for attempt in range(_ATTEMPTS):
+        positions, live = begin(game, n), np.ones(n, bool)
+        for ply in range(plies):
+            move_key = jax.random.fold_in(jax.random.fold_in(key, attempt), ply)
+            timestep = play(game, positions, RandomPlayer().act(positions, move_key))
+            positions, live = timestep.state, live & ~timestep.terminated
+        good = missing[live[missing]]
+        for name, leaf in found.items():
+            leaf[good] = positions[name][good]
+        missing = missing[~live[missing]]
+        if len(missing) == 0:
+            return found
+    raise TeguError(f"{game.id} is nearly always over after {plies} random moves: openings must be shorter")
+
+
+def _ask(player: Player, positions: Position, live: np.ndarray, key: jax.Array) -> np.ndarray:
+    """The actions of ``player``; it sees only games that go on, some of them again to fill up the batch."""
+    actions = np.zeros(len(live), np.int32)
+    if live.any():
+        rows = np.resize(np.flatnonzero(live), len(live))
+        actions[rows] = player.act(take(positions, rows), key)
+    return actions

@@ -1,0 +1,148 @@
+"""Who can play: chance, perfect play, plain tree search, and trained agents."""
+
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+
+from tegu.agent import Agent
+from tegu.arena.base import Explanation
+from tegu.arena.solve import solve
+from tegu.arena.uct import search
+from tegu.environments.games.base import Game, Position
+from tegu.environments.make import is_code
+from tegu.errors import TeguError
+from tegu.search.planning import Search
+
+_NODES = 2**20  # tree nodes held at once by ``MCTSPlayer``: about 150 MB for Connect Four
+
+
+class RandomPlayer:
+    """Any legal action, all with the same probability; some action where none is legal."""
+
+    name = "random"
+
+    def act(self, positions: Position, key: jax.Array) -> np.ndarray:
+        return _any_of(np.asarray(positions["action_mask"], bool), key)
+
+
+class MinimaxPlayer:
+    """Perfect play in a small game, which is solved once: any of the best actions, all with the same probability.
+
+    Of several wins it does not prefer the quickest. Raises ``TeguError`` for games larger than ``tegu.arena.solve``
+    takes on.
+    """
+
+    name = "minimax"
+
+    def __init__(self, game: Game):
+        self._solution = solve(game)
+
+    def act(self, positions: Position, key: jax.Array) -> np.ndarray:
+        return _any_of(_is_best(self._solution.action_values(positions)), key)
+
+    def explain(self, position: Position, key: jax.Array) -> Explanation:
+        """The policy is what ``act`` draws from; values are exact."""
+        (values,) = self._solution.action_values(_one(position))
+        best = _is_best(values)
+        return Explanation(best / best.sum(), float(values.max()), np.where(np.isinf(values), np.nan, values))
+
+
+class MCTSPlayer:
+    """Plain UCT with ``rollouts`` random rollouts for each move (``tegu.arena.uct``); the most visited action."""
+
+    def __init__(self, game: Game, rollouts: int):
+        if rollouts < 1:
+            raise TeguError(f"mcts needs at least 1 rollout, got {rollouts}")
+        self.name = f"mcts:{rollouts}"
+        self._game, self._rollouts = game, rollouts
+
+    def act(self, positions: Position, key: jax.Array) -> np.ndarray:
+        parts = -(-len(positions["to_play"]) * self._rollouts // _NODES)
+        visits = [
+            np.asarray(search(self._game, part, self._rollouts, jax.random.fold_in(key, number))[0])
+            for number, part in enumerate(_split(positions, parts))
+        ]
+        return _any_of(_is_best(np.concatenate(visits)), key)
+
+    def explain(self, position: Position, key: jax.Array) -> Explanation:
+        """The policy is the share of visits, an action's value the mean result of its rollouts."""
+        searched = search(self._game, _one(position), self._rollouts, jax.random.fold_in(key, 0))
+        visits, wins = (np.asarray(array)[0] for array in searched)
+        values = 2 * wins / np.where(visits > 0, visits, np.nan) - 1
+        return Explanation(visits / visits.sum(), float(2 * wins.sum() / visits.sum() - 1), values)
+
+
+@runtime_checkable
+class Plans(Protocol):
+    """An algorithm that searches before it acts, as ``AlphaZero`` does."""
+
+    simulations: int  #: of each search
+
+    def plan(self, learner: Any, positions: Position, key: jax.Array, *, simulations: int, explore: bool) -> Search:
+        """What a search of positions ``[B, ...]`` finds."""
+        ...
+
+
+class AgentPlayer:
+    """A trained agent that plays greedily. ``index`` chooses among its seeds.
+
+    ``simulations`` lets it search longer or shorter than in training. Raises ``TeguError`` if it plays another game,
+    has fewer seeds, or does not search.
+    """
+
+    def __init__(self, agent: Agent, game: Game, name: str, *, index: int = 0, simulations: int | None = None):
+        spaces = agent.spec.observation_space, agent.spec.action_space
+        other = agent.spec.id != game.id and not is_code(agent.spec.id)  # code has an id of its own
+        if other or spaces != (game.observation_space, game.action_space):
+            raise TeguError(f"{name} plays {agent.spec.id}, not {game.id}")
+        if not 0 <= index < len(agent.seeds):
+            raise TeguError(f"{name}: seed_index must lie in 0..{len(agent.seeds) - 1}, got {index}")
+        self.name = name
+        self._algorithm, self._learner = agent.algorithm, agent.learner(index)
+        if simulations is not None:
+            if not isinstance(agent.algorithm, Plans):
+                raise TeguError(f"{name} was trained with {agent.algorithm.name}, which does not search")
+            self._algorithm = replace(agent.algorithm, **{"simulations": simulations})
+            self._algorithm.validate(agent.spec)
+        self._act, self._plan = jax.jit(self._greedy), jax.jit(self._search)
+
+    def act(self, positions: Position, key: jax.Array) -> np.ndarray:
+        return np.asarray(self._act(self._learner, positions, key))
+
+    def explain(self, position: Position, key: jax.Array) -> Explanation | None:
+        """What its search finds; None if it does not search."""
+        if not isinstance(self._algorithm, Plans):
+            return None
+        found = jax.tree.map(lambda leaf: np.asarray(leaf)[0], self._plan(self._learner, _one(position), key))
+        return Explanation(found.policy, float(found.value), np.where(found.visits > 0, found.action_values, np.nan))
+
+    def _greedy(self, learner: Any, positions: Position, key: jax.Array) -> jax.Array:
+        memory = self._algorithm.begin(learner, key, len(positions["to_play"]))
+        return self._algorithm.act(learner, positions, memory, key, explore=False).action
+
+    def _search(self, learner: Any, positions: Position, key: jax.Array) -> Search:
+        assert isinstance(self._algorithm, Plans)
+        return self._algorithm.plan(learner, positions, key, simulations=self._algorithm.simulations, explore=False)
+
+
+def _any_of(choices: np.ndarray, key: jax.Array) -> np.ndarray:
+    """One of the columns that are true in each row of ``choices`` ``[B, A]``, all with the same probability."""
+    random = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    return np.where(choices, random.random(choices.shape), -1).argmax(axis=1)
+
+
+def _is_best(values: np.ndarray) -> np.ndarray:
+    return values == values.max(axis=-1, keepdims=True)
+
+
+def _one(position: Position) -> Position:
+    """A batch of one."""
+    return {name: np.asarray(leaf)[None] for name, leaf in position.items()}
+
+
+def _split(positions: Position, parts: int) -> list[Position]:
+    """A batch in ``parts`` parts of nearly the same size."""
+    n = len(positions["to_play"])
+    return [{name: leaf[rows] for name, leaf in positions.items()} for rows in np.array_split(np.arange(n), parts)]

@@ -1,0 +1,121 @@
+"""``tegu arena``: let players of a board game meet."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from tegu.cli.common import Outcome, Parser, UsageError, add_runs, count, environment, working
+
+if TYPE_CHECKING:  # slow to import: not for --help
+    import numpy as np
+
+    from tegu.arena.match import Match
+
+_DESCRIPTION = """\
+Let players of a board game meet, with both colours and from the same random openings; of more than two, everybody meets
+everybody and gets an Elo rating. A PLAYER is a run's name, the beginning of one, a folder, or last, and RUN@64 searches
+with 64 simulations; or random; or mcts:1000, plain tree search with so many random rollouts; or minimax, perfect play,
+for games as small as tic-tac-toe."""
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = Parser("arena", "PLAYER PLAYER... [flags]", _DESCRIPTION)
+    parser.add_argument("players", metavar="PLAYER", nargs="+", help="who plays, at least two")
+    parser.add_argument("--games", type=count, metavar="N", default=100, help="games of each two players (100)")
+    parser.add_argument("--openings", type=count, metavar="PLIES", default=4, help="random moves to begin with (4)")
+    parser.add_argument("--seed", type=count, metavar="N", default=0, help="decides openings and chance (0)")
+    parser.add_argument("--seed-index", type=count, metavar="I", default=0, help="which of the runs' seeds (0)")
+    parser.add_argument(
+        "--game", type=environment, metavar="GAME", help="the game, where no run names it or a run names code to import"
+    )
+    add_runs(parser)
+    args = parser.parse(words)
+    if len(args.players) < 2:
+        raise UsageError(f"expected at least two players, got only {args.players[0]}")
+    if args.games < 2 or args.games % 2:
+        raise UsageError(f"--games must be even, two for each opening, got {args.games}")
+    return args
+
+
+def run(args: argparse.Namespace, out: Console) -> Outcome:
+    import jax
+
+    from tegu.arena.elo import ratings
+    from tegu.arena.match import points, round_robin
+    from tegu.cli.players import entrant, game_named, game_of, seated
+
+    given = game_named(args.game) if args.game else None
+    entrants = [entrant(word, given, args.runs) for word in args.players]
+    game = game_of(entrants, given)
+    with working(args, f"playing {game.id}"):
+        players = [seated(entrant, game, args) for entrant in entrants]
+        matches = round_robin(game, players, args.games, jax.random.key(args.seed), args.openings)
+    names = [player.name for player in players]
+    won = points(matches, len(names))
+    standings = _standings(names, won, *ratings(won))
+    each = "" if len(names) == 2 else " for each two players"
+    begun = f" after {args.openings} random moves, each opening" if args.openings else ""
+    out.print(f"{game.id}, {args.games} games{each}{begun} with both colours\n", style="bold")
+    out.print(_match_table(matches[0, 1]) if len(names) == 2 else _standings_table(standings, names, won))
+    return Outcome(
+        {
+            "game": game.id,
+            "games": args.games,
+            "openings": args.openings,
+            "seed": args.seed,
+            "matches": [match.to_json() for match in matches.values()],
+            "ratings": standings,
+        }
+    )
+
+
+def _standings(
+    names: Sequence[str], won: "np.ndarray", elo: "np.ndarray", half_width: "np.ndarray"
+) -> list[dict[str, Any]]:
+    """One entry for each player, the best first; ``index`` is its place in the command."""
+    found = [
+        {
+            "player": name,
+            "index": index,
+            "elo": float(elo[index]),
+            "interval": [float(elo[index] - half_width[index]), float(elo[index] + half_width[index])],
+            "points": float(won[index].sum()),
+            "games": int(won[index].sum() + won[:, index].sum()),
+        }
+        for index, name in enumerate(names)
+    ]
+    return sorted(found, key=lambda entry: -entry["elo"])
+
+
+def _match_table(match: "Match") -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column(f"{match.names[0]} against {match.names[1]}")
+    for name in ("wins", "draws", "losses", "score", "95% interval"):
+        table.add_column(name, justify="right")
+    for way, tally in (("moving first", match.as_first), ("moving second", match.as_second)):
+        table.add_row(way, *map(str, tally), f"{tally.points / tally.games:.3f}")
+    low, high, _ = match.interval
+    table.add_row("all games", *map(str, match.total), f"{match.score:.3f}", f"{low:.3f} to {high:.3f}", style="bold")
+    return table
+
+
+def _standings_table(standings: Sequence[Mapping[str, Any]], names: Sequence[str], won: "np.ndarray") -> Table:
+    """Ratings, and in the columns on the right what each won against each, in the same order."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("")
+    table.add_column("player", no_wrap=True)
+    for name in ("Elo", "95% interval", "points", "games", *(f"against {i + 1}" for i in range(len(names)))):
+        table.add_column(name, justify="right")
+    for place, entry in enumerate(standings):
+        low, high = entry["interval"]
+        against = [
+            "" if other["index"] == entry["index"] else f"{won[entry['index'], other['index']]:g}"
+            for other in standings
+        ]
+        rating = f"{entry['elo']:+.0f}", f"{low:+.0f} to {high:+.0f}"
+        table.add_row(f"{place + 1}", entry["player"], *rating, f"{entry['points']:g}", f"{entry['games']}", *against)
+    return table

@@ -1,0 +1,67 @@
+"""Small stand-ins for trained agents."""
+
+from typing import ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from tegu.agent import Agent
+from tegu.algorithms.base import Algorithm, Clock, Rollout
+from tegu.algorithms.registry import ALGORITHMS
+from tegu.environments.games.tic_tac_toe import TicTacToe
+from tegu.environments.make import Source
+from tegu.search.planning import Search
+from tegu.step import Decision, EnvironmentSpec
+
+
+class Taste(NamedTuple):
+    scores: jax.Array  #: ``[A]``: how much each action is liked
+    clock: Clock
+
+
+class Fixed(Algorithm):
+    """Takes the legal action that it likes best, whatever the position."""
+
+    name: ClassVar[str] = "fixed"
+    experience = Rollout(1)
+
+    def init(self, key, spec):
+        return Taste(jax.random.normal(key, (int(spec.action_space.n),)), Clock.start())
+
+    def act(self, learner, observation, memory, key, *, explore):
+        assert not explore
+        return Decision(jnp.where(observation["action_mask"], learner.scores, -jnp.inf).argmax(axis=-1), memory)
+
+    def update(self, learner, batch, key):
+        return learner, {}
+
+
+class Planner(Fixed):
+    """Reports as its value how many simulations it was given, in hundredths."""
+
+    name: ClassVar[str] = "planner"
+    simulations: int = eqx.field(static=True, default=8)
+
+    def plan(self, learner, positions, key, *, simulations, explore):
+        assert not explore
+        mask = positions["action_mask"]
+        policy = jnp.where(mask, jax.nn.softmax(jnp.where(mask, learner.scores, -jnp.inf)), 0)
+        action = policy.argmax(axis=-1)
+        visits = jax.nn.one_hot(action, policy.shape[1], dtype=jnp.int32) * simulations
+        value = jnp.full(len(policy), simulations / 100)
+        return Search(action, policy, value, visits, jnp.where(visits > 0, 0.5, 0.0))
+
+
+def untrained(algorithm, game=None):
+    """An agent of two seeds that can be saved; to load it, its algorithm must be ``known``."""
+    game = game or TicTacToe()
+    spec = EnvironmentSpec(game.id, game.observation_space, game.action_space)
+    learners = jax.vmap(lambda key: algorithm.init(key, spec))(jax.random.split(jax.random.key(0), 2))
+    return Agent(algorithm, spec, learners, (0, 1), 100, Source(game.id, native=game))
+
+
+def known(monkeypatch):
+    """Let the stand-ins be found by their names."""
+    for algorithm in (Fixed, Planner):
+        monkeypatch.setitem(ALGORITHMS, algorithm.name, algorithm)
