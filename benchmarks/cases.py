@@ -52,7 +52,7 @@ class Case:
 
     name: str
     title: str
-    unit: Literal["steps/s", "updates/s", "s"]
+    unit: Literal["steps/s", "updates/s", "simulations/s", "s"]
     sides: tuple[Side, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = field(default=())
@@ -137,6 +137,36 @@ def _lizard(name: str, n_envs: int) -> Side:
     return worker(name, "ours.py", OURS, loop="fused", n_envs=n_envs, **shared)
 
 
+def _search(batch: int, simulations: int, at_least_ours: float) -> Case:
+    shared = {"batch": batch, "simulations": simulations, "width": 128, "blocks": 3, "searches": 100}
+    return Case(
+        f"search-{batch}x{simulations}",
+        f"Gumbel AlphaZero's search in Connect Four, {batch} positions, {simulations} simulations",
+        "simulations/s",
+        (
+            worker("tegu", "search.py", OURS, side="tegu", **shared),
+            worker("pgx + mctx", "search.py", PEERS, side="pgx + mctx", **shared),
+        ),
+        (Row("tegu", "pgx + mctx", at_least(at_least_ours, "ours")),),
+        ("Residual MLP of 3 blocks, width 128, random weights. Both use mctx; the game and what surrounds it differ.",),
+    )
+
+
+def _particles(world: str) -> Case:
+    name = world.removeprefix("simple_").partition("_v")[0]
+    return Case(
+        f"particles-{name}",
+        f"{world} with a random policy",
+        "steps/s",
+        (
+            worker("tegu", "particles.py", OURS, side="tegu", environment=world, n_envs=256, steps=5_000_000),
+            worker("mpe2", "particles.py", PEERS, side="mpe2", environment=world, steps=20_000),
+        ),
+        (Row("tegu", "mpe2", at_least(50)),),
+        ("A step moves all agents. Ours: 256 environments in the fused loop; mpe2: one environment, its own loop.",),
+    )
+
+
 CASES: tuple[Case, ...] = (
     _against_peers(
         "ppo-cartpole", "PPO, CartPole-v1 in JAX (fused loop)", "fused", "ppo", 8, 102_400, _PPO, _rows(sb3=10)
@@ -198,4 +228,8 @@ CASES: tuple[Case, ...] = (
         (Row("tegu, 10 seeds", "tegu, 1 seed", at_most(8)),),
         ("Whole processes, each with a warm compilation cache of its own; here the ratio is a cost.",),
     ),
+    _search(256, 64, 223_000),
+    _search(1024, 32, 342_000),
+    _particles("simple_spread_v3"),
+    _particles("simple_tag_v3"),
 )

@@ -102,3 +102,18 @@ def test_spaces_survive_as_plain_data(space: gymnasium.Space) -> None:
 def test_damaged_spaces_are_refused(data: dict[str, object]) -> None:
     with pytest.raises(tegu.TeguError):
         from_data(data)
+
+
+def test_a_saved_agent_does_not_play_where_it_does_not_fit(tmp_path: Path) -> None:
+    """Options of an environment are kept with a run, not with an agent: the same name may be another task."""
+    options = {"continuous_actions": True}
+    settings = {"learning_starts": 200, "buffer_size": 200, "batch_size": 8, "net_arch": [4]}
+    agent = tegu.train("simple_v3", "iddpg", steps=100, environment_options=options, folder=tmp_path, **settings)
+    assert tegu.load(agent.run).evaluate(3).returns.shape == (1, 3)
+    agent.save(tmp_path / "saved")
+    with pytest.raises(tegu.TeguError, match="this agent knows no environment"):
+        tegu.load(tmp_path / "saved").evaluate(3)
+    with pytest.raises(tegu.TeguError, match="simple_v3 does not have the observations and actions"):
+        tegu.load(tmp_path / "saved", environment="simple_v3")
+    world = tegu.make("simple_v3", **options)
+    assert tegu.load(tmp_path / "saved", environment=world).evaluate(3).returns.shape == (1, 3)

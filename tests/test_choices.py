@@ -10,7 +10,7 @@ import tegu
 from tegu import presets
 from tegu.algorithms.registry import ALGORITHMS, algorithm, hyper_parameters
 from tegu.environments.make import NATIVE, find
-from tegu.training.train import make_plan
+from tegu.training.train import make_plan, spec_of, validate
 
 
 @pytest.mark.parametrize("name", NATIVE)
@@ -44,7 +44,7 @@ def test_a_name_is_ours_unless_the_backend_says_otherwise() -> None:
         ("CartPole-v1", "ppo", {"n_steps": 33}, "multiple of batch_size"),
         ("CartPole-v1", "q-learning", {}, "Q-learning needs a Discrete observation space"),
         ("Pendulum-v1", "dqn", {}, "DQN needs a Discrete action space"),
-        ("CartPole-v1", "ppo", {"backend": "torch"}, "backend must be 'jax' or 'gymnasium'"),
+        ("CartPole-v1", "ppo", {"backend": "torch"}, "backend must be one of jax, gymnasium, pettingzoo"),
         ("Blackjack-v1", "ppo", {}, "observation space Tuple.* is not supported"),
     ],
 )
@@ -73,8 +73,7 @@ def test_presets_are_valid(name: str) -> None:
         plan = make_plan(name, each)
         native = plan.source.native
         assert native is not None
-        spec = tegu.EnvironmentSpec(name, native.observation_space, native.action_space, plan.n_envs)
-        plan.algorithm.validate(spec)
+        validate(plan.algorithm, spec_of(name, native, plan.n_envs))
 
 
 def test_without_a_preset_the_spaces_choose() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from replay_windows import assert_uniform, assert_windows, newest, rows
 from scipy import stats
 
 from tegu.experience.device import DeviceReplay
@@ -14,7 +15,7 @@ from tegu.experience.device import DeviceReplay
 BLOCK, CAPACITY = 3, 9
 ROW = {"id": jax.ShapeDtypeStruct((), jnp.int32), "x": jax.ShapeDtypeStruct((2,), jnp.float32)}
 ADD = jax.jit(DeviceReplay.add)
-SAMPLE = jax.jit(DeviceReplay.sample, static_argnums=2)
+SAMPLE = jax.jit(DeviceReplay.sample, static_argnums=(2, 3, 4))
 
 
 def block(first):
@@ -46,11 +47,11 @@ class ListModel(RuleBasedStateMachine):
 
     @rule(seed=st.integers(0, 2**31 - 1))
     def sample(self, seed):
-        rows = SAMPLE(self.replay, jax.random.key(seed), 32)
-        assert rows["id"].shape == (32,)
-        assert rows["x"].shape == (32, 2)
-        np.testing.assert_array_equal(rows["x"], np.stack([rows["id"], -rows["id"]], -1))
-        assert set(rows["id"].tolist()) <= set(self.written[-CAPACITY:] or [0])
+        drawn = SAMPLE(self.replay, jax.random.key(seed), 32)
+        assert drawn["id"].shape == (32,)
+        assert drawn["x"].shape == (32, 2)
+        np.testing.assert_array_equal(drawn["x"], np.stack([drawn["id"], -drawn["id"]], -1))
+        assert set(drawn["id"].tolist()) <= set(self.written[-CAPACITY:] or [0])
 
     @invariant()
     def holds_the_newest_rows(self):
@@ -72,9 +73,9 @@ TestAgainstAList = ListModel.TestCase
 def test_sampling_is_uniform_over_the_rows_held(blocks):
     """Before the ring is full, when it just is, and after it has wrapped: chi-square of 20,000 draws."""
     replay = filled(blocks)
-    rows = SAMPLE(replay, jax.random.key(1), 20_000)
+    drawn = SAMPLE(replay, jax.random.key(1), 20_000)
     held = range(max(1, 1 + (blocks - 3) * BLOCK), 1 + blocks * BLOCK)
-    counts = [int((rows["id"] == row).sum()) for row in held]
+    counts = [int((drawn["id"] == row).sum()) for row in held]
     assert sum(counts) == 20_000
     assert stats.chisquare(counts).pvalue > 1e-3
 
@@ -103,6 +104,25 @@ def test_dtypes_are_kept():
 
 def test_adding_leaves_the_old_buffer_alone():
     before = filled(1)
-    rows = np.array(before.rows["id"])
+    ids = np.array(before.rows["id"])
     ADD(before, block(50))
-    np.testing.assert_array_equal(before.rows["id"], rows)
+    np.testing.assert_array_equal(before.rows["id"], ids)
+
+
+@pytest.mark.parametrize("blocks", [2, 3, 4, 8])
+@pytest.mark.parametrize(("n_steps", "n_envs"), [(2, 1), (4, 1), (2, 3), (3, 2)])
+def test_windows_are_consecutive_steps_of_one_environment(blocks, n_steps, n_envs):
+    """Before the ring is full, when it just is, and after it has wrapped; all windows are equally likely."""
+    written = [rows(2 * i, 2, n_envs) for i in range(blocks)]
+    row = {name: jax.ShapeDtypeStruct((), jnp.int32) for name in ("t", "env")}
+    replay = DeviceReplay.empty(row, 6 * n_envs, 2 * n_envs)
+    for each in written:
+        replay = ADD(replay, each)
+    drawn, held = SAMPLE(replay, jax.random.key(3), 2_000, n_steps, n_envs), newest(written, 6 * n_envs)
+    assert_windows(drawn, held, n_steps)
+    assert_uniform(drawn, held, n_steps)
+
+
+def test_a_buffer_of_one_window_gives_that_window():
+    replay = DeviceReplay.empty({"id": ROW["id"]}, BLOCK, BLOCK).add({"id": block(1)["id"]})
+    np.testing.assert_array_equal(SAMPLE(replay, jax.random.key(0), 2, BLOCK, 1)["id"], [[1, 1], [2, 2], [3, 3]])

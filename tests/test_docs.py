@@ -81,13 +81,21 @@ def resolve(name: str) -> Any:
 def test_every_hyper_parameter_is_documented(name: str) -> None:
     """The algorithm's page has the table, and every field a comment for it."""
     assert f"```{{hyper-parameters}} {name}\n" in TEXTS[f"docs/algorithms/{name}.md"]
-    source = Path(str(sys.modules[ALGORITHMS[name].__module__].__file__)).read_text(encoding="utf-8")
+    modules = [sys.modules[base.__module__] for base in ALGORITHMS[name].__mro__ if base.__module__.startswith("tegu.")]
+    source = "".join(Path(str(module.__file__)).read_text(encoding="utf-8") for module in modules)
     for field in dataclasses.fields(ALGORITHMS[name]):  # type: ignore[arg-type]
         assert re.search(rf"^    {field.name}: .*  #: \w+", source, re.MULTILINE), field.name
 
 
 @pytest.mark.parametrize(
-    ("environment", "name"), [("lizard", "q-learning"), ("CartPole-v1", "dqn"), ("Pendulum-v1", "ppo")]
+    ("environment", "name"),
+    [
+        ("lizard", "q-learning"),
+        ("CartPole-v1", "dqn"),
+        ("Pendulum-v1", "ppo"),
+        ("Pendulum-v1", "ddpg"),
+        ("tic-tac-toe", "alphazero"),
+    ],
 )
 def test_every_key_of_an_algorithm_is_documented(environment: str, name: str) -> None:
     world: Any = tegu.make(environment)

@@ -7,7 +7,7 @@ import pytest
 from gymnasium import spaces
 
 from tegu.distributions import DiagonalGaussian
-from tegu.networks import ACTIVATIONS, MLP, ActorCritic, QNetwork
+from tegu.networks import ACTIVATIONS, MLP, ActionValue, ActorCritic, DeterministicPolicy, QNetwork
 from tegu.step import EnvironmentSpec
 
 KEY = jax.random.key(0)
@@ -23,6 +23,9 @@ NUMPY = {
 }
 SPEC = EnvironmentSpec("test", spaces.Box(-1, 1, (3,)), spaces.Discrete(4))
 CONTINUOUS = EnvironmentSpec("test", spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (2,)))
+LOPSIDED = EnvironmentSpec(
+    "test", spaces.Box(-1, 1, (3,)), spaces.Box(np.float32([[-1, 0], [2, -5]]), np.float32([[1, 3], [4, 5]]))
+)
 
 
 def made(kind, *arguments):
@@ -110,6 +113,43 @@ def test_actor_and_critic_share_nothing():
     policy = jax.jit(jax.grad(lambda n: n.policy(x).log_prob(jnp.zeros(4, int)).sum()))(network)
     assert not any(leaf.any() for leaf in jax.tree.leaves((value.actor, policy.critic)))
     assert all(leaf.any() for leaf in jax.tree.leaves((value.critic.weights, policy.actor.weights)))
+
+
+def test_an_actor_may_see_less_than_its_critic():
+    """The first features only; the policy's gradient in the others is exactly zero, the value's is not."""
+    network = made(ActorCritic, SPEC, (8,), "tanh", 0.0, 2)
+    assert network.actor.weights[0].shape == (2, 8)
+    assert network.critic.weights[0].shape == (3, 8)
+    x = jnp.ones((4, 3))
+    policy, value = jax.grad(lambda x: network.policy(x).logits.sum())(x), jax.grad(lambda x: network.value(x).sum())(x)
+    assert policy[:, :2].any()
+    assert not policy[:, 2].any()
+    assert value[:, 2].all()
+
+
+def test_a_deterministic_policy_is_a_tanh_within_the_bounds():
+    """Of any shape, for batches of any shape."""
+    network, x = made(DeterministicPolicy, LOPSIDED, (8,), "relu"), np.random.default_rng(0).normal(size=(5, 2, 3))
+    unit = np.tanh(network.mlp(x)).reshape(5, 2, 2, 2)
+    action = network(np.float32(x))
+    np.testing.assert_allclose(action, unit * [[1, 1.5], [1, 5]] + [[0, 1.5], [3, 0]], rtol=1e-5, atol=1e-5)
+    assert action.dtype == jnp.float32
+
+
+def test_a_deterministic_policy_reaches_its_bounds_and_no_further():
+    network = made(DeterministicPolicy, LOPSIDED, (), "relu")
+    far = network(np.float32([[1e4, 1e4, 1e4], [-1e4, 1e4, -1e4]]))
+    low, high = LOPSIDED.action_space.low, LOPSIDED.action_space.high
+    assert ((far == low) | (far == high)).all()
+
+
+def test_an_action_value_is_the_mlp_of_observation_and_action():
+    network, rng = made(ActionValue, LOPSIDED, (8,), "relu"), np.random.default_rng(0)
+    x, action = rng.normal(size=(5, 6, 3)).astype(np.float32), rng.normal(size=(5, 6, 2, 2)).astype(np.float32)
+    value = network(x, action)
+    assert value.shape == (5, 6)
+    joined = np.concatenate([x, action.reshape(5, 6, 4)], axis=-1)
+    np.testing.assert_allclose(value, network.mlp(joined)[..., 0], rtol=1e-5)
 
 
 def test_q_values_are_the_mlp_of_the_features():

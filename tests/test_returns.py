@@ -7,12 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tegu.returns import discounted_sums, gae, td_target
+from tegu.returns import discounted_sums, gae, n_step, outcomes, td_target
+from tegu.step import Step
 
 pytestmark = pytest.mark.usefixtures("x64")
 
 T, B = 8, 2
 GAE = jax.jit(gae)
+N_STEP = jax.jit(n_step)
+OUTCOMES = jax.jit(outcomes)
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 
 numbers = arrays(np.float64, (T, B), elements=st.floats(-10, 10, width=32))
@@ -161,3 +164,90 @@ def test_discounted_sums_go_on_in_the_next_rollout():
     second, end = discounted_sums(carried, rewards[T // 2 :], done[T // 2 :], 0.9)
     np.testing.assert_allclose(np.concatenate([first, second]), whole, rtol=1e-12)
     np.testing.assert_allclose(end, last, rtol=1e-12)
+
+
+# n-step returns
+
+
+def window(rewards, terminated, truncated):
+    """Steps whose observations say which they are: step t of environment b sees t, b and then t + 1, b."""
+    seen = np.stack(np.broadcast_arrays(np.arange(len(rewards))[:, None], np.arange(B)), -1)
+    return Step({"at": seen}, 10 * seen[..., 0], rewards, {"at": seen + [1, 0]}, terminated, truncated)
+
+
+windows = st.integers(1, T).flatmap(lambda n: cases.map(lambda case: window(case[0][:n], case[3][:n], case[4][:n])))
+
+
+def long_steps(steps, gamma):
+    """The rewards up to the end of the window or the episode, discounted, and the index of the last of them."""
+    total, last = np.zeros(B), np.zeros(B, int)
+    for b in range(B):
+        for k in range(len(steps.reward)):
+            total[b] += gamma**k * steps.reward[k, b]
+            last[b] = k
+            if steps.terminated[k, b] or steps.truncated[k, b]:
+                break
+    return total, last
+
+
+@settings(deadline=None, max_examples=200)
+@given(windows, shares)
+def test_n_steps_are_one_long_step(steps, gamma):
+    """Its reward, where it begins and ends, how it ends, and the discount of what follows it."""
+    total, last = long_steps(steps, gamma)
+    long, discount = N_STEP(steps, gamma)
+    at = last, np.arange(B)
+    np.testing.assert_allclose(long.reward, total, **CLOSE)
+    np.testing.assert_allclose(discount, gamma ** (last + 1.0), **CLOSE)
+    np.testing.assert_array_equal(long.observation["at"], steps.observation["at"][0])
+    np.testing.assert_array_equal(long.action, steps.action[0])
+    np.testing.assert_array_equal(long.next_observation["at"], steps.next_observation["at"][at])
+    np.testing.assert_array_equal(long.terminated, steps.terminated[at])
+    np.testing.assert_array_equal(long.truncated, steps.truncated[at])
+
+
+@pytest.mark.parametrize("ends", [None, "terminated", "truncated"])
+def test_the_n_step_target_by_hand(ends):
+    """Rewards 1, 2, 4 with gamma = 1/2 and a future worth 8: 1 + 2/2 + 4/4 + 8/8; if the second step is the last,
+    1 + 2/2 and 8/4 more unless it terminates."""
+    none, second = np.zeros((3, B), bool), np.array([[False] * B, [True] * B, [False] * B])
+    flags = [second if ends == kind else none for kind in ("terminated", "truncated")]
+    long, discount = n_step(window(np.array([[1.0] * B, [2.0] * B, [4.0] * B]), *flags), 0.5)
+    target = td_target(long.reward, np.full(B, 8.0), long.terminated, discount)
+    np.testing.assert_allclose(target, {None: 4, "terminated": 2, "truncated": 4}[ends], rtol=1e-15)
+
+
+@settings(deadline=None, max_examples=50)
+@given(windows, shares)
+def test_what_follows_the_end_of_an_episode_is_no_part_of_its_long_step(steps, gamma):
+    """The next episode may pay what it likes."""
+    _, last = long_steps(steps, gamma)
+    follows = np.arange(len(steps.reward))[:, None] > last
+    rich = steps._replace(reward=np.where(follows, 1e6, steps.reward))
+    jax.tree.map(np.testing.assert_array_equal, N_STEP(rich, gamma), N_STEP(steps, gamma))
+
+
+# Games of two players
+
+
+@settings(deadline=None, max_examples=200)
+@given(cases)
+def test_outcomes_are_how_each_game_ended_seen_from_alternating_sides(case):
+    """At the end the mover's reward, or what the last known position is worth; the sign turns with every move."""
+    reward, value, _, terminated, truncated = case
+    reward = np.where(terminated, reward, 0.0)  # games pay at the end
+    expected = np.zeros((T, B))
+    for b in range(B):
+        for t in range(T):
+            end = next((k for k in range(t, T) if terminated[k, b] or truncated[k, b]), T - 1)
+            worth = reward[end, b] if terminated[end, b] else value[end, b]
+            expected[t, b] = (-1) ** (end - t) * worth
+    np.testing.assert_allclose(OUTCOMES(reward, terminated, truncated, value), expected, **CLOSE)
+
+
+def test_outcomes_by_hand():
+    """A game that the first player wins with the third move, and one that is cut when its mover stands at 0.4."""
+    column = np.zeros((5, 1))
+    reward, value = column + [[0], [0], [1], [0], [0]], column + [[9], [9], [9], [9], [0.4]]
+    terminated, truncated = column + [[0], [0], [1], [0], [0]] > 0, column + [[0], [0], [0], [0], [1]] > 0
+    np.testing.assert_allclose(outcomes(reward, terminated, truncated, value).ravel(), [1, -1, 1, -0.4, 0.4])

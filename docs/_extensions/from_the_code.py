@@ -6,10 +6,8 @@ train CartPole-v1`` the help that the command line prints.
 
 import contextlib
 import dataclasses
-import inspect
 import io
 import os
-import re
 from typing import Any
 
 from docutils import nodes
@@ -19,11 +17,7 @@ from sphinx.application import Sphinx
 from tegu.algorithms.base import Algorithm
 from tegu.algorithms.registry import ALGORITHMS
 from tegu.cli import main
-
-
-def comments(algorithm: type[Algorithm]) -> dict[str, str]:
-    """What stands behind ``#:`` beside each field."""
-    return dict(re.findall(r"^    (\w+):.*#: (.*)$", inspect.getsource(algorithm), re.MULTILINE))
+from tegu.cli.hyper import comments
 
 
 def rows(algorithm: type[Algorithm]) -> list[tuple[str, str, str]]:

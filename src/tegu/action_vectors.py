@@ -17,9 +17,9 @@ RELAXATIONS = ("soft", "straight_through")
 class ActionVectors:
     """How a policy network's output ``[B, n]`` becomes an action vector ``[B, n]``, and that an action.
 
-    A choice is relaxed: logits with Gumbel noise through a softmax (Jang et al. 2017). Where the space is a Box from 0
-    to 1 the relaxed choice is the action, where it is Discrete the largest entry is. Any other Box gets a tanh within
-    its bounds, and Gaussian noise.
+    A choice is relaxed: logits with Gumbel noise through a softmax (Jang et al. 2017). Where the space is a Box of
+    several numbers from 0 to 1 the relaxed choice is the action, where it is Discrete the largest entry is. Any other
+    Box gets a tanh within its bounds, and Gaussian noise.
     """
 
     space: Any  #: Discrete or Box
@@ -33,7 +33,9 @@ class ActionVectors:
     def is_choice(self) -> bool:
         """Whether an action is one of several, as such or relaxed to shares of 1."""
         space = self.space
-        return isinstance(space, spaces.Discrete) or bool(np.all(space.low == 0) and np.all(space.high == 1))
+        return isinstance(space, spaces.Discrete) or bool(
+            space.low.size > 1 and np.all(space.low == 0) and np.all(space.high == 1)
+        )
 
     def choose(self, out: jax.Array, key: jax.Array | None = None, noise: float | jax.Array = 0.0) -> jax.Array:
         """Action vectors, differentiable in ``out``; random if there is a ``key``.
@@ -48,7 +50,7 @@ class ActionVectors:
             return low + (high - low) * (unit + 1) / 2
         if key is not None:
             out = out + jax.random.gumbel(key, out.shape)
-        soft = jnp.concatenate([jax.nn.softmax(head) for head in self.heads(out)], axis=-1)
+        soft = jnp.concatenate([jnp.exp(jax.nn.log_softmax(head)) for head in self.heads(out)], axis=-1)
         if self.relax == "soft":
             return soft
         hard = [jax.nn.one_hot(head.argmax(axis=-1), head.shape[-1]) for head in self.heads(out)]

@@ -13,7 +13,6 @@ from tegu.algorithms.base import Algorithm, Learner
 from tegu.algorithms.registry import algorithm as build_algorithm
 from tegu.algorithms.registry import hyper_parameters
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
-from tegu.environments.games.base import Game
 from tegu.environments.make import Source, find, is_code
 from tegu.errors import TeguError
 from tegu.runs import Run, checkpoint
@@ -21,7 +20,7 @@ from tegu.space_data import from_data, to_data
 from tegu.spaces import to_bounds, zeros
 from tegu.step import Decision, EnvironmentSpec, PyTree
 from tegu.training.arrays import from_arrays, to_arrays
-from tegu.training.evaluate import EVALUATION, Evaluation, evaluate_fused, evaluate_game, evaluate_host
+from tegu.training.evaluate import EVALUATION, Evaluation, FusedEvaluation, evaluate_host
 from tegu.training.fused import remembered
 
 
@@ -42,6 +41,7 @@ class Agent:
         self.algorithm, self.spec, self.learners = algorithm, spec, learners
         self.seeds, self.steps, self.source, self.run = seeds, steps, source, run
         self._random = np.random.default_rng(seeds[0])
+        self.evaluations: dict[tuple[int, bool], FusedEvaluation] = {}  #: compiled, by episodes and determinism
         self._leaves: dict[int, list[jax.Array]] = {}  # of the learners that acted, by index
 
     def __repr__(self) -> str:
@@ -91,9 +91,10 @@ class Agent:
         if self.source is None:
             raise TeguError("this agent knows no environment: load its run, or pass environment= to tegu.load")
         if self.source.native is not None:
-            given = self.algorithm, self.source.native, self.learners, self.seeds
-            play = evaluate_game if isinstance(self.source.native, Game) else evaluate_fused
-            return play(*given, episodes=episodes, deterministic=deterministic)  # type: ignore[arg-type]
+            if (episodes, deterministic) not in self.evaluations:
+                given = self.algorithm, self.source.native, self.seeds, episodes, deterministic
+                self.evaluations[episodes, deterministic] = FusedEvaluation(*given)
+            return self.evaluations[episodes, deterministic](self.learners)
         played = [self._evaluate_one(index, episodes, deterministic) for index in range(len(self.seeds))]
         return Evaluation.of(*jax.tree.map(lambda *each: np.stack(each), *played))
 
@@ -106,7 +107,8 @@ class Agent:
 
     def _evaluate_one(self, index: int, episodes: int, deterministic: bool) -> tuple[np.ndarray, np.ndarray]:
         seed = self.seeds[index]
-        environments = self.environments(seed, min(episodes, 8))
+        assert self.source is not None
+        environments = self.environments(seed, 1 if self.source.single else min(episodes, 8))
         try:
             return evaluate_host(
                 self.algorithm,
@@ -201,6 +203,10 @@ def load(path: str | Path | Run, *, environment: Any = None, folder: str | Path 
     except (KeyError, TypeError) as error:
         raise TeguError(f"{saved.path} does not hold an agent: {error!r} is missing or damaged") from error
     source = _source(spec.id, run, environment)
+    if source is not None and not _fits(source, spec):
+        if environment is not None:
+            raise TeguError(f"{source.id} does not have the observations and actions that the agent was trained with")
+        source = None  # of the same name, but with other options
     if source is not None:
         spec = replace(spec, model=source.native)
     shapes = jax.eval_shape(
@@ -209,6 +215,12 @@ def load(path: str | Path | Run, *, environment: Any = None, folder: str | Path 
     )
     learners = from_arrays(shapes, saved.blobs["learner"], str(saved.path))
     return Agent(algorithm, spec, learners, seeds, saved.step, source, run)
+
+
+def _fits(source: Source, spec: EnvironmentSpec) -> bool:
+    """Whether an environment in JAX has the spaces of ``spec``; others would have to be made to find out."""
+    world = source.native
+    return world is None or (world.observation_space, world.action_space) == (spec.observation_space, spec.action_space)
 
 
 def _source(name: str, run: Run | None, environment: Any) -> Source | None:

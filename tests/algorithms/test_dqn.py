@@ -61,10 +61,10 @@ def relu(x):
 
 
 def targets(numerics, target, batch, gamma):
-    """r + gamma max over legal a' of Q(s', a'), and r alone where the episode terminated."""
+    """r + gamma max over legal a' of Q(s', a'), and r alone where the episode terminated; gamma may be ``[N]``."""
     q = numerics.mlp(target.mlp, batch.next_observation["x"].astype(np.float64), relu)
     best = np.where(batch.next_observation["action_mask"], q, -np.inf).max(1)
-    return np.array([r if ended else r + gamma * b for r, b, ended in zip(batch.reward, best, batch.terminated)])  # noqa: B905
+    return np.where(batch.terminated, batch.reward, batch.reward + gamma * best)
 
 
 def loss_of(numerics, online, batch, target):
@@ -91,6 +91,35 @@ def test_three_updates_are_numpys(numerics):
         np.testing.assert_allclose(numerics.flat(learner.online), numerics.flat(online), rtol=1e-5, atol=1e-7)
         assert learner.updates == metrics["n_updates"] == count
     assert clipped
+
+
+def long_steps(window, gamma):
+    """Steps ``[n, N]`` as one long step each, and the discount of what follows it, in a plain loop."""
+    n, reward, last = len(window.reward), np.zeros(N), np.zeros(N, int)
+    for b in range(N):
+        for k in range(n):
+            reward[b], last[b] = reward[b] + gamma**k * window.reward[k, b], k
+            if window.terminated[k, b] or window.truncated[k, b]:
+                break
+    ends = jax.tree.map(lambda leaf: leaf[last, np.arange(N)], (window.next_observation, window.terminated))
+    first = jax.tree.map(lambda leaf: leaf[0], window)
+    return first._replace(reward=reward, next_observation=ends[0], terminated=ends[1]), gamma ** (last + 1.0)
+
+
+def test_two_updates_on_windows_of_three_steps_are_numpys(numerics):
+    """Whose episodes end at any place, in either way, or not at all."""
+    algorithm = DQN(learning_rate=1e-2, gamma=0.9, n_steps=3, **SMALL)
+    learner, stream = learner_of(algorithm), batches()
+    online, adam = learner.online, numerics.Adam(10.0, 1e-8)
+    for _ in range(2):
+        window = jax.tree.map(lambda *steps: np.stack(steps), *(next(stream) for _ in range(3)))
+        batch, discount = long_steps(window, 0.9)
+        assert len(set(discount)) == 3
+        target = targets(numerics, learner.target, batch, discount)
+        gradient = numerics.gradient(lambda net: loss_of(numerics, net, batch, target), online)  # noqa: B023
+        online = adam.step(online, gradient, 1e-2)
+        learner, _ = UPDATE(algorithm, learner, window)
+        np.testing.assert_allclose(numerics.flat(learner.online), numerics.flat(online), rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(("terminated", "gamma"), [(True, 0.99), (False, 0.0), (False, 0.99)])
@@ -193,7 +222,8 @@ def test_schedules_set_the_learning_rate(numerics):
 def test_experience_says_how_steps_reach_update():
     replay = DQN(buffer_size=500, batch_size=16, learning_starts=7, train_freq=2, gradient_steps=-1).experience
     assert (replay.capacity, replay.batch_size, replay.learning_starts) == (500, 16, 7)
-    assert (replay.train_freq, replay.gradient_steps) == (2, -1)
+    assert (replay.train_freq, replay.gradient_steps, replay.n_steps) == (2, -1, 1)
+    assert DQN(n_steps=3).experience.n_steps == 3
 
 
 def test_spaces_that_do_not_fit_are_refused():
@@ -203,3 +233,17 @@ def test_spaces_that_do_not_fit_are_refused():
     with pytest.raises(TeguError, match=r"^observation space Tuple.* is not supported"):
         DQN().validate(EnvironmentSpec("test", spaces.Tuple([box]), spaces.Discrete(2)))
     DQN().validate(SPEC)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n_steps": 0}, "DQN: n_steps must be at least 1, got 0"),
+        ({"n_steps": 3, "learning_starts": 5}, "n_steps x n_envs must be at most learning_starts and buffer_size"),
+        ({"n_steps": 3, "buffer_size": 5}, "n_steps x n_envs must be at most learning_starts and buffer_size"),
+    ],
+)
+def test_windows_that_do_not_fit_are_refused(settings, message):
+    with pytest.raises(TeguError, match=message) as caught:
+        DQN(**settings).validate(EnvironmentSpec("test", SPEC.observation_space, SPEC.action_space, n_envs=2))
+    assert "\n" not in str(caught.value)

@@ -85,13 +85,33 @@ def test_compare(tegu: Command, runs: Path, tmp_path: Path) -> None:
 def test_list(tegu: Command, runs: Path) -> None:
     data = tegu("list", "--runs", runs, "--json").data
     assert data.keys() == {"environments", "algorithms", "presets", "runs"}
-    assert {"name": "CartPole-v1", "backend": "jax"} in data["environments"]
-    assert {entry["name"] for entry in data["algorithms"]} == {"q-learning", "dqn", "ppo"}
+    found = {entry["name"]: entry for entry in data["environments"]}
+    assert found["CartPole-v1"] == {
+        "name": "CartPole-v1",
+        "backend": "jax",
+        "agents": [],
+        "algorithms": ["ppo", "dqn"],  # the usual one first
+    }
+    assert found["Blackjack-v1"] == {"name": "Blackjack-v1", "backend": "gymnasium"}
+    assert found["simple_push_v3"]["agents"] == ["adversary_0", "agent_0"]
+    assert found["simple_push_v3"]["algorithms"][0] == "maddpg"
+    assert (found["connect-four"]["agents"], found["connect-four"]["algorithms"]) == (
+        ["first", "second"],
+        ["alphazero"],
+    )
+    assert {entry["name"]: entry["for"] for entry in data["algorithms"]} == {
+        **dict.fromkeys(("q-learning", "dqn", "ppo", "ddpg"), "one agent"),
+        **dict.fromkeys(("maddpg", "matd3", "iddpg", "ippo", "mappo"), "several agents"),
+        "alphazero": "two players",
+    }
     assert any(entry["environment"] == "CartPole-v1" for entry in data["presets"])
     (run,) = data["runs"]
     assert (run["run"], run["state"], run["steps"], run["seeds"]) == (RUN, "finished", 4000, 2)
     text = tegu("list", "--runs", runs).out
     assert all(word in text for word in ("CartPole-v1", "q-learning", RUN, "finished"))
+    assert "adversary_0 to adversary_2, agent_0 " in text
+    assert "ppo 100,000 in 8; dqn 50,000 in 1" in text
+    assert max(map(len, text.splitlines())) <= 200
 
 
 def test_list_passes_over_damage(tegu: Command, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tegu.optimizers import adam, descend
 from tegu.residual import ResidualConv, ResidualMLP
 from tegu.returns import outcomes
 from tegu.search.planning import Search, gumbel, puct
+from tegu.spaces import ACTION_MASK
 from tegu.step import Decision, EnvironmentSpec, PyTree, Step
 
 NETWORKS: dict[str, type[ResidualMLP] | type[ResidualConv]] = {"mlp": ResidualMLP, "conv": ResidualConv}
@@ -43,6 +44,14 @@ class AlphaZeroLearner(NamedTuple):
     clock: Clock
 
 
+class Thought(NamedTuple):
+    """What a search says of the position it was asked about."""
+
+    policy: jax.Array  #: ``[B, A]``
+    value: jax.Array  #: ``[B]``
+    chance: jax.Array  #: bool ``[B]``: whether a random move was played instead
+
+
 class Lesson(NamedTuple):
     """What the replay buffer keeps of a move, ``[..., *shape]``."""
 
@@ -65,6 +74,7 @@ class AlphaZero(Algorithm):
     dirichlet_alpha: float = 0.3  #: puct: shape of the noise in the root; small is peaked
     dirichlet_fraction: float = 0.25  #: puct: its share of the prior
     temperature: float = 1.0  #: puct: how evenly actions are drawn from visits
+    random_moves: int = eqx.field(static=True, default=0)  #: up to how many moves of a game are random, for variety
     train_freq: int = eqx.field(static=True, default=4096)  #: moves (over all games) between two rounds of updates
     buffer_size: int = eqx.field(static=True, default=100_000)  #: moves the replay buffer keeps
     learning_starts: int = eqx.field(static=True, default=0)  #: moves before learning begins
@@ -100,6 +110,8 @@ class AlphaZero(Algorithm):
                 raise TeguError(f"AlphaZero: {name} must be at least {least.get(name, 1)}, got {getattr(self, name)}")
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> AlphaZeroLearner:
+        if spec.model is None:
+            raise TeguError(f"AlphaZero needs the rules of {spec.id}: pass the game as environment=")
         _, position = jax.eval_shape(spec.model.reset, key)
         planes = jax.eval_shape(spec.model.features, position)
         actions = int(spec.action_space.n)
@@ -113,8 +125,8 @@ class AlphaZero(Algorithm):
         self, learner: AlphaZeroLearner, positions: Position, key: jax.Array, *, simulations: int, explore: bool
     ) -> Search:
         """Search positions ``[B, ...]`` with as many ``simulations``; ``explore=False`` plays the best it finds."""
-        game = learner.network.game
-        given = game, PolicyValue.__call__, learner.network, positions, key
+        positions = positions | {ACTION_MASK: positions[ACTION_MASK].astype(bool)}  # which may come as a MultiBinary's
+        given = learner.network.game, PolicyValue.__call__, learner.network, positions, key
         if self.search == "gumbel":
             noise = 1.0 if explore else 0.0
             return gumbel(*given, simulations=simulations, max_considered=self.max_considered, noise=noise)
@@ -127,20 +139,30 @@ class AlphaZero(Algorithm):
             temperature=self.temperature if explore else 0.0,
         )
 
+    def begin(self, learner: AlphaZeroLearner, key: jax.Array, n: int) -> PyTree:
+        """With how many random moves each game begins, int32 ``[n]``: from none to ``random_moves``."""
+        return jax.random.randint(key, (n,), 0, self.random_moves + 1)
+
     def act(
         self, learner: AlphaZeroLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
     ) -> Decision:
-        found = self.plan(learner, observation, key, simulations=self.simulations, explore=explore)
-        return Decision(found.action, memory, extras=(found.policy, found.value))
+        search_key, random_key = jax.random.split(key)
+        found = self.plan(learner, observation, search_key, simulations=self.simulations, explore=explore)
+        chance = (memory > 0) & explore
+        noise = jax.random.uniform(random_key, found.policy.shape)
+        random = masked(noise, observation[ACTION_MASK].astype(bool)).argmax(axis=-1).astype(found.action.dtype)
+        action = jnp.where(chance, random, found.action)
+        return Decision(action, memory - 1, extras=Thought(found.policy, found.value, chance))
 
     def rows(self, steps: Step) -> Lesson:
         """What was played in ``[T, B]``: each position with the search's policy and the outcome for its player.
 
-        A game that goes on after the last move counts as the search judged that move's position.
+        Before a random move, and where a game goes on after the last one, the outcome is what the search expected.
         """
-        policy, value = steps.extras
+        policy, value, chance = steps.extras
         reward = own_reward(steps.reward, steps.observation["to_play"])
-        return Lesson(steps.observation, policy, outcomes(reward, steps.terminated, steps.truncated, value))
+        outcome = outcomes(reward, steps.terminated & ~chance, steps.truncated | chance, value)
+        return Lesson(steps.observation, policy, outcome)
 
     def update(self, learner: AlphaZeroLearner, batch: Lesson, key: jax.Array) -> tuple[AlphaZeroLearner, Metrics]:
         """One gradient step on ``batch_size`` moves, each turned or mirrored at random."""

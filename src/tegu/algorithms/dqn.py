@@ -65,10 +65,10 @@ class DQN(Algorithm):
         for name in ("batch_size", "train_freq", "buffer_size", "n_steps", "target_update_interval"):
             if getattr(self, name) < 1:
                 raise TeguError(f"DQN: {name} must be at least 1, got {getattr(self, name)}")
-        if self.n_steps > 1 and self.n_steps * spec.n_envs > min(self.learning_starts, self.buffer_size):
+        if self.n_steps > 1 and self.n_steps * spec.n_envs > self.buffer_size:
             raise TeguError(
-                f"DQN: n_steps x n_envs must be at most learning_starts and buffer_size, got {self.n_steps} x "
-                f"{spec.n_envs}, {self.learning_starts} and {self.buffer_size}"
+                f"DQN: n_steps x n_envs must be at most buffer_size, got {self.n_steps} x {spec.n_envs} and "
+                f"{self.buffer_size}"
             )
         if self.gradient_steps < 1 and self.gradient_steps != -1:
             raise TeguError(f"DQN: gradient_steps must be at least 1, or -1, got {self.gradient_steps}")

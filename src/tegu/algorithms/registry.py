@@ -15,6 +15,7 @@ from tegu.algorithms.mappo import IPPO, MAPPO
 from tegu.algorithms.ppo import PPO
 from tegu.algorithms.q_learning import QLearning
 from tegu.errors import TeguError
+from tegu.step import EnvironmentSpec
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
     cls.name: cls for cls in (QLearning, DQN, PPO, DDPG, AlphaZero, MADDPG, MATD3, IndependentDDPG, IPPO, MAPPO)
@@ -49,6 +50,11 @@ def algorithm(name: str, hyper_parameters: Mapping[str, Any]) -> Algorithm:
     return ALGORITHMS[name](**values)
 
 
+def fitting(spec: EnvironmentSpec) -> list[str]:
+    """The algorithms that can learn in an environment, as they are before any hyper-parameter is set."""
+    return [name for name, kind in ALGORITHMS.items() if _fits(kind(), spec)]
+
+
 def hyper_parameters(algorithm: Algorithm) -> dict[str, Any]:
     """Every hyper-parameter as plain data, from which ``algorithm`` builds the same again."""
     return {field.name: _plain(getattr(algorithm, field.name)) for field in dataclasses.fields(algorithm)}
@@ -60,6 +66,16 @@ def schedule(text: str) -> Linear | float:
         return Linear(float(text.removeprefix("lin_"))) if text.startswith("lin_") else float(text)
     except ValueError:
         raise TeguError(f"expected a number or a schedule such as lin_3e-4, got {text!r}") from None
+
+
+def _fits(algorithm: Algorithm, spec: EnvironmentSpec) -> bool:
+    if spec.agents and not algorithm.several:
+        return False
+    try:
+        algorithm.validate(spec)
+    except TeguError:
+        return False
+    return True
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ VERBS = {
     "watch": "play one episode into an animation, or in the terminal",
     "play": "play a board game against an agent",
     "arena": "let agents and other players of a board game meet",
+    "crossplay": "one side of a world played by one run, the other by another",
     "compare": "runs side by side: a table and a picture",
     "list": "environments, algorithms, presets and runs",
     "check": "try an environment and say what is wrong with it",
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _help() -> str:
-    verbs = "\n".join(f"  {verb:10}{what}" for verb, what in VERBS.items())
+    verbs = "\n".join(f"  {verb:11}{what}" for verb, what in VERBS.items())
     return (
         "tegu: reinforcement learning from the first Q-table to self-play Go\n\n"
         f"usage: tegu VERB ...\n\n{verbs}\n\n"

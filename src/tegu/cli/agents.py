@@ -9,10 +9,15 @@ from tegu.errors import TeguError
 
 
 def load(args: argparse.Namespace) -> Agent:
-    """The agent, with an environment to play in."""
-    agent = load_agent(args.selector, environment=args.env, folder=args.runs)
+    """The agent that ``RUN`` names, with an environment to play in."""
+    return loaded(args.selector, args)
+
+
+def loaded(selector: str, args: argparse.Namespace) -> Agent:
+    """The same for one of several runs."""
+    agent = load_agent(selector, environment=args.env, folder=args.runs)
     if agent.source is None:
-        raise TeguError(f"{args.selector} was trained on {agent.spec.id}: name the environment with --env")
+        raise TeguError(f"{selector} was trained on {agent.spec.id}: name the environment with --env")
     return agent
 
 

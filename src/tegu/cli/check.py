@@ -19,7 +19,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--steps", type=count, metavar="N", default=200, help="steps to take (200)")
     parser.add_argument("--seed", type=count, metavar="S", default=0, help="of the actions (0)")
     parser.add_argument(
-        "--backend", choices=("jax", "gymnasium"), help="whose environment (ours in JAX, if we have it)"
+        "--backend", choices=("jax", "gymnasium", "pettingzoo"), help="whose environment (ours in JAX, if we have it)"
     )
     parser.add_argument(
         "--env-options", type=option, nargs="+", metavar="KEY=VALUE", default=[], help="settings of the environment"
@@ -29,10 +29,10 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
     from tegu.environments.check import check
-    from tegu.environments.make import make
+    from tegu.environments.make import unadapted
 
     with working(args, f"checking {args.environment}"):
-        environment = make(args.environment, args.backend, **dict(args.env_options))
+        environment = unadapted(args.environment, args.backend, **dict(args.env_options))
         report = check(environment, steps=args.steps, seed=args.seed)
     out.print(str(report), soft_wrap=True)
     data = {

@@ -1,8 +1,11 @@
 """How ``train`` and ``resume`` end: evaluate what was learned, say where it is kept and what can be done next."""
 
 import argparse
+import importlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from rich.console import Console
@@ -24,6 +27,7 @@ from tegu.training.trainer import Progress
 def trained(start: Callable[[Monitor], Agent], args: argparse.Namespace, out: Console) -> Outcome:
     """Train by calling ``start`` with a callback, then evaluate and report. Needs ``--episodes`` and ``--runs``."""
     found, curve = None, None
+    Thread(target=_import_matplotlib, daemon=True).start()  # half a second, while the main thread waits for compilers
     with monitor(args.quiet) as watching:
         agent = start(watching)
         run, progress = agent.run, watching.progress
@@ -43,6 +47,11 @@ def trained(start: Callable[[Monitor], Agent], args: argparse.Namespace, out: Co
         _report(agent, found, curve, out)
         _what_next(name, run, progress, out)
     return Outcome(_data(agent, run, progress, found, curve), 130 if stopped else 0)
+
+
+def _import_matplotlib() -> None:
+    with suppress(ImportError):
+        importlib.import_module("matplotlib.backends.backend_agg")
 
 
 def _curve(run: Run) -> Path | None:

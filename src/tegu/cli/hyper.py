@@ -24,11 +24,11 @@ def names() -> set[str]:
 def add_flags(parser: Parser, algorithm: type[Algorithm], values: Mapping[str, Any] | None = None) -> None:
     """A flag for every field that has none yet. ``values`` are what holds unless a flag is given, for the help."""
     group = parser.add_argument_group(f"hyper-parameters of {algorithm.name}")
-    comments = _comments(algorithm)
+    meaning = comments(algorithm)
     for field in dataclasses.fields(algorithm):
         flag = "--" + field.name.replace("_", "-")
         if flag not in parser._option_string_actions:
-            says = comments.get(field.name, "").replace("%", "%%")
+            says = meaning.get(field.name, "").replace("%", "%%")
             group.add_argument(
                 flag,
                 dest=field.name,
@@ -83,6 +83,9 @@ def _typed(value: Any) -> str:
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value).lower()
 
 
-def _comments(algorithm: type[Algorithm]) -> dict[str, str]:
-    """The ``#:`` comment beside each field."""
-    return dict(re.findall(r"^    (\w+):.*#: (.*)$", inspect.getsource(algorithm), re.MULTILINE))
+def comments(algorithm: type[Algorithm]) -> dict[str, str]:
+    """The ``#:`` comment beside each field, in the class or in the one that it builds on."""
+    found: dict[str, str] = {}
+    for base in reversed([base for base in algorithm.__mro__ if issubclass(base, Algorithm)]):
+        found |= re.findall(r"^    (\w+):.*#: (.*)$", inspect.getsource(base), re.MULTILINE)
+    return found

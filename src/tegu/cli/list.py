@@ -2,9 +2,11 @@
 
 import argparse
 import inspect
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from rich import box
@@ -38,24 +40,63 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
 
 
 def _environments(out: Console) -> list[dict[str, Any]]:
+    from tegu.environments.games.base import PLAYERS
     from tegu.environments.make import names
 
     found = [{"name": name, "backend": backend} for name, backend in names().items()]
-    for backend, title in (("jax", "tegu's environments, in JAX"), ("gymnasium", "Gymnasium's environments")):
-        _title(out, title)
-        out.print(Columns([entry["name"] for entry in found if entry["backend"] == backend], padding=(0, 3)), "")
-    return found
+    ours = [_ours(entry) for entry in found if entry["backend"] == "jax"]
+    others = [entry for entry in found if entry["backend"] != "jax"]
+    ours.sort(key=lambda entry: (len(entry["agents"]) > 0, entry["agents"] == list(PLAYERS)))
+    _title(out, "tegu's environments, in JAX")
+    rows = [entry | {"agents": _crowd(entry["agents"]), "algorithms": ", ".join(entry["algorithms"])} for entry in ours]
+    _print_table(out, rows, ("name", "agents", "algorithms"))
+    _title(out, "Gymnasium's environments")
+    out.print(Columns([entry["name"] for entry in others], padding=(0, 3)), "")
+    return ours + others
+
+
+def _ours(entry: dict[str, Any]) -> dict[str, Any]:
+    """With the agents, and the algorithms that suit: first the one that is taken where none is named."""
+    from tegu import presets
+    from tegu.algorithms.registry import fitting
+    from tegu.environments.make import find
+    from tegu.training.train import spec_of
+
+    name, world = entry["name"], find(entry["name"]).native
+    assert world is not None
+    spec = spec_of(name, world, 1)
+    usual = presets.preset(name, None, spec.observation_space, spec.action_space)["algorithm"]
+    suits = sorted(fitting(spec), key=lambda algorithm: algorithm != usual)
+    return entry | {"agents": list(spec.agents), "algorithms": suits}
+
+
+def _crowd(agents: Sequence[str]) -> str:
+    """``adversary_0 to adversary_2, agent_0``; nothing for one alone."""
+    kinds = [list(kind) for _, kind in groupby(agents, key=lambda agent: agent.rpartition("_")[0] or agent)]
+    return ", ".join(
+        kind[0] if len(kind) == 1 else f"{kind[0]} {'and' if len(kind) == 2 else 'to'} {kind[-1]}" for kind in kinds
+    )
 
 
 def _algorithms(out: Console) -> list[dict[str, Any]]:
-    from tegu.algorithms.registry import ALGORITHMS
+    from tegu.algorithms.registry import ALGORITHMS, fitting
+    from tegu.environments.make import find
+    from tegu.training.train import spec_of
 
+    game = find("tic-tac-toe").native
+    assert game is not None
+    for_players = fitting(spec_of("tic-tac-toe", game, 1))
     found = [
-        {"name": name, "class": algorithm.__name__, "summary": (inspect.getdoc(algorithm) or "").partition("\n")[0]}
+        {
+            "name": name,
+            "class": algorithm.__name__,
+            "for": "two players" if name in for_players else "several agents" if algorithm.several else "one agent",
+            "summary": re.split(r"(?<=\.)\s+(?=[A-Z])", inspect.getdoc(algorithm) or "")[0].replace("\n", " "),
+        }
         for name, algorithm in ALGORITHMS.items()
     ]
     _title(out, "algorithms")
-    _print_table(out, found, ("name", "summary"))
+    _print_table(out, found, ("name", "for", "summary"))
     return found
 
 
@@ -68,9 +109,19 @@ def _presets(out: Console) -> list[dict[str, Any]]:
         for algorithm, settings in presets.load(environment).items()
         if isinstance(settings, dict)
     ]
-    _title(out, "presets")
-    _print_table(out, [entry | entry["settings"] for entry in found], ("environment", "algorithm", "steps", "n_envs"))
+    _title(out, "presets: steps, and how many environments side by side")
+    by_environment = groupby(found, key=lambda entry: entry["environment"])
+    rows = [
+        {"environment": environment, "algorithms": _tuned(list(entries))} for environment, entries in by_environment
+    ]
+    _print_table(out, rows, ("environment", "algorithms"))
     return found
+
+
+def _tuned(entries: Sequence[dict[str, Any]]) -> str:
+    """``ppo 100,000 in 8; dqn 50,000 in 1``, algorithms that train alike together."""
+    alike = groupby(entries, key=lambda entry: f"{entry['settings']['steps']:,} in {entry['settings']['n_envs']}")
+    return "; ".join(f"{', '.join(entry['algorithm'] for entry in group)} {size}" for size, group in alike)
 
 
 def _runs(root: str, out: Console) -> list[dict[str, Any]]:

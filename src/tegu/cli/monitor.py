@@ -109,7 +109,8 @@ def origin(progress: Progress) -> str:
     environment, backend = _config(progress)["environment"], _config(progress)["backend"]
     if backend == "jax" and environment in registry:
         return f"using tegu's {environment} in JAX, --backend gymnasium for the original"
-    return f"using {environment} " + ("in JAX" if backend == "jax" else "through Gymnasium")
+    through = {"gymnasium": "through Gymnasium", "pettingzoo": "through PettingZoo"}
+    return f"using {environment} {through.get(backend, 'in JAX')}"
 
 
 def mean_figures(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -31,7 +31,12 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
 
     return trained(
         lambda watching: resume(
-            args.selector, steps=args.steps, environment=args.env, folder=args.runs, callbacks=(watching,)
+            args.selector,
+            steps=args.steps,
+            environment=args.env,
+            folder=args.runs,
+            callbacks=(watching,),
+            prepare_evaluation=args.episodes,
         ),
         args,
         out,

@@ -21,13 +21,13 @@ def score(evaluation: Evaluation, *, deterministic: bool) -> dict[str, Any]:
         "per_seed": per_seed.tolist(),
         "episodes": returns.shape[1],
         "deterministic": deterministic,
-        "agents": {agent: _part(values) for agent, values in evaluation.agents.items()},
-        "measures": {name: _part(values) for name, values in evaluation.measures.items()},
+        "agents": {agent: part(values) for agent, values in evaluation.agents.items()},
+        "measures": {name: part(values) for name, values in evaluation.measures.items()},
     }
 
 
-def _part(values: np.ndarray) -> dict[str, Any]:
-    """What one agent's returns, or one measure, came to."""
+def part(values: np.ndarray) -> dict[str, Any]:
+    """What one agent's returns, or one measure, ``[seeds, episodes]``, came to."""
     return {"mean": float(values.mean()), "std": float(values.std()), "interval": _interval(values)}
 
 

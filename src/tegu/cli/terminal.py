@@ -5,7 +5,7 @@ import io
 from typing import Any
 
 _PLAIN = str.maketrans(
-    "─│┌┬┐├┼┤└┴┘╭╮╰╯━┃←→↑↓▁▂▃▄▅▆▇█·…", "-|+++++++++++++=|<>^v_.:-=+*#|~"
+    "─│┌┬┐├┼┤└┴┘╭╮╰╯━┃←→↑↓▁▂▃▄▅▆▇█·…●○", "-|+++++++++++++=|<>^v_.:-=+*#|~XO"
 )  # one for one, so that everything stays in line
 
 

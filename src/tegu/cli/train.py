@@ -46,7 +46,16 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
         show_updates(args.environment, args.algorithm, settings, args.show_updates, out)
     saving = {"folder": args.runs, "checkpoint_every": args.checkpoint_every}
     return trained(
-        lambda watching: train(args.environment, args.algorithm, callbacks=(watching,), **saving, **settings), args, out
+        lambda watching: train(
+            args.environment,
+            args.algorithm,
+            callbacks=(watching,),
+            prepare_evaluation=args.episodes,
+            **saving,
+            **settings,
+        ),
+        args,
+        out,
     )
 
 

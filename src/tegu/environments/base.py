@@ -36,6 +36,11 @@ class Environment(eqx.Module):
         return ()
 
     @property
+    def sides(self) -> dict[str, tuple[str, ...]]:
+        """Two groups of agents who want opposite things, by what each is called; else empty."""
+        return {}
+
+    @property
     def observation_space(self) -> gymnasium.Space:
         raise AttributeError(f"{type(self).__name__} must define observation_space")
 

@@ -14,9 +14,10 @@ from gymnasium import spaces
 from jax.tree_util import keystr, tree_flatten_with_path
 
 from tegu.environments.base import Environment, Timestep
+from tegu.environments.check_agents import check_agents, check_masks, check_measures, check_rewards, legal, masks
 from tegu.environments.check_findings import Facts, Findings, Halt, Report, episode_facts
+from tegu.environments.check_games import check_game, check_positions
 from tegu.environments.check_spaces import (
-    check_mask,
     check_ranges,
     declared_spaces,
     describe,
@@ -24,7 +25,7 @@ from tegu.environments.check_spaces import (
     has_form,
     is_supported,
 )
-from tegu.spaces import ACTION_MASK, action_mask
+from tegu.environments.games.base import Game
 from tegu.step import PyTree
 
 _COPIES = 8
@@ -50,6 +51,7 @@ class _Rollout(NamedTuple):
     observation: PyTree  #: the true next observation
     reward: PyTree
     terminated: jax.Array
+    measures: dict[str, jax.Array]
     ended: jax.Array  #: terminated, truncated, or the time limit reached
 
 
@@ -61,9 +63,17 @@ def check_jax(environment: Environment, steps: int, seed: int) -> Report:
         facts["observation_space"], facts["action_space"] = describe(observation_space), describe(action_space)
         facts["time_limit"] = environment.max_episode_steps or "none"
         if observation_space is not None and action_space is not None and is_supported(action_space):
+            facts |= check_agents(environment, observation_space, action_space, findings)
             actions = _random_actions(action_space, (steps, _COPIES), seed)
             _check_contract(environment, observation_space, jax.tree.map(lambda x: x[0, 0], actions), findings)
+            if isinstance(environment, Game):
+                check_positions(environment, action_space, findings)
             facts |= _try_out(environment, observation_space, actions, seed, findings)
+            if isinstance(environment, Game):
+                facts |= check_game(environment, findings, steps, seed)
+                if "step" in str(facts["random_numbers_in"]):
+                    hint = "what chance decides in the course of a game cannot be searched"
+                    findings.error("step()", "draws random numbers", "nothing left to chance", "", hint)
     return Report(environment.id, findings.all(), facts)
 
 
@@ -98,13 +108,14 @@ def _check_contract(environment: Environment, space: spaces.Space, action: PyTre
         raise Halt
     fits &= has_form(findings, space, timestep.observation, "step() -> observation")
     fits &= _state_stays(findings, state, timestep.state)
+    fits &= check_rewards(timestep.reward, environment.agents, findings)
     for path, reward in tree_flatten_with_path(timestep.reward)[0]:
         _check_scalar(findings, f"step() -> reward{_name(path)}", reward, np.float32, "jnp.float32(reward)")
         fits &= reward.shape == ()
     for name in ("terminated", "truncated"):
         hint = "a comparison such as x > limit, without axes of length 1"
         fits &= _check_scalar(findings, f"step() -> {name}", getattr(timestep, name), np.bool_, hint)
-    if not fits:
+    if not fits or not check_measures(environment, state, findings):
         raise Halt
 
 
@@ -146,12 +157,14 @@ def _try_out(environment: Environment, space: spaces.Space, actions: PyTree, see
         expected = f"terminated or truncated within {steps} steps"
         hint = "give the environment max_episode_steps"
         findings.warning("step()", "no episode ended, and there is no time limit", expected, "neither", hint)
+    with np.errstate(invalid="ignore"):  # infinities of both signs have been reported
+        played = episode_facts(np.mean(jax.tree.leaves(rollout.reward), axis=0), rollout.ended)
     start, moment = jax.tree.map(lambda x: x[0], first), jax.tree.map(lambda x: x[0, 0], rollout)
     keys = reset_keys[0], step_keys[0, 0]
     pure = _is_pure(findings, environment, keys, jax.tree.map(jnp.asarray, moment.action), _results(start, moment))
     return {
         "steps_per_second": round(steps * copies / seconds),
-        **episode_facts(sum(jax.tree.leaves(rollout.reward)), rollout.ended),
+        **played,
         "random_numbers_in": _key_users(environment, actions),
         "deterministic": "yes, given the key" if pure else "no",
     }
@@ -161,30 +174,26 @@ def _rollout(
     environment: Environment, reset_keys: jax.Array, step_keys: jax.Array, actions: PyTree
 ) -> tuple[PyTree, _Rollout]:
     """The first observations, and what followed. Episodes that end begin anew; where there is a mask it decides."""
-    space, action_space = environment.observation_space, environment.action_space
+    action_space = environment.action_space
     limit = environment.max_episode_steps or np.inf
 
     def begin(keys: jax.Array) -> tuple[PyTree, PyTree]:
         state, observation = jax.vmap(environment.reset)(keys)
-        return observation, (state, action_mask(space, observation), jnp.zeros(keys.shape, jnp.int32))
+        return observation, (state, masks(environment, observation), jnp.zeros(keys.shape, jnp.int32))
 
     def advance(carry: PyTree, inputs: PyTree) -> tuple[PyTree, _Rollout]:
         state, mask, clock = carry
         action, keys = inputs
-        if mask is not None and isinstance(action_space, spaces.Discrete):
-            action = _legal(action_space, mask, keys)
+        action = legal(action_space, mask, action, keys)
         timestep = jax.vmap(environment.step)(state, action, keys)
         ended = timestep.terminated | timestep.truncated | (clock + 1 >= limit)
-        onward = (timestep.state, action_mask(space, timestep.observation), clock + 1)
+        onward = (timestep.state, masks(environment, timestep.observation), clock + 1)
         carry = jax.tree.map(partial(_where, ended), begin(keys)[1], onward)
-        return carry, _Rollout(action, timestep.observation, timestep.reward, timestep.terminated, ended)
+        measures = jax.vmap(environment.measures)(timestep.state)
+        return carry, _Rollout(action, timestep.observation, timestep.reward, timestep.terminated, measures, ended)
 
     first, carry = begin(reset_keys)
     return first, jax.lax.scan(advance, carry, (actions, step_keys))[1]
-
-
-def _legal(space: spaces.Discrete, mask: jax.Array, keys: jax.Array) -> jax.Array:
-    return int(space.start) + jax.vmap(jax.random.categorical)(keys, jnp.where(mask, 0.0, -jnp.inf))
 
 
 def _where(condition: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
@@ -194,13 +203,21 @@ def _where(condition: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
 def _check_values(findings: Findings, space: spaces.Space, first: PyTree, rollout: _Rollout) -> None:
     check_ranges(findings, space, first, "reset() -> observation")
     check_ranges(findings, space, rollout.observation, "step() -> observation")
-    if isinstance(space, spaces.Dict) and ACTION_MASK in space.spaces:
-        check_mask(findings, first[ACTION_MASK], "reset() -> observation")
-        check_mask(findings, rollout.observation[ACTION_MASK][~rollout.ended], "step() -> observation")
+    check_masks(findings, space, first, "reset() -> observation")
+    going_on = jax.tree.map(lambda leaf: leaf[~rollout.ended], rollout.observation)
+    check_masks(findings, space, going_on, "step() -> observation")
+    for name, values in rollout.measures.items():
+        if not np.isfinite(values).all():
+            findings.error(f'measures() -> "{name}"', "is not finite", "finite numbers", str(_first_odd(values)))
     for path, reward in tree_flatten_with_path(rollout.reward)[0]:
         if not np.isfinite(reward).all():
-            got = str(reward[~np.isfinite(reward)][0])
-            findings.error(f"step() -> reward{_name(path)}", "is not finite", "finite numbers", got)
+            where = f"step() -> reward{_name(path)}"
+            findings.error(where, "is not finite", "finite numbers", str(_first_odd(reward)))
+
+
+def _first_odd(values: jax.Array) -> jax.Array:
+    """The first number that is not finite."""
+    return values[~np.isfinite(values)][0]
 
 
 def _is_pure(

@@ -26,18 +26,90 @@ _INSTEAD = {
 
 def declared_spaces(environment: Any, findings: Findings) -> tuple[spaces.Space | None, spaces.Space | None]:
     """The observation and the action space, both checked; None for one that is missing."""
-    observation = _declared(environment, "observation_space", findings)
-    action = _declared(environment, "action_space", findings)
-    if action is not None:
-        _check_action_bounds(findings, "action_space", action)
-    if isinstance(observation, spaces.Dict) and ACTION_MASK in observation.spaces and action is not None:
-        _check_mask_space(findings, observation[ACTION_MASK], action)
+    found = []
+    for name in ("observation_space", "action_space"):
+        with findings.calling(name):
+            space = getattr(environment, name, None)
+        found.append(checked_space(findings, name, space, f"{name} = gymnasium.spaces.Box(...) or Discrete(n)"))
+    observation, action = found
+    check_actions(findings, "action_space", action)
+    check_mask_space(findings, "observation_space", observation, action)
     return observation, action
+
+
+def checked_space(findings: Findings, where: str, space: Any, hint: str) -> spaces.Space | None:
+    """What is said to be a space, if it is one."""
+    if isinstance(space, spaces.Space):
+        _check_kind(findings, where, space)
+        return space
+    problem = "is missing" if space is None else "is not a Gymnasium space"
+    got = "" if space is None else f"{type(space).__module__}.{type(space).__qualname__}"
+    findings.error(where, problem, "a gymnasium.spaces.Space", got, hint)
+    return None
+
+
+def check_actions(findings: Findings, name: str, space: spaces.Space | None) -> None:
+    """Report bounds that policies could not keep to, or would have trouble with.
+
+    One of several agents may also give shares from 0 to 1, which MADDPG takes for a choice.
+    """
+    if isinstance(space, spaces.Dict):
+        for key, part in space.items():
+            if not is_shares(part):
+                check_actions(findings, f'{name}["{key}"]', part)
+    elif isinstance(space, spaces.Box) and not space.is_bounded():
+        hint = "say how large an action can sensibly be; Box(-1, 1, shape) is the best, scaled inside step()"
+        findings.error(name, "the actions have no finite bounds", "finite low and high", describe(space), hint)
+    elif isinstance(space, spaces.Box) and not ((space.low == -1).all() and (space.high == 1).all()):
+        findings.warning(
+            name,
+            "the actions do not range from -1 to 1",
+            "Box(-1, 1, shape)",
+            describe(space),
+            "policies begin around 0 with a spread of 1: scale in step(), or by gymnasium.wrappers.RescaleAction",
+        )
+
+
+def is_shares(space: spaces.Space) -> bool:
+    """Whether an action is a vector in [0, 1]."""
+    return isinstance(space, spaces.Box) and bool((space.low == 0).all() and (space.high == 1).all())
+
+
+def check_mask_space(
+    findings: Findings, name: str, observation: spaces.Space | None, action: spaces.Space | None
+) -> None:
+    """Report a mask, if the observation has one, that does not have an entry for each action."""
+    if not isinstance(observation, spaces.Dict) or ACTION_MASK not in observation.spaces or action is None:
+        return
+    mask, where = observation[ACTION_MASK], f'{name}["{ACTION_MASK}"]'
+    match action:
+        case spaces.Discrete():
+            length = int(action.n)
+        case spaces.MultiDiscrete():
+            length = int(np.sum(action.nvec))
+        case _:
+            expected = "Discrete or MultiDiscrete actions"
+            findings.error(where, "a mask needs discrete actions", expected, describe(action))
+            return
+    if mask.shape != (length,):
+        expected, hint = (
+            f"shape ({length},), one entry per action",
+            f"MultiBinary({length}): 1 where the action is legal",
+        )
+        findings.error(where, "the mask does not fit the actions", expected, f"shape {mask.shape}", hint)
 
 
 def describe(space: spaces.Space | None) -> str:
     """A space in one line."""
     return " ".join(str(space).split())
+
+
+def describe_each(spaces_of: Mapping[str, spaces.Space]) -> str:
+    """The spaces of several agents, those of a kind together."""
+    kinds: dict[str, list[str]] = {}
+    for agent, space in spaces_of.items():
+        kinds.setdefault(describe(space), []).append(agent)
+    return "; ".join(f"{space} of {', '.join(agents)}" for space, agents in kinds.items())
 
 
 def is_supported(space: spaces.Space | None) -> bool:
@@ -86,18 +158,6 @@ def check_mask(findings: Findings, mask: PyTree, where: str) -> None:
         )
 
 
-def _declared(environment: Any, name: str, findings: Findings) -> spaces.Space | None:
-    with findings.calling(name):
-        space = getattr(environment, name, None)
-    if isinstance(space, spaces.Space):
-        _check_kind(findings, name, space)
-        return space
-    problem = "is missing" if space is None else "is not a Gymnasium space"
-    got = "" if space is None else f"{type(space).__module__}.{type(space).__qualname__}"
-    findings.error(name, problem, "a gymnasium.spaces.Space", got, f"{name} = gymnasium.spaces.Box(...) or Discrete(n)")
-    return None
-
-
 def _check_kind(findings: Findings, name: str, space: spaces.Space) -> None:
     if isinstance(space, spaces.Dict):
         for key, part in space.items():
@@ -106,42 +166,6 @@ def _check_kind(findings: Findings, name: str, space: spaces.Space) -> None:
         hint = next((text for kind, text in _INSTEAD.items() if isinstance(space, kind)), "")
         supported = "Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these"
         findings.error(name, f"{type(space).__name__} spaces are not supported", supported, describe(space), hint)
-
-
-def _check_action_bounds(findings: Findings, name: str, space: spaces.Space) -> None:
-    if isinstance(space, spaces.Dict):
-        for key, part in space.items():
-            _check_action_bounds(findings, f'{name}["{key}"]', part)
-    elif isinstance(space, spaces.Box) and not space.is_bounded():
-        hint = "say how large an action can sensibly be; Box(-1, 1, shape) is the best, scaled inside step()"
-        findings.error(name, "the actions have no finite bounds", "finite low and high", describe(space), hint)
-    elif isinstance(space, spaces.Box) and not ((space.low == -1).all() and (space.high == 1).all()):
-        findings.warning(
-            name,
-            "the actions do not range from -1 to 1",
-            "Box(-1, 1, shape)",
-            describe(space),
-            "policies begin around 0 with a spread of 1: scale in step(), or by gymnasium.wrappers.RescaleAction",
-        )
-
-
-def _check_mask_space(findings: Findings, mask: spaces.Space, action: spaces.Space) -> None:
-    where = f'observation_space["{ACTION_MASK}"]'
-    match action:
-        case spaces.Discrete():
-            length = int(action.n)
-        case spaces.MultiDiscrete():
-            length = int(np.sum(action.nvec))
-        case _:
-            findings.error(
-                where, "a mask needs discrete actions", "Discrete or MultiDiscrete actions", describe(action)
-            )
-            return
-    if mask.shape != (length,):
-        got, hint = f"shape {mask.shape}", f"MultiBinary({length}): 1 where the action is legal"
-        findings.error(
-            where, "the mask does not fit the actions", f"shape ({length},), one entry per action", got, hint
-        )
 
 
 def _parts(

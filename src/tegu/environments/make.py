@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -9,7 +10,7 @@ from typing import Any
 
 import gymnasium
 
-from tegu.environments.adapters.pettingzoo import ParallelEnvironment, is_pettingzoo, mpe2
+from tegu.environments.adapters.pettingzoo import ParallelEnvironment, is_pettingzoo
 from tegu.environments.base import Environment
 from tegu.errors import TeguError
 
@@ -59,6 +60,7 @@ class Source:
     native: Environment | None = None
     make: Callable[[], gymnasium.Env] | None = None
     backend: str = "gymnasium"
+    single: bool = False  #: somebody's own instance, of which there is no second
 
 
 class _Lent(gymnasium.Wrapper):
@@ -86,13 +88,9 @@ def find(
         environment = environment(**options)
     if isinstance(environment, Environment):
         return Source(environment.id, environment, backend="jax")
-    if is_pettingzoo(environment):
-        own: Any = environment
-        return Source(
-            str(own.metadata.get("name", own)), make=lambda: _Lent(ParallelEnvironment(own)), backend="pettingzoo"
-        )
-    if isinstance(environment, gymnasium.Env):
-        return Source(_instance_id(environment), make=lambda: _Lent(environment))
+    if isinstance(environment, gymnasium.Env) or is_pettingzoo(environment):
+        own = adapted(environment)
+        return Source(_instance_id(own), make=lambda: _Lent(own), backend=_backend(own), single=True)
     if callable(environment):
         return Source(getattr(environment, "__name__", type(environment).__name__), make=lambda: adapted(environment()))
     assert isinstance(environment, str)
@@ -106,7 +104,8 @@ def find(
             f"{environment} does not exist in JAX{_nearest(environment, NATIVE)}; we have {', '.join(NATIVE)}"
         )
     if backend == "pettingzoo":
-        return Source(environment, make=lambda: ParallelEnvironment(mpe2(environment)(**options)), backend=backend)
+        world = _particle_world(environment)
+        return Source(environment, make=lambda: adapted(_called(environment, world, options)), backend=backend)
     _register(environment)
     return Source(environment, make=lambda: _from_gymnasium(environment, options))
 
@@ -127,6 +126,13 @@ def make(environment: str, backend: str | None = None, **options: Any) -> Enviro
     return source.native if source.native is not None else source.make()  # type: ignore[misc]
 
 
+def unadapted(environment: str, backend: str | None = None, **options: Any) -> Any:
+    """One environment by name as its author wrote it: one of PettingZoo's keeps its own shape."""
+    if is_code(environment):
+        return _called(environment, _imported(environment, environment), options)
+    return make(environment, backend, **options)
+
+
 def names() -> dict[str, str]:
     """Every environment that can be made here by name, with its backend."""
     found = dict.fromkeys(gymnasium.registry, "gymnasium")
@@ -134,30 +140,58 @@ def names() -> dict[str, str]:
 
 
 def _instance_id(environment: gymnasium.Env) -> str:
-    return environment.spec.id if environment.spec is not None else type(environment.unwrapped).__name__
+    inner = environment.unwrapped
+    if isinstance(inner, ParallelEnvironment):
+        return str(inner.parallel)
+    return environment.spec.id if environment.spec is not None else type(inner).__name__
+
+
+def _backend(environment: gymnasium.Env) -> str:
+    return "pettingzoo" if isinstance(environment.unwrapped, ParallelEnvironment) else "gymnasium"
 
 
 def _build(name: str, path: str, options: Mapping[str, Any]) -> Any:
+    return adapted(_called(name, _imported(name, path), options))
+
+
+def _imported(name: str, path: str) -> Any:
+    """The class or function that ``module:Class`` names."""
     module, _, attribute = path.partition(":")
     try:
-        factory = _attribute(importlib.import_module(module), attribute)
+        return _attribute(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise TeguError(f"cannot import the environment {name}: {error}") from error
+
+
+def _called(name: str, factory: Any, options: Mapping[str, Any]) -> Any:
+    if not callable(factory):
+        raise TeguError(f"cannot make {name}: it is a {type(factory).__name__}, no class or function")
     try:
-        return adapted(factory(**options))
+        return factory(**options)
     except TypeError as error:
         raise TeguError(f"cannot make {name} with {dict(options)}: {error}") from error
 
 
 def _attribute(package: ModuleType, name: str) -> Any:
     """A class or function of a package; PettingZoo's packages have a module for each environment instead."""
-    if hasattr(package, name) and not isinstance(getattr(package, name), ModuleType):
-        return getattr(package, name)
-    try:
-        module = importlib.import_module(f"{package.__name__}.{name}")
-    except ModuleNotFoundError:
-        return getattr(package, name)
+    found = getattr(package, name, None)
+    if found is not None and not isinstance(found, ModuleType):
+        return found
+    modules = [module.name for module in pkgutil.iter_modules(getattr(package, "__path__", []))]
+    if name not in modules:
+        near = difflib.get_close_matches(name, [*vars(package), *modules], n=1)
+        raise AttributeError(f"{package.__name__} has no {name}" + (f", did you mean {near[0]}?" if near else ""))
+    module = importlib.import_module(f"{package.__name__}.{name}")
     return getattr(module, "parallel_env", None) or module.env
+
+
+def _particle_world(name: str) -> Any:
+    """What makes the world in ``mpe2``, the package that ours follow."""
+    try:
+        importlib.import_module("mpe2")
+    except ImportError as error:
+        raise TeguError(f"{name} of PettingZoo needs tegu[pettingzoo]: pip install 'tegu[pettingzoo]'") from error
+    return _imported(name, f"mpe2:{name}")
 
 
 def _from_gymnasium(name: str, options: Mapping[str, Any]) -> gymnasium.Env:
@@ -172,8 +206,7 @@ def _own(name: str, options: Mapping[str, Any]) -> Source:
     if isinstance(environment, Environment):
         return Source(name, environment, backend="jax")
     if isinstance(environment, gymnasium.Env):
-        backend = "pettingzoo" if isinstance(environment, ParallelEnvironment) else "gymnasium"
-        return Source(name, make=lambda: _build(name, name, options), backend=backend)
+        return Source(name, make=lambda: _build(name, name, options), backend=_backend(environment))
     raise TeguError(
         f"{name} is no gymnasium.Env, no environment of PettingZoo's and no tegu.Environment, it is a "
         f"{type(environment).__mro__[0].__name__}"
@@ -191,8 +224,11 @@ def _register(name: str) -> None:
             gymnasium.register_envs(importlib.import_module(package))
         except ImportError as error:
             raise TeguError(f"{name} needs {extra}: pip install '{extra}'") from error
-    if name not in gymnasium.registry:
-        raise TeguError(f"there is no environment {name}{_nearest(name, [*NATIVE, *gymnasium.registry])}")
+    if name in gymnasium.registry:
+        return
+    if name in NATIVE:
+        raise TeguError(f"Gymnasium has no {name}; ours in JAX has that name")
+    raise TeguError(f"there is no environment {name}{_nearest(name, [*NATIVE, *gymnasium.registry])}")
 
 
 def _nearest(name: str, known: Any) -> str:

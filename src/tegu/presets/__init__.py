@@ -28,7 +28,7 @@ def load(environment: str) -> dict[str, Any]:
     """The preset file of an environment, empty if there is none; ``like`` names another one that it builds on."""
     file = resources.files(__package__) / f"{environment.replace('/', '-')}.toml"
     table = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return load(table["like"]) | table if "like" in table else table
+    return load(table.pop("like")) | table if "like" in table else table
 
 
 def names() -> list[str]:

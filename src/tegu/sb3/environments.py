@@ -11,7 +11,7 @@ import numpy as np
 
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.base import Environment
-from tegu.environments.make import find
+from tegu.environments.make import adapted, find
 from tegu.errors import TeguError
 from tegu.sb3.settings import refuse
 from tegu.step import PyTree
@@ -65,7 +65,7 @@ class DummyVecEnv:
         entropy = [[_seed(seed), i] for i in range(len(envs))]
         self.environments = GymnasiumEnvironments(lambda: next(makes), entropy)
         self.envs: list[Monitor] = envs
-        self.num_envs = len(envs)
+        self.num_envs, self.agents = len(envs), self.environments.agents
         self.observation_space, self.action_space = envs[0].observation_space, envs[0].action_space
         self.render_mode, self.metadata = envs[0].render_mode, envs[0].metadata
         self.touched = False  #: whether it was stepped or reset from outside the training loop
@@ -207,9 +207,18 @@ def resolve(env: Any) -> tuple[str, Environment | DummyVecEnv]:
     """The id and the environment to train on: Tegu's own in JAX where ``env`` names one, else Gymnasium's."""
     if isinstance(env, str | Environment):
         source = find(env)
-        return source.id, source.native if source.native is not None else make_vec_env(str(env))
-    vector = as_vec_env(env)
-    return vector.id, vector
+        found = source.native if source.native is not None else make_vec_env(str(env))
+        return _alone(source.id, found)
+    vector = as_vec_env(adapted(env))
+    return _alone(vector.id, vector)
+
+
+def _alone(id: str, environment: Environment | DummyVecEnv) -> tuple[str, Environment | DummyVecEnv]:
+    """Both as they are, if there is only one agent."""
+    if agents := environment.agents:
+        names = ", ".join(agents)
+        raise TeguError(f"tegu.sb3 trains one agent alone, {id} has {len(agents)} ({names}): use tegu.train")
+    return id, environment
 
 
 def is_wrapped(env: gymnasium.Env, wrapper_class: type[gymnasium.Wrapper]) -> bool:

@@ -1,6 +1,7 @@
 """How good is what was learned? Fresh episodes, bounded in length, from a random stream of their own."""
 
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -56,53 +57,68 @@ class Played(NamedTuple):
     ends: dict[str, jax.Array]  #: the last of them
 
 
-def evaluate_fused(
-    algorithm: "Algorithm | AgainstRandom",
-    environment: Environment,
-    learners: Learner,
-    seeds: tuple[int, ...],
-    *,
-    episodes: int,
-    deterministic: bool,
-) -> Evaluation:
-    """Play ``episodes`` with each of the ``learners`` ``[S, ...]``, side by side on the device."""
+class FusedEvaluation:
+    """Playing ``episodes`` with each of some seeds' learners, side by side on the device.
+
+    Board games are played against random moves, every other one as the first player: a win returns 1, a loss -1.
+    """
+
+    def __init__(
+        self, algorithm: Any, environment: Environment, seeds: tuple[int, ...], episodes: int, deterministic: bool
+    ):
+        """``algorithm`` needs ``begin`` and ``act``, no more."""
+        self.game = environment if isinstance(environment, Game) else None
+        self.algorithm = algorithm if self.game is None else AgainstRandom(algorithm)
+        self.seeds = seeds
+        play = partial(_play, environment=environment, episodes=episodes, deterministic=deterministic)
+        self._play = jax.jit(over_seeds(play, len(seeds)))
+
+    def __call__(self, learners: Learner) -> Evaluation:
+        """Play with ``learners`` ``[S, ...]``; the first call compiles."""
+        n_seeds = len(self.seeds)
+        played = self._play(pad((learners, np.asarray(self.seeds)), n_seeds), self.algorithm)
+        played = jax.device_get(trim(played, n_seeds))
+        if self.game is not None:
+            first, second = (played.returns[player] for player in self.game.agents)
+            returns = np.where(np.arange(first.shape[1]) % 2 == 0, first, second)
+            return Evaluation(returns, played.lengths, {"first": returns[:, ::2], "second": returns[:, 1::2]})
+        means = {f"{name}/mean": total / played.lengths for name, total in played.sums.items()}
+        ends = {f"{name}/end": last for name, last in played.ends.items()}
+        return Evaluation.of(played.returns, played.lengths, means | ends)
+
+
+def _play(
+    given: tuple[Learner, jax.Array], algorithm: Any, *, environment: Environment, episodes: int, deterministic: bool
+) -> Played:
+    """What ``FusedEvaluation`` compiles, for one seed."""
+    learner, seed = given
+    key = jax.random.fold_in(jax.random.key(seed), EVALUATION)
+    key, start_key, memory_key = jax.random.split(key, 3)
     limit = environment.max_episode_steps or LONGEST
+    world = begin(environment, start_key, episodes, algorithm.begin(learner, memory_key, episodes))
 
-    def play(given: tuple[Learner, jax.Array], algorithm: Any) -> Played:
-        learner, key = given
-        key, start_key, memory_key = jax.random.split(key, 3)
-        world = begin(environment, start_key, episodes, algorithm.begin(learner, memory_key, episodes))
+    def running(carry: tuple[World, jax.Array, Played]) -> jax.Array:
+        world, _, played = carry
+        return (played.lengths == 0).any() & (world.elapsed[0] < limit)
 
-        def running(carry: tuple[World, jax.Array, Played]) -> jax.Array:
-            world, _, played = carry
-            return (played.lengths == 0).any() & (world.elapsed[0] < limit)
+    def step(carry: tuple[World, jax.Array, Played]) -> tuple[World, jax.Array, Played]:
+        world, key, played = carry
+        key, step_key = jax.random.split(key)
+        taken, world = advance(algorithm, environment, learner, world, step_key, explore=not deterministic)
+        on = played.lengths == 0  # an episode that has ended is stepped on with the others, but counts no more
+        ends = on & (taken.terminated | taken.truncated | (world.elapsed >= limit))
+        measures = jax.vmap(environment.measures)(world.state)
+        now = Played(
+            world.total_reward,
+            jnp.where(ends, world.elapsed, 0),
+            jax.tree.map(jnp.add, played.sums, measures),
+            measures,
+        )
+        return world, key, jax.tree.map(lambda new, old: jnp.where(on, new, old), now, played)
 
-        def step(carry: tuple[World, jax.Array, Played]) -> tuple[World, jax.Array, Played]:
-            world, key, played = carry
-            key, step_key = jax.random.split(key)
-            taken, world = advance(algorithm, environment, learner, world, step_key, explore=not deterministic)
-            on = played.lengths == 0  # an episode that has ended is stepped on with the others, but counts no more
-            ends = on & (taken.terminated | taken.truncated | (world.elapsed >= limit))
-            measures = jax.vmap(environment.measures)(world.state)
-            now = Played(
-                world.total_reward,
-                jnp.where(ends, world.elapsed, 0),
-                jax.tree.map(jnp.add, played.sums, measures),
-                measures,
-            )
-            return world, key, jax.tree.map(lambda new, old: jnp.where(on, new, old), now, played)
-
-        nothing = jax.tree.map(jnp.zeros_like, jax.vmap(environment.measures)(world.state))
-        start = Played(world.total_reward, jnp.zeros_like(world.elapsed), nothing, nothing)
-        return jax.lax.while_loop(running, step, (world, key, start))[2]
-
-    keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), EVALUATION))(jnp.asarray(seeds))
-    n_seeds = len(seeds)
-    played = jax.jit(over_seeds(play, n_seeds))(pad((learners, keys), n_seeds), algorithm)
-    played = jax.device_get(trim(played, n_seeds))
-    means = {f"{name}/mean": total / played.lengths for name, total in played.sums.items()}
-    ends = {f"{name}/end": last for name, last in played.ends.items()}
-    return Evaluation.of(played.returns, played.lengths, means | ends)
+    nothing = jax.tree.map(jnp.zeros_like, jax.vmap(environment.measures)(world.state))
+    start = Played(world.total_reward, jnp.zeros_like(world.elapsed), nothing, nothing)
+    return jax.lax.while_loop(running, step, (world, key, start))[2]
 
 
 class AgainstRandom(eqx.Module):
@@ -123,23 +139,6 @@ class AgainstRandom(eqx.Module):
         random = jnp.argmax(masked(noise, position["action_mask"]), axis=-1).astype(decision.action.dtype)
         turn = position["to_play"] == jnp.arange(len(random)) % 2
         return decision._replace(action=jnp.where(turn, decision.action, random))
-
-
-def evaluate_game(
-    algorithm: Algorithm,
-    game: Game,
-    learners: Learner,
-    seeds: tuple[int, ...],
-    *,
-    episodes: int,
-    deterministic: bool,
-) -> Evaluation:
-    """Play ``episodes`` against random moves, every other one as the first player: a win returns 1, a loss -1."""
-    given = AgainstRandom(algorithm), game, learners, seeds
-    played = evaluate_fused(*given, episodes=episodes, deterministic=deterministic)
-    first, second = (played.agents[player] for player in game.agents)
-    returns = np.where(np.arange(episodes) % 2 == 0, first, second)
-    return Evaluation(returns, played.lengths, {"first": returns[:, ::2], "second": returns[:, 1::2]})
 
 
 def evaluate_host(

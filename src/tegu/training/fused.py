@@ -129,7 +129,9 @@ class Fused:
             case Replay() as experience:
                 replay = state.replay.add(flat(algorithm.rows(steps)))
                 taught, metrics = self.replay_updates(algorithm, experience, learner, replay, update_key)
-                ready = learner.clock.steps > experience.learning_starts
+                ready = (learner.clock.steps > experience.learning_starts) & (
+                    replay.size >= window(experience, self.n_envs)
+                )
                 # a select of the small learner, not a cond: a cond would copy the buffer it is scanned with
                 learner = jax.tree.map(lambda new, old: jnp.where(ready, new, old), taught, learner)
                 return FusedState(learner, replay, world, key), (steps, episodes, metrics, ready)
@@ -199,6 +201,11 @@ def steps_per_environment(algorithm: Algorithm, n_envs: int) -> int:
             return max(experience.train_freq // n_envs, 1)
 
 
+def window(experience: Replay, n_envs: int) -> int:
+    """Rows that ``n_steps`` consecutive steps of one environment stretch over."""
+    return experience.n_steps * n_envs
+
+
 def gradient_steps(experience: Replay, steps_collected: int) -> int:
     """Updates per round of collecting."""
     return steps_collected if experience.gradient_steps == -1 else experience.gradient_steps
@@ -212,7 +219,9 @@ class FusedLoop:
         self.one = Fused(algorithm, environment, spec.n_envs)
         self.steps_per_iteration = self.one.steps_per_iteration
         n_seeds = len(self.seeds)
-        self._init = jax.jit(over_seeds(lambda key, algorithm: self.one.init(algorithm, spec, key), n_seeds))
+        self._init = jax.jit(
+            over_seeds(lambda seed, algorithm: self.one.init(algorithm, spec, jax.random.key(seed)), n_seeds)
+        )
         self.seconds: dict[str, float] = {"compiled loop": 0.0}
         self._chunk: Callable[..., Any] = jax.jit(
             over_seeds(lambda state, algorithm, *counts: self.one.chunk(algorithm, state, *counts), n_seeds),
@@ -221,8 +230,7 @@ class FusedLoop:
 
     def start(self) -> FusedState:
         """The state of every seed before the first step."""
-        keys = jax.vmap(jax.random.key)(jnp.asarray(self.seeds))
-        return self._init(pad(keys, len(self.seeds)), self.algorithm)
+        return self._init(pad(np.asarray(self.seeds), len(self.seeds)), self.algorithm)
 
     def chunk(self, state: FusedState, iterations: int, total: int) -> tuple[FusedState, Tally]:
         """Run ``iterations`` of ``total`` steps' worth; ``state`` is used up. The tally's leaves are NumPy ``[S]``."""

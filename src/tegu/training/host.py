@@ -16,7 +16,7 @@ from tegu.experience.host import HostReplay
 from tegu.spaces import to_bounds
 from tegu.step import Decision, EnvironmentSpec, PyTree, Step, over
 from tegu.training.arrays import from_arrays, to_arrays
-from tegu.training.fused import at, flat, gradient_steps, remembered, steps_per_environment
+from tegu.training.fused import at, flat, gradient_steps, remembered, steps_per_environment, window
 from tegu.training.seeds import one_after_another
 from tegu.training.tally import Episodes, Fault, Tally
 
@@ -130,7 +130,11 @@ class HostLoop:
         learner, clock = state.learner, (np.int32(self.steps), np.int32(total))
         self.steps += self.steps_per_iteration
         later = np.int32(self.steps), clock[1]
-        replaying = bool(self.replays) and self.steps > self.experience.learning_starts and self.replays[0].size > 0
+        replaying = (
+            bool(self.replays)
+            and self.steps > self.experience.learning_starts
+            and self.replays[0].size >= window(self.experience, self.spec.n_envs)
+        )
         metrics = None
         taken, ended = [], []
         for t in range(self.n_steps):

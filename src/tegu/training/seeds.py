@@ -23,12 +23,16 @@ def padded(n_seeds: int) -> int:
 
 def pad(tree: PyTree, n_seeds: int) -> PyTree:
     """Repeat the last seed until the leading axis divides by the devices."""
+    if padded(n_seeds) == n_seeds:
+        return tree
     index = np.minimum(np.arange(padded(n_seeds)), n_seeds - 1)
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
 def trim(tree: PyTree, n_seeds: int) -> PyTree:
     """Undo ``pad``."""
+    if padded(n_seeds) == n_seeds:
+        return tree
     return jax.tree.map(lambda leaf: leaf[:n_seeds], tree)
 
 

@@ -2,25 +2,29 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gymnasium
+import jax
+import jax.numpy as jnp
 
 from tegu.agent import Agent, facts
-from tegu.algorithms.base import Algorithm
-from tegu.algorithms.registry import ALGORITHMS, hyper_parameters
+from tegu.algorithms.base import Algorithm, Learner
 from tegu.algorithms.registry import algorithm as build_algorithm
+from tegu.algorithms.registry import fitting, hyper_parameters
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
-from tegu.environments.adapters.pettingzoo import is_pettingzoo
 from tegu.environments.base import Environment
 from tegu.environments.make import Source, find, is_code
 from tegu.errors import TeguError
 from tegu.presets import preset
 from tegu.runs import Run, checkpoint
 from tegu.step import EnvironmentSpec
+from tegu.training.evaluate import FusedEvaluation
 from tegu.training.fused import FusedLoop
 from tegu.training.host import HostLoop
 from tegu.training.trainer import Callback, Loop, Trainer
@@ -70,6 +74,7 @@ def train(
     checkpoint_every: float = 30.0,
     folder: str | Path | None = "runs",
     callbacks: tuple[Callback, ...] = (),
+    prepare_evaluation: int = 0,
     **hyper: Any,
 ) -> Agent:
     """Train an agent.
@@ -78,6 +83,7 @@ def train(
     hyper-parameters, or a name: then the preset for the environment holds and ``hyper`` overrides it. ``steps`` and
     ``n_envs`` also come from the preset unless given. ``seeds`` independent agents are trained from ``seed``,
     ``seed + 1``, ... The run is kept under ``folder`` (``None`` keeps nothing). ``checkpoint_every`` is in seconds.
+    ``prepare_evaluation``: how many episodes ``Agent.evaluate`` will be asked for, so that it is compiled meanwhile.
     Raises ``TeguError`` with one clear line before anything is compiled.
     """
     plan = make_plan(
@@ -95,10 +101,10 @@ def train(
     )
     loop = make_loop(plan)
     if folder is None:
-        return _trained(plan, loop, None, None, callbacks)
+        return _trained(plan, loop, None, None, callbacks, prepare_evaluation)
     run = Run.create(folder, plan.source.id, plan.algorithm.name, plan.config)
     with run.lock():
-        return _trained(plan, loop, run, None, callbacks)
+        return _trained(plan, loop, run, None, callbacks, prepare_evaluation)
 
 
 def resume(
@@ -108,6 +114,7 @@ def resume(
     environment: Any = None,
     folder: str | Path = "runs",
     callbacks: tuple[Callback, ...] = (),
+    prepare_evaluation: int = 0,
 ) -> Agent:
     """Go on with a run from its last good checkpoint, to ``steps`` in all (by default those first planned).
 
@@ -120,7 +127,7 @@ def resume(
         saved = checkpoint.load_latest(run.checkpoints) if checkpoint.steps(run.checkpoints) else None
         for reason in saved.skipped if saved else ():
             warnings.warn(f"a newer checkpoint is passed over: {reason}", stacklevel=2)
-        return _trained(plan, make_loop(plan), run, saved, callbacks)
+        return _trained(plan, make_loop(plan), run, saved, callbacks, prepare_evaluation)
 
 
 def make_plan(
@@ -152,15 +159,14 @@ def make_plan(
     if isinstance(environment, str) and (usual := settings.get("environment_options")):
         options = usual | options
         source = find(environment, backend, options)
-    single = isinstance(environment, gymnasium.Env) or is_pettingzoo(environment)
     steps = int(steps if steps is not None else settings["steps"])
-    n_envs = int(n_envs if n_envs is not None else 1 if single else settings["n_envs"])
+    n_envs = int(n_envs if n_envs is not None else 1 if source.single else settings["n_envs"])
     for name, value in (("steps", steps), ("n_envs", n_envs), ("seeds", seeds)):
         if value < 1:
             raise TeguError(f"{name} must be at least 1, got {value}")
     if steps > MOST_STEPS:
         raise TeguError(f"steps must be at most {MOST_STEPS:,}, got {steps:,}")
-    if single and (n_envs > 1 or seeds > 1):
+    if source.single and (n_envs > 1 or seeds > 1):
         raise TeguError("one environment cannot be several: pass a function that makes it for n_envs > 1 or seeds > 1")
     log_interval = int(log_interval or min(max(steps // 100, 1), 20_000))
     return Plan(
@@ -220,10 +226,9 @@ def make_loop(plan: Plan) -> Loop:
 def validate(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
     """Raise ``TeguError`` with one clear line where algorithm and environment do not fit."""
     if spec.agents and not algorithm.several:
-        fitting = [name for name, kind in ALGORITHMS.items() if kind.several]
         raise TeguError(
             f"{algorithm.name} trains one agent alone, {spec.id} has {len(spec.agents)} ({', '.join(spec.agents)}): "
-            f"choose among {', '.join(fitting)}"
+            f"expected {' or '.join(fitting(spec))}"
         )
     algorithm.validate(spec)
 
@@ -249,8 +254,28 @@ def _spaces(source: Source) -> tuple[Any, Any]:
 
 
 def _trained(
-    plan: Plan, loop: Loop, run: Run | None, saved: checkpoint.Checkpoint | None, callbacks: tuple[Callback, ...]
+    plan: Plan,
+    loop: Loop,
+    run: Run | None,
+    saved: checkpoint.Checkpoint | None,
+    callbacks: tuple[Callback, ...],
+    episodes: int,
 ) -> Agent:
+    """Train, and meanwhile, in another thread, compile an evaluation of so many ``episodes`` by playing them once.
+
+    Only with one seed: several are spread over the devices, and two programs that are must not wait for each other.
+    """
+    evaluations = {}
+    if episodes and plan.source.native is not None and len(plan.seeds) == 1:
+        given = plan.algorithm, plan.source.native, plan.seeds, episodes, True
+        evaluations[episodes, True] = FusedEvaluation(*given)
+    background = ThreadPoolExecutor(1)
+
+    def prepare(learners: Learner) -> None:
+        kept = jax.jit(partial(jax.tree.map, jnp.copy))(learners)  # training uses up its own
+        for evaluation in evaluations.values():
+            background.submit(evaluation, kept)
+
     try:
         trainer = Trainer(
             loop,
@@ -260,8 +285,12 @@ def _trained(
             checkpoint_every=plan.checkpoint_every,
             facts=facts(plan.algorithm, loop.spec, plan.seeds),
             callbacks=callbacks,
+            ready=prepare,
         )
-        state = trainer.train(saved)
-        return Agent(plan.algorithm, loop.spec, loop.learners(state), plan.seeds, trainer.steps, plan.source, run)
+        learners = loop.learners(trainer.train(saved))
     finally:
+        background.shutdown(cancel_futures=True)
         loop.close()
+    agent = Agent(plan.algorithm, loop.spec, learners, plan.seeds, trainer.steps, plan.source, run)
+    agent.evaluations.update(evaluations)
+    return agent

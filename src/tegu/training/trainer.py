@@ -75,9 +75,14 @@ class Trainer:
         checkpoint_every: float,
         facts: Mapping[str, Any],
         callbacks: tuple[Callback, ...] = (),
+        ready: Callable[[Learner], object] | None = None,
     ):
-        """``checkpoint_every`` is in seconds, 0 for every chunk; ``facts`` go into each checkpoint's manifest."""
+        """``checkpoint_every`` is in seconds, 0 for every chunk; ``facts`` go into each checkpoint's manifest.
+
+        ``ready`` is called once, with the learners ``[S, ...]`` as they are when everything is compiled.
+        """
         self.loop, self.run, self.facts, self.callbacks = loop, run, dict(facts), callbacks
+        self.ready = ready
         self.iterations = -(-steps // loop.steps_per_iteration)
         self.total = self.iterations * loop.steps_per_iteration
         self.per_chunk = max(log_interval // loop.steps_per_iteration, 1)
@@ -105,6 +110,8 @@ class Trainer:
         self._report(self._progress("compiling"))
         self._status("running")
         self.loop.compile(state)
+        if self.ready is not None:
+            self.ready(self.loop.learners(state))
         with stop_on_signal(self._ask_to_stop):
             while self.done < self.iterations and not self._stop:
                 state = self._chunk(state)

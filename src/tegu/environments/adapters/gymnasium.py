@@ -7,6 +7,7 @@ import gymnasium
 import jax
 import numpy as np
 
+from tegu.environments.adapters.pettingzoo import ParallelEnvironment
 from tegu.errors import TeguError
 from tegu.spaces import zeros
 from tegu.step import PyTree, over
@@ -35,7 +36,8 @@ class GymnasiumEnvironments:
         self.entropy = [list(numbers) for numbers in entropy]
         first = self.environments[0]
         self.observation_space, self.action_space = first.observation_space, first.action_space
-        self.agents: tuple[str, ...] = tuple(getattr(first, "possible_agents", ()))
+        inner = first.unwrapped
+        self.agents = tuple(inner.possible_agents) if isinstance(inner, ParallelEnvironment) else ()
         self._zeros = zeros(self.observation_space)
         self.episodes = [0] * len(entropy)
         self.actions: list[list[Any]] = [[] for _ in entropy]

@@ -1,7 +1,6 @@
 """PettingZoo's environments of several agents in the shape of Gymnasium's: the spaces are Dicts by agent."""
 
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -16,30 +15,30 @@ class ParallelEnvironment(gymnasium.Env):
     """A PettingZoo environment whose agents act at once; observations, actions, rewards and flags are dicts by agent.
 
     An agent that has left stays in the dicts: it observes zeros, is paid 0 and counts as terminated, so that its
-    future is worth nothing. The episode is over when all have left.
+    future is worth nothing. So does one that has yet to come. The episode is over when all have left.
     """
 
     def __init__(self, parallel: Any):
         """``parallel``: a ``pettingzoo.ParallelEnv``, or an ``AECEnv``, which is converted."""
-        self.parallel = _parallel(parallel)
-        self.possible_agents = list(self.parallel.possible_agents)
+        self.parallel = as_parallel(parallel)
+        self.possible_agents = _possible_agents(self.parallel)
         self.observation_space = spaces.Dict({a: self.parallel.observation_space(a) for a in self.possible_agents})
         self.action_space = spaces.Dict({a: self.parallel.action_space(a) for a in self.possible_agents})
-        self.metadata = {"render_fps": 10} | dict(self.parallel.metadata)
+        self.metadata = {"render_fps": 10} | getattr(self.parallel, "metadata", {})
         self.render_mode = getattr(self.parallel, "render_mode", None)
         self._absent = zeros(self.observation_space)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[PyTree, dict[str, Any]]:
         observation, info = self.parallel.reset(seed=seed, options=options)
-        return self._absent | observation, info
+        return self._seen(observation, self.parallel.agents), info
 
     def step(self, action: PyTree) -> tuple[PyTree, Any, Any, Any, dict[str, Any]]:
         """Act with the agents that are still there."""
-        here = self.parallel.agents
+        here = list(self.parallel.agents)  # a copy: who leaves is often taken out of the very same list
         observation, reward, terminated, truncated, info = self.parallel.step({agent: action[agent] for agent in here})
         return (
-            self._absent | observation,
-            {agent: reward.get(agent, 0.0) for agent in self.possible_agents},
+            self._seen(observation, [*here, *self.parallel.agents]),
+            {agent: reward[agent] if agent in here else 0.0 for agent in self.possible_agents},
             {agent: agent not in here or terminated[agent] for agent in self.possible_agents},
             {agent: agent in here and truncated[agent] for agent in self.possible_agents},
             info,
@@ -51,6 +50,10 @@ class ParallelEnvironment(gymnasium.Env):
     def close(self) -> None:
         self.parallel.close()
 
+    def _seen(self, observation: PyTree, here: list[str]) -> PyTree:
+        """What all agents observe; zeros for those who are not ``here``."""
+        return {agent: observation[agent] if agent in here else absent for agent, absent in self._absent.items()}
+
 
 def is_pettingzoo(environment: Any) -> bool:
     """Whether an object is an environment of PettingZoo's, which is not imported to find out."""
@@ -58,7 +61,8 @@ def is_pettingzoo(environment: Any) -> bool:
     return module is not None and isinstance(environment, module.ParallelEnv | module.AECEnv)
 
 
-def _parallel(environment: Any) -> Any:
+def as_parallel(environment: Any) -> Any:
+    """An environment whose agents act at once, through PettingZoo's own conversion where they act in turn."""
     from pettingzoo import AECEnv
     from pettingzoo.utils.conversions import aec_to_parallel
 
@@ -67,14 +71,14 @@ def _parallel(environment: Any) -> Any:
     try:
         return aec_to_parallel(environment)
     except AssertionError as error:  # PettingZoo refuses environments in which order matters
-        raise TeguError(f"{environment} cannot be converted to agents that act at once: {error}") from error
+        raise TeguError(
+            f"in {environment} agents act one after the other, and it does not say that they could act at once "
+            '(metadata["is_parallelizable"])'
+        ) from error
 
 
-def mpe2(name: str) -> Callable[..., Any]:
-    """The maker of the particle world ``name`` in the package that ours follow."""
-    from importlib import import_module
-
-    try:
-        return import_module(f"mpe2.{name}").parallel_env
-    except ImportError as error:
-        raise TeguError(f"{name} of PettingZoo needs tegu[pettingzoo]: pip install 'tegu[pettingzoo]'") from error
+def _possible_agents(parallel: Any) -> list[str]:
+    agents = getattr(parallel, "possible_agents", None)
+    if not agents or not all(isinstance(agent, str) for agent in agents):
+        raise TeguError(f"{parallel} must name all agents there can ever be in possible_agents, as text: got {agents}")
+    return list(agents)

@@ -20,7 +20,7 @@ class Game(Environment):
     ``"to_play"`` int32 scalar, 0 or 1: whose turn it is; ``"action_mask"`` bool ``[A]``: the legal actions; and
     whatever else the rules must remember (Go: the ko). ``step`` plays for the player whose turn it is. It pays each of
     ``PLAYERS`` at the end, the winner 1 and the loser -1, before that and in a draw 0; an illegal action loses at once.
-    The turn passes with every action, also with the last.
+    The turn passes with every action, also with the last; once the game is over no action is legal.
     """
 
     stones: ClassVar[tuple[str, str]] = ("X", "O")  #: how the players' stones are drawn in a terminal

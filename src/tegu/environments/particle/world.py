@@ -18,6 +18,7 @@ DAMPING = 0.25  #: the share of its velocity that an agent loses per step
 CONTACT_FORCE = 100.0  #: N per length of overlap
 CONTACT_MARGIN = 0.001  #: the length over which a contact sets in
 MOVES = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))  #: where the five moves push
+ADVERSARIES = ("adversary", "leadadversary", "eve")  #: how the names of those begin who work against the others
 LETTERS = "ABCDEFGHIJ"  #: what words look like in a picture
 
 Colour = tuple[float, float, float]  #: red, green and blue in [0, 1]
@@ -101,6 +102,12 @@ class ParticleWorld(Environment):
     @property
     def agents(self) -> tuple[str, ...]:
         return tuple(body.name for body in self.bodies)
+
+    @property
+    def sides(self) -> dict[str, tuple[str, ...]]:
+        adversaries = tuple(name for name in self.agents if name.startswith(ADVERSARIES))
+        good = tuple(name for name in self.agents if name not in adversaries)
+        return {"adversaries": adversaries, "good": good} if adversaries and good else {}
 
     @property
     def observation_space(self) -> gymnasium.spaces.Dict:

@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 
+import tegu
 from tegu.runs import Run, checkpoint
+from tegu.training.trainer import Progress
 
 
 def everything(run: Run) -> dict[str, Any]:
@@ -24,3 +26,16 @@ def assert_same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
         assert ours["blobs"][blob].keys() == arrays.keys()
         for name, array in arrays.items():
             np.testing.assert_array_equal(ours["blobs"][blob][name], array, err_msg=f"{blob}: {name}")
+
+
+def stopped_and_resumed(environment: Any, algorithm: str, **settings: Any) -> Run:
+    """A run that was stopped half-way and then resumed to its end; arguments as for ``tegu.train``."""
+
+    def half_way(progress: Progress) -> bool:
+        return progress.steps < progress.total / 2
+
+    stopped = tegu.train(environment, algorithm, callbacks=(half_way,), **settings)
+    assert stopped.run is not None
+    assert stopped.steps < settings["steps"]
+    tegu.resume(stopped.run, environment=environment)
+    return stopped.run

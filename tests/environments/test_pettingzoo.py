@@ -1,0 +1,250 @@
+"""PettingZoo's environments through the adapter: real ones, and small ones whose every number is known."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("mpe2")
+
+from parallel_worlds import Leavers, Nameless, Rounds, Talkative, Turns
+from run_contents import assert_same, everything
+
+import tegu
+from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
+from tegu.environments.adapters.pettingzoo import ParallelEnvironment
+from tegu.environments.make import NATIVE, find
+from tegu.sb3 import PPO, DummyVecEnv
+from tegu.step import over
+
+# Importing an environment's module instead of naming it in PettingZoo's registry is deprecated in PettingZoo 1.27.
+pytestmark = pytest.mark.filterwarnings("ignore:The old environment creation API:DeprecationWarning")
+
+WORLDS = [name for name, path in NATIVE.items() if ".particle." in path]
+SMALL: dict[str, Any] = {"learning_starts": 60, "train_freq": 20, "batch_size": 16, "buffer_size": 500}
+SMALL_NETS = SMALL | {"net_arch": [8]}
+ACTIONS = {"walker": 2, "clock": np.array([0.25, 0.5], np.float32), "picker": 1}
+
+
+def played(environment: ParallelEnvironment, actions: Any = ACTIONS) -> list[Any]:
+    """What every step of an episode gave."""
+    environment.reset(seed=1)
+    happened = []
+    while not happened or not over(*happened[-1][2:4]):
+        happened.append(environment.step(actions)[:4])
+    return happened
+
+
+# --- the small ones
+
+
+def test_the_small_worlds_are_what_pettingzoo_asks_for() -> None:
+    from pettingzoo.test import parallel_api_test
+
+    parallel_api_test(Leavers(), num_cycles=20)
+
+
+def test_agents_may_differ_in_everything() -> None:
+    environment = ParallelEnvironment(Leavers())
+    assert environment.possible_agents == ["walker", "clock", "picker"]
+    for agent, (seen, done) in Leavers.spaces.items():
+        assert (environment.observation_space[agent], environment.action_space[agent]) == (seen, done)
+    observation, _ = environment.reset(seed=3)
+    assert environment.observation_space.contains(observation)
+
+
+@pytest.mark.parametrize("world", [Leavers, Talkative])
+def test_who_has_left_stays_at_rest(world: type[Leavers]) -> None:
+    """Zeros, no pay, terminated for ever, and no action passed on; the others go on."""
+    environment = ParallelEnvironment(world())
+    happened = played(environment)
+    assert len(happened) == 5
+    for t, (observation, reward, terminated, truncated) in enumerate(happened, 1):
+        assert environment.observation_space.contains(observation)
+        assert reward["walker"] == (t + 2 if t <= 2 else 0)
+        assert reward["clock"] == (t + 0.75 if t <= 4 else 0)
+        assert reward["picker"] == t + 1
+        assert terminated == {"walker": t >= 2, "clock": t > 4, "picker": t == 5}
+        assert truncated == {"walker": False, "clock": t == 4, "picker": False}
+        assert observation["walker"][0] == (t if t <= 2 else 0)  # what it saw last is true; then zeros
+        assert observation["clock"] == (t if t <= 4 else 0)
+    assert [list(actions) for actions in environment.parallel.received] == [
+        ["walker", "clock", "picker"],
+        ["walker", "clock", "picker"],
+        ["clock", "picker"],
+        ["clock", "picker"],
+        ["picker"],
+    ]
+
+
+def test_episodes_follow_each_other_and_keep_what_truly_came_last() -> None:
+    environments = GymnasiumEnvironments(lambda: ParallelEnvironment(Leavers()), [(0, 0), (0, 1)])
+    assert environments.agents == ("walker", "clock", "picker")
+    first = environments.reset()
+    assert first["walker"].shape == (2, 2)
+    actions = {"walker": np.array([0, 1]), "clock": np.ones((2, 2), np.float32), "picker": np.array([0, 0])}
+    steps = [environments.step(actions) for _ in range(5)]
+    assert steps[0].reward["walker"].tolist() == [1, 2]
+    assert all(reward.dtype == np.float32 for reward in steps[0].reward.values())
+    assert [step.truncated["clock"].tolist() for step in steps] == [[False] * 2] * 3 + [[True] * 2] + [[False] * 2]
+    last = steps[-1]
+    assert last.next_observation["picker"]["place"].tolist() == [[5], [5]]  # the true last one
+    assert last.observation["picker"]["place"].tolist() == [[0], [0]]  # of the episode that has begun
+    assert environments.episodes == [1, 1]
+    assert not np.array_equal(last.observation["walker"], first["walker"]), "every episode has a seed of its own"
+
+
+def test_agents_in_turn_are_converted() -> None:
+    """Through PettingZoo's own conversion, which hands out the list it then takes agents from."""
+    environment = ParallelEnvironment(Rounds())
+    happened = played(environment, {"a": 1, "b": 2})
+    assert [reward for _, reward, *_ in happened] == [{"a": 3, "b": 3}, {"a": 3, "b": 3}, {"a": 1, "b": 0}]
+    assert [terminated for *_, terminated, _ in happened] == [
+        {"a": False, "b": False},
+        {"a": False, "b": False},
+        {"a": True, "b": True},
+    ]
+    assert [truncated["b"] for *_, truncated in happened] == [False, True, False]
+    assert [observation["b"].item() for observation, *_ in happened] == [1, 2, 0]
+
+
+def test_restored_environments_stand_where_they_stood() -> None:
+    """From the seeds and the actions alone, in the middle of an episode that some have left."""
+
+    def fresh() -> GymnasiumEnvironments:
+        return GymnasiumEnvironments(lambda: ParallelEnvironment(Leavers()), [(7, 0), (7, 1)])
+
+    def act(environments: GymnasiumEnvironments, t: int) -> Any:
+        random = np.random.default_rng(t)
+        walker, picker = random.integers(3, size=2), random.integers(2, size=2)
+        clock = random.uniform(-1, 1, (2, 2)).astype(np.float32)
+        return environments.step({"walker": walker, "clock": clock, "picker": picker})
+
+    one, other = fresh(), fresh()
+    one.reset()
+    for t in range(8):
+        now = act(one, t)
+    found = other.restore(one.snapshot())
+    np.testing.assert_equal(found, now.observation)
+    for t in range(8, 14):
+        np.testing.assert_equal(act(other, t), act(one, t))
+
+
+# --- real ones
+
+
+@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("continuous", [False, True])
+def test_our_worlds_and_pettingzoos_look_the_same_to_an_algorithm(name: str, continuous: bool) -> None:
+    options = {"continuous_actions": continuous}
+    ours, theirs = find(name, options=options).native, find(name, "pettingzoo", options).make()  # type: ignore[misc]
+    assert ours is not None
+    assert ours.agents == tuple(theirs.possible_agents)
+    assert ours.observation_space == theirs.observation_space
+    assert ours.action_space == theirs.action_space
+
+
+@pytest.mark.parametrize("name", ["mpe2:simple_tag_v3", "pettingzoo.classic:rps_v2"])
+def test_real_environments_play_to_their_end(name: str) -> None:
+    source = find(name)
+    assert (source.id, source.backend) == (name, "pettingzoo")
+    environment = source.make()  # type: ignore[misc]
+    observation, _ = environment.reset(seed=0)
+    again, _ = environment.reset(seed=0)
+    np.testing.assert_equal(observation, again)
+    environment.action_space.seed(0)
+    done, steps = False, 0
+    while not done:
+        observation, reward, *flags, _ = environment.step(environment.action_space.sample())
+        assert environment.observation_space.contains(observation)
+        assert all(set(part) == set(environment.possible_agents) for part in (reward, *flags))
+        done, steps = over(*flags), steps + 1
+    assert 1 < steps < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "backend", "options", "says"),
+    [
+        ("mpe2:simple_tagg_v3", None, {}, "mpe2 has no simple_tagg_v3, did you mean simple_tag_v3?"),
+        ("simple_tagg_v3", "pettingzoo", {}, "mpe2 has no simple_tagg_v3, did you mean simple_tag_v3?"),
+        ("CartPole-v1", "pettingzoo", {}, "mpe2 has no CartPole-v1"),
+        ("simple_tag_v3", "gymnasium", {}, "Gymnasium has no simple_tag_v3; ours in JAX has that name"),
+        ("simple_tag_v3", "pettingzoo", {"speed": 3}, "unexpected keyword argument 'speed'"),
+        ("mpe2:simple_tag_v3", None, {"speed": 3}, "unexpected keyword argument 'speed'"),
+        ("pettingzoo.classic:tictactoe_v3", None, {}, "in tictactoe_v3 agents act one after the other"),
+        ("pettingzoo.classic:rps_v1", None, {}, "cannot make pettingzoo.classic:rps_v1"),
+        ("parallel_worlds:Turns", None, {}, "in turns agents act one after the other"),
+        ("parallel_worlds:Nameless", None, {}, "must name all agents there can ever be in possible_agents"),
+        ("parallel_worlds:np", None, {}, "parallel_worlds:np"),
+    ],
+)
+def test_what_cannot_be_had_is_said_in_one_line(name: str, backend: str | None, options: Any, says: str) -> None:
+    with pytest.raises(tegu.TeguError) as caught:
+        tegu.make(name, backend, **options)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("environment", [Turns(), Nameless()], ids=str)
+def test_objects_that_cannot_be_had_either(environment: Any) -> None:
+    with pytest.raises(tegu.TeguError, match="agents"):
+        tegu.train(environment, "maddpg", folder=None)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    ["simple_tag_v3", "mpe2:simple_tag_v3", "tic-tac-toe", Leavers(), ParallelEnvironment(Leavers())],
+    ids=str,
+)
+def test_stable_baselines3s_face_trains_one_agent_alone(environment: Any) -> None:
+    with pytest.raises(tegu.TeguError, match=r"tegu\.sb3 trains one agent alone, .+ has \d \(.*\): use tegu\.train"):
+        PPO("MultiInputPolicy", environment)
+
+
+def test_stable_baselines3s_vectors_neither() -> None:
+    with pytest.raises(tegu.TeguError, match="has 3"):
+        PPO("MultiInputPolicy", DummyVecEnv([lambda: ParallelEnvironment(Leavers())]))
+
+
+# --- training
+
+
+@pytest.mark.parametrize("environment", [Leavers(), Leavers, lambda: Rounds()], ids=["object", "class", "function"])
+def test_objects_and_what_makes_them_can_be_trained_on(environment: Any) -> None:
+    agent = tegu.train(environment, "maddpg", steps=200, folder=None, **SMALL_NETS)
+    assert agent.steps == 200
+    played = agent.evaluate(8)
+    assert played.returns.shape == (1, 8)
+    assert set(played.lengths.ravel()) == ({3} if agent.spec.agents == ("a", "b") else {5})
+    np.testing.assert_allclose(played.returns, np.mean(list(played.agents.values()), axis=0))
+
+
+def test_proximal_policies_learn_with_agents_that_leave() -> None:
+    """IPPO on agents of three kinds: each is paid for its largest choice, which it finds."""
+    settings = {"n_envs": 4, "n_steps": 25, "batch_size": 50, "learning_rate": 0.01, "net_arch": [16]}
+    agent = tegu.train(Leavers, "ippo", steps=12_000, folder=None, **settings)
+    found = agent.evaluate(5)
+    assert found.agents["walker"].mean() == 3 + 2 * 2
+    assert found.agents["clock"].mean() > 10 + 4 * 1.5  # of 2 at most
+    assert found.agents["picker"].mean() == 15 + 2  # at even times only the first action is legal
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
+    """To the bit; as a name that is code it has to be given once more."""
+    settings = SMALL_NETS | {"steps": 240, "n_envs": 2, "seeds": 2, "log_interval": 40, "seed": 3}
+    whole = tegu.train("parallel_worlds:Leavers", "maddpg", folder=tmp_path / "whole", **settings)
+    half = tegu.train(
+        "parallel_worlds:Leavers",
+        "maddpg",
+        folder=tmp_path / "half",
+        callbacks=(lambda progress: progress.steps < 120,),
+        **settings,
+    )
+    assert half.steps == 120
+    with pytest.raises(tegu.TeguError, match="--env parallel_worlds:Leavers"):
+        tegu.resume(half.run)
+    resumed = tegu.resume(half.run, environment="parallel_worlds:Leavers")
+    assert whole.run is not None
+    assert resumed.run is not None
+    assert_same(everything(resumed.run), everything(whole.run))
