@@ -134,4 +134,6 @@ def joined(trees: list[PyTree], axis: int) -> PyTree:
 
 
 def _names(observation: Any) -> Any:
-    return observation if isinstance(observation, dict | spaces.Dict) else ()
+    if isinstance(observation, spaces.Dict):
+        return observation.spaces  # ``in`` asks a space itself for members, not for names
+    return observation if isinstance(observation, dict) else ()
