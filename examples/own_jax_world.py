@@ -10,7 +10,7 @@ from tegu.environments.check import check
 
 
 class Cave(tegu.Environment):
-    """The caller sees where on a line the treasure lies, and says low, middle or high. The walker hears the last call."""
+    """The caller sees where on a line the treasure lies and says one of three words. The walker hears the last one."""
 
     id: str = eqx.field(static=True, kw_only=True, default="Cave")
     max_episode_steps: int = eqx.field(static=True, kw_only=True, default=10)
@@ -21,9 +21,7 @@ class Cave(tegu.Environment):
 
     @property
     def observation_space(self):  # a Dict with an entry for each agent; so are observations and rewards
-        return gymnasium.spaces.Dict(
-            caller=gymnasium.spaces.Box(-1, 1, (1,)), walker=gymnasium.spaces.Box(-2, 2, (4,))
-        )
+        return gymnasium.spaces.Dict(caller=gymnasium.spaces.Box(-1, 1, (1,)), walker=gymnasium.spaces.Box(-2, 2, (4,)))
 
     @property
     def action_space(self):

@@ -18,7 +18,7 @@ import tegu
 from tegu.algorithms.registry import ALGORITHMS
 from tegu.cli import _ALIASES, VERBS
 from tegu.training.fused import Fused
-from tegu.training.tally import Episodes, Fault, Tally, summarize
+from tegu.training.tally import Fault, Tally, summarize
 from tegu.training.train import spec_of
 
 ROOT = Path(__file__).parents[1]
@@ -95,6 +95,8 @@ def test_every_hyper_parameter_is_documented(name: str) -> None:
         ("Pendulum-v1", "ppo"),
         ("Pendulum-v1", "ddpg"),
         ("tic-tac-toe", "alphazero"),
+        ("simple_push_v3", "maddpg"),
+        ("simple_push_v3", "mappo"),
     ],
 )
 def test_every_key_of_an_algorithm_is_documented(environment: str, name: str) -> None:
@@ -102,16 +104,18 @@ def test_every_key_of_an_algorithm_is_documented(environment: str, name: str) ->
     algorithm = ALGORITHMS[name]()
     loop = Fused(algorithm, world, 1)
 
-    def metrics() -> Any:
+    def reported() -> Any:
         state = loop.init(algorithm, spec_of(environment, world, 1), jax.random.key(0))
-        return loop.iteration(algorithm, state, jax.numpy.int32(1))[1][2]
+        _, episodes, metrics, _ = loop.iteration(algorithm, state, jax.numpy.int32(1))[1]
+        return episodes, metrics
 
     one = np.ones(1)
-    tally = Tally(one, Episodes(one, one, one), one, dict.fromkeys(jax.eval_shape(metrics), one), Fault(*[one] * 4))
-    (keys,) = summarize(tally)
+    episodes, metrics = jax.tree.map(lambda _: one, jax.eval_shape(reported))
+    (keys,) = summarize(Tally(one, episodes, one, metrics, Fault(*[one] * 4)))
     assert len(keys) > 5
     for key in keys:
-        assert f"`{key}`" in TEXTS["docs/reference/logged-keys.md"], key
+        general = "/".join("NAME" if part in world.agents else part for part in key.split("/"))
+        assert f"`{general}`" in TEXTS["docs/reference/logged-keys.md"], key
 
 
 def test_every_other_key_is_documented() -> None:

@@ -23,6 +23,23 @@ def own_jax_environment(printed: str) -> bool:
     return "no problems found" in printed and number(r"(\d+)% of", printed) >= 75
 
 
+def own_jax_world(printed: str) -> bool:
+    return "no problems found" in printed and number(r"ends ([\d.]+) from", printed) < 0.35
+
+
+def own_parallel_environment(printed: str) -> bool:
+    return "no problems found" in printed and number(r"of both ([\d.]+);", printed) > 4.5
+
+
+def spread(printed: str) -> bool:
+    return number(r"are ([\d.]+) from the nearest", printed) < 1.6  # 3.7 before training
+
+
+def tictactoe(printed: str) -> bool:
+    beaten = number(r"against random: (\d+) won", printed)
+    return beaten >= 85 and number(r"against minimax: .* (\d+) lost", printed) <= 10
+
+
 def finite_environment(printed: str) -> bool:
     exact, learned = printed.partition("exact\n")[2].split("learned\n", 1)
     same = exact.splitlines() == learned.splitlines()[: len(exact.splitlines())]
@@ -34,7 +51,18 @@ def compare_seeds(printed: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "learned", [quickstart, own_gymnasium_environment, own_jax_environment, finite_environment, compare_seeds]
+    "learned",
+    [
+        quickstart,
+        own_gymnasium_environment,
+        own_jax_environment,
+        own_jax_world,
+        own_parallel_environment,
+        spread,
+        tictactoe,
+        finite_environment,
+        compare_seeds,
+    ],
 )
 def test_an_example_learns(learned: Callable[[str], bool], tmp_path: Path) -> None:
     """Each runs as a person would run it, in a folder of its own; its name is that of the check."""
