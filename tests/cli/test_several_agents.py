@@ -34,3 +34,19 @@ def test_the_backend_is_named(tegu: Command) -> None:
     assert answer.status == 0
     assert "using simple_v3 through PettingZoo" in answer.err
     assert "did you mean simple_tag_v3" in one_line(tegu("train", "mpe2:simple_tagg_v3", "maddpg"), 1)
+
+
+def test_check(tegu: Command, tmp_path: Path) -> None:
+    for words in ((ENV,), ("simple_tag_v3", "--backend", "pettingzoo")):
+        answer = tegu("check", *words, "--steps", "30", "--json")
+        assert answer.status == 0
+        assert (answer.data["ok"], answer.data["facts"]["kind"]) == (True, "PettingZoo")
+    (tmp_path / "spaceless.py").write_text(
+        "from pettingzoo import ParallelEnv\n"
+        "class Spaceless(ParallelEnv):\n"
+        "    metadata = {'name': 'spaceless'}\n"
+        "    possible_agents = ['only']\n"
+    )
+    answer = tegu("check", "spaceless:Spaceless")
+    assert answer.status == 1
+    assert 'error in observation_space("only"): raised AttributeError' in answer.out
