@@ -1,4 +1,4 @@
-"""A tiny game for two agents of different kinds whose best score is known, in JAX and as an environment of PettingZoo's.
+"""A tiny game for two agents of different kinds with a known best score, in JAX and as an environment of PettingZoo's.
 
 Both hear which of two songs is played, drawn anew at each of four steps. The alto names a note: the first for song 0,
 the second for song 1; a third is never legal. The bass takes a place: -1 for song 0 and 0.5 for song 1. If the note is
@@ -85,7 +85,7 @@ class ParallelDuet(pettingzoo.ParallelEnv):
         assert set(actions) == set(here)
         assert all(ACTIONS[agent].contains(action) for agent, action in actions.items())
         paid = float(pay(self.song, {"bass": [1.5 * self.song - 1]} | actions))
-        over = {agent: self.t == STEPS for agent in here}
+        over = dict.fromkeys(here, self.t == STEPS)
         left = {agent: agent == "bass" and self.t == self.bass_leaves_after < STEPS for agent in here}
         self.agents = [agent for agent in here if not (over[agent] or left[agent])]
         reward = {"alto": paid, "bass": paid / 2}

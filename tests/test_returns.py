@@ -172,7 +172,7 @@ def test_discounted_sums_go_on_in_the_next_rollout():
 def window(rewards, terminated, truncated):
     """Steps whose observations say which they are: step t of environment b sees t, b and then t + 1, b."""
     seen = np.stack(np.broadcast_arrays(np.arange(len(rewards))[:, None], np.arange(B)), -1)
-    return Step({"at": seen}, 10 * seen[..., 0], rewards, {"at": seen + [1, 0]}, terminated, truncated)
+    return Step({"at": seen}, 10 * seen[..., 0], rewards, {"at": seen + np.array([1, 0])}, terminated, truncated)
 
 
 windows = st.integers(1, T).flatmap(lambda n: cases.map(lambda case: window(case[0][:n], case[3][:n], case[4][:n])))
@@ -247,7 +247,6 @@ def test_outcomes_are_how_each_game_ended_seen_from_alternating_sides(case):
 
 def test_outcomes_by_hand():
     """A game that the first player wins with the third move, and one that is cut when its mover stands at 0.4."""
-    column = np.zeros((5, 1))
-    reward, value = column + [[0], [0], [1], [0], [0]], column + [[9], [9], [9], [9], [0.4]]
-    terminated, truncated = column + [[0], [0], [1], [0], [0]] > 0, column + [[0], [0], [0], [0], [1]] > 0
+    reward, value = np.array([[0, 0, 1, 0, 0], [9, 9, 9, 9, 0.4]])[..., None]
+    terminated, truncated = np.array([[0, 0, 1, 0, 0], [0, 0, 0, 0, 1]], bool)[..., None]
     np.testing.assert_allclose(outcomes(reward, terminated, truncated, value).ravel(), [1, -1, 1, -0.4, 0.4])

@@ -309,7 +309,7 @@ def test_activations_go_by_name():
         (lambda: small_ppo(None), "expected a gymnasium.Env or a VecEnv of tegu.sb3, got NoneType"),
         (lambda: small_dqn("Pendulum-v1"), "DQN needs a Discrete action space"),
         (lambda: small_dqn(train_freq=(1, "episode")), "train_freq: only steps"),
-        (lambda: small_dqn(n_steps=3), "DQN: Tegu does not support n_steps=3"),
+        (lambda: small_dqn(n_steps=0), "DQN: n_steps must be at least 1, got 0"),
         (lambda: small_dqn().learn(0), "total_timesteps must be from 1"),
         (lambda: PPO.load("nowhere"), "there is no saved model nowhere"),
     ],

@@ -99,7 +99,8 @@ def test_three_updates_are_numpys(numerics):
             np.testing.assert_allclose(metrics[name], figure, rtol=1e-5, err_msg=name)
         for net, its in zip(learner[:4], (actor, critic, target_actor, target_critic), strict=True):
             np.testing.assert_allclose(numerics.flat(net), numerics.flat(its), rtol=1e-4, atol=1e-6)
-    assert all((numerics.flat(net) != numerics.flat(old)).all() for net, old in zip(learner[2:4], ours[2:], strict=True))
+    moved = zip(learner[2:4], ours[2:], strict=True)
+    assert all((numerics.flat(net) != numerics.flat(old)).all() for net, old in moved)
 
 
 @in_float64

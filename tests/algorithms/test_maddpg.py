@@ -297,7 +297,8 @@ def test_of_two_critics_the_lower_counts(lower):
     def hopeful(amount):
         def raised(its):
             critics = list(its.target_critics)
-            critics[1 - lower] = eqx.tree_at(lambda c: c.biases[-1], critics[1 - lower], jnp.full(1, amount, jnp.float32))
+            bias = jnp.full(1, amount, jnp.float32)
+            critics[1 - lower] = eqx.tree_at(lambda c: c.biases[-1], critics[1 - lower], bias)
             return its._replace(target_critics=tuple(critics))
 
         return learner._replace(agents={agent: raised(its) for agent, its in learner.agents.items()})
@@ -453,7 +454,10 @@ def test_environments_that_do_not_fit_are_refused_in_one_line(kind):
     for spec, message in (
         (alone, f"{kind.__name__} needs an environment of several agents that act at once, alone is none"),
         (spec_of("tic-tac-toe", TicTacToe(), 1), "several agents that act at once, tic-tac-toe is none"),
-        (EnvironmentSpec("test", OBSERVATIONS, several, 1, AGENTS), f"{kind.__name__} for bass needs a Box or Discrete"),
+        (
+            EnvironmentSpec("test", OBSERVATIONS, several, 1, AGENTS),
+            f"{kind.__name__} for bass needs a Box or Discrete",
+        ),
     ):
         with pytest.raises(TeguError, match=message):
             kind().validate(spec)

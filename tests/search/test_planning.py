@@ -187,9 +187,7 @@ def trees():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planning, "_read", lambda found: found.search_tree)
         grown = {
-            kind: jax.device_get(
-                jax.jit(lambda p, s=search: s(GAME, fickle, (), p, KEY, simulations=64))(mixed(2))
-            )
+            kind: jax.device_get(jax.jit(lambda p, s=search: s(GAME, fickle, (), p, KEY, simulations=64))(mixed(2)))
             for kind, search in EXPLORING.items()
         }
     return grown
@@ -254,7 +252,9 @@ def test_puct_draws_actions_from_visits():
     counts = np.bincount(its.action, minlength=9)
     likely = expected > 5
     assert counts[~likely].sum() < 30
-    assert stats.chisquare(counts[likely], counts[likely].sum() * expected[likely] / expected[likely].sum()).pvalue > 1e-3
+    assert (
+        stats.chisquare(counts[likely], counts[likely].sum() * expected[likely] / expected[likely].sum()).pvalue > 1e-3
+    )
 
 
 def test_puct_at_temperature_0_plays_the_most_visited():

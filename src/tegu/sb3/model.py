@@ -120,7 +120,7 @@ class DQN(BaseAlgorithm):
         _init_setup_model: bool = True,
     ):
         refuse("DQN", replay_buffer_class=replay_buffer_class, replay_buffer_kwargs=replay_buffer_kwargs)
-        refuse("DQN", optimize_memory_usage=optimize_memory_usage, n_steps=n_steps if n_steps != 1 else None)
+        refuse("DQN", optimize_memory_usage=optimize_memory_usage)
         settings = {
             "learning_rate": learning_rate,
             "buffer_size": buffer_size,
@@ -130,6 +130,7 @@ class DQN(BaseAlgorithm):
             "gamma": gamma,
             "train_freq": train_freq,
             "gradient_steps": gradient_steps,
+            "n_steps": n_steps,
             "target_update_interval": target_update_interval,
             "exploration_fraction": exploration_fraction,
             "exploration_initial_eps": exploration_initial_eps,
