@@ -474,7 +474,14 @@ def test_the_kin_differ_in_defaults_only():
 # Training
 
 DUET = {"n_envs": 4, "learning_starts": 200, "batch_size": 64, "net_arch": [16], "buffer_size": 4000}
-FUSED = DUET | {"train_freq": 16, "steps": 32_000, "log_interval": 4_000, "seed": 30, "relax": "straight_through"}
+FUSED = DUET | {
+    "train_freq": 16,
+    "steps": 32_000,
+    "log_interval": 4_000,
+    "seed": 30,
+    "relax": "straight_through",
+    "learning_rate": "lin_0.01",
+}
 HOST = DUET | {"train_freq": 8, "steps": 8_000, "log_interval": 1_000, "ensemble": 2}
 
 

@@ -1,6 +1,7 @@
 """Tree search in games whose rules are known, batched inside compiled code (through ``mctx``)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -41,6 +42,9 @@ def gumbel(
     The policy to learn from is that of completed action values (equation 11). ``max_considered`` actions are looked at
     in the root; ``noise`` 0 plays the best action found instead of a random good one.
     """
+    # Values count as they are. Stretched to [0, 1] in each node, as mctx does by default, the smallest difference would
+    # look like certainty, and actions once found a little worse would hardly be tried again.
+    values = partial(_mctx().qtransform_completed_by_mix_value, rescale_values=False)
     found = _mctx().gumbel_muzero_policy(
         parameters,
         key,
@@ -48,6 +52,7 @@ def gumbel(
         _model(game, evaluate),
         num_simulations=simulations,
         invalid_actions=~positions["action_mask"],
+        qtransform=values,
         max_num_considered_actions=max_considered,
         gumbel_scale=noise,
     )

@@ -1,0 +1,284 @@
+"""AlphaZero: what it keeps of a game, its loss in NumPy float64, and how well it comes to play."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from residual_by_hand import numpy_mlp
+from run_contents import assert_same, everything, stopped_and_resumed
+
+import tegu
+from tegu.algorithms.alphazero import AlphaZero, Lesson
+from tegu.algorithms.base import Clock, Linear
+from tegu.arena.match import openings, play_match
+from tegu.arena.players import AgentPlayer, RandomPlayer
+from tegu.arena.positions import begin, join, play
+from tegu.environments.cartpole import CartPole
+from tegu.environments.games.connect_four import ConnectFour
+from tegu.environments.games.tic_tac_toe import TicTacToe
+from tegu.errors import TeguError
+from tegu.step import Step
+from tegu.training.train import spec_of
+
+GAME, KEY = TicTacToe(), jax.random.key(0)
+SPEC = spec_of("tic-tac-toe", GAME, 4)
+N = 8
+SMALL = {"width": 4, "blocks": 1, "simulations": 8, "batch_size": N}
+
+
+# What is kept of a game
+
+
+def scripted(*actions):
+    """The steps ``[T, 1]`` of games played one after the other; the search thinks of step t that it is worth t / 100."""
+    position, steps = begin(GAME, 1), []
+    for t, action in enumerate(actions):
+        timestep = play(GAME, position, np.array([action]))
+        policy = np.eye(9, dtype=np.float32)[[action]]
+        value = np.full(1, t / 100, np.float32)
+        cut = np.zeros(1, bool)
+        steps.append(
+            Step(
+                position, np.array([action]), timestep.reward, timestep.state, timestep.terminated, cut, (policy, value)
+            )
+        )
+        position = begin(GAME, 1) if timestep.terminated[0] else timestep.state
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *steps)
+
+
+FIRST_WINS, SECOND_WINS, DRAW = (0, 3, 1, 4, 2), (0, 3, 1, 4, 8, 5), (0, 1, 2, 4, 3, 5, 7, 6, 8)
+
+
+@pytest.mark.parametrize(
+    ("actions", "expected"),
+    [
+        (FIRST_WINS, [1, -1, 1, -1, 1]),
+        (SECOND_WINS, [-1, 1, -1, 1, -1, 1]),
+        (DRAW, [0] * 9),
+        ((*FIRST_WINS, *SECOND_WINS), [1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1]),
+    ],
+)
+def test_every_move_is_kept_with_how_the_game_went_on_for_its_player(actions, expected):
+    lesson = AlphaZero().rows(scripted(*actions))
+    np.testing.assert_array_equal(np.ravel(lesson.outcome), expected)
+
+
+def test_a_game_that_goes_on_counts_as_the_search_judged_its_last_known_position():
+    """After the sixth move in all, the first of the second game, it stood at 0.05 for its player."""
+    lesson = AlphaZero().rows(scripted(*FIRST_WINS, 4))
+    np.testing.assert_allclose(np.ravel(lesson.outcome), [1, -1, 1, -1, 1, 0.05], rtol=1e-6)
+    lesson = AlphaZero().rows(scripted(4, 0, 8))
+    np.testing.assert_allclose(np.ravel(lesson.outcome), [0.02, -0.02, 0.02], rtol=1e-6)
+
+
+def test_positions_and_policies_are_kept_as_they_were():
+    steps = scripted(*FIRST_WINS)
+    lesson = AlphaZero().rows(steps)
+    jax.tree.map(np.testing.assert_array_equal, lesson.position, steps.observation)
+    np.testing.assert_array_equal(lesson.policy.argmax(axis=-1).ravel(), FIRST_WINS)
+
+
+# The loss
+
+
+def lessons(seed):
+    """Random positions, policies over their legal actions, and outcomes."""
+    rng, key = np.random.default_rng(seed), jax.random.key(seed)
+    positions = join(*(openings(GAME, 2, stones, jax.random.fold_in(key, stones)) for stones in (0, 2, 4, 6)))
+    weights = np.where(positions["action_mask"], rng.random((N, 9)) ** 3, 0)
+    policy = weights / weights.sum(axis=1, keepdims=True)
+    return Lesson(positions, policy.astype(np.float32), rng.choice([-1, 0, 1], N).astype(np.float32))
+
+
+def turned(squares, index):
+    """``[3, 3, ...]`` turned by quarters and, from 4 on, mirrored."""
+    quarters = np.rot90(squares, index % 4)
+    return quarters if index < 4 else np.swapaxes(quarters, 0, 1)
+
+
+def numpy_loss(network, batch, indices, l2):
+    """Equation 1 of the paper on the turned positions, term by term."""
+    own = np.where(batch.position["to_play"] == 0, 1, -1)[:, None, None]
+    board = batch.position["board"]
+    planes = np.stack([board == own, board == -own], axis=-1).astype(float)
+    planes = np.stack([turned(each, i) for each, i in zip(planes, indices, strict=True)])
+    policy = np.stack([turned(p.reshape(3, 3), i).ravel() for p, i in zip(batch.policy, indices, strict=True)])
+    legal = planes.sum(axis=-1).reshape(N, 9) == 0
+
+    logits, value = numpy_mlp(network, planes)
+    logits = np.where(legal, logits, -np.inf)
+    log_prior = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    policy_loss = -np.where(policy > 0, policy * log_prior, 0).sum(axis=1).mean()
+    value_loss = ((value - batch.outcome) ** 2).mean()
+    entropy = -(policy * np.log(policy + 1e-9)).sum(axis=1).mean()
+    size = sum((np.asarray(leaf) ** 2).sum() for leaf in jax.tree.leaves(network))
+    return {
+        "loss": policy_loss + value_loss + l2 * size,
+        "policy_loss": policy_loss,
+        "policy_kl": policy_loss - entropy,
+        "value_loss": value_loss,
+    }
+
+
+@pytest.mark.usefixtures("x64")
+def test_two_updates_are_numpys(numerics, monkeypatch):
+    """Every figure, the gradient by finite differences, norm clip and Adam; each position turned in its own way."""
+    indices = np.arange(N)
+    monkeypatch.setattr(jax.random, "randint", lambda key, shape, low, high: jnp.arange(N))
+    algorithm = AlphaZero(learning_rate=Linear(0.02), l2=1e-3, max_grad_norm=0.5, **SMALL)
+    learner = algorithm.init(KEY, SPEC)._replace(clock=Clock(jnp.int32(50), jnp.int32(100)))
+    rng = np.random.default_rng(0)  # larger weights than a fresh network's, so that every term matters
+    learner = learner._replace(network=jax.tree.map(lambda leaf: rng.normal(0, 0.4, leaf.shape), learner.network))
+    network, adam = learner.network.network, numerics.Adam(0.5, 1e-8)
+    update = jax.jit(lambda learner, batch: algorithm.update(learner, batch, KEY))
+    for count in (1, 2):
+        batch = lessons(count)
+        gradient = numerics.gradient(lambda net, b=batch: numpy_loss(net, b, indices, 1e-3)["loss"], network)
+        expected = numpy_loss(network, batch, indices, 1e-3) | {"learning_rate": 0.01, "n_updates": count}
+        network = adam.step(network, gradient, 0.01)
+
+        learner, metrics = update(learner, batch)
+        assert metrics.keys() == expected.keys()
+        for name, figure in expected.items():
+            np.testing.assert_allclose(metrics[name], figure, rtol=1e-5, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(numerics.flat(learner.network), numerics.flat(network), rtol=1e-4, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def taught():
+    """What 300 updates on the same eight moves make of a small network, and the first and the last figures."""
+    algorithm, batch = AlphaZero(learning_rate=0.01, l2=0.0, **SMALL | {"width": 32}), lessons(0)
+
+    @jax.jit
+    def teach(key):
+        learner = algorithm.init(key, SPEC)
+        _, first = algorithm.update(learner, batch, key)
+
+        def update(learner, key):
+            return algorithm.update(learner, batch, key)
+
+        learner, figures = jax.lax.scan(update, learner, jax.random.split(key, 300))
+        return learner, first, jax.tree.map(lambda leaf: leaf[-20:].mean(), figures)
+
+    return SimpleNamespace(batch=batch, **dict(zip(("learner", "first", "last"), teach(KEY), strict=True)))
+
+
+def test_updates_reduce_the_loss(taught):
+    assert taught.last["policy_kl"] < 0.1 * taught.first["policy_kl"]
+    assert taught.last["value_loss"] < 0.1 * taught.first["value_loss"]
+
+
+def test_what_is_learned_of_a_position_is_learned_of_its_symmetric_images(taught):
+    """All eight, none of which but one was ever stored."""
+    network, batch = taught.learner.network.network, taught.batch
+    planes = np.asarray(jax.vmap(GAME.features)(batch.position))
+    for index in range(8):
+        logits, value = network(np.stack([turned(each, index) for each in planes]))
+        policy = np.stack([turned(p.reshape(3, 3), index).ravel() for p in batch.policy])
+        prior = jax.nn.softmax(jnp.where(policy > 0, logits, -jnp.inf))
+        assert np.abs(np.asarray(prior) - policy).mean() < 0.05
+        assert np.abs(np.asarray(value) - batch.outcome).mean() < 0.3
+
+
+# Networks and acting
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("game", [GAME, ConnectFour()], ids=lambda game: game.id)
+def test_networks_judge_positions_of_any_game(network, game):
+    algorithm = AlphaZero(network=network, **SMALL)
+    spec, actions = spec_of(game.id, game, 4), int(game.action_space.n)
+    positions = begin(game, 5)
+    judge = jax.eval_shape(lambda: algorithm.init(KEY, spec).network(positions))
+    assert [part.shape for part in judge] == [(5, actions), (5,)]
+
+
+@pytest.mark.parametrize("search", ["gumbel", "puct"])
+def test_it_keeps_the_searchs_policy_and_value(search):
+    """Of legal moves only; and it searches as long as it is told to."""
+    algorithm = AlphaZero(search=search, **SMALL)
+    positions = lessons(3).position
+
+    @jax.jit
+    def acted(key):
+        learner = algorithm.init(key, SPEC)
+        decision = algorithm.act(learner, positions, (), key, explore=True)
+        return decision, algorithm.plan(learner, positions, key, simulations=8, explore=True)
+
+    decision, found = acted(KEY)
+    assert positions["action_mask"][np.arange(N), decision.action].all()
+    np.testing.assert_array_equal(decision.action, found.action)
+    jax.tree.map(np.testing.assert_array_equal, decision.extras, (found.policy, found.value))
+    np.testing.assert_array_equal(found.visits.sum(axis=1), 8)
+
+
+# What it is declared as
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"search": "alphabeta"}, "^AlphaZero: search must be one of gumbel, puct, got 'alphabeta'"),
+        ({"network": "resnet"}, "^AlphaZero: network must be one of mlp, conv, got 'resnet'"),
+        ({"simulations": 1}, "^AlphaZero: simulations must be at least 2, got 1"),
+        ({"max_considered": 1}, "^AlphaZero: max_considered must be at least 2, got 1"),
+        ({"gradient_steps": -1}, "^AlphaZero: gradient_steps must be at least 1, got -1"),
+        ({"batch_size": 0}, "^AlphaZero: batch_size must be at least 1, got 0"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_in_one_line(settings, message):
+    with pytest.raises(TeguError, match=message) as caught:
+        AlphaZero(**settings).validate(SPEC)
+    assert "\n" not in str(caught.value)
+
+
+def test_it_needs_a_board_game():
+    AlphaZero(**SMALL).validate(SPEC)
+    with pytest.raises(TeguError, match=r"^AlphaZero needs a board game whose rules are in JAX, CartPole-v1 is none"):
+        AlphaZero().validate(spec_of("CartPole-v1", CartPole(), 1))
+
+
+# Training
+
+TRAINING = {"n_envs": 64, "train_freq": 1024, "gradient_steps": 16, "batch_size": 128, "buffer_size": 20_480}
+TRAINING |= {"learning_rate": 2e-3, "width": 32, "blocks": 2, "simulations": 16}
+TRAINING |= {"steps": 30_720, "log_interval": 4_096, "seed": 50}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return tegu.train(GAME, "alphazero", seeds=2, folder=tmp_path_factory.mktemp("runs"), **TRAINING)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_it_hardly_ever_loses_to_chance(trained, index):
+    """Of 200 games, half of them as the second player; it wins most."""
+    player = AgentPlayer(trained, GAME, "learned", index=index)
+    match = play_match(GAME, player, RandomPlayer(), 200, KEY, opening_plies=0)
+    assert match.total.losses <= 10
+    assert match.total.wins > 160
+
+
+def test_what_one_player_wins_the_other_loses(trained):
+    evaluated = trained.evaluate(16)
+    assert not evaluated.returns.any()
+    np.testing.assert_array_equal(evaluated.agents["first"], -evaluated.agents["second"])
+
+
+def test_a_seed_equals_its_single_run_to_the_bit(trained):
+    alone = tegu.train(GAME, "alphazero", folder=None, **TRAINING | {"seed": 51})
+    jax.tree.map(np.testing.assert_array_equal, alone.learner(), trained.learner(1))
+
+
+def test_a_resumed_run_ends_as_one_never_stopped(trained, tmp_path):
+    run = stopped_and_resumed(GAME, "alphazero", seeds=2, folder=tmp_path, **TRAINING)
+    assert_same(everything(run), everything(trained.run))
+
+
+def test_puct_learns_as_well():
+    settings = TRAINING | {"search": "puct", "steps": 20_480}
+    player = AgentPlayer(tegu.train(GAME, "alphazero", folder=None, **settings), GAME, "learned")
+    match = play_match(GAME, player, RandomPlayer(), 200, KEY, opening_plies=0)
+    assert match.total.losses <= 10
