@@ -33,7 +33,7 @@ grid = tegu.FiniteEnvironment(
 )
 exact = value_iteration(grid, GAMMA)
 agent = tegu.train(
-    grid, "q-learning", seeds=2, steps=400_000, gamma=GAMMA, learning_rate="lin_0.1", exploration_final_eps=0.5
+    grid, "q-learning", seeds=2, steps=2_000_000, gamma=GAMMA, learning_rate="lin_0.1", exploration_final_eps=0.5
 )
 table = np.asarray(agent.learner().table.values)
 
