@@ -52,7 +52,6 @@ def test_predictions_go_on_with_the_state_that_they_gave_back(agent: tegu.Agent)
     assert named == [0, 1, 2, 0, 1, 0]
 
 
-@pytest.mark.xfail(raises=ValueError, strict=True, reason="Agent.predict asks an array of flags for its truth value")
 def test_each_of_many_predictions_begins_when_its_own_episode_does(agent: tegu.Agent) -> None:
     many = np.zeros((3, 1))
     action, state = agent.predict(many)

@@ -74,7 +74,7 @@ class Agent:
             self._leaves[index] = jax.tree.leaves(self.learner(index))
         words = self._random.integers(2**32, size=2, dtype=np.uint32)
         n = len(jax.tree.leaves(given)[0])
-        begun = np.ones(n, bool) if state is None else np.broadcast_to(np.asarray(episode_start or False), n)
+        begun = np.ones(n, bool) if state is None else np.broadcast_to(np.asarray(episode_start, bool), n)
         memory = self._memory(n) if state is None else state
         decision = self._act(self._leaves[index], given, memory, begun, words, deterministic)
         action = to_bounds(self.spec.action_space, jax.tree.map(np.asarray, decision.action))
