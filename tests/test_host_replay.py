@@ -55,10 +55,12 @@ def test_what_is_drawn_is_a_copy():
 def test_a_restored_buffer_goes_on_drawing_the_same():
     replay = filled([rows(0, 5, 2)], 8)
     replay.sample(1, 7)
-    counters, kept = replay.counters(), jax.tree.map(np.copy, replay.rows)
+    counters, kept = replay.counters(), jax.tree.map(np.copy, replay.filled())
+    assert {len(leaf) for leaf in jax.tree.leaves(kept)} == {replay.size}
     expected = replay.sample(2, 50, 2, 2)
     other = HostReplay(ROW, 8, seed=9)
-    other.restore(kept, counters)
+    other.restore_counters(counters)
+    other.refill(kept)
     jax.tree.map(np.testing.assert_array_equal, other.sample(2, 50, 2, 2), expected)
 
 

@@ -55,6 +55,29 @@ def test_a_killed_run_ends_as_one_never_stopped(
     assert_same(everything(run), everything(whole.run))
 
 
+@pytest.mark.parametrize("backend", ["jax", "gymnasium"])
+def test_a_checkpoint_holds_no_more_of_a_replay_buffer_than_is_filled(backend: str, tmp_path: Path) -> None:
+    settings = {"n_envs": 2, "train_freq": 10, "learning_starts": 50, "batch_size": 16, "net_arch": [16]}
+    settings |= {"steps": 400, "log_interval": 100, "backend": backend}
+    whole = tegu.train("CartPole-v1", "dqn", seeds=3, folder=tmp_path / "whole", **settings)
+    stopped = tegu.train(
+        "CartPole-v1",
+        "dqn",
+        seeds=3,
+        folder=tmp_path / "stopped",
+        callbacks=(lambda progress: progress.steps < 200,),
+        **settings,
+    )
+    assert stopped.run is not None
+    assert whole.run is not None
+    found = checkpoint.load_latest(stopped.run.checkpoints)
+    rows = [array.shape for name, array in found.blobs["experience"].items() if name.endswith("observation")]
+    assert rows
+    assert set(rows) == {(3, 200, 4) if backend == "jax" else (200, 4)}
+    tegu.resume(stopped.run)
+    assert_same(everything(stopped.run), everything(whole.run))
+
+
 def kill_after_checkpoints(command: list[str], folder: Path, n: int) -> None:
     """Start ``command`` and kill it, without warning, once it has committed ``n`` checkpoints more."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

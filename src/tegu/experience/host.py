@@ -39,11 +39,20 @@ class HostReplay:
             index = index[:, None] + n_envs * np.arange(n_steps)[:, None]
         return jax.tree.map(lambda ring: ring[index % self.capacity], self.rows)
 
+    def filled(self) -> PyTree:
+        """The rows without those that are still empty, for a checkpoint."""
+        return jax.tree.map(lambda ring: ring[: self.size], self.rows)
+
     def counters(self) -> dict[str, Any]:
         """Everything but the rows, as plain data."""
         return {"position": self.position, "size": self.size, "random": self.random.bit_generator.state}
 
-    def restore(self, rows: PyTree, counters: dict[str, Any]) -> None:
-        """Undo ``rows`` and ``counters``."""
-        self.rows, self.position, self.size = rows, counters["position"], counters["size"]
+    def restore_counters(self, counters: dict[str, Any]) -> None:
+        """Undo ``counters``."""
+        self.position, self.size = counters["position"], counters["size"]
         self.random.bit_generator.state = counters["random"]
+
+    def refill(self, rows: PyTree) -> None:
+        """Undo ``filled``."""
+        for ring, filled in zip(jax.tree.leaves(self.rows), jax.tree.leaves(rows), strict=True):
+            ring[: len(filled)] = filled

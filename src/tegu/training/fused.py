@@ -211,6 +211,22 @@ def gradient_steps(experience: Replay, steps_collected: int) -> int:
     return steps_collected if experience.gradient_steps == -1 else experience.gradient_steps
 
 
+def refilled(shapes: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """A replay of such ``shapes`` from the arrays of ``DeviceReplay.filled``: rows it left out are zeros, as before."""
+    if not shapes:
+        return from_arrays(shapes, arrays, "the checkpoint")
+    capacity = jax.tree.leaves(shapes.rows)[0].shape[1]
+    size = min(int(np.max(arrays.get(".size", capacity))), capacity)
+
+    def filled(ring: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((ring.shape[0], size, *ring.shape[2:]), ring.dtype)
+
+    replay = from_arrays(shapes._replace(rows=jax.tree.map(filled, shapes.rows)), arrays, "the checkpoint")
+    empty = [(0, 0), (0, capacity - size)]
+    rows = jax.tree.map(lambda ring: jnp.pad(ring, empty + [(0, 0)] * (ring.ndim - 2)), replay.rows)
+    return replay._replace(rows=rows)
+
+
 class FusedLoop:
     """``Fused`` for many seeds, compiled: what the trainer drives."""
 
@@ -253,7 +269,8 @@ class FusedLoop:
         """The state as blobs of named arrays and plain data, for a checkpoint."""
         state = trim(state, len(self.seeds))
         world = {"world": state.world, "key": state.key}
-        blobs = {"learner": to_arrays(state.learner), "experience": to_arrays(state.replay), "world": to_arrays(world)}
+        replay = state.replay.filled() if state.replay else ()
+        blobs = {"learner": to_arrays(state.learner), "experience": to_arrays(replay), "world": to_arrays(world)}
         return blobs, {}
 
     def restore(self, blobs: Mapping[str, Mapping[str, np.ndarray]], data: Mapping[str, Any]) -> FusedState:
@@ -262,7 +279,7 @@ class FusedLoop:
         world = from_arrays({"world": shapes.world, "key": shapes.key}, blobs["world"], "the checkpoint")
         state = FusedState(
             from_arrays(shapes.learner, blobs["learner"], "the checkpoint"),
-            from_arrays(shapes.replay, blobs["experience"], "the checkpoint"),
+            refilled(shapes.replay, blobs["experience"]),
             world["world"],
             world["key"],
         )

@@ -99,7 +99,7 @@ class HostLoop:
         """The state as blobs of named arrays and plain data, for a checkpoint."""
         blobs = {
             "learner": to_arrays(self.learners(state)),
-            "experience": to_arrays([replay.rows for replay in self.replays]),
+            "experience": to_arrays([replay.filled() for replay in self.replays]),
             "world": to_arrays(self._world(state.key)),
         }
         replays = [replay.counters() for replay in self.replays]
@@ -110,9 +110,11 @@ class HostLoop:
         start = self.start()
         learner = from_arrays(self.learners(start), blobs["learner"], "the checkpoint")
         world = from_arrays(self._world(start.key), blobs["world"], "the checkpoint")
-        rows = from_arrays([replay.rows for replay in self.replays], blobs["experience"], "the checkpoint")
-        for replay, own, counters in zip(self.replays, rows, data["replays"], strict=True):
-            replay.restore(jax.tree.map(np.array, own), counters)
+        for replay, counters in zip(self.replays, data["replays"], strict=True):
+            replay.restore_counters(counters)
+        filled = from_arrays([replay.filled() for replay in self.replays], blobs["experience"], "the checkpoint")
+        for replay, rows in zip(self.replays, filled, strict=True):
+            replay.refill(rows)
         self.steps, self.memory = data["steps"], world["memory"]
         self.elapsed, self.total_reward = jax.tree.map(np.array, (world["elapsed"], world["total_reward"]))
         self.observation = self._by_seed(self.environments.restore(data["environments"]))

@@ -79,6 +79,8 @@ class Trainer:
     ):
         """``checkpoint_every`` is in seconds, 0 for every chunk; ``facts`` go into each checkpoint's manifest.
 
+        Where saving takes so long that it would fill more than a tenth of the time, it is done less often.
+
         ``ready`` is called once, with the learners ``[S, ...]`` as they are when everything is compiled.
         """
         self.loop, self.run, self.facts, self.callbacks = loop, run, dict(facts), callbacks
@@ -89,6 +91,7 @@ class Trainer:
         self.checkpoint_every = checkpoint_every
         self.done = 0  # iterations
         self._saved_at = -1
+        self._saving_seconds = 0.0  # that the last save took
         self._stop = False
         self._elapsed_before = 0.0
         self._began = self._last_save = time.perf_counter()
@@ -102,6 +105,11 @@ class Trainer:
     def _elapsed(self) -> float:
         """Seconds of training, those before a resume included."""
         return self._elapsed_before + time.perf_counter() - self._began
+
+    @property
+    def _pause(self) -> float:
+        """Seconds between the end of one save and the beginning of the next."""
+        return max(self.checkpoint_every, 9 * self._saving_seconds) if self.checkpoint_every else 0.0
 
     def train(self, resume: checkpoint.Checkpoint | None = None) -> Any:
         """Train to the end, or until asked to stop. Returns the loop's state."""
@@ -152,7 +160,7 @@ class Trainer:
         figures = [figures | clock for figures in summarize(tally)]
         split = {kind: (seconds - spent[kind]) / elapsed for kind, seconds in self.loop.seconds.items()}
         self._log(figures)
-        if time.perf_counter() - self._last_save >= self.checkpoint_every:
+        if time.perf_counter() - self._last_save >= self._pause:
             self._save(state)
         self._report(self._progress("training", fps, figures, split))
         return state
@@ -170,6 +178,7 @@ class Trainer:
         """Commit a checkpoint. What cannot be written is a warning: the last one stays, and training goes on."""
         if self.run is None or self._saved_at == self.done:
             return
+        began = time.perf_counter()
         blobs, data = self.loop.dump(state)
         for name, array in blobs["learner"].items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -182,6 +191,7 @@ class Trainer:
         except CheckpointError as error:
             warnings.warn(f"{error}; training goes on", stacklevel=2)
         self._last_save = time.perf_counter()
+        self._saving_seconds = self._last_save - began
         self._status("running")
 
     def _fail(self, fault: str) -> None:
