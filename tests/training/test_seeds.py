@@ -1,10 +1,15 @@
 """Seeds are independent, and each equals its own single run to the bit."""
 
+import re
+from pathlib import Path
 from typing import Any
 
+import jax
+import jax.extend
 import numpy as np
 import pytest
 
+import tegu
 from tegu.training.arrays import to_arrays
 from tegu.training.train import make_loop, make_plan
 
@@ -51,3 +56,21 @@ def test_the_same_seed_gives_the_same_training(task: tuple[str, str, dict[str, A
     second, _ = trained(environment, algorithm, settings, seed=1, seeds=1, backend=None)
     for name, array in first.items():
         np.testing.assert_array_equal(second[name], array, err_msg=name)
+
+
+COLLECTIVE = re.compile(r"\b(all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(-start)?\(")
+
+
+@pytest.mark.skipif(jax.local_device_count() < 2, reason="needs two devices, one per core")
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_devices_never_wait_for_each_other(seeds: int, tmp_path: Path) -> None:
+    """No program of a whole run has the devices exchange data: with few threads they may then wait for ever."""
+    backend = jax.extend.backend.get_backend()
+    before = {id(executable) for executable in backend.live_executables()}
+    settings = {"steps": 400, "log_interval": 100, "learning_starts": 50, "train_freq": 10, "net_arch": (seeds,)}
+    agent = tegu.train("CartPole-v1", "dqn", seeds=seeds, folder=tmp_path, checkpoint_every=0, **settings)
+    agent.evaluate(episodes=3)
+    tegu.load(agent.run).evaluate(episodes=3)
+    new = [each.hlo_modules()[0] for each in backend.live_executables() if id(each) not in before]
+    assert new
+    assert not [module.name for module in new if COLLECTIVE.search(module.to_string())]

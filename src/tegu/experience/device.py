@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from tegu.step import PyTree
 
@@ -22,11 +21,6 @@ class DeviceReplay(NamedTuple):
         capacity = max(capacity // block, 1) * block
         rows = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape), leaf.dtype), row)
         return cls(rows, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
-
-    def filled(self) -> "DeviceReplay":
-        """Without the rows that are still empty, in NumPy, for a checkpoint; leaves ``[S, ...]``, all filled alike."""
-        size = int(self.size.max())
-        return self._replace(rows=jax.tree.map(lambda ring: np.asarray(ring)[:, :size], self.rows))
 
     def add(self, block: PyTree) -> "DeviceReplay":
         """Write a block ``[block, ...]`` over the oldest rows: one contiguous slice per leaf, no scatter."""

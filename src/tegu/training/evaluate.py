@@ -76,8 +76,7 @@ class FusedEvaluation:
     def __call__(self, learners: Learner) -> Evaluation:
         """Play with ``learners`` ``[S, ...]``; the first call compiles."""
         n_seeds = len(self.seeds)
-        played = self._play(pad((learners, np.asarray(self.seeds)), n_seeds), self.algorithm)
-        played = jax.device_get(trim(played, n_seeds))
+        played = trim(self._play(pad((learners, np.asarray(self.seeds)), n_seeds), self.algorithm), n_seeds)
         if self.game is not None:
             first, second = (played.returns[player] for player in self.game.agents)
             returns = np.where(np.arange(first.shape[1]) % 2 == 0, first, second)

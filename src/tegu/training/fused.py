@@ -211,17 +211,23 @@ def gradient_steps(experience: Replay, steps_collected: int) -> int:
     return steps_collected if experience.gradient_steps == -1 else experience.gradient_steps
 
 
+def filled(replay: DeviceReplay) -> DeviceReplay:
+    """The replay of all seeds, ``[S, ...]`` in NumPy, without the rows that are still empty: every seed has as many."""
+    size = int(replay.size.max())
+    return replay._replace(rows=jax.tree.map(lambda ring: ring[:, :size], replay.rows))
+
+
 def refilled(shapes: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    """A replay of such ``shapes`` from the arrays of ``DeviceReplay.filled``: rows it left out are zeros, as before."""
+    """A replay of such ``shapes`` from the arrays of one that was ``filled``: rows it left out are zeros, as before."""
     if not shapes:
         return from_arrays(shapes, arrays, "the checkpoint")
     capacity = jax.tree.leaves(shapes.rows)[0].shape[1]
     size = min(int(np.max(arrays.get(".size", capacity))), capacity)
 
-    def filled(ring: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    def shorter(ring: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((ring.shape[0], size, *ring.shape[2:]), ring.dtype)
 
-    replay = from_arrays(shapes._replace(rows=jax.tree.map(filled, shapes.rows)), arrays, "the checkpoint")
+    replay = from_arrays(shapes._replace(rows=jax.tree.map(shorter, shapes.rows)), arrays, "the checkpoint")
     empty = [(0, 0), (0, capacity - size)]
     rows = jax.tree.map(lambda ring: jnp.pad(ring, empty + [(0, 0)] * (ring.ndim - 2)), replay.rows)
     return replay._replace(rows=rows)
@@ -252,7 +258,7 @@ class FusedLoop:
         """Run ``iterations`` of ``total`` steps' worth; ``state`` is used up. The tally's leaves are NumPy ``[S]``."""
         began = time.perf_counter()
         state, tally = self._chunk(state, self.algorithm, np.int32(iterations), np.int32(total))
-        tally = trim(jax.device_get(tally), len(self.seeds))
+        tally = trim(tally, len(self.seeds))
         self.seconds["compiled loop"] += time.perf_counter() - began
         return state, tally
 
@@ -263,13 +269,13 @@ class FusedLoop:
 
     def learners(self, state: FusedState) -> Learner:
         """What every seed has learned, ``[S, ...]``."""
-        return trim(state.learner, len(self.seeds))
+        return jax.tree.map(jnp.asarray, trim(state.learner, len(self.seeds)))
 
     def dump(self, state: FusedState) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
         """The state as blobs of named arrays and plain data, for a checkpoint."""
         state = trim(state, len(self.seeds))
         world = {"world": state.world, "key": state.key}
-        replay = state.replay.filled() if state.replay else ()
+        replay = filled(state.replay) if state.replay else ()
         blobs = {"learner": to_arrays(state.learner), "experience": to_arrays(replay), "world": to_arrays(world)}
         return blobs, {}
 

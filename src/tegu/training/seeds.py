@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
@@ -30,15 +31,23 @@ def pad(tree: PyTree, n_seeds: int) -> PyTree:
 
 
 def trim(tree: PyTree, n_seeds: int) -> PyTree:
-    """Undo ``pad``."""
-    if padded(n_seeds) == n_seeds:
-        return tree
-    return jax.tree.map(lambda leaf: leaf[:n_seeds], tree)
+    """Undo ``pad`` on the host: leaves are NumPy, but random keys stay what they are.
+
+    To slice what is spread over devices they would have to wait for each other, and on a CPU with few cores such
+    programs have been seen to wait for ever.
+    """
+    return jax.tree.map(lambda leaf: _trimmed(leaf, n_seeds), tree)
+
+
+def _trimmed(leaf: jax.Array, n_seeds: int) -> jax.Array | np.ndarray:
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jnp.asarray(_trimmed(jax.random.key_data(leaf), n_seeds)))
+    return np.asarray(leaf)[:n_seeds]
 
 
 def trim_shapes(tree: PyTree, n_seeds: int) -> PyTree:
     """``trim`` for shapes in place of arrays."""
-    return jax.eval_shape(lambda tree: trim(tree, n_seeds), tree)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((n_seeds, *leaf.shape[1:]), leaf.dtype), tree)
 
 
 def one_after_another(function: Callable[..., Any]) -> Callable[..., Any]:
