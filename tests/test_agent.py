@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tegu
+from tegu.environments.frozen_lake import FrozenLake
 from tegu.space_data import from_data, to_data
 
 TINY = {"n_envs": 2, "n_steps": 16, "batch_size": 32, "n_epochs": 1, "net_arch": (8,), "steps": 64}
@@ -104,16 +105,32 @@ def test_damaged_spaces_are_refused(data: dict[str, object]) -> None:
         from_data(data)
 
 
-def test_a_saved_agent_does_not_play_where_it_does_not_fit(tmp_path: Path) -> None:
-    """Options of an environment are kept with a run, not with an agent: the same name may be another task."""
+IDDPG = {"learning_starts": 200, "buffer_size": 200, "batch_size": 8, "net_arch": [4], "steps": 100}
+
+
+def test_a_saved_agent_knows_the_options_of_its_environment(tmp_path: Path) -> None:
     options = {"continuous_actions": True}
-    settings = {"learning_starts": 200, "buffer_size": 200, "batch_size": 8, "net_arch": [4]}
-    agent = tegu.train("simple_v3", "iddpg", steps=100, environment_options=options, folder=tmp_path, **settings)
-    assert tegu.load(agent.run).evaluate(3).returns.shape == (1, 3)
+    agent = tegu.train("simple_v3", "iddpg", environment_options=options, folder=None, **IDDPG)
+    agent.save(tmp_path / "saved")
+    again = tegu.load(tmp_path / "saved")
+    assert again.spec.action_space == agent.spec.action_space
+    np.testing.assert_array_equal(again.evaluate(3).returns, agent.evaluate(3).returns)
+
+
+def test_a_saved_agent_does_not_play_where_it_does_not_fit(tmp_path: Path) -> None:
+    """Of an object nobody knows how it was made: what has its name may be another task."""
+    world = tegu.make("simple_v3", continuous_actions=True)
+    agent = tegu.train(world, "iddpg", folder=None, **IDDPG)
     agent.save(tmp_path / "saved")
     with pytest.raises(tegu.TeguError, match="this agent knows no environment"):
         tegu.load(tmp_path / "saved").evaluate(3)
     with pytest.raises(tegu.TeguError, match="simple_v3 does not have the observations and actions"):
         tegu.load(tmp_path / "saved", environment="simple_v3")
-    world = tegu.make("simple_v3", **options)
     assert tegu.load(tmp_path / "saved", environment=world).evaluate(3).returns.shape == (1, 3)
+
+
+def test_options_are_for_what_is_yet_to_be_made() -> None:
+    agent = tegu.train(FrozenLake, "q-learning", environment_options={"map_name": "8x8"}, folder=None, steps=100)
+    assert agent.spec.observation_space == gymnasium.spaces.Discrete(64)
+    with pytest.raises(tegu.TeguError, match="FrozenLake-v1 is made already, it can take no options: got is_slippery"):
+        tegu.train(FrozenLake(), environment_options={"is_slippery": False}, folder=None, steps=100)

@@ -1,6 +1,6 @@
 """A trained agent: predict, evaluate, save, load."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -101,7 +101,7 @@ class Agent:
     def save(self, path: str | Path) -> Path:
         """Write the agent to the folder ``path``, whole or not at all."""
         path = Path(path)
-        saved = facts(self.algorithm, self.spec, self.seeds)
+        saved = facts(self.algorithm, self.spec, self.seeds, self.source)
         checkpoint.save(path, self.steps, {"learner": to_arrays(self.learners)}, saved, keep=1)
         return path
 
@@ -170,9 +170,10 @@ class Agent:
         return ranks[0] == 1
 
 
-def facts(algorithm: Algorithm, spec: EnvironmentSpec, seeds: tuple[int, ...]) -> dict[str, Any]:
+def facts(algorithm: Algorithm, spec: EnvironmentSpec, seeds: tuple[int, ...], source: Source | None) -> dict[str, Any]:
     """What a checkpoint must say so that its arrays can be used: plain data, no code."""
-    return {
+    origin = {"backend": source.backend, "environment_options": source.options} if source is not None else {}
+    return origin | {
         "algorithm": algorithm.name,
         "hyper_parameters": hyper_parameters(algorithm),
         "environment": spec.id,
@@ -202,7 +203,7 @@ def load(path: str | Path | Run, *, environment: Any = None, folder: str | Path 
         seeds = tuple(known["seeds"])
     except (KeyError, TypeError) as error:
         raise TeguError(f"{saved.path} does not hold an agent: {error!r} is missing or damaged") from error
-    source = _source(spec.id, run, environment)
+    source = _source(spec.id, known, environment)
     if source is not None and not _fits(source, spec):
         if environment is not None:
             raise TeguError(f"{source.id} does not have the observations and actions that the agent was trained with")
@@ -223,10 +224,9 @@ def _fits(source: Source, spec: EnvironmentSpec) -> bool:
     return world is None or (world.observation_space, world.action_space) == (spec.observation_space, spec.action_space)
 
 
-def _source(name: str, run: Run | None, environment: Any) -> Source | None:
+def _source(name: str, known: Mapping[str, Any], environment: Any) -> Source | None:
     """Where the environment of a saved agent comes from, if that can be had here."""
-    config = run.config if run is not None else {}
-    as_trained = config.get("backend"), config.get("environment_options")
+    as_trained = known.get("backend"), known.get("environment_options")
     if environment is not None:
         same = isinstance(environment, str) and environment == name
         return find(environment, *as_trained) if same else find(environment)

@@ -58,7 +58,7 @@ def untrained(algorithm, game=None):
     game = game or TicTacToe()
     spec = EnvironmentSpec(game.id, game.observation_space, game.action_space)
     learners = jax.vmap(lambda key: algorithm.init(key, spec))(jax.random.split(jax.random.key(0), 2))
-    return Agent(algorithm, spec, learners, (0, 1), 100, Source(game.id, native=game))
+    return Agent(algorithm, spec, learners, (0, 1), 100, Source(game.id, native=game, backend="jax"))
 
 
 def known(monkeypatch):

@@ -214,6 +214,8 @@ def test_stable_baselines3s_vectors_neither() -> None:
 def test_objects_and_what_makes_them_can_be_trained_on(environment: Any) -> None:
     agent = tegu.train(environment, "maddpg", steps=200, folder=None, **SMALL_NETS)
     assert agent.steps == 200
+    assert agent.source is not None
+    assert agent.source.backend == "pettingzoo"
     played = agent.evaluate(8)
     assert played.returns.shape == (1, 8)
     assert set(played.lengths.ravel()) == ({3} if agent.spec.agents == ("a", "b") else {5})

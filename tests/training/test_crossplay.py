@@ -162,7 +162,11 @@ def strangers() -> Iterator[Any]:
     yield "options", says(1, environment=Told(unit=2.0)), "not trained in the same world"
     for name, says_what in (("tic-tac-toe", "tic-tac-toe is a board game"), ("CartPole-v1", "has one agent alone")):
         world = tegu.make(name)
-        yield name, tegu.Agent(Says(), spec_of(name, world, 1), None, (0,), 0, Source(name, world)), says_what
+        yield (
+            name,
+            tegu.Agent(Says(), spec_of(name, world, 1), None, (0,), 0, Source(name, world, backend="jax")),
+            says_what,
+        )
 
 
 @pytest.mark.parametrize(("stranger", "says_what"), [pytest.param(*rest, id=id) for id, *rest in strangers()])

@@ -111,7 +111,7 @@ class AlphaZero(Algorithm):
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> AlphaZeroLearner:
         if spec.model is None:
-            raise TeguError(f"AlphaZero needs the rules of {spec.id}: pass the game as environment=")
+            raise TeguError(f"AlphaZero needs the rules of {spec.id}: name the game (environment=, --env or --game)")
         _, position = jax.eval_shape(spec.model.reset, key)
         planes = jax.eval_shape(spec.model.features, position)
         actions = int(spec.action_space.n)

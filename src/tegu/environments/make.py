@@ -4,7 +4,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
@@ -60,6 +60,7 @@ class Source:
     native: Environment | None = None
     make: Callable[[], gymnasium.Env] | None = None
     backend: str = "gymnasium"
+    options: dict[str, Any] = field(default_factory=dict)  #: what the constructor was given
     single: bool = False  #: somebody's own instance, of which there is no second
 
 
@@ -79,35 +80,34 @@ def find(
 
     A name is ours in JAX if we have it (unless ``backend="gymnasium"``), else Gymnasium's; ``"module:Class"`` names a
     class of either kind; an instance or a function that makes one is taken as it is. ``options`` go to the
-    constructor. Raises ``TeguError`` naming the nearest match, or what to install.
+    constructor, or to the function. Raises ``TeguError`` naming the nearest match, or what to install.
     """
     if backend not in (None, *BACKENDS):
         raise TeguError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
     options = dict(options or {})
-    if isinstance(environment, type) and issubclass(environment, Environment):
-        environment = environment(**options)
-    if isinstance(environment, Environment):
-        return Source(environment.id, environment, backend="jax")
-    if isinstance(environment, gymnasium.Env) or is_pettingzoo(environment):
-        own = adapted(environment)
-        return Source(_instance_id(own), make=lambda: _Lent(own), backend=_backend(own), single=True)
+    if isinstance(environment, Environment | gymnasium.Env) or is_pettingzoo(environment):
+        return _existing(environment, options)
     if callable(environment):
-        return Source(getattr(environment, "__name__", type(environment).__name__), make=lambda: adapted(environment()))
+        name = getattr(environment, "__name__", type(environment).__name__)
+        made = _made(name, lambda: adapted(_called(name, environment, options)), options)
+        return replace(made, id=made.native.id) if made.native is not None else made
     assert isinstance(environment, str)
     if environment in NATIVE and backend in (None, "jax"):
         native = _build(environment, NATIVE[environment], _OPTIONS.get(environment, {}) | options)
-        return Source(environment, native, backend="jax")
+        return Source(environment, native, backend="jax", options=options)
     if is_code(environment):
-        return _own(environment, options)
+        return _made(environment, lambda: _build(environment, environment, options), options)
     if backend == "jax":
         raise TeguError(
             f"{environment} does not exist in JAX{_nearest(environment, NATIVE)}; we have {', '.join(NATIVE)}"
         )
     if backend == "pettingzoo":
         world = _particle_world(environment)
-        return Source(environment, make=lambda: adapted(_called(environment, world, options)), backend=backend)
+        return Source(
+            environment, make=lambda: adapted(_called(environment, world, options)), backend=backend, options=options
+        )
     _register(environment)
-    return Source(environment, make=lambda: _from_gymnasium(environment, options))
+    return Source(environment, make=lambda: _from_gymnasium(environment, options), options=options)
 
 
 def adapted(environment: Any) -> Any:
@@ -201,12 +201,24 @@ def _from_gymnasium(name: str, options: Mapping[str, Any]) -> gymnasium.Env:
         raise TeguError(f"cannot make {name}: {error}") from error
 
 
-def _own(name: str, options: Mapping[str, Any]) -> Source:
-    environment = _build(name, name, options)
+def _existing(environment: Any, options: Mapping[str, Any]) -> Source:
+    """An object that somebody made."""
+    own = adapted(environment)
+    name = own.id if isinstance(own, Environment) else _instance_id(own)
+    if options:
+        raise TeguError(f"{name} is made already, it can take no options: got {', '.join(options)}")
+    if isinstance(own, Environment):
+        return Source(name, own, backend="jax")
+    return Source(name, make=lambda: _Lent(own), backend=_backend(own), single=True)
+
+
+def _made(name: str, make: Callable[[], Any], options: dict[str, Any]) -> Source:
+    """What somebody's own class or function makes; of which kind that is shows when it is called."""
+    environment = make()
     if isinstance(environment, Environment):
-        return Source(name, environment, backend="jax")
+        return Source(name, environment, backend="jax", options=options)
     if isinstance(environment, gymnasium.Env):
-        return Source(name, make=lambda: _build(name, name, options), backend=_backend(environment))
+        return Source(name, make=make, backend=_backend(environment), options=options)
     raise TeguError(
         f"{name} is no gymnasium.Env, no environment of PettingZoo's and no tegu.Environment, it is a "
         f"{type(environment).__mro__[0].__name__}"

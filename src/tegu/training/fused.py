@@ -268,8 +268,8 @@ class FusedLoop:
             self._chunk = self._chunk.lower(state, self.algorithm, np.int32(0), np.int32(1)).compile()
 
     def learners(self, state: FusedState) -> Learner:
-        """What every seed has learned, ``[S, ...]``."""
-        return jax.tree.map(jnp.asarray, trim(state.learner, len(self.seeds)))
+        """What every seed has learned, ``[S, ...]``: a copy, for the next chunk uses up ``state``."""
+        return jax.tree.map(jnp.array, trim(state.learner, len(self.seeds)))
 
     def dump(self, state: FusedState) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]:
         """The state as blobs of named arrays and plain data, for a checkpoint."""

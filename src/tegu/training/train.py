@@ -5,13 +5,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gymnasium
-import jax
-import jax.numpy as jnp
 
 from tegu.agent import Agent, facts
 from tegu.algorithms.base import Algorithm, Learner
@@ -43,7 +40,6 @@ class Plan:
     seeds: tuple[int, ...]
     log_interval: int
     checkpoint_every: float
-    options: dict[str, Any]
 
     @property
     def config(self) -> dict[str, Any]:
@@ -55,7 +51,7 @@ class Plan:
             "seeds": list(self.seeds),
             "log_interval": self.log_interval,
             "checkpoint_every": self.checkpoint_every,
-            "environment_options": self.options,
+            "environment_options": self.source.options,
             "hyper_parameters": hyper_parameters(self.algorithm),
         }
 
@@ -157,8 +153,7 @@ def make_plan(
         chosen = {key: value for key, value in settings.items() if key not in apart}
         algorithm = build_algorithm(settings["algorithm"], chosen | hyper)
     if isinstance(environment, str) and (usual := settings.get("environment_options")):
-        options = usual | options
-        source = find(environment, backend, options)
+        source = find(environment, backend, usual | options)
     steps = int(steps if steps is not None else settings["steps"])
     n_envs = int(n_envs if n_envs is not None else 1 if source.single else settings["n_envs"])
     for name, value in (("steps", steps), ("n_envs", n_envs), ("seeds", seeds)):
@@ -177,7 +172,6 @@ def make_plan(
         tuple(range(seed, seed + seeds)),
         log_interval,
         float(checkpoint_every),
-        options,
     )
 
 
@@ -194,7 +188,6 @@ def plan_of(run: Run, *, steps: int | None = None, environment: Any = None) -> P
             tuple(config["seeds"]),
             config["log_interval"],
             config["checkpoint_every"],
-            config["environment_options"],
         )
     except (KeyError, TypeError) as error:
         raise TeguError(f"{run.path / 'config.toml'} is damaged: {error!r}") from error
@@ -272,9 +265,8 @@ def _trained(
     background = ThreadPoolExecutor(1)
 
     def prepare(learners: Learner) -> None:
-        kept = jax.jit(partial(jax.tree.map, jnp.copy))(learners)  # training uses up its own
         for evaluation in evaluations.values():
-            background.submit(evaluation, kept)
+            background.submit(evaluation, learners)
 
     try:
         trainer = Trainer(
@@ -283,7 +275,7 @@ def _trained(
             steps=plan.steps,
             log_interval=plan.log_interval,
             checkpoint_every=plan.checkpoint_every,
-            facts=facts(plan.algorithm, loop.spec, plan.seeds),
+            facts=facts(plan.algorithm, loop.spec, plan.seeds, plan.source),
             callbacks=callbacks,
             ready=prepare,
         )
