@@ -91,12 +91,14 @@ def _scores(scores: Mapping[str, Any]) -> list[str]:
         "mean",
         "std over seeds",
         "95% interval",
-        "optimal policies",
+        "besides",
+        "training, s",
         "on",
     )
     rows = []
     for case in scores["cases"]:
         low, high = case["interval"]
+        alone = len(case["per_seed"]) == 1
         rows.append(
             (
                 case["environment"],
@@ -104,17 +106,66 @@ def _scores(scores: Mapping[str, Any]) -> list[str]:
                 f"{case['steps']:,}",
                 str(len(case["per_seed"])),
                 number(case["mean"]),
-                number(case["std"]),
-                f"{number(low)} to {number(high)}",
-                f"{sum(case['optimal'])} of {len(case['optimal'])}" if case.get("optimal") else "",
+                "" if alone else number(case["std"]),
+                "" if alone else f"{number(low)} to {number(high)}",
+                _besides(case),
+                number(case["seconds"]),
                 f"{case['date'][:10]}, {case['commit']}",
             )
         )
     explained = (
         "Greedy scores of fresh episodes after training with the preset, over seeds; the interval is a bootstrap of "
-        "the mean over seeds. Optimal: the greedy policy's exact value from the start equals that of value iteration."
+        "the mean over seeds. Of several agents it is the mean of their returns; board games are played against random "
+        "moves. Optimal: the greedy policy's exact value from the start equals that of value iteration. Never loses: "
+        "on either side, against every reply there is. Training is that of all seeds together, compilation included."
     )
-    return ["## Learning scores", explained, table(header, rows)]
+    crossed = [part for case in scores["cases"] if "crossplay" in case for part in _crossplay(case)]
+    return ["## Learning scores", explained, table(header, rows), *crossed]
+
+
+def _besides(case: Mapping[str, Any]) -> str:
+    """What a case was judged by besides its score."""
+    found = []
+    if optimal := case.get("optimal"):
+        found.append(f"{sum(optimal)} of {len(optimal)} optimal")
+    if perfect := case.get("perfect"):
+        losses = perfect["losses"]
+        never = sum(not any(sides) for sides in losses)
+        found.append(f"{never} of {len(losses)} never lose, with {perfect['simulations']} simulations")
+    for match in case.get("matches", []):
+        total, (player, opponent) = match["total"], match["players"]
+        begun = f"after {match['openings']} random moves" if match["openings"] else "from the empty board"
+        found.append(
+            f"{player} against {opponent} {begun}: {total['wins']} won, {total['draws']} drawn, {total['losses']} lost"
+        )
+    for name, measure in case.get("measures", {}).items():
+        if name.endswith("/end"):
+            found.append(f"{name} {number(measure['mean'])}")
+    return "; ".join(found)
+
+
+def _crossplay(case: Mapping[str, Any]) -> list[str]:
+    """A table of who played whom, of one world."""
+    crossed = case["crossplay"]
+    sides, cells = list(crossed["sides"]), crossed["cells"]
+    quantities = [name for name, value in cells[0].items() if isinstance(value, dict) and "mean" in value]
+    rows = [
+        (
+            *(cell["by"][side] for side in sides),
+            *(
+                f"{number(cell[name]['mean'])} ({number(cell[name]['interval'][0])} to "
+                f"{number(cell[name]['interval'][1])})"
+                for name in quantities
+            ),
+        )
+        for cell in cells
+    ]
+    title = f"### Cross-play on {case['environment']}"
+    explained = (
+        f"The mean over {crossed['episodes']:,} episodes of each of {len(case['per_seed'])} pairs of seeds, and its "
+        "95% interval over pairs."
+    )
+    return [title, explained, table((*sides, *quantities), rows)]
 
 
 def _surroundings(records: list[dict[str, Any]]) -> list[str]:

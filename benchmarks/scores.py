@@ -1,14 +1,15 @@
-"""``python -m benchmarks.scores``: how well the presets learn, over ten seeds. Takes long."""
+"""``python -m benchmarks.scores``: how well the presets learn, over several seeds. Takes long."""
 
 import argparse
 import json
 import sys
 import tempfile
+import tomllib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean, pstdev
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from benchmarks import machine, report
 from benchmarks.__main__ import RESULTS
@@ -18,12 +19,15 @@ from benchmarks.figures import bootstrap
 
 
 class Learning(NamedTuple):
-    """What is learned."""
+    """What is learned, and how it is judged besides its score."""
 
     environment: str
     algorithm: str
     steps: int | None = None  #: None: as the preset says
-    tabular: bool = False  #: whether the exact best policy is known
+    seeds: int = 10
+    episodes: int = 100  #: that each seed's score is the mean of
+    judge: Literal["", "optimal", "perfect", "matches", "crossplay"] = ""
+    rival: str = ""  #: crossplay: the algorithm that plays the other side
 
     @property
     def name(self) -> str:
@@ -35,34 +39,100 @@ CASES = (
     Learning("CartPole-v1", "dqn", 50_000),
     Learning("Pendulum-v1", "ppo"),
     Learning("Acrobot-v1", "ppo"),
-    Learning("lizard", "q-learning", tabular=True),
-    Learning("FrozenLake-v1", "q-learning", tabular=True),
-    Learning("CliffWalking-v1", "q-learning", tabular=True),
-    Learning("Taxi-v4", "q-learning", tabular=True),
+    Learning("lizard", "q-learning", judge="optimal"),
+    Learning("FrozenLake-v1", "q-learning", judge="optimal"),
+    Learning("CliffWalking-v1", "q-learning", judge="optimal"),
+    Learning("Taxi-v4", "q-learning", judge="optimal"),
+    Learning("tic-tac-toe", "alphazero", seeds=5, judge="perfect"),
+    Learning("connect-four", "alphazero", seeds=1, judge="matches"),
+    Learning("simple_spread_v3", "maddpg", seeds=5, episodes=1000),
+    Learning("simple_speaker_listener_v4", "maddpg", seeds=5, episodes=1000),
+    Learning("simple_speaker_listener_v4", "iddpg", seeds=5, episodes=1000),
+    Learning("simple_tag_v3", "maddpg", seeds=5, episodes=1000),
+    Learning("simple_tag_v3", "iddpg", seeds=5, episodes=1000, judge="crossplay", rival="maddpg"),
 )
-EPISODES = 100  #: that each seed's score should be the mean of
+SIMULATIONS = {"tic-tac-toe": 32, "connect-four": 64}  #: per move, when judged
+OPPONENT, GAMES, OPENINGS = "mcts:1000", 100, (0, 4)  #: of matches; openings are random moves to begin with
 
 
-def learn(case: Learning, seeds: int, steps: int | None, folder: Path) -> dict[str, Any]:
-    """Train, and take down each seed's score."""
-    asked = ["--steps", str(steps)] if steps is not None else []
-    command = [str(ROOT / OURS / "bin/tegu"), "train", case.environment, case.algorithm, "--seeds", str(seeds), *asked]
-    found = run([*command, "--json", "--quiet"], folder, environment(None, folder / "cache"))
+def tegu(folder: Path, *words: str | Path) -> dict[str, Any]:
+    """What ``tegu ... --json`` says, and how long it took."""
+    command = [str(ROOT / OURS / "bin/tegu"), *map(str, words), "--json", "--quiet"]
+    return run(command, folder, environment(None, folder / "cache"))
+
+
+def worker(name: str, folder: Path, **settings: Any) -> dict[str, Any]:
+    """What a worker in our virtual environment says."""
+    command = [str(ROOT / OURS / "bin/python"), str(ROOT / "benchmarks/workers" / name), json.dumps(settings)]
+    return run(command, folder, environment(None, folder / "cache"))["result"]
+
+
+def learn(case: Learning, folder: Path) -> dict[str, Any]:
+    """Train, or find it done in ``folder``, and take down each seed's score."""
     try:
-        result = found["result"]
-        scores = [float(score) for score in result["evaluation"]["per_seed"]]
-        trained = {"steps": int(result["steps"]), "episodes": result["evaluation"].get("episodes")}
-        optimal = exactly(case, folder / result["run"]) if case.tabular else {}
+        path, seconds = done(case, folder) or trained(case, folder)
+        found = tegu(folder, "evaluate", path, "--episodes", str(case.episodes))["result"]
+        scores = [float(score) for score in found["deterministic"]["per_seed"]]
+        return {
+            "environment": case.environment,
+            "algorithm": case.algorithm,
+            "seconds": seconds,
+            "steps": int(found["steps"]),
+            "episodes": case.episodes,
+            **summary(scores),
+            **{name: found["deterministic"][name] for name in ("agents", "measures") if found["deterministic"][name]},
+            **judged(case, path, folder),
+        }
     except (KeyError, TypeError, ValueError) as error:
-        raise BenchmarkError(f"the output of tegu train lacks or misnames {error}") from error
-    return {
-        "environment": case.environment,
-        "algorithm": case.algorithm,
-        "seconds": found["process_seconds"],
-        **trained,
-        **summary(scores),
-        **optimal,
-    }
+        raise BenchmarkError(f"the output of tegu lacks or misnames {error}") from error
+
+
+def trained(case: Learning, folder: Path) -> tuple[Path, float]:
+    """Train in ``folder``: where the run is, and how long the whole process took."""
+    asked = ["--steps", str(case.steps)] if case.steps is not None else []
+    words = ["train", case.environment, case.algorithm, "--seeds", str(case.seeds), *asked, "--runs", folder]
+    found = tegu(folder, *words)
+    return Path(found["result"]["run"]), found["process_seconds"]
+
+
+def done(case: Learning, folder: Path) -> tuple[Path, float] | None:
+    """A finished run of the case in ``folder``, trained as the preset says now, and how long its training took."""
+    for path in sorted(folder.glob(f"{case.environment}/{case.algorithm}/*")):
+        asked = {name: getattr(case, name) for name in ("environment", "algorithm", "seeds", "steps")}
+        wanted = worker("preset.py", folder, **asked)
+        config = tomllib.loads((path / "config.toml").read_text())
+        finished = json.loads((path / "status.json").read_text())["state"] == "finished"
+        if finished and all(config.get(name) == value for name, value in wanted.items()):
+            last = max(path.glob("checkpoints/[0-9]*/manifest.json"))
+            return path, json.loads(last.read_text())["state"]["elapsed"]
+    return None
+
+
+def judged(case: Learning, path: Path, folder: Path) -> dict[str, Any]:
+    """What else shows how good the run in ``path`` is."""
+    match case.judge:
+        case "optimal":
+            return worker("tabular.py", folder, run=str(path), environment=case.environment)
+        case "perfect":
+            return {"perfect": worker("perfect.py", folder, run=str(path), simulations=SIMULATIONS[case.environment])}
+        case "matches":
+            simulations = SIMULATIONS[case.environment]
+            words = ["arena", f"{path}@{simulations}", OPPONENT, "--games", str(GAMES), "--openings"]
+            matches = []
+            for openings in OPENINGS:
+                match = tegu(folder, *words, str(openings))["result"]["matches"][0]
+                match["players"] = [f"{case.algorithm}@{simulations}", OPPONENT]
+                matches.append(match | {"openings": openings})
+            return {"matches": matches}
+        case "crossplay":
+            rival = case._replace(algorithm=case.rival)
+            other, _ = done(rival, folder) or trained(rival, folder)
+            found = tegu(folder, "crossplay", other, path, "--episodes", str(case.episodes))["result"]
+            algorithms = case.rival, case.algorithm
+            for cell in found["cells"]:
+                cell["by"] = dict(zip(found["sides"], (algorithms[i] for i in cell["indices"]), strict=True))
+            return {"crossplay": {name: found[name] for name in ("sides", "episodes", "cells")}}
+    return {}
 
 
 def summary(scores: Sequence[float]) -> dict[str, Any]:
@@ -70,18 +140,14 @@ def summary(scores: Sequence[float]) -> dict[str, Any]:
     return {"per_seed": scores, "mean": fmean(scores), "std": pstdev(scores), "interval": bootstrap(scores)}
 
 
-def exactly(case: Learning, path: Path) -> dict[str, Any]:
-    """Whether each seed's greedy policy is as good as can be."""
-    settings = json.dumps({"run": str(path), "environment": case.environment})
-    command = [str(ROOT / OURS / "bin/python"), str(ROOT / "benchmarks/workers/tabular.py"), settings]
-    return run(command, path, environment(None, None))["result"]
-
-
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scores", description="How well the presets learn.")
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seeds", type=int, help="for every case, in place of its own number")
     parser.add_argument("--steps", type=int, help="for every case, in place of its own number")
     parser.add_argument("--only", nargs="+", metavar="ENV/ALGO", choices=[case.name for case in CASES])
+    parser.add_argument(
+        "--runs", type=Path, help="keep the runs in this folder; those that are finished there are not trained again"
+    )
     parser.add_argument("--output", type=Path, default=RESULTS, help=f"folder for the figures (default: {RESULTS})")
     return parser.parse_args()
 
@@ -89,38 +155,45 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Train every case asked for. Returns the exit status: 1 if one of them failed."""
     given, failed, load = arguments(), False, machine.load()
-    folder = ROOT / given.output
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / report.SCORES
-    kept = json.loads(file.read_text())["cases"] if file.exists() else []
-    done = {f"{case['environment']}/{case['algorithm']}": case for case in kept}
-    for case in CASES:
-        if given.only and case.name not in given.only:
-            continue
-        print(case.name, flush=True)
-        try:
-            with tempfile.TemporaryDirectory(prefix="tegu-scores-") as temporary:
-                found = learn(case, given.seeds, given.steps or case.steps, Path(temporary))
-        except BenchmarkError as error:
-            print(f"  failed: {error}", flush=True)
-            failed = True
-            continue
-        date = datetime.now(UTC).isoformat(timespec="seconds")
-        done[case.name] = {**found, "date": date, "commit": machine.commit()}
-        print(f"  {report.number(done[case.name]['mean'])} in {done[case.name]['seconds']:.0f} s", flush=True)
-        record = {
-            "case": "learning scores",
-            "date": date,
-            "command": " ".join(["python -m benchmarks.scores", *sys.argv[1:]]),
-            "load_before": load,
-            "machine": machine.machine(),
-            "versions": machine.versions(),
-            "commit": machine.commit(),
-            "cases": [done[case.name] for case in CASES if case.name in done],
-        }
-        file.write_text(json.dumps(record, indent=1) + "\n")
-        report.write(folder)
+    results = ROOT / given.output
+    results.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="tegu-scores-") as temporary:
+        runs = (given.runs or Path(temporary)).resolve()
+        runs.mkdir(parents=True, exist_ok=True)
+        for case in CASES:
+            if given.only and case.name not in given.only:
+                continue
+            print(case.name, flush=True)
+            try:
+                found = learn(case._replace(seeds=given.seeds or case.seeds, steps=given.steps or case.steps), runs)
+            except BenchmarkError as error:
+                print(f"  failed: {error}", flush=True)
+                failed = True
+                continue
+            print(f"  {report.number(found['mean'])} in {found['seconds']:.0f} s", flush=True)
+            keep(results, case, found, load)
     return int(failed)
+
+
+def keep(results: Path, case: Learning, found: dict[str, Any], load: float) -> None:
+    """Write what a case came to beside what is there of the others."""
+    file = results / report.SCORES
+    kept = json.loads(file.read_text())["cases"] if file.exists() else []
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    cases = {f"{one['environment']}/{one['algorithm']}": one for one in kept}
+    cases[case.name] = found | {"date": date, "commit": machine.commit()}
+    record = {
+        "case": "learning scores",
+        "date": date,
+        "command": " ".join(["python -m benchmarks.scores", *sys.argv[1:]]),
+        "load_before": load,
+        "machine": machine.machine(),
+        "versions": machine.versions(),
+        "commit": machine.commit(),
+        "cases": [cases[each.name] for each in CASES if each.name in cases],
+    }
+    file.write_text(json.dumps(record, indent=1) + "\n")
+    report.write(results)
 
 
 if __name__ == "__main__":
