@@ -203,7 +203,7 @@ def load(path: str | Path | Run, *, environment: Any = None, folder: str | Path 
         seeds = tuple(known["seeds"])
     except (KeyError, TypeError) as error:
         raise TeguError(f"{saved.path} does not hold an agent: {error!r} is missing or damaged") from error
-    source = _source(spec.id, known, environment)
+    source = _source(spec.id, run.config if run is not None else known, environment)
     if source is not None and not _fits(source, spec):
         if environment is not None:
             raise TeguError(f"{source.id} does not have the observations and actions that the agent was trained with")
@@ -224,9 +224,9 @@ def _fits(source: Source, spec: EnvironmentSpec) -> bool:
     return world is None or (world.observation_space, world.action_space) == (spec.observation_space, spec.action_space)
 
 
-def _source(name: str, known: Mapping[str, Any], environment: Any) -> Source | None:
+def _source(name: str, config: Mapping[str, Any], environment: Any) -> Source | None:
     """Where the environment of a saved agent comes from, if that can be had here."""
-    as_trained = known.get("backend"), known.get("environment_options")
+    as_trained = config.get("backend"), config.get("environment_options")
     if environment is not None:
         same = isinstance(environment, str) and environment == name
         return find(environment, *as_trained) if same else find(environment)
