@@ -83,6 +83,7 @@ class Algorithm(eqx.Module):
 
     name: ClassVar[str]
     several: ClassVar[bool] = False  #: whether it is made for several agents, or for two players
+    group: ClassVar[int] = 0  #: environments that act together, apart from others that another core may play; 0: all
 
     @property
     @abstractmethod

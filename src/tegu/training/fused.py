@@ -113,15 +113,54 @@ class Fused:
         self.n_envs = n_envs
         self.n_steps = steps_per_environment(algorithm, n_envs)
         self.steps_per_iteration = self.n_steps * n_envs
+        self.n_groups = n_envs // algorithm.group if algorithm.group and n_envs % algorithm.group == 0 else 1
 
     def iteration(
         self, algorithm: Algorithm, state: FusedState, total: jax.Array
     ) -> tuple[FusedState, tuple[Step, Episodes, Metrics, jax.Array | bool]]:
         """Collect, then learn. Also returns what a ``Tally`` takes in."""
-        key, collect_key, update_key = jax.random.split(state.key, 3)
+        return self.learn(algorithm, state, self.play(algorithm, *self.deal(state, total)), total)
+
+    def deal(self, state: FusedState, total: jax.Array) -> tuple[Learner, tuple[World, jax.Array]]:
+        """What ``play`` needs: the learner, and the worlds and a random key of each group, ``[G, ...]``."""
         learner = at(state.learner, state.learner.clock.steps, total)
-        world, steps, episodes = collect(algorithm, self.environment, learner, state.world, collect_key, self.n_steps)
-        learner = at(learner, learner.clock.steps + self.steps_per_iteration, total)
+        _, key, _ = jax.random.split(state.key, 3)
+        if self.n_groups == 1:
+            return learner, (state.world, key)
+        worlds = jax.tree.map(lambda leaf: leaf.reshape((self.n_groups, -1, *leaf.shape[1:])), state.world)
+        return learner, (worlds, jax.random.split(key, self.n_groups))
+
+    def play(
+        self, algorithm: Algorithm, learner: Learner, groups: tuple[World, jax.Array]
+    ) -> tuple[World, Step, Episodes]:
+        """``collect`` in every one of some groups, which know nothing of each other, ``[G, ...]``."""
+
+        def collected(group: tuple[World, jax.Array]) -> tuple[World, Step, Episodes]:
+            return collect(algorithm, self.environment, learner, *group, self.n_steps)
+
+        if self.n_groups == 1:
+            return collected(groups)
+        in_turn = jax.default_backend() == "cpu"
+        return jax.lax.map(collected, groups) if in_turn else jax.vmap(collected)(groups)
+
+    def gather(self, played: tuple[World, Step, Episodes]) -> tuple[World, Step, Episodes]:
+        """What all groups played, ``[G, ...]``, as if it were one: worlds ``[B, ...]``, steps ``[T, B, ...]``."""
+        if self.n_groups == 1:
+            return played
+        worlds, steps, episodes = played
+        return (
+            jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:])), worlds),
+            jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1).reshape((self.n_steps, -1, *leaf.shape[3:])), steps),
+            jax.tree.map(lambda sums: sums.sum(axis=0), episodes),
+        )
+
+    def learn(
+        self, algorithm: Algorithm, state: FusedState, played: tuple[World, Step, Episodes], total: jax.Array
+    ) -> tuple[FusedState, tuple[Step, Episodes, Metrics, jax.Array | bool]]:
+        """The state after ``played``, and what a ``Tally`` takes in."""
+        world, steps, episodes = self.gather(played)
+        key, _, update_key = jax.random.split(state.key, 3)
+        learner = at(state.learner, state.learner.clock.steps + self.steps_per_iteration, total)
         match algorithm.experience:
             case Rollout():
                 learner, metrics = algorithm.update(learner, steps, update_key)
@@ -172,14 +211,18 @@ class Fused:
         self, algorithm: Algorithm, state: FusedState, iterations: jax.Array, total: jax.Array
     ) -> tuple[FusedState, Tally]:
         """``iterations`` rounds of collecting and learning, one after the other on the device."""
-        _, (_, episodes, metrics, _) = jax.eval_shape(lambda: self.iteration(algorithm, state, total))
 
         def iterate(_: jax.Array, carry: tuple[FusedState, Tally]) -> tuple[FusedState, Tally]:
             state, tally = carry
             state, happened = self.iteration(algorithm, state, total)
             return state, tally.add(*happened)
 
-        return jax.lax.fori_loop(0, iterations, iterate, (state, Tally.zero(episodes, metrics)))
+        return jax.lax.fori_loop(0, iterations, iterate, (state, self.nothing(algorithm, state)))
+
+    def nothing(self, algorithm: Algorithm, state: FusedState) -> Tally:
+        """The tally of no iterations at all."""
+        _, (_, episodes, metrics, _) = jax.eval_shape(self.iteration, algorithm, state, jnp.int32(1))
+        return Tally.zero(episodes, metrics)
 
 
 def flat(tree: PyTree) -> PyTree:

@@ -21,8 +21,9 @@ from tegu.errors import TeguError
 from tegu.presets import preset
 from tegu.runs import Run, checkpoint
 from tegu.step import EnvironmentSpec
+from tegu.training.dealt import DealtLoop, devices_for
 from tegu.training.evaluate import FusedEvaluation
-from tegu.training.fused import FusedLoop
+from tegu.training.fused import Fused, FusedLoop
 from tegu.training.host import HostLoop
 from tegu.training.trainer import Callback, Loop, Trainer
 
@@ -209,7 +210,8 @@ def make_loop(plan: Plan) -> Loop:
     if source.native is not None:
         spec = spec_of(source.id, source.native, plan.n_envs)
         validate(plan.algorithm, spec)
-        return FusedLoop(plan.algorithm, source.native, spec, seeds)
+        alone = len(seeds) == 1 and devices_for(Fused(plan.algorithm, source.native, plan.n_envs)) > 1
+        return (DealtLoop if alone else FusedLoop)(plan.algorithm, source.native, spec, seeds)
     environments = host_environments(source, [(seed, i) for seed in seeds for i in range(plan.n_envs)])
     spec = spec_of(source.id, environments, plan.n_envs)
     validate(plan.algorithm, spec)
