@@ -137,6 +137,12 @@ def _lizard(name: str, n_envs: int) -> Side:
     return worker(name, "ours.py", OURS, loop="fused", n_envs=n_envs, **shared)
 
 
+def _self_play(name: str, loop: str) -> Side:
+    hyper = {"train_freq": 8192, "gradient_steps": 32, "batch_size": 1024, "buffer_size": 262_144, "random_moves": 10}
+    shared = {"environment": "connect-four", "algorithm": "alphazero", "n_envs": 256, "hyper_parameters": hyper}
+    return worker(name, "ours.py", OURS, loop=loop, steps=163_840, **shared)
+
+
 def _search(batch: int, simulations: int, at_least_ours: float) -> Case:
     shared = {"batch": batch, "simulations": simulations, "width": 128, "blocks": 3, "searches": 100}
     return Case(
@@ -227,6 +233,14 @@ CASES: tuple[Case, ...] = (
         ),
         (Row("tegu, 10 seeds", "tegu, 1 seed", at_most(8)),),
         ("Whole processes, each with a warm compilation cache of its own; here the ratio is a cost.",),
+    ),
+    Case(
+        "self-play",
+        "AlphaZero on Connect Four: self-play and learning",
+        "steps/s",
+        (_self_play("tegu, games dealt out", "dealt"), _self_play("tegu, one program", "fused")),
+        (Row("tegu, games dealt out", "tegu, one program"),),
+        ("A step is a move after a search of 32 simulations. The preset's settings, from an untrained network on.",),
     ),
     _search(256, 64, 223_000),
     _search(1024, 32, 342_000),

@@ -7,33 +7,40 @@ from meter import Meter, report, settings
 
 import tegu
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
+from tegu.training.dealt import DealtLoop
 from tegu.training.fused import FusedLoop
 from tegu.training.host import HostLoop
 from tegu.training.tally import summarize
+from tegu.training.train import spec_of
 from tegu.training.trainer import Loop
 
 CHUNKS = 10
-ALGORITHMS = {"ppo": tegu.PPO, "dqn": tegu.DQN, "q-learning": tegu.QLearning}
+ALGORITHMS = {"ppo": tegu.PPO, "dqn": tegu.DQN, "q-learning": tegu.QLearning, "alphazero": tegu.AlphaZero}
 
 
 def fused(name: str, algorithm: Any, n_envs: int, seed: int) -> FusedLoop:
     environment = tegu.make(name)
-    spaces = environment.observation_space, environment.action_space
-    return FusedLoop(algorithm, environment, tegu.EnvironmentSpec(name, *spaces, n_envs), [seed])
+    return FusedLoop(algorithm, environment, spec_of(name, environment, n_envs), [seed])
+
+
+def dealt(name: str, algorithm: Any, n_envs: int, seed: int) -> DealtLoop:
+    environment = tegu.make(name)
+    return DealtLoop(algorithm, environment, spec_of(name, environment, n_envs), [seed])
 
 
 def host(name: str, algorithm: Any, n_envs: int, seed: int) -> HostLoop:
     entropy = [[seed, index] for index in range(n_envs)]
     environments = GymnasiumEnvironments(lambda: gymnasium.make(name, disable_env_checker=True), entropy)
-    spaces = environments.observation_space, environments.action_space
-    return HostLoop(algorithm, environments, tegu.EnvironmentSpec(name, *spaces, n_envs), [seed])
+    return HostLoop(algorithm, environments, spec_of(name, environments, n_envs), [seed])
+
+
+LOOPS = {"fused": fused, "dealt": dealt, "host": host}
 
 
 def main() -> None:
     given, meter = settings(), Meter()
     algorithm = ALGORITHMS[given["algorithm"]](**given["hyper_parameters"])
-    make = fused if given["loop"] == "fused" else host
-    loop: Loop = make(given["environment"], algorithm, given["n_envs"], given["seed"])
+    loop: Loop = LOOPS[given["loop"]](given["environment"], algorithm, given["n_envs"], given["seed"])
     per_chunk = max(given["steps"] // CHUNKS // loop.steps_per_iteration, 1)
     per_chunk_steps = per_chunk * loop.steps_per_iteration
     total = (CHUNKS + 1) * per_chunk_steps
