@@ -1,12 +1,14 @@
 """Pytrees as named NumPy arrays and back: the form in which state goes to disk."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from tegu.errors import TeguError
+from tegu.experience.device import DeviceReplay
 from tegu.step import PyTree
 
 
@@ -28,6 +30,28 @@ def from_arrays(template: PyTree, arrays: Mapping[str, np.ndarray], what: str) -
     return jax.tree.unflatten(
         structure, [_fitted(leaf, arrays.get(name), name, what) for name, (_, leaf) in zip(names, leaves, strict=True)]
     )
+
+
+def filled(replay: DeviceReplay) -> DeviceReplay:
+    """The replay of all seeds, ``[S, ...]`` in NumPy, without the rows that are still empty: every seed has as many."""
+    size = int(replay.size.max())
+    return replay._replace(rows=jax.tree.map(lambda ring: ring[:, :size], replay.rows))
+
+
+def refilled(shapes: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """A replay of such ``shapes`` from the arrays of one that was ``filled``: rows it left out are zeros, as before."""
+    if not shapes:
+        return from_arrays(shapes, arrays, "the checkpoint")
+    capacity = jax.tree.leaves(shapes.rows)[0].shape[1]
+    size = min(int(np.max(arrays.get(".size", capacity))), capacity)
+
+    def shorter(ring: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((ring.shape[0], size, *ring.shape[2:]), ring.dtype)
+
+    replay = from_arrays(shapes._replace(rows=jax.tree.map(shorter, shapes.rows)), arrays, "the checkpoint")
+    empty = [(0, 0), (0, capacity - size)]
+    rows = jax.tree.map(lambda ring: jnp.pad(ring, empty + [(0, 0)] * (ring.ndim - 2)), replay.rows)
+    return replay._replace(rows=rows)
 
 
 def _to_numpy(leaf: jax.Array) -> np.ndarray:

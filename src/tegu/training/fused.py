@@ -13,7 +13,7 @@ from tegu.environments.base import Environment
 from tegu.experience.device import DeviceReplay
 from tegu.spaces import to_bounds
 from tegu.step import EnvironmentSpec, PyTree, Step
-from tegu.training.arrays import from_arrays, to_arrays
+from tegu.training.arrays import filled, from_arrays, refilled, to_arrays
 from tegu.training.seeds import over_seeds, pad, trim, trim_shapes
 from tegu.training.tally import Episodes, Tally
 
@@ -252,28 +252,6 @@ def window(experience: Replay, n_envs: int) -> int:
 def gradient_steps(experience: Replay, steps_collected: int) -> int:
     """Updates per round of collecting."""
     return steps_collected if experience.gradient_steps == -1 else experience.gradient_steps
-
-
-def filled(replay: DeviceReplay) -> DeviceReplay:
-    """The replay of all seeds, ``[S, ...]`` in NumPy, without the rows that are still empty: every seed has as many."""
-    size = int(replay.size.max())
-    return replay._replace(rows=jax.tree.map(lambda ring: ring[:, :size], replay.rows))
-
-
-def refilled(shapes: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    """A replay of such ``shapes`` from the arrays of one that was ``filled``: rows it left out are zeros, as before."""
-    if not shapes:
-        return from_arrays(shapes, arrays, "the checkpoint")
-    capacity = jax.tree.leaves(shapes.rows)[0].shape[1]
-    size = min(int(np.max(arrays.get(".size", capacity))), capacity)
-
-    def shorter(ring: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((ring.shape[0], size, *ring.shape[2:]), ring.dtype)
-
-    replay = from_arrays(shapes._replace(rows=jax.tree.map(shorter, shapes.rows)), arrays, "the checkpoint")
-    empty = [(0, 0), (0, capacity - size)]
-    rows = jax.tree.map(lambda ring: jnp.pad(ring, empty + [(0, 0)] * (ring.ndim - 2)), replay.rows)
-    return replay._replace(rows=rows)
 
 
 class FusedLoop:
