@@ -11,7 +11,7 @@ train: install  ## the main job: Q-learning on the lizard's grid, then PPO on Ca
 	@$(BIN)/tegu watch CartPole-v1/ppo/last
 
 test: install  ## all tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --dist worksteal
 
 lint: install  ## format, lint and types
 	@$(BIN)/ruff format --check src tests benchmarks examples
