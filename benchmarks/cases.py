@@ -240,7 +240,10 @@ CASES: tuple[Case, ...] = (
         "steps/s",
         (_self_play("tegu, games dealt out", "dealt"), _self_play("tegu, one program", "fused")),
         (Row("tegu, games dealt out", "tegu, one program"),),
-        ("A step is a move after a search of 32 simulations. The preset's settings, from an untrained network on.",),
+        (
+            "A step is a move after a search of 32 simulations. The preset's sizes, a constant learning rate, from an "
+            "untrained network on.",
+        ),
     ),
     _search(256, 64, 223_000),
     _search(1024, 32, 342_000),

@@ -97,9 +97,10 @@ def trained(case: Learning, folder: Path) -> tuple[Path, float]:
 
 def done(case: Learning, folder: Path) -> tuple[Path, float] | None:
     """A finished run of the case in ``folder``, trained as the preset says now, and how long its training took."""
-    for path in sorted(folder.glob(f"{case.environment}/{case.algorithm}/*")):
-        asked = {name: getattr(case, name) for name in ("environment", "algorithm", "seeds", "steps")}
-        wanted = worker("preset.py", folder, **asked)
+    paths = sorted(folder.glob(f"{case.environment}/{case.algorithm}/*"))
+    asked = {name: getattr(case, name) for name in ("environment", "algorithm", "seeds", "steps")}
+    wanted = worker("preset.py", folder, **asked) if paths else {}
+    for path in paths:
         config = tomllib.loads((path / "config.toml").read_text())
         finished = json.loads((path / "status.json").read_text())["state"] == "finished"
         if finished and all(config.get(name) == value for name, value in wanted.items()):

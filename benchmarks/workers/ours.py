@@ -1,5 +1,6 @@
 """One of Tegu's loops, driven in chunks as the trainer drives it."""
 
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -18,14 +19,9 @@ CHUNKS = 10
 ALGORITHMS = {"ppo": tegu.PPO, "dqn": tegu.DQN, "q-learning": tegu.QLearning, "alphazero": tegu.AlphaZero}
 
 
-def fused(name: str, algorithm: Any, n_envs: int, seed: int) -> FusedLoop:
+def native(kind: type[FusedLoop], name: str, algorithm: Any, n_envs: int, seed: int) -> FusedLoop:
     environment = tegu.make(name)
-    return FusedLoop(algorithm, environment, spec_of(name, environment, n_envs), [seed])
-
-
-def dealt(name: str, algorithm: Any, n_envs: int, seed: int) -> DealtLoop:
-    environment = tegu.make(name)
-    return DealtLoop(algorithm, environment, spec_of(name, environment, n_envs), [seed])
+    return kind(algorithm, environment, spec_of(name, environment, n_envs), [seed])
 
 
 def host(name: str, algorithm: Any, n_envs: int, seed: int) -> HostLoop:
@@ -34,7 +30,7 @@ def host(name: str, algorithm: Any, n_envs: int, seed: int) -> HostLoop:
     return HostLoop(algorithm, environments, spec_of(name, environments, n_envs), [seed])
 
 
-LOOPS = {"fused": fused, "dealt": dealt, "host": host}
+LOOPS = {"fused": partial(native, FusedLoop), "dealt": partial(native, DealtLoop), "host": host}
 
 
 def main() -> None:

@@ -6,12 +6,12 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from run_contents import assert_same, everything
+from run_contents import assert_same, everything, stopped_and_resumed
 
 import tegu
 from tegu.algorithms.alphazero import AlphaZero
 from tegu.environments.games.tic_tac_toe import TicTacToe
-from tegu.training.dealt import DealtLoop, devices_for
+from tegu.training.dealt import DealtLoop, dealt_to
 from tegu.training.fused import Fused, FusedLoop
 from tegu.training.train import make_loop, make_plan, spec_of
 
@@ -62,18 +62,9 @@ def test_a_single_seed_is_dealt_and_equals_the_same_among_others() -> None:
 def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
     settings: dict[str, Any] = {**SMALL, "steps": 4_000, "n_envs": 64, "log_interval": 768}
     whole = tegu.train("tic-tac-toe", "alphazero", folder=tmp_path / "whole", **settings)
-    stopped = tegu.train(
-        "tic-tac-toe",
-        "alphazero",
-        folder=tmp_path / "stopped",
-        callbacks=(lambda progress: progress.steps < 1_500,),
-        **settings,
-    )
-    assert stopped.steps < whole.steps
-    assert stopped.run is not None
     assert whole.run is not None
-    tegu.resume(stopped.run)
-    assert_same(everything(stopped.run), everything(whole.run))
+    resumed = stopped_and_resumed("tic-tac-toe", "alphazero", folder=tmp_path / "stopped", **settings)
+    assert_same(everything(resumed), everything(whole.run))
 
 
 @pytest.mark.parametrize(
@@ -84,5 +75,5 @@ def test_how_many_groups_there_are(algorithm: tegu.Algorithm, n_envs: int, group
     """As many as hold ``Algorithm.group`` environments each; one, where that does not come out even."""
     one = Fused(algorithm, TicTacToe(), n_envs)
     assert one.n_groups == groups
-    assert groups % devices_for(one) == 0
-    assert devices_for(one) <= jax.local_device_count()
+    assert groups % dealt_to(one) == 0
+    assert dealt_to(one) <= jax.local_device_count()

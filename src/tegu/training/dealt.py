@@ -24,7 +24,7 @@ class DealtLoop(FusedLoop):
 
     def __init__(self, algorithm: Algorithm, environment: Environment, spec: EnvironmentSpec, seeds: Sequence[int]):
         super().__init__(algorithm, environment, spec, seeds)
-        mesh = Mesh(np.array(jax.local_devices()[: devices_for(self.one)]), ("groups",))
+        mesh = Mesh(np.array(jax.local_devices()[: dealt_to(self.one)]), ("groups",))
         same, split = PartitionSpec(), PartitionSpec("groups")
         play = jax.shard_map(self.one.play, mesh=mesh, in_specs=(same, same, split), out_specs=split, check_vma=False)
         self._deal: Any = jax.jit(lambda state, total: self.one.deal(alone(state), total))
@@ -64,7 +64,7 @@ class DealtLoop(FusedLoop):
         return jax.tree.map(lambda leaf: leaf[None], state), tally.add(*happened)
 
 
-def devices_for(one: Fused) -> int:
+def dealt_to(one: Fused) -> int:
     """How many devices the groups can be dealt out to evenly; 1 where that is of no use."""
     if jax.default_backend() != "cpu":
         return 1

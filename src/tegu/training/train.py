@@ -21,7 +21,7 @@ from tegu.errors import TeguError
 from tegu.presets import preset
 from tegu.runs import Run, checkpoint
 from tegu.step import EnvironmentSpec
-from tegu.training.dealt import DealtLoop, devices_for
+from tegu.training.dealt import DealtLoop, dealt_to
 from tegu.training.evaluate import FusedEvaluation
 from tegu.training.fused import Fused, FusedLoop
 from tegu.training.host import HostLoop
@@ -210,7 +210,7 @@ def make_loop(plan: Plan) -> Loop:
     if source.native is not None:
         spec = spec_of(source.id, source.native, plan.n_envs)
         validate(plan.algorithm, spec)
-        alone = len(seeds) == 1 and devices_for(Fused(plan.algorithm, source.native, plan.n_envs)) > 1
+        alone = len(seeds) == 1 and dealt_to(Fused(plan.algorithm, source.native, plan.n_envs)) > 1
         return (DealtLoop if alone else FusedLoop)(plan.algorithm, source.native, spec, seeds)
     environments = host_environments(source, [(seed, i) for seed in seeds for i in range(plan.n_envs)])
     spec = spec_of(source.id, environments, plan.n_envs)
@@ -256,12 +256,9 @@ def _trained(
     callbacks: tuple[Callback, ...],
     episodes: int,
 ) -> Agent:
-    """Train, and meanwhile, in another thread, compile an evaluation of so many ``episodes`` by playing them once.
-
-    Only with one seed: several are spread over the devices, and two programs that are must not wait for each other.
-    """
+    """Train, and meanwhile, in another thread, compile an evaluation of so many ``episodes`` by playing them once."""
     evaluations = {}
-    if episodes and plan.source.native is not None and len(plan.seeds) == 1:
+    if episodes and plan.source.native is not None:
         given = plan.algorithm, plan.source.native, plan.seeds, episodes, True
         evaluations[episodes, True] = FusedEvaluation(*given)
     background = ThreadPoolExecutor(1)
