@@ -38,10 +38,11 @@ class DealtLoop(FusedLoop):
         tally = self._nothing
         for _ in range(iterations):
             began = time.perf_counter()
-            learner, groups = self._deal(state, np.int32(total))
+            learner, groups, keys = self._deal(state, np.int32(total))
             played = trim(self._play(self.algorithm, learner, groups), self.one.n_groups)
             halfway = time.perf_counter()
-            state, tally = jax.block_until_ready(self._learn(state, tally, self.algorithm, played, np.int32(total)))
+            learned = self._learn(state, tally, self.algorithm, played, keys, np.int32(total))
+            state, tally = jax.block_until_ready(learned)
             self.seconds["playing"] += halfway - began
             self.seconds["learning"] += time.perf_counter() - halfway
         return state, jax.tree.map(lambda leaf: np.asarray(leaf)[None], tally)
@@ -51,16 +52,16 @@ class DealtLoop(FusedLoop):
         if not isinstance(self._deal, jax.stages.Wrapped):
             return
         total = np.int32(1)
-        learner, groups = jax.eval_shape(self._deal, state, total)
+        learner, groups, keys = jax.eval_shape(self._deal, state, total)
         played = jax.eval_shape(self._play, self.algorithm, learner, groups)
         self._deal = self._deal.lower(state, total).compile()
         self._play = self._play.lower(self.algorithm, learner, groups).compile()
-        self._learn = self._learn.lower(state, self._nothing, self.algorithm, played, total).compile()
+        self._learn = self._learn.lower(state, self._nothing, self.algorithm, played, keys, total).compile()
 
     def _learned(
-        self, state: FusedState, tally: Tally, algorithm: Algorithm, played: Any, total: jax.Array
+        self, state: FusedState, tally: Tally, algorithm: Algorithm, played: Any, keys: Any, total: jax.Array
     ) -> tuple[FusedState, Tally]:
-        state, happened = self.one.learn(algorithm, alone(state), played, total)
+        state, happened = self.one.learn(algorithm, alone(state), played, keys, total)
         return jax.tree.map(lambda leaf: leaf[None], state), tally.add(*happened)
 
 

@@ -119,16 +119,22 @@ class Fused:
         self, algorithm: Algorithm, state: FusedState, total: jax.Array
     ) -> tuple[FusedState, tuple[Step, Episodes, Metrics, jax.Array | bool]]:
         """Collect, then learn. Also returns what a ``Tally`` takes in."""
-        return self.learn(algorithm, state, self.play(algorithm, *self.deal(state, total)), total)
+        learner, groups, keys = self.deal(state, total)
+        return self.learn(algorithm, state, self.play(algorithm, learner, groups), keys, total)
 
-    def deal(self, state: FusedState, total: jax.Array) -> tuple[Learner, tuple[World, jax.Array]]:
-        """What ``play`` needs: the learner, and the worlds and a random key of each group, ``[G, ...]``."""
+    def deal(
+        self, state: FusedState, total: jax.Array
+    ) -> tuple[Learner, tuple[World, jax.Array], tuple[jax.Array, jax.Array]]:
+        """What ``play`` needs: the learner, and the worlds and a random key of each group, ``[G, ...]``.
+
+        Also the random keys that ``learn`` needs.
+        """
         learner = at(state.learner, state.learner.clock.steps, total)
-        _, key, _ = jax.random.split(state.key, 3)
+        key, play_key, update_key = jax.random.split(state.key, 3)
         if self.n_groups == 1:
-            return learner, (state.world, key)
+            return learner, (state.world, play_key), (key, update_key)
         worlds = jax.tree.map(lambda leaf: leaf.reshape((self.n_groups, -1, *leaf.shape[1:])), state.world)
-        return learner, (worlds, jax.random.split(key, self.n_groups))
+        return learner, (worlds, jax.random.split(play_key, self.n_groups)), (key, update_key)
 
     def play(
         self, algorithm: Algorithm, learner: Learner, groups: tuple[World, jax.Array]
@@ -155,11 +161,16 @@ class Fused:
         )
 
     def learn(
-        self, algorithm: Algorithm, state: FusedState, played: tuple[World, Step, Episodes], total: jax.Array
+        self,
+        algorithm: Algorithm,
+        state: FusedState,
+        played: tuple[World, Step, Episodes],
+        keys: tuple[jax.Array, jax.Array],
+        total: jax.Array,
     ) -> tuple[FusedState, tuple[Step, Episodes, Metrics, jax.Array | bool]]:
         """The state after ``played``, and what a ``Tally`` takes in."""
         world, steps, episodes = self.gather(played)
-        key, _, update_key = jax.random.split(state.key, 3)
+        key, update_key = keys  # the next iteration's, and this update's
         learner = at(state.learner, state.learner.clock.steps + self.steps_per_iteration, total)
         match algorithm.experience:
             case Rollout():
