@@ -3,8 +3,8 @@
 import numpy as np
 
 import tegu
-from tegu.environments.exact import start_value, value_iteration
-from tegu.environments.finite import neighbour, one_hot, tabulate
+from tegu.environments.grids.exact import start_value, value_iteration
+from tegu.environments.grids.finite import neighbour, one_hot, tabulate
 
 MAP = ("....G", ".##.P", "S....")  # from S to the goal, past the pit, around the wall
 TILES, ROWS, COLUMNS = "".join(MAP), len(MAP), len(MAP[0])

@@ -5,7 +5,7 @@ import numpy as np
 from gymnasium import spaces
 
 import tegu
-from tegu.environments.check import check
+from tegu.check import check
 
 
 class Heater(gymnasium.Env):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import tegu
-from tegu.environments.check import check
+from tegu.check import check
 
 
 class Landing(tegu.Environment):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 import tegu
-from tegu.environments.check import check
+from tegu.check import check
 
 
 class Cave(tegu.Environment):

@@ -5,7 +5,7 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
 import tegu
-from tegu.environments.check import check
+from tegu.check import check
 
 
 class Fires(ParallelEnv):

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Clock, Rollout
+from tegu.algorithms.base import Algorithm
+from tegu.core.schedule import Clock
+from tegu.core.step import Decision
 from tegu.environments.base import Environment, Timestep
-from tegu.step import Decision
+from tegu.experience.base import Rollout
 
 FIRST = 5  #: the number to name at the first step of an episode; then it goes up by one
 LONGEST = 7

@@ -7,8 +7,8 @@ import pytest
 from gymnasium import spaces
 from scipy import stats
 
-from tegu.action_vectors import ActionVectors
 from tegu.exploration import masked
+from tegu.spaces.relaxed import ActionVectors
 
 KEY = jax.random.key(0)
 DISCRETE = spaces.Discrete(4, start=2)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import tegu
-from tegu.environments.frozen_lake import FrozenLake
-from tegu.space_data import from_data, to_data
+from tegu.environments.grids.frozen_lake import FrozenLake
+from tegu.spaces.data import from_data, to_data
 
 TINY = {"n_envs": 2, "n_steps": 16, "batch_size": 32, "n_epochs": 1, "net_arch": (8,), "steps": 64}
 

@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces
 from scipy import stats
 
-from tegu.distributions import Bernoulli, Categorical, DiagonalGaussian, MultiCategorical, distribution, n_parameters
+from tegu.nn.distributions import Bernoulli, Categorical, DiagonalGaussian, MultiCategorical, distribution, n_parameters
 
 N = 100_000
 KEY = jax.random.key(3)

@@ -16,10 +16,11 @@ import pytest
 from gymnasium import spaces
 from jax.flatten_util import ravel_pytree
 
-from tegu.algorithms.base import Clock
 from tegu.algorithms.ppo import PPO, Sample
+from tegu.core.schedule import Clock
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Step
 from tegu.returns import gae
-from tegu.step import EnvironmentSpec, Step
 
 pytestmark = pytest.mark.usefixtures("x64")
 

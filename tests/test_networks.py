@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from tegu.distributions import DiagonalGaussian
-from tegu.networks import ACTIVATIONS, MLP, ActionValue, ActorCritic, DeterministicPolicy, QNetwork
-from tegu.step import EnvironmentSpec
+from tegu.core.spec import EnvironmentSpec
+from tegu.nn.distributions import DiagonalGaussian
+from tegu.nn.heads import ActionValue, ActorCritic, DeterministicPolicy, QNetwork
+from tegu.nn.mlp import ACTIVATIONS, MLP
 
 KEY = jax.random.key(0)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tegu.normalization import RunningMoments
+from tegu.nn.moments import RunningMoments
 
 PRIOR = float(np.float32(1e-4))  # moments start as this many observations of mean 0 and variance 1
 MERGE = jax.jit(RunningMoments.merge)

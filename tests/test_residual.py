@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from residual_by_hand import numpy_conv, numpy_mlp
 
-from tegu.residual import ResidualConv, ResidualMLP
+from tegu.nn.residual import ResidualConv, ResidualMLP
 
 KEY = jax.random.key(0)
 H, W, C, A = 3, 4, 2, 5

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from tegu.core.step import Step
 from tegu.returns import discounted_sums, gae, n_step, outcomes, td_target
-from tegu.step import Step
 
 pytestmark = pytest.mark.usefixtures("x64")
 

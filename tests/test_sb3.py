@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tegu
-from tegu.errors import TeguError
+from tegu.core.errors import TeguError
 from tegu.sb3 import DQN, PPO, evaluate_policy, make_vec_env
 from tegu.sb3.settings import schedule
 

@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from tegu.errors import TeguError
+from tegu.core.errors import TeguError
 from tegu.sb3 import DummyVecEnv, Monitor, evaluate_policy, make_vec_env
 
 

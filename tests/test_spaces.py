@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tegu.errors import TeguError
-from tegu.spaces import action_mask, features, n_features, require, to_bounds, zeros
+from tegu.core.errors import TeguError
+from tegu.spaces.bounds import to_bounds
+from tegu.spaces.features import action_mask, features, n_features, require, zeros
 
 BOX = spaces.Box(-1, 1, (2, 3))
 IMAGE = spaces.Box(0, 255, (4, 3, 1), np.uint8)

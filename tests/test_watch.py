@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import tegu
-from tegu.environments.lizard import Lizard
-from tegu.watch import record
+from tegu.agents.recording import record
+from tegu.environments.grids.lizard import Lizard
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ def ours(given: dict[str, Any], meter: Meter) -> int:
     import jax.numpy as jnp
 
     import tegu
-    from tegu.algorithms.base import Clock, Rollout
+    from tegu.core.schedule import Clock
+    from tegu.experience.base import Rollout
     from tegu.training.fused import FusedLoop
     from tegu.training.train import spec_of
 

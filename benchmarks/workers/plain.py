@@ -5,7 +5,7 @@ import sys
 
 from meter import Meter, report, settings
 
-from tegu.environments.lizard import Lizard
+from tegu.environments.grids.lizard import Lizard
 
 LEARNING_RATE, GAMMA = 0.7, 0.99
 FIRST_EPSILON, LAST_EPSILON, EXPLORATION_FRACTION = 1.0, 0.05, 0.5

@@ -4,7 +4,7 @@ import numpy as np
 from meter import report, settings
 
 import tegu
-from tegu.environments.exact import policy_value, start_value, value_iteration
+from tegu.environments.grids.exact import policy_value, start_value, value_iteration
 from tegu.runs import Run, checkpoint
 
 TOLERANCE = 1e-6  #: of the value of the first state

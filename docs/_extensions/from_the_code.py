@@ -17,7 +17,7 @@ from sphinx.application import Sphinx
 from tegu.algorithms.base import Algorithm
 from tegu.algorithms.registry import ALGORITHMS
 from tegu.cli import main
-from tegu.cli.hyper import comments
+from tegu.cli.flags import comments
 
 
 def rows(algorithm: type[Algorithm]) -> list[tuple[str, str, str]]:

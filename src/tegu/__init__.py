@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-from tegu.runtime import configure as _configure
+from tegu.core.runtime import configure as _configure
 
 _configure()
 
@@ -20,17 +20,17 @@ _PUBLIC = {
     "IPPO": "tegu.algorithms.mappo",
     "MAPPO": "tegu.algorithms.mappo",
     "QLearning": "tegu.algorithms.q_learning",
-    "Linear": "tegu.algorithms.base",
+    "Linear": "tegu.core.schedule",
     "Algorithm": "tegu.algorithms.base",
     "Environment": "tegu.environments.base",
     "Timestep": "tegu.environments.base",
-    "FiniteEnvironment": "tegu.environments.finite",
-    "Step": "tegu.step",
-    "Decision": "tegu.step",
-    "EnvironmentSpec": "tegu.step",
-    "TeguError": "tegu.errors",
-    "Agent": "tegu.agent",
-    "load": "tegu.agent",
+    "FiniteEnvironment": "tegu.environments.grids.finite",
+    "Step": "tegu.core.step",
+    "Decision": "tegu.core.step",
+    "EnvironmentSpec": "tegu.core.spec",
+    "TeguError": "tegu.core.errors",
+    "Agent": "tegu.agents.agent",
+    "load": "tegu.agents.agent",
     "train": "tegu.training.train",
     "resume": "tegu.training.train",
     "make": "tegu.environments.make",

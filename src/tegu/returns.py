@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from tegu.step import Step
+from tegu.core.step import Step
 
 
 def gae(

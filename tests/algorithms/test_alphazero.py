@@ -14,14 +14,14 @@ from scipy import stats
 import tegu
 from tegu.algorithms import alphazero
 from tegu.algorithms.alphazero import AlphaZero, Lesson, Thought
-from tegu.algorithms.base import Clock, Linear
 from tegu.arena.match import openings
 from tegu.arena.positions import begin, join, play
-from tegu.environments.cartpole import CartPole
+from tegu.core.errors import TeguError
+from tegu.core.schedule import Clock, Linear
+from tegu.core.step import Step
+from tegu.environments.classic.cartpole import CartPole
 from tegu.environments.games.connect_four import ConnectFour
 from tegu.environments.games.tic_tac_toe import TicTacToe
-from tegu.errors import TeguError
-from tegu.step import Step
 from tegu.training.train import spec_of
 
 GAME, KEY = TicTacToe(), jax.random.key(0)

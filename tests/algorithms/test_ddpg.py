@@ -9,10 +9,11 @@ from gymnasium import spaces
 from scipy import stats
 
 import tegu
-from tegu.algorithms.base import Clock, Linear
 from tegu.algorithms.ddpg import DDPG
-from tegu.errors import TeguError
-from tegu.step import EnvironmentSpec, Step
+from tegu.core.errors import TeguError
+from tegu.core.schedule import Clock, Linear
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Step
 
 KEY = jax.random.key(0)
 N = 8

@@ -7,10 +7,11 @@ import pytest
 from gymnasium import spaces
 from scipy import stats
 
-from tegu.algorithms.base import Clock, Linear
 from tegu.algorithms.dqn import DQN
-from tegu.errors import TeguError
-from tegu.step import EnvironmentSpec, Step
+from tegu.core.errors import TeguError
+from tegu.core.schedule import Clock, Linear
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Step
 
 KEY = jax.random.key(0)
 N, A, START = 8, 3, 1

@@ -11,12 +11,13 @@ from run_contents import assert_same, everything, stopped_and_resumed
 from scipy import stats
 
 import tegu
-from tegu.algorithms.base import Clock, Linear
 from tegu.algorithms.maddpg import MADDPG, MATD3, IndependentDDPG
 from tegu.algorithms.registry import ALGORITHMS
+from tegu.core.errors import TeguError
+from tegu.core.schedule import Clock, Linear
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Step
 from tegu.environments.games.tic_tac_toe import TicTacToe
-from tegu.errors import TeguError
-from tegu.step import EnvironmentSpec, Step
 from tegu.training.fused import begin, collect
 from tegu.training.train import spec_of
 

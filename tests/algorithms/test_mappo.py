@@ -9,12 +9,13 @@ from gymnasium import spaces
 from run_contents import assert_same, everything, stopped_and_resumed
 
 import tegu
-from tegu.algorithms.base import Clock
 from tegu.algorithms.mappo import IPPO, MAPPO
 from tegu.algorithms.ppo import PPO
+from tegu.core.errors import TeguError
+from tegu.core.schedule import Clock
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Step
 from tegu.environments.games.tic_tac_toe import TicTacToe
-from tegu.errors import TeguError
-from tegu.step import EnvironmentSpec, Step
 from tegu.training.train import spec_of
 
 KEY = jax.random.key(0)

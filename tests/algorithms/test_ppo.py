@@ -8,12 +8,13 @@ import pytest
 from gymnasium import spaces
 from scipy import stats
 
-from tegu.algorithms.base import Clock, Linear
 from tegu.algorithms.ppo import PPO, Sample
-from tegu.environments.pendulum import Pendulum
-from tegu.errors import TeguError
-from tegu.normalization import RunningMoments
-from tegu.step import EnvironmentSpec, Step
+from tegu.core.errors import TeguError
+from tegu.core.schedule import Clock, Linear
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Step
+from tegu.environments.classic.pendulum import Pendulum
+from tegu.nn.moments import RunningMoments
 from tegu.training.fused import begin, step_world
 
 KEY = jax.random.key(0)

@@ -8,11 +8,12 @@ from gymnasium import spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tegu.algorithms.base import Clock, Linear
 from tegu.algorithms.q_learning import QLearning
-from tegu.environments.lizard import Lizard
-from tegu.errors import TeguError
-from tegu.step import EnvironmentSpec, Step
+from tegu.core.errors import TeguError
+from tegu.core.schedule import Clock, Linear
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Step
+from tegu.environments.grids.lizard import Lizard
 
 KEY = jax.random.key(0)
 UPDATE = jax.jit(lambda algorithm, learner, batch: algorithm.update(learner, batch, KEY))

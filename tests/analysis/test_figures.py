@@ -14,7 +14,7 @@ from PIL import Image
 
 from tegu.analysis import animation, compare_figure, curve_figure, curves, frame_strip, iqm, sparkline
 from tegu.analysis.figures import COLOURS, _compact, _spread, _style
-from tegu.errors import TeguError
+from tegu.core.errors import TeguError
 from tegu.runs import Run
 
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tegu.analysis import curves, summary, table, to_json
-from tegu.errors import TeguError
+from tegu.core.errors import TeguError
 from tegu.runs import Run
 
 RETURN = "rollout/ep_rew_mean"

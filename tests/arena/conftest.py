@@ -6,13 +6,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from tegu.agent import Agent
-from tegu.algorithms.base import Algorithm, Clock, Rollout
+from tegu.agents.agent import Agent
+from tegu.algorithms.base import Algorithm
 from tegu.algorithms.registry import ALGORITHMS
+from tegu.core.schedule import Clock
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Decision
 from tegu.environments.games.tic_tac_toe import TicTacToe
 from tegu.environments.make import Source
+from tegu.experience.base import Rollout
 from tegu.search.planning import Search
-from tegu.step import Decision, EnvironmentSpec
 
 
 class Taste(NamedTuple):

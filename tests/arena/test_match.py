@@ -10,9 +10,9 @@ from tegu.analysis.statistics import score_interval
 from tegu.arena.base import Tally
 from tegu.arena.match import openings, play_match, points, round_robin
 from tegu.arena.players import MCTSPlayer, MinimaxPlayer, RandomPlayer
+from tegu.core.errors import TeguError
 from tegu.environments.games.connect_four import ConnectFour
 from tegu.environments.games.tic_tac_toe import TicTacToe
-from tegu.errors import TeguError
 
 KEY = jax.random.key(0)
 

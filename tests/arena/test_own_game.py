@@ -9,8 +9,8 @@ import pytest
 
 from tegu.arena.positions import begin
 from tegu.arena.solve import solve
+from tegu.check import check
 from tegu.cli import main
-from tegu.environments.check import check
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_board_game.py"
 

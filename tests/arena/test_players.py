@@ -10,9 +10,9 @@ from tegu.arena.players import AgentPlayer, MCTSPlayer, MinimaxPlayer, RandomPla
 from tegu.arena.positions import begin, join, play, take
 from tegu.arena.solve import exhaustive, solve
 from tegu.arena.uct import search
+from tegu.core.errors import TeguError
 from tegu.environments.games.connect_four import ConnectFour
 from tegu.environments.games.tic_tac_toe import TicTacToe
-from tegu.errors import TeguError
 
 KEY = jax.random.key(0)
 

@@ -9,9 +9,9 @@ import pytest
 from tegu.arena.players import MinimaxPlayer, RandomPlayer
 from tegu.arena.positions import begin, play, take
 from tegu.arena.solve import exhaustive, solve
+from tegu.core.errors import TeguError
 from tegu.environments.games.connect_four import ConnectFour
 from tegu.environments.games.tic_tac_toe import TicTacToe
-from tegu.errors import TeguError
 
 GAME, KEY = TicTacToe(), jax.random.key(0)
 LINES = [(0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6)]

@@ -76,7 +76,7 @@ def test_quiet_leaves_warnings_in_plain_lines(tegu: Command, monkeypatch: pytest
 
 def test_code_of_ones_own_is_named_again(tegu: Command, tmp_path: Path) -> None:
     (tmp_path / "corridors.py").write_text(
-        "from tegu.environments.lizard import Lizard\nclass Other(Lizard):\n    pass\n"
+        "from tegu.environments.grids.lizard import Lizard\nclass Other(Lizard):\n    pass\n"
     )
     answer = tegu("train", "corridors:Other", "--steps", "100", "--episodes", "5")
     assert "tegu evaluate corridors:Other/q-learning/1 --env corridors:Other" in answer.out

@@ -9,8 +9,8 @@ from cli.conftest import ESCAPE, Command, one_line
 from PIL import Image
 
 import tegu as library
+from tegu.acting.evaluation import Evaluation
 from tegu.cli.score import interval, score
-from tegu.training.evaluate import Evaluation
 
 RUN = "lizard/q-learning/1"
 

@@ -1,13 +1,13 @@
 import pytest
 
-from tegu.environments.acrobot import Acrobot
-from tegu.environments.cartpole import CartPole
-from tegu.environments.cliff_walking import CliffWalking
-from tegu.environments.frozen_lake import FrozenLake
-from tegu.environments.lizard import Lizard
-from tegu.environments.mountain_car import MountainCar, MountainCarContinuous
-from tegu.environments.pendulum import Pendulum
-from tegu.environments.taxi import Taxi
+from tegu.environments.classic.acrobot import Acrobot
+from tegu.environments.classic.cartpole import CartPole
+from tegu.environments.classic.mountain_car import MountainCar, MountainCarContinuous
+from tegu.environments.classic.pendulum import Pendulum
+from tegu.environments.grids.cliff_walking import CliffWalking
+from tegu.environments.grids.frozen_lake import FrozenLake
+from tegu.environments.grids.lizard import Lizard
+from tegu.environments.grids.taxi import Taxi
 
 ENVIRONMENTS = [
     CartPole(),

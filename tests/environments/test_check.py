@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Text, Tuple
 
+from tegu.check import Finding, Report, check
+from tegu.core.errors import TeguError
 from tegu.environments.base import Environment, Timestep
-from tegu.environments.check import Finding, Report, check
-from tegu.errors import TeguError
 
 
 class Walk(gymnasium.Env):

@@ -11,8 +11,8 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
 
 import tegu
+from tegu.check import check
 from tegu.environments.base import Environment, Timestep
-from tegu.environments.check import check
 from tegu.environments.make import NATIVE
 
 WORLDS = [name for name, path in NATIVE.items() if ".particle." in path]

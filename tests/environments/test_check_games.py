@@ -14,10 +14,10 @@ import pytest
 from gymnasium.spaces import Box, Dict
 
 import tegu
+from tegu.check import check
+from tegu.check.findings import Findings, Halt
+from tegu.check.games import check_game
 from tegu.environments.base import Timestep
-from tegu.environments.check import check
-from tegu.environments.check_findings import Findings, Halt
-from tegu.environments.check_games import check_game
 from tegu.environments.games.base import Game
 from tegu.environments.games.connect_four import ConnectFour
 from tegu.environments.games.tic_tac_toe import TicTacToe

@@ -12,7 +12,7 @@ pytest.importorskip("mpe2")
 from parallel_worlds import Leavers, Nameless, Rounds, Talkative, Turns
 
 import tegu
-from tegu.environments.check import check
+from tegu.check import check
 
 pytestmark = pytest.mark.filterwarnings("ignore:The old environment creation API:DeprecationWarning")
 

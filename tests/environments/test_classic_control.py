@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tegu.environments.acrobot import Acrobot
 from tegu.environments.base import Environment
-from tegu.environments.cartpole import CartPole
-from tegu.environments.mountain_car import MountainCar, MountainCarContinuous
-from tegu.environments.pendulum import Pendulum
+from tegu.environments.classic.acrobot import Acrobot
+from tegu.environments.classic.cartpole import CartPole
+from tegu.environments.classic.mountain_car import MountainCar, MountainCarContinuous
+from tegu.environments.classic.pendulum import Pendulum
 
 
 def cartpole_margin(state):

@@ -4,10 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from tegu.environments.cartpole import CartPole
-from tegu.environments.cliff_walking import CliffWalking
-from tegu.environments.frozen_lake import FrozenLake
-from tegu.environments.taxi import Taxi
+from tegu.environments.classic.cartpole import CartPole
+from tegu.environments.grids.cliff_walking import CliffWalking
+from tegu.environments.grids.frozen_lake import FrozenLake
+from tegu.environments.grids.taxi import Taxi
 
 
 def test_a_picture_shows_the_state(environment):

@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tegu.environments.cliff_walking import CliffWalking
-from tegu.environments.exact import policy_value, start_value, value_iteration
-from tegu.environments.finite import FiniteEnvironment
-from tegu.environments.frozen_lake import FrozenLake
-from tegu.environments.lizard import Lizard
-from tegu.environments.taxi import Taxi
+from tegu.environments.grids.cliff_walking import CliffWalking
+from tegu.environments.grids.exact import policy_value, start_value, value_iteration
+from tegu.environments.grids.finite import FiniteEnvironment
+from tegu.environments.grids.frozen_lake import FrozenLake
+from tegu.environments.grids.lizard import Lizard
+from tegu.environments.grids.taxi import Taxi
 
 
 def solved_over_gymnasiums_dictionary(id, gamma, sweeps):
@@ -128,7 +128,7 @@ def test_a_termination_has_no_future():
 
 
 def test_values_that_grow_for_ever_are_reported(monkeypatch):
-    monkeypatch.setattr("tegu.environments.exact._MAX_SWEEPS", 100)
+    monkeypatch.setattr("tegu.environments.grids.exact._MAX_SWEEPS", 100)
     forever = FiniteEnvironment(
         probability=np.ones((1, 1, 1)),
         next_state=np.zeros((1, 1, 1)),

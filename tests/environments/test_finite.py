@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tegu.environments.cliff_walking import CliffWalking
-from tegu.environments.finite import FiniteEnvironment, neighbour, tabulate
-from tegu.environments.frozen_lake import FrozenLake
-from tegu.environments.lizard import Lizard
-from tegu.environments.taxi import Taxi
+from tegu.environments.grids.cliff_walking import CliffWalking
+from tegu.environments.grids.finite import FiniteEnvironment, neighbour, tabulate
+from tegu.environments.grids.frozen_lake import FrozenLake
+from tegu.environments.grids.lizard import Lizard
+from tegu.environments.grids.taxi import Taxi
 
 GAMES = [FrozenLake(), FrozenLake("8x8"), CliffWalking(), CliffWalking(is_slippery=True), Taxi()]
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tegu.core.errors import TeguError
 from tegu.environments.games.base import PLAYERS, own_reward
 from tegu.environments.games.connect_four import ConnectFour, four_in_a_line
 from tegu.environments.games.tic_tac_toe import TicTacToe
 from tegu.environments.make import make
-from tegu.errors import TeguError
 
 GAMES = [TicTacToe(), ConnectFour()]
 every_game = pytest.mark.parametrize("game", GAMES, ids=lambda game: game.id)

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from tegu.environments.exact import value_iteration
-from tegu.environments.lizard import Lizard, policy_text
+from tegu.environments.grids.exact import value_iteration
+from tegu.environments.grids.lizard import Lizard, policy_text
 
 # 0 1 cricket   1 empty 1   2 empty 2
 # 3 empty 3     4 bird      5 empty 4

@@ -13,7 +13,7 @@ from scipy import stats
 
 import tegu
 from tegu.environments.particle.world import Particles, ParticleWorld
-from tegu.spaces import zeros
+from tegu.spaces.features import zeros
 
 pytest.importorskip("mpe2")
 

@@ -12,11 +12,11 @@ from parallel_worlds import Leavers, Nameless, Rounds, Talkative, Turns
 from run_contents import assert_same, everything
 
 import tegu
+from tegu.core.step import over
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.adapters.pettingzoo import ParallelEnvironment
 from tegu.environments.make import NATIVE, find
 from tegu.sb3 import PPO, DummyVecEnv
-from tegu.step import over
 
 # Importing an environment's module instead of naming it in PettingZoo's registry is deprecated in PettingZoo 1.27.
 pytestmark = pytest.mark.filterwarnings("ignore:The old environment creation API:DeprecationWarning")

@@ -14,8 +14,8 @@ from scipy import stats
 from tegu.arena.match import openings
 from tegu.arena.positions import begin, join, play, take
 from tegu.arena.solve import solve
+from tegu.core.errors import TeguError
 from tegu.environments.games.tic_tac_toe import TicTacToe
-from tegu.errors import TeguError
 from tegu.search import planning
 
 GAME, KEY = TicTacToe(), jax.random.key(0)

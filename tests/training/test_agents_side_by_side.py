@@ -9,10 +9,12 @@ from duet import STEPS, Duet, ParallelDuet
 from metronome import Only
 
 import tegu
-from tegu.algorithms.base import Algorithm, Clock, Rollout
+from tegu.algorithms.base import Algorithm
 from tegu.algorithms.registry import ALGORITHMS
+from tegu.core.schedule import Clock
+from tegu.core.step import Decision
 from tegu.environments.base import Timestep
-from tegu.step import Decision
+from tegu.experience.base import Rollout
 
 
 class Monotone(Algorithm):

@@ -11,10 +11,12 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete
 
 import tegu
-from tegu.algorithms.base import Algorithm, Clock, Rollout
+from tegu.agents.crossplay import arena_of, crossplay, sides_of
+from tegu.algorithms.base import Algorithm
+from tegu.core.schedule import Clock
+from tegu.core.step import Decision
 from tegu.environments.make import Source
-from tegu.step import Decision
-from tegu.training.crossplay import arena_of, crossplay, sides_of
+from tegu.experience.base import Rollout
 from tegu.training.train import spec_of
 
 AGENTS = ("hunter_0", "hunter_1", "prey")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tegu
-from tegu.environments.exact import policy_value, value_iteration
+from tegu.environments.grids.exact import policy_value, value_iteration
 from tegu.environments.make import find
 
 

@@ -13,9 +13,11 @@ from gymnasium import spaces
 from metronome import Only
 
 import tegu
-from tegu.algorithms.base import Algorithm, Clock, Replay
+from tegu.algorithms.base import Algorithm
+from tegu.core.schedule import Clock
+from tegu.core.step import Decision
 from tegu.environments.base import Environment, Timestep
-from tegu.step import Decision
+from tegu.experience.base import Replay
 
 SEEN = spaces.Box(-np.inf, np.inf, (2,))  # a number of the episode's own, and the time in it
 

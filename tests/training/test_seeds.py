@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tegu
-from tegu.training.arrays import to_arrays
+from tegu.core.trees import to_arrays
 from tegu.training.train import make_loop, make_plan
 
 

@@ -7,16 +7,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tegu.algorithms.base import Algorithm, Clock, Metrics, Replay, Schedule, scheduled
+from tegu.algorithms.base import Algorithm, Metrics
+from tegu.core.errors import TeguError
+from tegu.core.schedule import Clock, Schedule, scheduled
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Decision, PyTree, Step
 from tegu.environments.games.base import Game, Position, own_reward
-from tegu.errors import TeguError
+from tegu.experience.base import Replay
 from tegu.exploration import masked
-from tegu.optimizers import adam, descend
-from tegu.residual import ResidualConv, ResidualMLP
+from tegu.nn.optimizers import adam, descend
+from tegu.nn.residual import ResidualConv, ResidualMLP
 from tegu.returns import outcomes
 from tegu.search.planning import Search, gumbel, puct
-from tegu.spaces import ACTION_MASK
-from tegu.step import Decision, EnvironmentSpec, PyTree, Step
+from tegu.spaces.features import ACTION_MASK
 
 NETWORKS: dict[str, type[ResidualMLP] | type[ResidualConv]] = {"mlp": ResidualMLP, "conv": ResidualConv}
 SEARCHES = ("gumbel", "puct")

@@ -2,76 +2,17 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 
-from tegu.step import Decision, EnvironmentSpec, PyTree, Step
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Decision, PyTree, Step
+from tegu.experience.base import Replay, Rollout
 
 Learner = Any  #: a NamedTuple of arrays with a field ``clock``: everything that learning changes
 Metrics = Mapping[str, Any]  #: scalar arrays, named as in Stable-Baselines3 without the ``train/`` prefix
-
-
-class Clock(NamedTuple):
-    """How far training has come. The loops set it before each collection; schedules read it."""
-
-    steps: jax.Array  #: int32 scalar: environment steps so far, over all environments
-    total: jax.Array  #: int32 scalar: environment steps planned
-
-    @classmethod
-    def start(cls) -> "Clock":
-        return cls(jnp.zeros((), jnp.int32), jnp.ones((), jnp.int32))
-
-    @property
-    def progress(self) -> jax.Array:
-        """Share of the training done, in [0, 1], float32."""
-        return jnp.minimum(self.steps.astype(jnp.float32) / self.total.astype(jnp.float32), 1.0)
-
-
-class Linear(eqx.Module):
-    """A value that falls linearly from ``initial`` to ``final`` over the first ``fraction`` of training."""
-
-    initial: float
-    final: float = 0.0
-    fraction: float = 1.0
-
-    def __call__(self, progress: jax.Array) -> jax.Array:
-        share = jnp.clip(progress / self.fraction, 0.0, 1.0)
-        return self.initial + share * (self.final - self.initial)
-
-
-Schedule = float | Linear
-
-
-def scheduled(value: Schedule, clock: Clock) -> jax.Array | float:
-    """The value of a hyper-parameter now: itself if it is a number, else the schedule at ``clock``."""
-    return value(clock.progress) if isinstance(value, Linear) else value
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """On-policy experience: ``update`` gets the ``n_steps`` just collected from every environment, ``[T, B, ...]``."""
-
-    n_steps: int
-
-
-@dataclass(frozen=True)
-class Replay:
-    """Off-policy experience: ``update`` gets ``batch_size`` random past steps, ``[batch_size, ...]``.
-
-    With ``n_steps`` above 1 it gets as many windows of consecutive steps of one environment, ``[n_steps, batch_size,
-    ...]``; an episode may end, and the next one begin, within a window.
-    """
-
-    capacity: int  #: steps kept, over all environments
-    batch_size: int
-    learning_starts: int  #: environment steps taken at random before the first update
-    train_freq: int  #: environment steps (over all environments) between two rounds of updates
-    gradient_steps: int  #: updates per round; -1: as many as steps were collected
-    n_steps: int = 1  #: consecutive steps drawn together
 
 
 class Algorithm(eqx.Module):

@@ -8,13 +8,17 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Clock, Metrics, Replay, Schedule, scheduled
-from tegu.errors import TeguError
-from tegu.networks import ActionValue, DeterministicPolicy, check_network
-from tegu.optimizers import adam, descend, follow
+from tegu.algorithms.base import Algorithm, Metrics
+from tegu.core.errors import TeguError
+from tegu.core.schedule import Clock, Schedule, scheduled
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Decision, PyTree, Step
+from tegu.experience.base import Replay
+from tegu.nn.heads import ActionValue, DeterministicPolicy
+from tegu.nn.mlp import check_network
+from tegu.nn.optimizers import adam, descend, follow
 from tegu.returns import td_target
-from tegu.spaces import require
-from tegu.step import Decision, EnvironmentSpec, PyTree, Step
+from tegu.spaces.features import require
 
 
 class DDPGLearner(NamedTuple):

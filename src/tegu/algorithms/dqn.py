@@ -8,14 +8,18 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Clock, Linear, Metrics, Replay, Schedule, scheduled
-from tegu.errors import TeguError
+from tegu.algorithms.base import Algorithm, Metrics
+from tegu.core.errors import TeguError
+from tegu.core.schedule import Clock, Linear, Schedule, scheduled
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Decision, PyTree, Step
+from tegu.experience.base import Replay
 from tegu.exploration import epsilon_greedy, masked
-from tegu.networks import QNetwork, check_network
-from tegu.optimizers import adam, descend, follow
+from tegu.nn.heads import QNetwork
+from tegu.nn.mlp import check_network
+from tegu.nn.optimizers import adam, descend, follow
 from tegu.returns import n_step, td_target
-from tegu.spaces import action_mask, require
-from tegu.step import Decision, EnvironmentSpec, PyTree, Step
+from tegu.spaces.features import action_mask, require
 
 
 class DQNLearner(NamedTuple):

@@ -9,15 +9,18 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.action_vectors import RELAXATIONS, ActionVectors
-from tegu.algorithms.base import Algorithm, Clock, Metrics, Replay, Schedule, scheduled
-from tegu.errors import TeguError
+from tegu.algorithms.base import Algorithm, Metrics
+from tegu.core.errors import TeguError
+from tegu.core.schedule import Clock, Schedule, scheduled
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Decision, PyTree, Step, own
+from tegu.experience.base import Replay
 from tegu.exploration import masked
-from tegu.networks import MLP, check_network
-from tegu.optimizers import adam, descend, follow
+from tegu.nn.mlp import MLP, check_network
+from tegu.nn.optimizers import adam, descend, follow
 from tegu.returns import td_target
-from tegu.spaces import action_mask, features, n_features, require
-from tegu.step import Decision, EnvironmentSpec, PyTree, Step, own
+from tegu.spaces.features import action_mask, features, n_features, require
+from tegu.spaces.relaxed import RELAXATIONS, ActionVectors
 
 Vectors = dict[str, jax.Array]  #: by agent ``[B, n]``: observations, or actions as the critics see them
 

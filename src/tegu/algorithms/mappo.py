@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 from gymnasium import spaces
 
-from tegu.algorithms.base import Clock, Learner, Metrics
+from tegu.algorithms.base import Learner, Metrics
 from tegu.algorithms.ppo import PPO, PPOLearner
-from tegu.errors import TeguError
-from tegu.networks import ActorCritic
-from tegu.spaces import ACTION_MASK, n_features
-from tegu.step import Decision, EnvironmentSpec, PyTree, Step, own
+from tegu.core.errors import TeguError
+from tegu.core.schedule import Clock
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Decision, PyTree, Step, own
+from tegu.nn.heads import ActorCritic
+from tegu.spaces.features import ACTION_MASK, n_features
 
 
 class MultiAgentLearner(NamedTuple):

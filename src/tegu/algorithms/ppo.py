@@ -8,14 +8,18 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Clock, Metrics, Rollout, Schedule, scheduled
-from tegu.errors import TeguError
-from tegu.networks import ActorCritic, check_network
-from tegu.normalization import RunningMoments
-from tegu.optimizers import adam, descend
+from tegu.algorithms.base import Algorithm, Metrics
+from tegu.core.errors import TeguError
+from tegu.core.schedule import Clock, Schedule, scheduled
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Decision, PyTree, Step
+from tegu.experience.base import Rollout
+from tegu.nn.heads import ActorCritic
+from tegu.nn.mlp import check_network
+from tegu.nn.moments import RunningMoments
+from tegu.nn.optimizers import adam, descend
 from tegu.returns import discounted_sums, gae
-from tegu.spaces import action_mask, features, n_features, require
-from tegu.step import Decision, EnvironmentSpec, PyTree, Step
+from tegu.spaces.features import action_mask, features, n_features, require
 
 
 class PPOLearner(NamedTuple):

@@ -7,11 +7,14 @@ import jax
 import jax.numpy as jnp
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Clock, Linear, Metrics, Rollout, Schedule, scheduled
+from tegu.algorithms.base import Algorithm, Metrics
+from tegu.core.schedule import Clock, Linear, Schedule, scheduled
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Decision, PyTree, Step
+from tegu.experience.base import Rollout
 from tegu.exploration import epsilon_greedy
 from tegu.returns import td_target
-from tegu.spaces import require
-from tegu.step import Decision, EnvironmentSpec, PyTree, Step
+from tegu.spaces.features import require
 
 
 class QTable(eqx.Module):

@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from tegu.algorithms.alphazero import AlphaZero
-from tegu.algorithms.base import Algorithm, Linear
+from tegu.algorithms.base import Algorithm
 from tegu.algorithms.ddpg import DDPG
 from tegu.algorithms.dqn import DQN
 from tegu.algorithms.maddpg import MADDPG, MATD3, IndependentDDPG
 from tegu.algorithms.mappo import IPPO, MAPPO
 from tegu.algorithms.ppo import PPO
 from tegu.algorithms.q_learning import QLearning
-from tegu.errors import TeguError
-from tegu.step import EnvironmentSpec
+from tegu.core.errors import TeguError
+from tegu.core.schedule import Linear
+from tegu.core.spec import EnvironmentSpec
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
     cls.name: cls for cls in (QLearning, DQN, PPO, DDPG, AlphaZero, MADDPG, MATD3, IndependentDDPG, IPPO, MAPPO)

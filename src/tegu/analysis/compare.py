@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tegu.analysis.statistics import FEW, Interval, bootstrap_interval, iqm, mean
-from tegu.errors import TeguError
+from tegu.core.errors import TeguError
 from tegu.runs import Run
 
 RETURN = "rollout/ep_rew_mean"

@@ -10,7 +10,7 @@ import numpy as np
 
 from tegu.analysis.compare import RETURN, Group, curves
 from tegu.analysis.statistics import FEW, STATISTICS, bootstrap_interval
-from tegu.errors import TeguError
+from tegu.core.errors import TeguError
 from tegu.runs import Run
 
 if TYPE_CHECKING:

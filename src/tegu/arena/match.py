@@ -11,8 +11,8 @@ from tegu.analysis.statistics import Interval, score_interval
 from tegu.arena.base import Player, Tally
 from tegu.arena.players import RandomPlayer
 from tegu.arena.positions import begin, join, play, take
+from tegu.core.errors import TeguError
 from tegu.environments.games.base import Game, Position
-from tegu.errors import TeguError
 
 OPENING_PLIES = 4  #: random moves before the players take over
 _ATTEMPTS = 100  # times that openings in which the game was over are drawn again

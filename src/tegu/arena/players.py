@@ -6,13 +6,13 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import numpy as np
 
-from tegu.agent import Agent
+from tegu.agents.agent import Agent
 from tegu.arena.base import Explanation
 from tegu.arena.solve import solve
 from tegu.arena.uct import search
+from tegu.core.errors import TeguError
 from tegu.environments.games.base import Game, Position
 from tegu.environments.make import is_code
-from tegu.errors import TeguError
 from tegu.search.planning import Search
 
 _NODES = 2**20  # tree nodes held at once by ``MCTSPlayer``: about 150 MB for Connect Four

@@ -8,8 +8,8 @@ import numpy as np
 
 from tegu.arena.base import Player, Tally
 from tegu.arena.positions import begin, play, take
+from tegu.core.errors import TeguError
 from tegu.environments.games.base import PLAYERS, Game, Position
-from tegu.errors import TeguError
 
 LIMIT = 50_000  #: positions up to which a game is solved; tic-tac-toe has 4,520 in which the game goes on
 _BATCH = 64  # positions shown to a player at once in ``exhaustive``: always as many, so that a search compiles once

@@ -28,7 +28,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
-    from tegu.environments.check import check
+    from tegu.check import check
     from tegu.environments.make import unadapted
 
     with working(args, f"checking {args.environment}"):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 from rich.console import Console
 
 from tegu.cli.terminal import ascii_where_needed
-from tegu.errors import TeguError
+from tegu.core.errors import TeguError
 
 
 class Outcome(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tegu.cli.common import Outcome, Parser, add_runs
-from tegu.errors import TeguError
+from tegu.core.errors import TeguError
 
 _DESCRIPTION = """\
 Compare runs: a table with intervals over seeds, and the curves as a picture. Runs that differ only in their seeds count

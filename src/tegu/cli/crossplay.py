@@ -12,9 +12,9 @@ from rich.table import Table
 from tegu.cli.common import Outcome, Parser, UsageError, add_runs, count, environment, working
 
 if TYPE_CHECKING:  # slow to import: not for --help
-    from tegu.agent import Agent
-    from tegu.training.crossplay import Sides
-    from tegu.training.evaluate import Evaluation
+    from tegu.acting.evaluation import Evaluation
+    from tegu.agents.agent import Agent
+    from tegu.agents.crossplay import Sides
 
 _DESCRIPTION = """\
 Let one side of a world, such as the predators, be played by one run and the other, the prey, by another: every run
@@ -50,8 +50,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
-    from tegu.cli.agents import loaded
-    from tegu.training.crossplay import arena_of, crossplay, sides_of
+    from tegu.agents.crossplay import arena_of, crossplay, sides_of
+    from tegu.cli.loading import loaded
 
     with working(args, f"playing {args.episodes} episodes of each pair"):
         agents = [loaded(selector, args) for selector in args.selectors]

@@ -27,7 +27,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
-    from tegu.cli.agents import load, place
+    from tegu.cli.loading import load, place
     from tegu.cli.score import score
 
     with working(args, f"playing {args.episodes} episodes"):

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tegu.cli.common import Outcome, Parser, add_runs
-from tegu.errors import TeguError
+from tegu.core.errors import TeguError
 
 _KINDS = ("environments", "algorithms", "presets", "runs")
 

@@ -38,8 +38,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
+    from tegu.cli.human_game import Sitting
     from tegu.cli.players import seated
-    from tegu.cli.sitting import Sitting
 
     with working(args, "setting up the board"):
         game, entrant = _resolve(args)

@@ -5,14 +5,14 @@ import difflib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tegu.agent import Agent
-from tegu.agent import load as load_agent
+from tegu.agents.agent import Agent
+from tegu.agents.agent import load as load_agent
 from tegu.arena.base import Player
 from tegu.arena.players import AgentPlayer, MCTSPlayer, MinimaxPlayer, RandomPlayer
 from tegu.cli.common import UsageError, whole
+from tegu.core.errors import TeguError
 from tegu.environments.games.base import Game
 from tegu.environments.make import NATIVE, find
-from tegu.errors import TeguError
 from tegu.runs.run import RunError
 
 GAMES = [name for name, path in NATIVE.items() if path.startswith("tegu.environments.games.")]

@@ -26,7 +26,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
-    from tegu.cli.ending import trained
+    from tegu.cli.report import trained
     from tegu.training.train import resume
 
     return trained(

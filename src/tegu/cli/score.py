@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from tegu.acting.evaluation import Evaluation
 from tegu.analysis.statistics import bootstrap_interval
-from tegu.training.evaluate import Evaluation
 
 
 def score(evaluation: Evaluation, *, deterministic: bool) -> dict[str, Any]:

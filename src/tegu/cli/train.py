@@ -23,7 +23,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     if all(word.startswith("-") for word in words):  # nothing to look up: answer without starting JAX
         return _parser().parse(words)
     from tegu.algorithms.registry import ALGORITHMS, ALIASES
-    from tegu.cli.hyper import add_flags
+    from tegu.cli.flags import add_flags
 
     parser = _parser()
     others = {"total_timesteps": "steps", "n_timesteps": "steps", "num_envs": "n_envs", "env_kwargs": "env_options"}
@@ -37,8 +37,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
-    from tegu.cli.ending import trained
-    from tegu.cli.show import show_updates
+    from tegu.cli.first_updates import show_updates
+    from tegu.cli.report import trained
     from tegu.training.train import train
 
     settings = _settings(args)
@@ -93,7 +93,7 @@ def _parser(plan: "Plan | None" = None) -> Parser:
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
     """The keywords of ``tegu.train`` that say what and how to train."""
-    from tegu.cli.hyper import names
+    from tegu.cli.flags import names
 
     ours = names() | {"seeds", "seed", "steps", "n_envs", "backend", "log_interval"}
     chosen = {name: value for name, value in vars(args).items() if name in ours}
@@ -102,7 +102,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def _show_help(args: argparse.Namespace) -> None:
     from tegu.algorithms.registry import hyper_parameters
-    from tegu.cli.hyper import add_flags
+    from tegu.cli.flags import add_flags
     from tegu.training.train import make_plan
 
     plan = make_plan(args.environment, args.algorithm, **_settings(args))

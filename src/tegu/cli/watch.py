@@ -37,9 +37,9 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
+    from tegu.agents.recording import Episode, record
     from tegu.analysis.figures import animation, frame_strip
-    from tegu.cli.agents import load, place
-    from tegu.watch import Episode, record
+    from tegu.cli.loading import load, place
 
     with working(args, "playing an episode"):
         agent = load(args)

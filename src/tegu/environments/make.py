@@ -10,22 +10,22 @@ from typing import Any
 
 import gymnasium
 
+from tegu.core.errors import TeguError
 from tegu.environments.adapters.pettingzoo import ParallelEnvironment, is_pettingzoo
 from tegu.environments.base import Environment
-from tegu.errors import TeguError
 
 NATIVE = {
-    "lizard": "tegu.environments.lizard:Lizard",
-    "CartPole-v1": "tegu.environments.cartpole:CartPole",
-    "Acrobot-v1": "tegu.environments.acrobot:Acrobot",
-    "MountainCar-v0": "tegu.environments.mountain_car:MountainCar",
-    "MountainCarContinuous-v0": "tegu.environments.mountain_car:MountainCarContinuous",
-    "Pendulum-v1": "tegu.environments.pendulum:Pendulum",
-    "FrozenLake-v1": "tegu.environments.frozen_lake:FrozenLake",
-    "FrozenLake8x8-v1": "tegu.environments.frozen_lake:FrozenLake",
-    "CliffWalking-v1": "tegu.environments.cliff_walking:CliffWalking",
-    "CliffWalkingSlippery-v1": "tegu.environments.cliff_walking:CliffWalking",
-    "Taxi-v4": "tegu.environments.taxi:Taxi",
+    "lizard": "tegu.environments.grids.lizard:Lizard",
+    "CartPole-v1": "tegu.environments.classic.cartpole:CartPole",
+    "Acrobot-v1": "tegu.environments.classic.acrobot:Acrobot",
+    "MountainCar-v0": "tegu.environments.classic.mountain_car:MountainCar",
+    "MountainCarContinuous-v0": "tegu.environments.classic.mountain_car:MountainCarContinuous",
+    "Pendulum-v1": "tegu.environments.classic.pendulum:Pendulum",
+    "FrozenLake-v1": "tegu.environments.grids.frozen_lake:FrozenLake",
+    "FrozenLake8x8-v1": "tegu.environments.grids.frozen_lake:FrozenLake",
+    "CliffWalking-v1": "tegu.environments.grids.cliff_walking:CliffWalking",
+    "CliffWalkingSlippery-v1": "tegu.environments.grids.cliff_walking:CliffWalking",
+    "Taxi-v4": "tegu.environments.grids.taxi:Taxi",
     "simple_v3": "tegu.environments.particle.simple:Simple",
     "simple_spread_v3": "tegu.environments.particle.spread:Spread",
     "simple_speaker_listener_v4": "tegu.environments.particle.speaker_listener:SpeakerListener",

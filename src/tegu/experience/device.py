@@ -1,11 +1,14 @@
 """A replay buffer that lives on the device, inside the compiled loop."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from tegu.step import PyTree
+from tegu.core.step import PyTree
+from tegu.core.trees import from_arrays
 
 
 class DeviceReplay(NamedTuple):
@@ -43,3 +46,25 @@ class DeviceReplay(NamedTuple):
         if n_steps > 1:
             index = index + n_envs * jnp.arange(n_steps)[:, None]
         return jax.tree.map(lambda ring: ring[index % capacity], self.rows)
+
+
+def filled(replay: DeviceReplay) -> DeviceReplay:
+    """The replay of all seeds, ``[S, ...]`` in NumPy, without the rows that are still empty: every seed has as many."""
+    size = int(replay.size.max())
+    return replay._replace(rows=jax.tree.map(lambda ring: ring[:, :size], replay.rows))
+
+
+def refilled(shapes: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """A replay of such ``shapes`` from the arrays of one that was ``filled``: rows it left out are zeros, as before."""
+    if not shapes:
+        return from_arrays(shapes, arrays, "the checkpoint")
+    capacity = jax.tree.leaves(shapes.rows)[0].shape[1]
+    size = min(int(np.max(arrays.get(".size", capacity))), capacity)
+
+    def shorter(ring: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((ring.shape[0], size, *ring.shape[2:]), ring.dtype)
+
+    replay = from_arrays(shapes._replace(rows=jax.tree.map(shorter, shapes.rows)), arrays, "the checkpoint")
+    empty = [(0, 0), (0, capacity - size)]
+    rows = jax.tree.map(lambda ring: jnp.pad(ring, empty + [(0, 0)] * (ring.ndim - 2)), replay.rows)
+    return replay._replace(rows=rows)

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from tegu.step import PyTree
+from tegu.core.step import PyTree
 
 
 class HostReplay:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gymnasium import spaces
 
-from tegu.errors import TeguError
+from tegu.core.errors import TeguError
 
 _LARGEST_TABLE = 10_000  # states beyond which a table is no longer the natural choice
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from tegu.errors import TeguError
+from tegu.core.errors import TeguError
 from tegu.runs import disk, manifest, tensors
 from tegu.runs.manifest import BLOB_FILE
 

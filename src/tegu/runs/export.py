@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from tegu.errors import TeguError
+from tegu.core.errors import TeguError
 from tegu.runs.run import Run
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from tegu.errors import TeguError
+from tegu.core.errors import TeguError
 
 _APPLICATION = 0x54454755  # "TEGU", in the file's header
 _FORMAT = 1

@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote
 
 import tomli_w
 
-from tegu.errors import TeguError
+from tegu.core.errors import TeguError
 from tegu.runs import disk
 from tegu.runs.manifest import versions
 from tegu.runs.metrics import MetricStore

@@ -7,19 +7,20 @@ from typing import Any, ClassVar, Self
 import jax
 import numpy as np
 
-from tegu.agent import Agent
-from tegu.agent import load as load_agent
+from tegu.agents.agent import Agent
+from tegu.agents.agent import load as load_agent
 from tegu.algorithms.base import Algorithm
-from tegu.errors import TeguError
+from tegu.core.errors import TeguError
+from tegu.core.runtime import configure_jax
+from tegu.core.step import PyTree
+from tegu.core.trees import from_arrays, to_arrays
 from tegu.sb3.callbacks import as_callback
 from tegu.sb3.environments import DummyVecEnv, make_vec_env, resolve
-from tegu.sb3.lesson import Lesson
+from tegu.sb3.learning import Lesson
 from tegu.sb3.live import Live
 from tegu.sb3.logger import Logger
 from tegu.sb3.policy import Policy
 from tegu.sb3.settings import build, changed, refuse, settings_of
-from tegu.step import PyTree
-from tegu.training.arrays import from_arrays, to_arrays
 from tegu.training.train import spec_of
 
 Parameters = Mapping[str, Mapping[str, np.ndarray]]
@@ -42,6 +43,7 @@ class BaseAlgorithm:
         tensorboard_log: str | None = None,
         stats_window_size: int = 100,
     ) -> None:
+        configure_jax()
         self._settings = settings
         self.seed, self.verbose = seed, verbose
         self.tensorboard_log, self.stats_window_size = tensorboard_log, stats_window_size

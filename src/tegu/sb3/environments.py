@@ -9,12 +9,12 @@ import gymnasium
 import jax
 import numpy as np
 
+from tegu.core.errors import TeguError
+from tegu.core.step import PyTree
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.base import Environment
 from tegu.environments.make import adapted, find
-from tegu.errors import TeguError
 from tegu.sb3.settings import refuse
-from tegu.step import PyTree
 
 Indices = int | Iterable[int] | None
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tegu.errors import TeguError
+from tegu.acting.evaluation import LONGEST
+from tegu.core.errors import TeguError
 from tegu.sb3.callbacks import BaseCallback, EventCallback
 from tegu.sb3.environments import Monitor, as_vec_env
-from tegu.training.evaluate import LONGEST
 
 
 def evaluate_policy(

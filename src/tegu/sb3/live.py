@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from tegu.algorithms.base import Algorithm, Learner
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.trees import from_arrays, to_arrays
 from tegu.environments.base import Environment
 from tegu.sb3.environments import DummyVecEnv
-from tegu.step import EnvironmentSpec
-from tegu.training.arrays import from_arrays, to_arrays
 from tegu.training.fused import FusedLoop, begin
 from tegu.training.host import HostLoop, HostState
 from tegu.training.tally import Tally

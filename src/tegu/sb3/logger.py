@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tegu.errors import TeguError
+from tegu.core.errors import TeguError
 
 
 class Logger:

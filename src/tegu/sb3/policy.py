@@ -5,9 +5,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from tegu.agent import Agent
+from tegu.agents.agent import Agent
 from tegu.algorithms.base import Learner
-from tegu.step import PyTree
+from tegu.core.step import PyTree
 
 
 class Policy(Agent):

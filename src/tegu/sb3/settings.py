@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tegu.algorithms.base import Algorithm, Linear
+from tegu.algorithms.base import Algorithm
 from tegu.algorithms.registry import algorithm as build_algorithm
 from tegu.algorithms.registry import hyper_parameters
-from tegu.errors import TeguError
-from tegu.networks import ACTIVATIONS
+from tegu.core.errors import TeguError
+from tegu.core.schedule import Linear
+from tegu.nn.mlp import ACTIVATIONS
 
 POLICIES = ("MlpPolicy", "MultiInputPolicy")
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")

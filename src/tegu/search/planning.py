@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from tegu.core.errors import TeguError
+from tegu.core.step import PyTree
 from tegu.environments.games.base import Game, Position, own_reward
-from tegu.errors import TeguError
 from tegu.exploration import masked
-from tegu.step import PyTree
 
 Evaluator = Callable[[PyTree, Position], tuple[jax.Array, jax.Array]]
 """Parameters and positions ``[B, ...]`` to logits ``[B, A]`` and, for the player to move, values ``[B]`` in [-1, 1]."""

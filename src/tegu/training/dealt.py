@@ -9,10 +9,11 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from tegu.algorithms.base import Algorithm
+from tegu.core.seeds import trim
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import PyTree
 from tegu.environments.base import Environment
-from tegu.step import EnvironmentSpec, PyTree
 from tegu.training.fused import Fused, FusedLoop, FusedState
-from tegu.training.seeds import trim
 from tegu.training.tally import Tally
 
 

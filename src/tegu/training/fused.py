@@ -8,13 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tegu.algorithms.base import Algorithm, Clock, Learner, Metrics, Replay, Rollout
+from tegu.algorithms.base import Algorithm, Learner, Metrics
+from tegu.core.schedule import Clock
+from tegu.core.seeds import over_seeds, pad, trim, trim_shapes
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import PyTree, Step
+from tegu.core.trees import from_arrays, to_arrays
 from tegu.environments.base import Environment
-from tegu.experience.device import DeviceReplay
-from tegu.spaces import to_bounds
-from tegu.step import EnvironmentSpec, PyTree, Step
-from tegu.training.arrays import filled, from_arrays, refilled, to_arrays
-from tegu.training.seeds import over_seeds, pad, trim, trim_shapes
+from tegu.experience.base import Replay, Rollout
+from tegu.experience.device import DeviceReplay, filled, refilled
+from tegu.spaces.bounds import to_bounds
 from tegu.training.tally import Episodes, Tally
 
 

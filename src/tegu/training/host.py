@@ -10,14 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tegu.algorithms.base import Algorithm, Clock, Learner, Metrics, Replay, Rollout
+from tegu.algorithms.base import Algorithm, Learner, Metrics
+from tegu.core.schedule import Clock
+from tegu.core.seeds import one_after_another
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Decision, PyTree, Step, over
+from tegu.core.trees import from_arrays, to_arrays
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
+from tegu.experience.base import Replay, Rollout
 from tegu.experience.host import HostReplay
-from tegu.spaces import to_bounds
-from tegu.step import Decision, EnvironmentSpec, PyTree, Step, over
-from tegu.training.arrays import from_arrays, to_arrays
+from tegu.spaces.bounds import to_bounds
 from tegu.training.fused import at, flat, gradient_steps, remembered, steps_per_environment, window
-from tegu.training.seeds import one_after_another
 from tegu.training.tally import Episodes, Fault, Tally
 
 THREAD_PAYS = 1e-3  #: seconds an update must take before handing it to another thread is worth the hand-over

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tegu.algorithms.base import Metrics
-from tegu.step import PyTree, Step
+from tegu.core.step import PyTree, Step
 
 Array = jax.Array | np.ndarray
 

@@ -10,19 +10,20 @@ from typing import Any
 
 import gymnasium
 
-from tegu.agent import Agent, facts
+from tegu.acting.evaluation import FusedEvaluation
+from tegu.agents.agent import Agent, facts
 from tegu.algorithms.base import Algorithm, Learner
 from tegu.algorithms.registry import algorithm as build_algorithm
 from tegu.algorithms.registry import fitting, hyper_parameters
+from tegu.core.errors import TeguError
+from tegu.core.runtime import configure_jax
+from tegu.core.spec import EnvironmentSpec
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.base import Environment
 from tegu.environments.make import Source, find, is_code
-from tegu.errors import TeguError
 from tegu.presets import preset
 from tegu.runs import Run, checkpoint
-from tegu.step import EnvironmentSpec
 from tegu.training.dealt import DealtLoop, dealt_to
-from tegu.training.evaluate import FusedEvaluation
 from tegu.training.fused import Fused, FusedLoop
 from tegu.training.host import HostLoop
 from tegu.training.trainer import Callback, Loop, Trainer
@@ -142,6 +143,7 @@ def make_plan(
     **hyper: Any,
 ) -> Plan:
     """Resolve names and presets. Arguments as in ``train``."""
+    configure_jax()
     options = dict(environment_options or {})
     source = find(environment, backend, options)
     if isinstance(algorithm, Algorithm):
@@ -178,6 +180,7 @@ def make_plan(
 
 def plan_of(run: Run, *, steps: int | None = None, environment: Any = None) -> Plan:
     """The plan that a run was made with, read from its ``config.toml``."""
+    configure_jax()
     config = run.config
     source = source_of(run, environment)
     try:

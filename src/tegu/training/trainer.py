@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from tegu.algorithms.base import Learner
-from tegu.errors import TeguError
+from tegu.core.errors import TeguError
+from tegu.core.spec import EnvironmentSpec
 from tegu.runs import Run, RunError, checkpoint
 from tegu.runs.checkpoint import CheckpointError
 from tegu.runs.metrics import MetricsError
-from tegu.step import EnvironmentSpec
 from tegu.training.tally import Tally, fault_message, summarize
 
 Blobs = Mapping[str, Mapping[str, np.ndarray]]

@@ -7,10 +7,10 @@ import gymnasium
 import jax
 import numpy as np
 
+from tegu.core.errors import TeguError
+from tegu.core.step import PyTree, over
 from tegu.environments.adapters.pettingzoo import ParallelEnvironment
-from tegu.errors import TeguError
-from tegu.spaces import zeros
-from tegu.step import PyTree, over
+from tegu.spaces.features import zeros
 
 
 class HostStep(NamedTuple):

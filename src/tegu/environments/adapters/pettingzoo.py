@@ -6,9 +6,9 @@ from typing import Any
 import gymnasium
 from gymnasium import spaces
 
-from tegu.errors import TeguError
-from tegu.spaces import zeros
-from tegu.step import PyTree
+from tegu.core.errors import TeguError
+from tegu.core.step import PyTree
+from tegu.spaces.features import zeros
 
 
 class ParallelEnvironment(gymnasium.Env):

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tegu.core.errors import TeguError
 from tegu.environments.base import Timestep
 from tegu.environments.drawing import INK, PAPER, Canvas, Colour, boxed_grid
 from tegu.environments.games.base import Game, Position, payoff
-from tegu.errors import TeguError
 
 _ROWS, _COLUMNS = 6, 7
 _BLUE, _SHADE = (46, 94, 170), (30, 70, 138)

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tegu.core.errors import TeguError
 from tegu.environments.base import Timestep
 from tegu.environments.drawing import INK, PAPER, RED, STEEL, Canvas, boxed_grid
 from tegu.environments.games.base import Game, Position, payoff
-from tegu.errors import TeguError
 
 _SIZE = 3
 _SQUARES = np.arange(_SIZE**2).reshape(_SIZE, _SIZE)

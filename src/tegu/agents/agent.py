@@ -1,0 +1,242 @@
+"""A trained agent: predict, evaluate, save, load."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from tegu.acting.evaluation import EVALUATION, Evaluation, FusedEvaluation, evaluate_host
+from tegu.algorithms.base import Algorithm, Learner
+from tegu.algorithms.registry import algorithm as build_algorithm
+from tegu.algorithms.registry import hyper_parameters
+from tegu.core.errors import TeguError
+from tegu.core.runtime import configure_jax
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Decision, PyTree
+from tegu.core.trees import from_arrays, to_arrays
+from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
+from tegu.environments.make import Source, find, is_code
+from tegu.runs import Run, checkpoint
+from tegu.spaces.bounds import to_bounds
+from tegu.spaces.data import from_data, to_data
+from tegu.spaces.features import zeros
+from tegu.training.fused import remembered
+
+
+class Agent:
+    """What training leaves behind: an algorithm and what each seed has learned."""
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        spec: EnvironmentSpec,
+        learners: Learner,
+        seeds: tuple[int, ...],
+        steps: int,
+        source: Source | None = None,
+        run: Run | None = None,
+    ):
+        """``learners`` has a leading axis of seeds; ``steps`` were trained; ``source`` is needed to evaluate."""
+        self.algorithm, self.spec, self.learners = algorithm, spec, learners
+        self.seeds, self.steps, self.source, self.run = seeds, steps, source, run
+        self._random = np.random.default_rng(seeds[0])
+        self.evaluations: dict[tuple[int, bool], FusedEvaluation] = {}  #: compiled, by episodes and determinism
+        self._leaves: dict[int, list[jax.Array]] = {}  # of the learners that acted, by index
+
+    def __repr__(self) -> str:
+        name, many = type(self.algorithm).__name__, len(self.seeds)
+        return f"<{name} on {self.spec.id}, {self.steps:,} steps, {many} seed{'s' * (many > 1)}>"
+
+    def learner(self, index: int = 0) -> Learner:
+        """What the ``index``-th seed has learned."""
+        return jax.tree.map(lambda leaf: leaf[index], self.learners)
+
+    def predict(
+        self,
+        observation: PyTree,
+        state: PyTree = None,
+        episode_start: Any = None,
+        deterministic: bool = True,
+        *,
+        index: int = 0,
+    ) -> tuple[Any, PyTree]:
+        """The action for one observation, or for a batch of them, and the policy's state, as in Stable-Baselines3.
+
+        The action lies in the action space. ``index`` chooses among the seeds.
+        """
+        template = zeros(self.spec.observation_space)
+        batched = self._is_batch(observation, template)
+        given = jax.tree.map(
+            lambda zero, leaf: np.asarray(leaf, zero.dtype).reshape((-1, *zero.shape)), template, observation
+        )
+        if index not in self._leaves:
+            self._leaves[index] = jax.tree.leaves(self.learner(index))
+        words = self._random.integers(2**32, size=2, dtype=np.uint32)
+        n = len(jax.tree.leaves(given)[0])
+        begun = np.ones(n, bool) if state is None else np.broadcast_to(np.asarray(episode_start, bool), n)
+        memory = self._memory(n) if state is None else state
+        decision = self._act(self._leaves[index], given, memory, begun, words, deterministic)
+        action = to_bounds(self.spec.action_space, jax.tree.map(np.asarray, decision.action))
+        action = action if batched else jax.tree.map(lambda leaf: leaf[0], action)
+        return action, decision.memory if jax.tree.leaves(decision.memory) else None
+
+    def evaluate(self, episodes: int = 100, *, deterministic: bool = True) -> Evaluation:
+        """Returns and lengths of fresh episodes, ``[seeds, episodes]``, that training never saw.
+
+        Board games are played against random moves.
+        """
+        if episodes < 1:
+            raise TeguError(f"episodes must be at least 1, got {episodes}")
+        if self.source is None:
+            raise TeguError("this agent knows no environment: load its run, or pass environment= to tegu.load")
+        if self.source.native is not None:
+            if (episodes, deterministic) not in self.evaluations:
+                given = self.algorithm, self.source.native, self.seeds, episodes, deterministic
+                self.evaluations[episodes, deterministic] = FusedEvaluation(*given)
+            return self.evaluations[episodes, deterministic](self.learners)
+        played = [self._evaluate_one(index, episodes, deterministic) for index in range(len(self.seeds))]
+        return Evaluation.of(*jax.tree.map(lambda *each: np.stack(each), *played))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the agent to the folder ``path``, whole or not at all."""
+        path = Path(path)
+        saved = facts(self.algorithm, self.spec, self.seeds, self.source)
+        checkpoint.save(path, self.steps, {"learner": to_arrays(self.learners)}, saved, keep=1)
+        return path
+
+    def _evaluate_one(self, index: int, episodes: int, deterministic: bool) -> tuple[np.ndarray, np.ndarray]:
+        seed = self.seeds[index]
+        assert self.source is not None
+        environments = self.environments(seed, 1 if self.source.single else min(episodes, 8))
+        try:
+            return evaluate_host(
+                self.algorithm,
+                environments,
+                self.learner(index),
+                seed,
+                episodes=episodes,
+                deterministic=deterministic,
+            )
+        finally:
+            environments.close()
+
+    def environments(self, seed: int, n: int) -> GymnasiumEnvironments:
+        """Gymnasium environments for evaluation, with a randomness that training does not use."""
+        assert self.source is not None
+        assert self.source.make is not None
+        return GymnasiumEnvironments(self.source.make, [(seed, EVALUATION, i) for i in range(n)])
+
+    @cached_property
+    def _act(self) -> Callable[..., PyTree]:
+        """The compiled policy: leaves of a learner, observations and memory ``[B, ...]``, where episodes begin ``[B]``,
+        two random words, deterministic."""
+        structure = jax.tree.structure(self.learner())
+
+        def act(
+            leaves: list[jax.Array],
+            seen: PyTree,
+            memory: PyTree,
+            begun: jax.Array,
+            words: jax.Array,
+            deterministic: bool,
+        ) -> Decision:
+            learner, key = jax.tree.unflatten(structure, leaves), jax.random.wrap_key_data(words)
+            memory = remembered(self.algorithm, learner, memory, begun, jax.random.fold_in(key, 0))
+            return self.algorithm.act(learner, seen, memory, key, explore=not deterministic)
+
+        return jax.jit(act, static_argnums=5)
+
+    def _memory(self, n: int) -> PyTree:
+        """What the policy remembers before ``n`` episodes."""
+        return self.algorithm.begin(self.learner(), jax.random.key(0), n)
+
+    def _is_batch(self, observation: PyTree, template: PyTree) -> bool:
+        """Whether an observation has a batch axis; says so clearly when its shape fits neither way."""
+        try:
+            ranks = jax.tree.leaves(jax.tree.map(lambda zero, leaf: np.ndim(leaf) - zero.ndim, template, observation))
+            fits = jax.tree.map(
+                lambda zero, leaf: np.shape(leaf)[np.ndim(leaf) - zero.ndim :] == zero.shape, template, observation
+            )
+        except (ValueError, TypeError) as error:
+            raise TeguError(
+                f"expected an observation of {self.spec.observation_space}, got {type(observation).__name__}: {error}"
+            ) from error
+        if set(ranks) not in ({0}, {1}) or not all(jax.tree.leaves(fits)):
+            shapes = jax.tree.map(np.shape, observation)
+            raise TeguError(
+                f"expected an observation (or a batch) of {self.spec.observation_space}, got shape {shapes}"
+            )
+        return ranks[0] == 1
+
+
+def facts(algorithm: Algorithm, spec: EnvironmentSpec, seeds: tuple[int, ...], source: Source | None) -> dict[str, Any]:
+    """What a checkpoint must say so that its arrays can be used: plain data, no code."""
+    origin = {"backend": source.backend, "environment_options": source.options} if source is not None else {}
+    return origin | {
+        "algorithm": algorithm.name,
+        "hyper_parameters": hyper_parameters(algorithm),
+        "environment": spec.id,
+        "observation_space": to_data(spec.observation_space),
+        "action_space": to_data(spec.action_space),
+        "n_envs": spec.n_envs,
+        "agents": list(spec.agents),
+        "seeds": list(seeds),
+    }
+
+
+def load(path: str | Path | Run, *, environment: Any = None, folder: str | Path = "runs") -> Agent:
+    """Load an agent: a folder that ``Agent.save`` wrote, or a run by its folder or name, such as ``"last"``.
+
+    Nothing but data is read. ``environment`` is needed to evaluate an agent trained on one's own environment.
+    """
+    configure_jax()
+    if isinstance(path, str | Path) and checkpoint.steps(path):
+        run, saved = None, checkpoint.load_latest(path)
+    else:
+        run = path if isinstance(path, Run) else Run.open(path, folder)
+        saved = checkpoint.load_latest(run.checkpoints)
+    try:
+        known = saved.state
+        algorithm = build_algorithm(known["algorithm"], known["hyper_parameters"])
+        spaces = from_data(known["observation_space"]), from_data(known["action_space"])
+        spec = EnvironmentSpec(known["environment"], *spaces, known["n_envs"], tuple(known["agents"]))
+        seeds = tuple(known["seeds"])
+    except (KeyError, TypeError) as error:
+        raise TeguError(f"{saved.path} does not hold an agent: {error!r} is missing or damaged") from error
+    source = _source(spec.id, run.config if run is not None else known, environment)
+    if source is not None and not _fits(source, spec):
+        if environment is not None:
+            raise TeguError(f"{source.id} does not have the observations and actions that the agent was trained with")
+        source = None  # of the same name, but with other options
+    if source is not None:
+        spec = replace(spec, model=source.native)
+    shapes = jax.eval_shape(
+        lambda keys: jax.vmap(lambda key: algorithm.init(key, spec))(keys),
+        jax.random.split(jax.random.key(0), len(seeds)),
+    )
+    learners = from_arrays(shapes, saved.blobs["learner"], str(saved.path))
+    return Agent(algorithm, spec, learners, seeds, saved.step, source, run)
+
+
+def _fits(source: Source, spec: EnvironmentSpec) -> bool:
+    """Whether an environment in JAX has the spaces of ``spec``; others would have to be made to find out."""
+    world = source.native
+    return world is None or (world.observation_space, world.action_space) == (spec.observation_space, spec.action_space)
+
+
+def _source(name: str, config: Mapping[str, Any], environment: Any) -> Source | None:
+    """Where the environment of a saved agent comes from, if that can be had here."""
+    as_trained = config.get("backend"), config.get("environment_options")
+    if environment is not None:
+        same = isinstance(environment, str) and environment == name
+        return find(environment, *as_trained) if same else find(environment)
+    if is_code(name):
+        return None
+    try:
+        return find(name, *as_trained)
+    except TeguError:  # an environment that is not installed here, or only ever was an object
+        return None

@@ -1,0 +1,136 @@
+"""One episode of an agent, kept to be looked at."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+import gymnasium
+import jax
+import numpy as np
+
+from tegu.acting.evaluation import EVALUATION
+from tegu.agents.agent import Agent
+from tegu.core.errors import TeguError
+from tegu.core.step import PyTree, over
+from tegu.environments.games.base import Game
+from tegu.environments.grids.finite import FiniteEnvironment
+from tegu.environments.make import find, is_code
+from tegu.training.fused import World, begin, step_world
+
+
+@dataclass
+class Episode:
+    """What happened: a state more than there are actions, and a reward for each action."""
+
+    draw: Callable[[PyTree], np.ndarray]  #: a state as an RGB picture ``[H, W, 3]`` uint8
+    text: Callable[[PyTree], str]  #: a state as lines of text
+    fps: float  #: steps per second at which the episode is best looked at
+    states: list[PyTree] = field(default_factory=list)  #: NumPy; of a Gymnasium environment, the pictures themselves
+    actions: list[Any] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+
+    @property
+    def total(self) -> float:
+        """The undiscounted return; where there are several agents, the mean of theirs."""
+        return float(sum(self.rewards))
+
+    def frames(self) -> list[np.ndarray]:
+        """All states as pictures."""
+        try:
+            return [self.draw(state) for state in self.states]
+        except ImportError as error:
+            raise TeguError("pictures need Matplotlib and Pillow: pip install 'tegu[plot]'") from error
+        except AttributeError as error:  # what ``Environment.image`` raises where it is not defined
+            raise TeguError(str(error)) from error
+
+
+def record(agent: Agent, seed_index: int = 0, deterministic: bool = True, max_steps: int = 1000) -> Episode:
+    """Play one episode with what the ``seed_index``-th seed has learned, up to ``max_steps`` steps.
+
+    It is the same episode whenever the agent is the same.
+    """
+    if not 0 <= seed_index < len(agent.seeds):
+        raise TeguError(f"seed_index must lie in 0..{len(agent.seeds) - 1}, got {seed_index}")
+    if agent.source is None:
+        raise TeguError("this agent knows no environment: load its run, or pass environment= to tegu.load")
+    if agent.source.native is not None:
+        return _record_jax(agent, seed_index, deterministic, max_steps)
+    try:
+        return _record_gymnasium(agent, seed_index, deterministic, max_steps)
+    except gymnasium.error.DependencyNotInstalled as error:
+        needs = "pip install 'tegu[classic]'" if "pygame" in str(error) else str(error)
+        raise TeguError(f"cannot draw {agent.spec.id}: {needs}") from error
+
+
+def _record_jax(agent: Agent, seed_index: int, deterministic: bool, max_steps: int) -> Episode:
+    assert agent.source is not None
+    environment, learner = agent.source.native, agent.learner(seed_index)
+    assert environment is not None
+
+    @jax.jit
+    def advance(world: World, key: jax.Array) -> tuple[World, jax.Array, tuple[PyTree, Any, Any, Any]]:
+        key, step_key = jax.random.split(key)
+        world, step, after = step_world(
+            agent.algorithm, environment, learner, world, step_key, explore=not deterministic
+        )
+        seen = (after.state, step.action, step.reward, over(step.terminated, step.truncated))
+        return world, key, jax.tree.map(lambda leaf: leaf[0], seen)
+
+    key, start_key = jax.random.split(jax.random.fold_in(jax.random.key(agent.seeds[seed_index]), EVALUATION))
+    world = begin(environment, start_key, 1, agent.algorithm.begin(learner, start_key, 1))
+    fps = 2.0 if isinstance(environment, Game) else 4.0 if isinstance(environment, FiniteEnvironment) else 30.0
+    episode = Episode(environment.image, environment.text, fps)
+    episode.states.append(jax.device_get(jax.tree.map(lambda leaf: leaf[0], world.state)))
+    for _ in range(max_steps):
+        world, key, seen = advance(world, key)
+        state, action, reward, done = jax.device_get(seen)
+        episode.states.append(state)
+        episode.actions.append(action)
+        episode.rewards.append(_mean(reward))
+        if done:
+            break
+    return episode
+
+
+def _record_gymnasium(agent: Agent, seed_index: int, deterministic: bool, max_steps: int) -> Episode:
+    environment = _drawing(agent)
+    try:
+        observation, _ = environment.reset(seed=agent.seeds[seed_index])
+        episode = Episode(lambda frame: frame, _no_text, float(environment.metadata.get("render_fps", 30)))
+        episode.states.append(np.asarray(environment.render()))
+        memory, done = None, False
+        while not done and len(episode.actions) < max_steps:
+            action, memory = agent.predict(observation, memory, deterministic=deterministic, index=seed_index)
+            observation, reward, terminated, truncated, _ = environment.step(action)
+            episode.states.append(np.asarray(environment.render()))
+            episode.actions.append(action)
+            episode.rewards.append(_mean(reward))
+            done = over(terminated, truncated)
+        return episode
+    finally:
+        environment.close()
+
+
+def _drawing(agent: Agent) -> gymnasium.Env:
+    """The agent's environment made anew, so that it draws pictures."""
+    source = agent.source
+    assert source is not None
+    if source.id in gymnasium.registry or is_code(source.id) or source.backend == "pettingzoo":
+        options = agent.run.config.get("environment_options", {}) if agent.run is not None else {}
+        source = find(source.id, source.backend, {**options, "render_mode": "rgb_array"})
+    assert source.make is not None
+    environment = source.make()
+    if environment.render_mode != "rgb_array":
+        environment.close()
+        raise TeguError(f"{source.id} draws no pictures: make it with render_mode='rgb_array'")
+    return environment
+
+
+def _mean(reward: PyTree) -> float:
+    """A reward, or the mean of those of several agents."""
+    return fmean(map(float, jax.tree.leaves(reward)))
+
+
+def _no_text(state: PyTree) -> str:
+    raise TeguError("only tegu's own environments can be drawn as text")

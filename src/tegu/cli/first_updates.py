@@ -1,0 +1,78 @@
+"""The first updates of Q-learning with every number in its place (``tegu train lizard --show``)."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+from tegu.algorithms.q_learning import QLearning, QLearningLearner
+from tegu.core.errors import TeguError
+from tegu.core.step import Step
+from tegu.environments.grids.finite import FiniteEnvironment
+from tegu.training.fused import Fused, FusedState
+from tegu.training.train import make_plan, spec_of
+
+FORMULA = "Q(s,a) <- Q(s,a) + alpha [r + gamma max Q(s',.) - Q(s,a)]"
+
+
+def show_updates(
+    environment: str, algorithm: str | None, settings: Mapping[str, Any], count: int, out: Console
+) -> None:
+    """Print the first ``count`` updates of the run that is about to begin.
+
+    They are taken by the loop and the algorithm that train, from the first seed: the run will repeat them exactly.
+    """
+    plan = make_plan(environment, algorithm, **settings)
+    world, learning = plan.source.native, plan.algorithm
+    if not isinstance(world, FiniteEnvironment) or not isinstance(learning, QLearning) or plan.n_envs > 1:
+        raise TeguError("--show needs q-learning on one of the small grids, such as the lizard, with one environment")
+    loop = Fused(learning, world, 1)
+    state = loop.init(learning, spec_of(world.id, world, 1), jax.random.key(plan.seeds[0]))
+    iterate = jax.jit(loop.iteration)
+    pause = sys.stdin.isatty() and out.is_terminal and not out.quiet
+    out.print(f"{FORMULA}\n", style="bold")
+    for number in range(1, count + 1):
+        before: FusedState = state
+        state, (step, _, metrics, _) = iterate(learning, before, np.int32(plan.steps))
+        taken = jax.tree.map(lambda leaf: np.asarray(leaf)[0, 0], step)
+        out.print(f"step {number}", style="bold", end="  ")
+        out.print(_story(world, taken, float(metrics["exploration_rate"])))
+        out.print(_sum(world, learning, before.learner, state.learner, taken, float(metrics["learning_rate"])) + "\n")
+        if pause and number < count:
+            input("Enter for the next one ")
+
+
+def _story(world: FiniteEnvironment, step: Step, epsilon: float) -> str:
+    here, there = world.state_names[int(step.observation)], world.state_names[int(step.next_observation)]
+    move = f"at {here}, {world.action_names[int(step.action)]}"
+    end = "; the episode ends" if step.terminated else "; the time is up" if step.truncated else ""
+    return f"{move} leads to {there}, reward {float(step.reward):g}{end}  (epsilon {epsilon:.2f})"
+
+
+def _sum(
+    world: FiniteEnvironment,
+    learning: QLearning,
+    before: QLearningLearner,
+    after: QLearningLearner,
+    step: Step,
+    alpha: float,
+) -> str:
+    """The formula with its numbers, and what it comes to."""
+    state, action = int(step.observation), int(step.action)
+    old, new = (float(learner.table.values[state, action]) for learner in (before, after))
+    best = float(before.table.values[int(step.next_observation)].max())
+    future = "0" if step.terminated else f"{learning.gamma:g} x {_number(best)}"  # nothing follows the end
+    place = f"Q({world.state_names[state]}, {world.action_names[action]})"
+    return (
+        f"        {place} <- {_number(old)} + {alpha:g} "
+        f"[{float(step.reward):g} + {future} - {_number(old)}] = {round(new, 4):g}"
+    )
+
+
+def _number(value: float) -> str:
+    """In brackets if negative, as one would write it in a sum."""
+    text = f"{round(value, 4):g}"
+    return f"({text})" if text.startswith("-") else text

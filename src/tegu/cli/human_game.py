@@ -1,0 +1,122 @@
+"""A person at the board."""
+
+import argparse
+import secrets
+
+import jax
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from tegu.arena.base import Explains, Explanation, Player
+from tegu.arena.positions import begin, play, take
+from tegu.cli.common import working
+from tegu.core.errors import TeguError
+from tegu.environments.games.base import PLAYERS, Game, Position
+
+
+class Sitting:
+    """One game of a person, who plays ``args.side``, and its history."""
+
+    def __init__(self, game: Game, opponent: Player, screen: Console, args: argparse.Namespace):
+        self.game, self.opponent, self.screen, self.args = game, opponent, screen, args
+        self.side = PLAYERS.index(args.side)
+        self.positions = [begin(game, 1)]  # batches of one
+        self.moves: list[str] = []
+        self._key = jax.random.key(secrets.randbelow(2**31) if args.seed is None else args.seed)
+
+    def play(self) -> float | None:
+        """Take turns until the end. Returns the person's reward, or None once they have had enough."""
+        if self._mover() == self.side:
+            self._show()
+        while (action := self._next()) is not None:
+            timestep = play(self.game, self.positions[-1], np.array([action]))
+            self.moves.append(self.game.action_name(action))
+            self.positions.append(timestep.state)
+            replied = self._mover() == self.side  # the turn has passed
+            if replied:
+                self.screen.print(f"{self.opponent.name} plays {self.moves[-1]}\n")
+            if replied or timestep.terminated[0]:
+                self._show()
+            if timestep.terminated[0]:
+                return float(timestep.reward[PLAYERS[self.side]][0])
+        return None
+
+    def _next(self) -> int | None:
+        """What whoever is to move plays; None to quit."""
+        if self._mover() == self.side:
+            return self._ask()
+        with working(self.args, f"{self.opponent.name} is thinking"):
+            return int(self.opponent.act(self.positions[-1], self._fresh_key())[0])
+
+    def _ask(self) -> int | None:
+        """Ask the person until there is a legal move; None to quit."""
+        prompt = f"your move ({self.game.stones[self.side]})> "
+        while True:
+            word = input("" if self.screen.quiet else prompt).strip()
+            match word.lower():
+                case "":
+                    pass
+                case "quit" | "q" | "exit":
+                    return None
+                case "undo" | "u":
+                    self._undo()
+                case "hint" | "h" | "?":
+                    self._hint()
+                case _:
+                    try:
+                        return self._legal(word)
+                    except TeguError as error:
+                        self.screen.print(str(error))
+
+    def _legal(self, word: str) -> int:
+        action = self.game.action_of(word)
+        mask = self.positions[-1]["action_mask"][0]
+        if not mask[action]:
+            free = ", ".join(self.game.action_name(legal) for legal in mask.nonzero()[0])
+            raise TeguError(f"{word} is not legal now: expected one of {free}")
+        return action
+
+    def _undo(self) -> None:
+        """Take back the person's last move and what followed."""
+        own = len(self.moves) - 2
+        if own < 0:
+            self.screen.print("there is no move of yours to take back")
+            return
+        del self.moves[own:], self.positions[own + 1 :]
+        self._show()
+
+    def _hint(self) -> None:
+        """Show what the opponent thinks of the person's moves."""
+        said, position = None, take(self.positions[-1], 0)
+        if isinstance(self.opponent, Explains):
+            said = self.opponent.explain(position, self._fresh_key())
+        if said is None:
+            self.screen.print(f"{self.opponent.name} has no numbers to show")
+        else:
+            self.screen.print(hint_table(self.game, position, said))
+            self.screen.print(f"values lie between -1, you lose, and 1, you win; this position: {said.value:+.2f}\n")
+
+    def _mover(self) -> int:
+        return int(self.positions[-1]["to_play"][0])
+
+    def _fresh_key(self) -> jax.Array:
+        self._key, key = jax.random.split(self._key)
+        return key
+
+    def _show(self) -> None:
+        self.screen.print(f"{self.game.text(take(self.positions[-1], 0))}\n")
+
+
+def hint_table(game: Game, position: Position, said: Explanation) -> Table:
+    """The legal moves, the most promising first, with their shares and, where known, values."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in ("move", "share", "value"):
+        table.add_column(name, justify="right")
+    values = np.full(len(said.policy), np.nan) if said.action_values is None else said.action_values
+    legal = position["action_mask"].nonzero()[0]
+    for action in sorted(legal, key=lambda action: -said.policy[action]):
+        value = "" if np.isnan(values[action]) else f"{values[action]:+.2f}"
+        table.add_row(game.action_name(action), f"{said.policy[action]:.0%}", value)
+    return table

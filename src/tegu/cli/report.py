@@ -1,0 +1,117 @@
+"""How ``train`` and ``resume`` end: evaluate what was learned, say where it is kept and what can be done next."""
+
+import argparse
+import importlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from rich.console import Console
+
+from tegu.agents.agent import Agent
+from tegu.analysis.figures import curve_figure
+from tegu.cli.common import Outcome, shown
+from tegu.cli.monitor import Monitor
+from tegu.cli.panel import monitor
+from tegu.cli.score import figure, interval, score
+from tegu.core.errors import TeguError
+from tegu.environments.games.base import Game
+from tegu.environments.grids.lizard import Lizard, policy_text
+from tegu.environments.make import is_code
+from tegu.runs import Run
+from tegu.training.trainer import Progress
+
+
+def trained(start: Callable[[Monitor], Agent], args: argparse.Namespace, out: Console) -> Outcome:
+    """Train by calling ``start`` with a callback, then evaluate and report. Needs ``--episodes`` and ``--runs``."""
+    found, curve = None, None
+    Thread(target=_import_matplotlib, daemon=True).start()  # half a second, while the main thread waits for compilers
+    with monitor(args.quiet) as watching:
+        agent = start(watching)
+        run, progress = agent.run, watching.progress
+        assert run is not None
+        assert progress is not None
+        stopped = progress.phase == "stopped"
+        if not stopped:
+            if args.episodes:
+                watching.say("evaluating")
+                found = score(agent.evaluate(args.episodes), deterministic=True)
+            curve = _curve(run)
+            watching.say("done")
+    name = shown(run, args.runs)
+    if stopped:
+        out.print(f"stopped at step {progress.steps:,}; go on with: tegu resume {_command(name, run)}", soft_wrap=True)
+    else:
+        _report(agent, found, curve, out)
+        _what_next(name, run, progress, out)
+    return Outcome(_data(agent, run, progress, found, curve), 130 if stopped else 0)
+
+
+def _import_matplotlib() -> None:
+    with suppress(ImportError):
+        importlib.import_module("matplotlib.backends.backend_agg")
+
+
+def _curve(run: Run) -> Path | None:
+    """The learning curve as a picture, if it can be drawn here."""
+    path = run.path / "curve.png"
+    try:
+        curve_figure(run, path)
+    except TeguError:  # no Matplotlib, or no episode has ended
+        return None
+    return path
+
+
+def _report(agent: Agent, found: dict[str, Any] | None, curve: Path | None, out: Console) -> None:
+    """The table of a lizard's values, the evaluation, and where things are."""
+    assert agent.run is not None
+    if agent.source is not None and isinstance(agent.source.native, Lizard) and hasattr(agent.learner(), "table"):
+        out.print(policy_text(agent.source.native, agent.learner().table.values), end="\n\n")
+    if found is not None:
+        each = f" of each of {len(agent.seeds)} seeds" if len(agent.seeds) > 1 else ""
+        spread = f"std {figure(found['std'])}, 95% interval {interval(*found['interval'])}"
+        native = agent.source.native if agent.source is not None else None
+        kind = "games against random moves" if isinstance(native, Game) else "episodes"
+        _say("return", f"{figure(found['mean'])}  {spread}; {found['episodes']} fresh {kind}{each}, greedy", out)
+    _say("run", str(agent.run.path), out)
+    if curve is not None:
+        _say("curve", str(curve), out)
+
+
+def _what_next(name: str, run: Run, progress: Progress, out: Console) -> None:
+    more = int(float(f"{2 * progress.total:.2g}"))
+    chosen = _command(name, run)
+    out.print()
+    _say("next", f"tegu watch {chosen}", out)
+    _say("", f"tegu resume {chosen} --steps {more}", out)
+    _say("", f"tegu evaluate {chosen}", out)
+
+
+def _say(label: str, text: str, out: Console) -> None:
+    out.print(f"{label:8}", end="", style="dim")
+    out.print(text, soft_wrap=True)
+
+
+def _command(name: str, run: Run) -> str:
+    """The run, and the environment where it is code that only a person may name."""
+    environment = run.config["environment"]
+    return f"{name} --env {environment}" if is_code(environment) else name
+
+
+def _data(
+    agent: Agent, run: Run, progress: Progress, found: dict[str, Any] | None, curve: Path | None
+) -> dict[str, Any]:
+    kept = ("mean", "std", "interval", "per_seed", "episodes", "deterministic")
+    return {
+        "run": str(run.path),
+        "environment": agent.spec.id,
+        "algorithm": agent.algorithm.name,
+        "backend": run.config["backend"],
+        "steps": agent.steps,
+        "seconds": progress.seconds,
+        "seeds": list(agent.seeds),
+        "evaluation": {key: found[key] for key in kept} if found is not None else None,
+        "curve": str(curve) if curve else None,
+    }

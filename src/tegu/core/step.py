@@ -1,0 +1,39 @@
+"""The words every part of Tegu shares: a step, a decision, and what an algorithm knows of its environment."""
+
+from functools import reduce
+from operator import and_, or_
+from typing import Any, NamedTuple
+
+import jax
+
+PyTree = Any
+
+
+class Step(NamedTuple):
+    """One decision and what came of it. Stacked in time and over environments every leaf is ``[T, B, ...]``."""
+
+    observation: PyTree  #: what the policy saw
+    action: PyTree  #: what the policy chose, before the mapping to the environment's bounds
+    reward: PyTree  #: float32; by agent where there are several
+    next_observation: PyTree  #: the true next observation, never the one after an automatic reset
+    terminated: PyTree  #: bool: the task ended, no reward follows; by agent where they may leave on their own
+    truncated: PyTree  #: bool: only the clock ran out, bootstrap from ``next_observation``
+    extras: PyTree = ()  #: what ``act`` wants ``update`` to see again
+
+
+class Decision(NamedTuple):
+    """What ``Algorithm.act`` returns for a batch of ``B`` observations."""
+
+    action: PyTree  #: ``[B, ...]``
+    memory: PyTree = ()  #: recurrent state to hand to the next call, ``[B, ...]``
+    extras: PyTree = ()  #: kept in ``Step.extras``, ``[B, ...]``
+
+
+def over(terminated: PyTree, truncated: PyTree) -> Any:
+    """Whether an episode has ended: for every agent, where they end on their own. Works on JAX and NumPy arrays."""
+    return reduce(and_, jax.tree.leaves(jax.tree.map(or_, terminated, truncated)))
+
+
+def own(tree: PyTree, agent: str) -> Any:
+    """An agent's own part of what is the same for all or given by agent."""
+    return tree[agent] if isinstance(tree, dict) else tree

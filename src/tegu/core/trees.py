@@ -1,0 +1,50 @@
+"""Pytrees as named NumPy arrays and back: the form in which state goes to disk."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tegu.core.errors import TeguError
+from tegu.core.step import PyTree
+
+
+def to_arrays(tree: PyTree) -> dict[str, np.ndarray]:
+    """Every leaf under its path, such as ``.network.actor.weights[0]``. Random keys become their raw words."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): _to_numpy(leaf) for path, leaf in leaves}
+
+
+def from_arrays(template: PyTree, arrays: Mapping[str, np.ndarray], what: str) -> PyTree:
+    """A tree shaped like ``template`` (arrays or their shapes) from what ``to_arrays`` made of one.
+
+    Raises ``TeguError`` naming the first array that is missing, unknown, or of another shape or type.
+    """
+    leaves, structure = jax.tree_util.tree_flatten_with_path(template)
+    names = [jax.tree_util.keystr(path) for path, _ in leaves]
+    if unknown := sorted(set(arrays) - set(names)):
+        raise TeguError(f"{what} does not fit this algorithm: it holds {unknown[0]}, which is unknown")
+    return jax.tree.unflatten(
+        structure, [_fitted(leaf, arrays.get(name), name, what) for name, (_, leaf) in zip(names, leaves, strict=True)]
+    )
+
+
+def _to_numpy(leaf: jax.Array) -> np.ndarray:
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return np.asarray(leaf)
+
+
+def _fitted(leaf: jax.Array, array: np.ndarray | None, name: str, what: str) -> jax.Array:
+    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    expected = jax.eval_shape(jax.random.key_data, leaf) if is_key else leaf
+    if array is None:
+        raise TeguError(f"{what} does not fit this algorithm: {name} is missing")
+    if array.shape != expected.shape or array.dtype != expected.dtype:
+        raise TeguError(
+            f"{what} does not fit this algorithm: {name} should be {expected.dtype}{list(expected.shape)}, "
+            f"it holds {array.dtype}{list(array.shape)}"
+        )
+    fresh = jnp.array(array)  # a copy: JAX may otherwise share memory with the file's buffer
+    return jax.random.wrap_key_data(fresh) if is_key else fresh

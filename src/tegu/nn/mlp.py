@@ -1,0 +1,73 @@
+"""The multi-layer perceptron. It takes any batch shape ``[..., n]``, so no ``vmap`` is needed to batch it."""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from tegu.core.errors import TeguError
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "elu": jax.nn.elu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+}
+
+
+def check_network(activation: str, net_arch: Sequence[int]) -> None:
+    """Raise ``TeguError`` in one line unless these describe a network."""
+    if activation not in ACTIVATIONS:
+        raise TeguError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    if any(width < 1 for width in net_arch):
+        raise TeguError(f"net_arch must be widths of at least 1, got {list(net_arch)}")
+
+
+class MLP(eqx.Module):
+    """A multi-layer perceptron: ``sizes[0]`` inputs, an activation after every layer but the last."""
+
+    weights: tuple[jax.Array, ...]  #: layer i maps ``[..., sizes[i]]`` to ``[..., sizes[i + 1]]``
+    biases: tuple[jax.Array, ...]
+    activation: str = eqx.field(static=True)
+
+    def __init__(self, key: jax.Array, sizes: Sequence[int], activation: str, gains: Sequence[float] | None = None):
+        """Orthogonal weights scaled by ``gains`` and zero biases (Saxe et al. 2014), or, without ``gains``, weights
+        and biases uniform in +-1/sqrt(inputs), PyTorch's default and so Stable-Baselines3's for value networks."""
+        shapes = list(pairwise(sizes))
+        if gains is not None:
+            drawn = pieces(jax.random.normal(key, (sum(map(math.prod, shapes)),)), shapes)
+            self.weights = tuple(gain * orthogonal(normal) for gain, normal in zip(gains, drawn, strict=True))
+            self.biases = tuple(jnp.zeros(outputs) for _, outputs in shapes)
+        else:
+            # a layer's bias is one row more of its weights: it is drawn from the same range
+            with_bias = [(inputs + 1, outputs) for inputs, outputs in shapes]
+            total = sum(map(math.prod, with_bias))
+            drawn = pieces(jax.random.uniform(key, (total,), minval=-1.0), with_bias)
+            scaled = [layer * (len(layer) - 1) ** -0.5 for layer in drawn]
+            self.weights = tuple(layer[:-1] for layer in scaled)
+            self.biases = tuple(layer[-1] for layer in scaled)
+        self.activation = activation
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        *hidden, (weight, bias) = zip(self.weights, self.biases, strict=True)
+        for w, b in hidden:
+            x = ACTIVATIONS[self.activation](x @ w + b)
+        return x @ weight + bias
+
+
+def pieces(numbers: jax.Array, shapes: Sequence[tuple[int, int]]) -> list[jax.Array]:
+    """A long vector cut into matrices: drawing once compiles much faster than drawing for every layer."""
+    cuts = list(accumulate(map(math.prod, shapes)))[:-1]
+    return [piece.reshape(shape) for piece, shape in zip(jnp.split(numbers, cuts), shapes, strict=True)]
+
+
+def orthogonal(normal: jax.Array) -> jax.Array:
+    """An orthogonal matrix (or part of one) of the same shape from independent normal numbers (Saxe et al. 2014)."""
+    tall = normal if normal.shape[0] >= normal.shape[1] else normal.T
+    q, r = jnp.linalg.qr(tall)
+    q = q * jnp.sign(jnp.diagonal(r))  # makes every orthogonal matrix equally likely
+    return q if tall is normal else q.T

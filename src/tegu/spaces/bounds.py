@@ -1,0 +1,24 @@
+"""The one mapping from what a policy chose to what an environment takes."""
+
+import numpy as np
+from gymnasium import spaces
+
+from tegu.core.step import PyTree
+
+
+def to_bounds(space: spaces.Space, action: PyTree) -> PyTree:
+    """The one mapping from what a policy chose to what an environment takes: Box actions are clipped to their bounds.
+
+    Used alike in training, evaluation, prediction and play; the actions of several agents are mapped one by one, other
+    spaces pass unchanged. Works on JAX and NumPy arrays.
+    """
+    if isinstance(space, spaces.Dict):
+        return {name: to_bounds(part, action[name]) for name, part in space.items()}
+    if not isinstance(space, spaces.Box):
+        return action
+    if space.dtype != np.float64:
+        return action.clip(space.low, space.high).astype(space.dtype)
+    low, high = space.low.astype(np.float32), space.high.astype(np.float32)  # rounded, so perhaps outwards: step back
+    low = np.where(low < space.low, np.nextafter(low, np.float32(np.inf)), low)
+    high = np.where(high > space.high, np.nextafter(high, np.float32(-np.inf)), high)
+    return action.clip(low, high)
