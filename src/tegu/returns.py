@@ -76,13 +76,11 @@ def td_target(reward: jax.Array, next_value: jax.Array, terminated: jax.Array, g
     return reward + gamma * jnp.where(terminated, 0.0, next_value)
 
 
-def discounted_sums(
-    start: jax.Array, rewards: jax.Array, done: jax.Array, gamma: float | jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def discounted_sums(rewards: jax.Array, done: jax.Array, gamma: float | jax.Array) -> jax.Array:
     """Discounted sums of the rewards so far in each episode, for scaling rewards (Engstrom et al. 2020, section 2).
 
-    ``start`` are the sums ``[B]`` carried over from the last rollout, ``rewards`` and ``done`` are ``[T, B]``. Returns
-    the sums after each step ``[T, B]`` and those to carry on with ``[B]``.
+    ``rewards`` and ``done`` are ``[T, B]``; episodes that began earlier are summed from the first step on. Returns the
+    sums after each step ``[T, B]``.
     """
 
     def forwards(total: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -90,5 +88,5 @@ def discounted_sums(
         total = gamma * total + reward
         return jnp.where(done, 0.0, total), total
 
-    last, sums = jax.lax.scan(forwards, start, (rewards, done))
-    return sums, last
+    _, sums = jax.lax.scan(forwards, jnp.zeros_like(rewards[0]), (rewards, done))
+    return sums

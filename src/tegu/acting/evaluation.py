@@ -1,24 +1,26 @@
 """How good is what was learned? Fresh episodes, bounded in length, from a random stream of their own."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tegu.acting.jax_collector import CollectorState, act_and_step, start_episodes
+from tegu.acting.policy import Policy
 from tegu.algorithms.base import Algorithm, Learner
-from tegu.core.seeds import over_seeds, pad, trim
-from tegu.core.step import Decision, PyTree, over
+from tegu.core.schedule import Clock
+from tegu.core.seeds import Layout
+from tegu.core.step import Decision, PyTree, episode_ended
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.base import Environment
 from tegu.environments.games.base import Game
 from tegu.exploration import masked
 from tegu.spaces.bounds import to_bounds
-from tegu.training.fused import World, advance, begin, remembered
 
 EVALUATION = 0x5EED  #: folded into a seed's key, so that evaluation never sees the episodes of training
 LONGEST = 10_000  #: steps after which an episode without a time limit is cut
@@ -48,6 +50,14 @@ class Evaluation(NamedTuple):
         return cls(np.mean(jax.tree.leaves(returns), axis=0), lengths, agents, measures or {})
 
 
+class Evaluator(Protocol):
+    """Plays fresh episodes with what each of some seeds has learned."""
+
+    def __call__(self, learners: Learner, clock: Clock) -> Evaluation:
+        """Play with ``learners`` ``[S, ...]``; schedules are as they are at ``clock``."""
+        ...
+
+
 class Played(NamedTuple):
     """Episodes under way, ``[episodes]`` each."""
 
@@ -57,26 +67,26 @@ class Played(NamedTuple):
     ends: dict[str, jax.Array]  #: the last of them
 
 
-class FusedEvaluation:
-    """Playing ``episodes`` with each of some seeds' learners, side by side on the device.
+class JaxEvaluator:
+    """Plays ``episodes`` with each seed's learner, side by side on the device.
 
     Board games are played against random moves, every other one as the first player: a win returns 1, a loss -1.
     """
 
     def __init__(
-        self, algorithm: Any, environment: Environment, seeds: tuple[int, ...], episodes: int, deterministic: bool
+        self, algorithm: Any, environment: Environment, seeds: Sequence[int], episodes: int, deterministic: bool
     ):
-        """``algorithm`` needs ``begin`` and ``act``, no more."""
+        """``algorithm`` needs ``at``, ``begin`` and ``act``, no more."""
         self.game = environment if isinstance(environment, Game) else None
         self.algorithm = algorithm if self.game is None else AgainstRandom(algorithm)
-        self.seeds = seeds
+        self.seeds, self.layout = tuple(seeds), Layout(len(seeds))
         play = partial(_play, environment=environment, episodes=episodes, deterministic=deterministic)
-        self._play = jax.jit(over_seeds(play, len(seeds)))
+        self._play = self.layout.program(play, n_shared=2)
 
-    def __call__(self, learners: Learner) -> Evaluation:
+    def __call__(self, learners: Learner, clock: Clock) -> Evaluation:
         """Play with ``learners`` ``[S, ...]``; the first call compiles."""
-        n_seeds = len(self.seeds)
-        played = trim(self._play(pad((learners, np.asarray(self.seeds)), n_seeds), self.algorithm), n_seeds)
+        rounds = self.layout.split((learners, np.asarray(self.seeds)))
+        played = self.layout.join([self._play(*each, self.algorithm, clock) for each in rounds])
         if self.game is not None:
             first, second = (played.returns[player] for player in self.game.agents)
             returns = np.where(np.arange(first.shape[1]) % 2 == 0, first, second)
@@ -87,37 +97,44 @@ class FusedEvaluation:
 
 
 def _play(
-    given: tuple[Learner, jax.Array], algorithm: Any, *, environment: Environment, episodes: int, deterministic: bool
+    learner: Learner,
+    seed: jax.Array,
+    algorithm: Any,
+    clock: Clock,
+    *,
+    environment: Environment,
+    episodes: int,
+    deterministic: bool,
 ) -> Played:
-    """What ``FusedEvaluation`` compiles, for one seed."""
-    learner, seed = given
+    """What ``JaxEvaluator`` compiles, for one seed."""
+    algorithm = algorithm.at(clock)
     key = jax.random.fold_in(jax.random.key(seed), EVALUATION)
     key, start_key, memory_key = jax.random.split(key, 3)
     limit = environment.max_episode_steps or LONGEST
-    world = begin(environment, start_key, episodes, algorithm.begin(learner, memory_key, episodes))
+    state = start_episodes(environment, start_key, episodes, algorithm.begin(learner, memory_key, episodes))
 
-    def running(carry: tuple[World, jax.Array, Played]) -> jax.Array:
-        world, _, played = carry
-        return (played.lengths == 0).any() & (world.elapsed[0] < limit)
+    def running(carry: tuple[CollectorState, jax.Array, Played]) -> jax.Array:
+        state, _, played = carry
+        return (played.lengths == 0).any() & (state.elapsed[0] < limit)
 
-    def step(carry: tuple[World, jax.Array, Played]) -> tuple[World, jax.Array, Played]:
-        world, key, played = carry
+    def step(carry: tuple[CollectorState, jax.Array, Played]) -> tuple[CollectorState, jax.Array, Played]:
+        state, key, played = carry
         key, step_key = jax.random.split(key)
-        taken, world = advance(algorithm, environment, learner, world, step_key, explore=not deterministic)
+        taken, state = act_and_step(algorithm, environment, learner, state, step_key, explore=not deterministic)
         on = played.lengths == 0  # an episode that has ended is stepped on with the others, but counts no more
-        ends = on & (taken.terminated | taken.truncated | (world.elapsed >= limit))
-        measures = jax.vmap(environment.measures)(world.state)
+        ends = on & (taken.terminated | taken.truncated | (state.elapsed >= limit))
+        measures = jax.vmap(environment.measures)(state.env_state)
         now = Played(
-            world.total_reward,
-            jnp.where(ends, world.elapsed, 0),
+            state.total_reward,
+            jnp.where(ends, state.elapsed, 0),
             jax.tree.map(jnp.add, played.sums, measures),
             measures,
         )
-        return world, key, jax.tree.map(lambda new, old: jnp.where(on, new, old), now, played)
+        return state, key, jax.tree.map(lambda new, old: jnp.where(on, new, old), now, played)
 
-    nothing = jax.tree.map(jnp.zeros_like, jax.vmap(environment.measures)(world.state))
-    start = Played(world.total_reward, jnp.zeros_like(world.elapsed), nothing, nothing)
-    return jax.lax.while_loop(running, step, (world, key, start))[2]
+    nothing = jax.tree.map(jnp.zeros_like, jax.vmap(environment.measures)(state.env_state))
+    start = Played(state.total_reward, jnp.zeros_like(state.elapsed), nothing, nothing)
+    return jax.lax.while_loop(running, step, (state, key, start))[2]
 
 
 class AgainstRandom(eqx.Module):
@@ -127,6 +144,9 @@ class AgainstRandom(eqx.Module):
     """
 
     player: Algorithm
+
+    def at(self, clock: Clock) -> "AgainstRandom":
+        return AgainstRandom(self.player.at(clock))
 
     def begin(self, learner: Learner, key: jax.Array, n: int) -> PyTree:
         return self.player.begin(learner, key, n)
@@ -140,52 +160,64 @@ class AgainstRandom(eqx.Module):
         return decision._replace(action=jnp.where(turn, decision.action, random))
 
 
-def evaluate_host(
-    algorithm: Algorithm,
-    environments: GymnasiumEnvironments,
-    learner: Learner,
-    seed: int,
-    *,
-    episodes: int,
-    deterministic: bool,
-) -> tuple[PyTree, np.ndarray]:
-    """Play ``episodes`` with one learner on the host. Returns ``(returns, lengths)``, ``[episodes]`` each.
+class HostEvaluator:
+    """Plays ``episodes`` with each seed's learner in environments of the host, one seed after the other.
 
-    Each of the ``n`` environments plays its share of the episodes one after the other, so that short episodes are not
-    favoured.
+    Each of the environments plays its share of the episodes one after the other, so that short ones are not favoured.
     """
-    n = len(environments)
-    due = np.array([episodes // n + (i < episodes % n) for i in range(n)])
-    returns: list[PyTree] = []
-    lengths: list[int] = []
 
-    @jax.jit
-    def act(learner: Learner, algorithm: Algorithm, observation: PyTree, memory: PyTree, elapsed: Any, key: Any) -> Any:
-        key, memory_key = jax.random.split(key)
-        memory = remembered(algorithm, learner, memory, elapsed == 0, memory_key)
-        return algorithm.act(learner, observation, memory, key, explore=not deterministic)
+    def __init__(
+        self,
+        policy: Policy,
+        make: Callable[[int], GymnasiumEnvironments],
+        seeds: Sequence[int],
+        episodes: int,
+        deterministic: bool,
+    ):
+        """``make``: the environments to play in with a seed's learner."""
+        self.policy, self.make, self.seeds = policy, make, tuple(seeds)
+        self.episodes, self.deterministic = episodes, deterministic
 
-    key = jax.random.fold_in(jax.random.key(seed), EVALUATION)
-    observation: Any = environments.reset()
-    memory: Any = algorithm.begin(learner, key, n)
-    elapsed, played = np.zeros(n, np.int32), np.zeros(n, int)
-    nothing = np.zeros(n)
-    total: PyTree = dict.fromkeys(environments.agents, nothing) if environments.agents else nothing
-    while (played < due).any():
-        key, step_key = jax.random.split(key)
-        decision = act(learner, algorithm, observation, memory, elapsed, step_key)
-        now = environments.step(to_bounds(environments.action_space, jax.tree.map(np.asarray, decision.action)))
-        observation, memory = now.observation, decision.memory
-        total = jax.tree.map(np.add, total, now.reward)
-        elapsed = elapsed + 1
-        cut = elapsed >= LONGEST
-        ended = over(now.terminated, now.truncated)
-        done = ended | cut
-        for i in np.flatnonzero(done & (played < due)):
-            returns.append(jax.tree.map(lambda sum, i=i: float(sum[i]), total))
-            lengths.append(int(elapsed[i]))
-        played += done
-        total, elapsed = jax.tree.map(lambda sum, done=done: sum * ~done, (total, elapsed))
-        if (cut & ~ended).any():
-            observation = environments.begin_anew(cut & ~ended)
-    return jax.tree.map(lambda *each: np.array(each), *returns), np.array(lengths)
+    def __call__(self, learners: Learner, clock: Clock) -> Evaluation:
+        """Play with ``learners`` ``[S, ...]``."""
+        played = []
+        for index, seed in enumerate(self.seeds):
+            environments = self.make(seed)
+            try:
+                learner = jax.tree.map(lambda leaf, index=index: leaf[index], learners)
+                played.append(self._play(self.policy.leaves(learner), environments, seed, clock))
+            finally:
+                environments.close()
+        return Evaluation.of(*jax.tree.map(lambda *each: np.stack(each), *played))
+
+    def _play(
+        self, leaves: list[jax.Array], environments: GymnasiumEnvironments, seed: int, clock: Clock
+    ) -> tuple[PyTree, np.ndarray]:
+        """Returns and lengths ``[episodes]``."""
+        n = len(environments)
+        due = np.array([self.episodes // n + (i < self.episodes % n) for i in range(n)])
+        returns: list[PyTree] = []
+        lengths: list[int] = []
+        random = np.random.default_rng([seed, EVALUATION])
+        observation: Any = environments.reset()
+        memory = self.policy.memory(leaves, jax.random.key(0), n)
+        elapsed, played = np.zeros(n, np.int32), np.zeros(n, int)
+        nothing = np.zeros(n)
+        total: PyTree = dict.fromkeys(environments.agents, nothing) if environments.agents else nothing
+        while (played < due).any():
+            words = random.integers(2**32, size=2, dtype=np.uint32)
+            given = leaves, observation, memory, elapsed == 0, words, clock
+            decision = self.policy.act(*given, explore=not self.deterministic)
+            now = environments.step(to_bounds(environments.action_space, decision.action))
+            observation, memory = now.observation, decision.memory
+            total, elapsed = jax.tree.map(np.add, total, now.reward), elapsed + 1
+            cut = elapsed >= LONGEST
+            ended = episode_ended(now.terminated, now.truncated)
+            for i in np.flatnonzero((ended | cut) & (played < due)):
+                returns.append(jax.tree.map(lambda sum, i=i: float(sum[i]), total))
+                lengths.append(int(elapsed[i]))
+            played += ended | cut
+            total, elapsed = jax.tree.map(lambda sum, done=ended | cut: sum * ~done, (total, elapsed))
+            if (cut & ~ended).any():
+                observation = environments.begin_anew(cut & ~ended)
+        return jax.tree.map(lambda *each: np.array(each), *returns), np.array(lengths)

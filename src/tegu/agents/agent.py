@@ -1,22 +1,24 @@
 """A trained agent: predict, evaluate, save, load."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from tegu.acting.evaluation import EVALUATION, Evaluation, FusedEvaluation, evaluate_host
+from tegu.acting.evaluation import EVALUATION, Evaluation, Evaluator, HostEvaluator, JaxEvaluator
+from tegu.acting.policy import Policy
 from tegu.algorithms.base import Algorithm, Learner
+from tegu.algorithms.hyper_parameters import hyper_parameters
 from tegu.algorithms.registry import algorithm as build_algorithm
-from tegu.algorithms.registry import hyper_parameters
 from tegu.core.errors import TeguError
 from tegu.core.runtime import configure_jax
+from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
-from tegu.core.step import Decision, PyTree
+from tegu.core.step import PyTree
 from tegu.core.trees import from_arrays, to_arrays
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.make import Source, find, is_code
@@ -24,7 +26,6 @@ from tegu.runs import Run, checkpoint
 from tegu.spaces.bounds import to_bounds
 from tegu.spaces.data import from_data, to_data
 from tegu.spaces.features import zeros
-from tegu.training.fused import remembered
 
 
 class Agent:
@@ -39,17 +40,28 @@ class Agent:
         steps: int,
         source: Source | None = None,
         run: Run | None = None,
+        total: int | None = None,
     ):
-        """``learners`` has a leading axis of seeds; ``steps`` were trained; ``source`` is needed to evaluate."""
-        self.algorithm, self.spec, self.learners = algorithm, spec, learners
-        self.seeds, self.steps, self.source, self.run = seeds, steps, source, run
+        """``learners`` has a leading axis of seeds; ``steps`` of ``total`` (all) were trained; ``source`` is needed to
+        evaluate."""
+        self.algorithm, self.spec, self.seeds, self.source, self.run = algorithm, spec, seeds, source, run
         self._random = np.random.default_rng(seeds[0])
-        self.evaluations: dict[tuple[int, bool], FusedEvaluation] = {}  #: compiled, by episodes and determinism
+        self._evaluators: dict[tuple[int, bool], Evaluator] = {}  # compiled, by episodes and determinism
+        self.now(learners, steps, steps if total is None else total)
+
+    def now(self, learners: Learner, steps: int, total: int) -> None:
+        """Go on with what was learned after ``steps`` of ``total``."""
+        self.learners, self.steps, self.total = learners, steps, total
         self._leaves: dict[int, list[jax.Array]] = {}  # of the learners that acted, by index
 
     def __repr__(self) -> str:
         name, many = type(self.algorithm).__name__, len(self.seeds)
         return f"<{name} on {self.spec.id}, {self.steps:,} steps, {many} seed{'s' * (many > 1)}>"
+
+    @property
+    def clock(self) -> Clock:
+        """How far training had come: schedules are as they were then."""
+        return Clock.of(self.steps, self.total)
 
     def learner(self, index: int = 0) -> Learner:
         """What the ``index``-th seed has learned."""
@@ -75,12 +87,12 @@ class Agent:
         )
         if index not in self._leaves:
             self._leaves[index] = jax.tree.leaves(self.learner(index))
+        leaves, n = self._leaves[index], len(jax.tree.leaves(given)[0])
         words = self._random.integers(2**32, size=2, dtype=np.uint32)
-        n = len(jax.tree.leaves(given)[0])
-        begun = np.ones(n, bool) if state is None else np.broadcast_to(np.asarray(episode_start, bool), n)
-        memory = self._memory(n) if state is None else state
-        decision = self._act(self._leaves[index], given, memory, begun, words, deterministic)
-        action = to_bounds(self.spec.action_space, jax.tree.map(np.asarray, decision.action))
+        begins = np.ones(n, bool) if state is None else np.broadcast_to(np.asarray(episode_start, bool), n)
+        memory = self.policy.memory(leaves, jax.random.key(0), n) if state is None else state
+        decision = self.policy.act(leaves, given, memory, begins, words, self.clock, explore=not deterministic)
+        action = to_bounds(self.spec.action_space, decision.action)
         action = action if batched else jax.tree.map(lambda leaf: leaf[0], action)
         return action, decision.memory if jax.tree.leaves(decision.memory) else None
 
@@ -89,40 +101,28 @@ class Agent:
 
         Board games are played against random moves.
         """
+        return self.evaluator(episodes, deterministic=deterministic)(self.learners, self.clock)
+
+    def evaluator(self, episodes: int, *, deterministic: bool) -> Evaluator:
+        """What plays so many fresh episodes with each seed's learner; made once."""
         if episodes < 1:
             raise TeguError(f"episodes must be at least 1, got {episodes}")
         if self.source is None:
             raise TeguError("this agent knows no environment: load its run, or pass environment= to tegu.load")
-        if self.source.native is not None:
-            if (episodes, deterministic) not in self.evaluations:
-                given = self.algorithm, self.source.native, self.seeds, episodes, deterministic
-                self.evaluations[episodes, deterministic] = FusedEvaluation(*given)
-            return self.evaluations[episodes, deterministic](self.learners)
-        played = [self._evaluate_one(index, episodes, deterministic) for index in range(len(self.seeds))]
-        return Evaluation.of(*jax.tree.map(lambda *each: np.stack(each), *played))
+        wanted = episodes, deterministic
+        if wanted not in self._evaluators:
+            given = self.seeds, episodes, deterministic
+            if self.source.native is not None:
+                self._evaluators[wanted] = JaxEvaluator(self.algorithm, self.source.native, *given)
+            else:
+                n_envs = 1 if self.source.single else min(episodes, 8)
+                make = partial(self.environments, n=n_envs)
+                self._evaluators[wanted] = HostEvaluator(self.policy, make, *given)
+        return self._evaluators[wanted]
 
-    def save(self, path: str | Path) -> Path:
-        """Write the agent to the folder ``path``, whole or not at all."""
-        path = Path(path)
-        saved = facts(self.algorithm, self.spec, self.seeds, self.source)
-        checkpoint.save(path, self.steps, {"learner": to_arrays(self.learners)}, saved, keep=1)
-        return path
-
-    def _evaluate_one(self, index: int, episodes: int, deterministic: bool) -> tuple[np.ndarray, np.ndarray]:
-        seed = self.seeds[index]
-        assert self.source is not None
-        environments = self.environments(seed, 1 if self.source.single else min(episodes, 8))
-        try:
-            return evaluate_host(
-                self.algorithm,
-                environments,
-                self.learner(index),
-                seed,
-                episodes=episodes,
-                deterministic=deterministic,
-            )
-        finally:
-            environments.close()
+    def prepare(self, episodes: int, learners: Learner) -> None:
+        """Compile an evaluation of so many episodes by playing it with ``learners``."""
+        self.evaluator(episodes, deterministic=True)(learners, self.clock)
 
     def environments(self, seed: int, n: int) -> GymnasiumEnvironments:
         """Gymnasium environments for evaluation, with a randomness that training does not use."""
@@ -131,28 +131,16 @@ class Agent:
         return GymnasiumEnvironments(self.source.make, [(seed, EVALUATION, i) for i in range(n)])
 
     @cached_property
-    def _act(self) -> Callable[..., PyTree]:
-        """The compiled policy: leaves of a learner, observations and memory ``[B, ...]``, where episodes begin ``[B]``,
-        two random words, deterministic."""
-        structure = jax.tree.structure(self.learner())
+    def policy(self) -> Policy:
+        """The compiled policy."""
+        return Policy(self.algorithm, jax.eval_shape(self.algorithm.init, jax.random.key(0), self.spec))
 
-        def act(
-            leaves: list[jax.Array],
-            seen: PyTree,
-            memory: PyTree,
-            begun: jax.Array,
-            words: jax.Array,
-            deterministic: bool,
-        ) -> Decision:
-            learner, key = jax.tree.unflatten(structure, leaves), jax.random.wrap_key_data(words)
-            memory = remembered(self.algorithm, learner, memory, begun, jax.random.fold_in(key, 0))
-            return self.algorithm.act(learner, seen, memory, key, explore=not deterministic)
-
-        return jax.jit(act, static_argnums=5)
-
-    def _memory(self, n: int) -> PyTree:
-        """What the policy remembers before ``n`` episodes."""
-        return self.algorithm.begin(self.learner(), jax.random.key(0), n)
+    def save(self, path: str | Path) -> Path:
+        """Write the agent to the folder ``path``, whole or not at all."""
+        path = Path(path)
+        saved = facts(self.algorithm, self.spec, self.seeds, self.source) | {"total": self.total}
+        checkpoint.save(path, self.steps, {"learner": to_arrays(self.learners)}, saved, keep=1)
+        return path
 
     def _is_batch(self, observation: PyTree, template: PyTree) -> bool:
         """Whether an observation has a batch axis; says so clearly when its shape fits neither way."""
@@ -219,7 +207,8 @@ def load(path: str | Path | Run, *, environment: Any = None, folder: str | Path 
         jax.random.split(jax.random.key(0), len(seeds)),
     )
     learners = from_arrays(shapes, saved.blobs["learner"], str(saved.path))
-    return Agent(algorithm, spec, learners, seeds, saved.step, source, run)
+    total = known.get("total", run.config["steps"] if run is not None else saved.step)
+    return Agent(algorithm, spec, learners, seeds, saved.step, source, run, total)
 
 
 def _fits(source: Source, spec: EnvironmentSpec) -> bool:

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tegu.algorithms.base import Algorithm, Metrics
+from tegu.algorithms.base import Algorithm, Metrics, Update, at_least, check_replay, learning_metrics, named
 from tegu.core.errors import TeguError
-from tegu.core.schedule import Clock, Schedule, scheduled
+from tegu.core.schedule import Schedule
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.environments.games.base import Game, Position, own_reward
-from tegu.experience.base import Replay
+from tegu.experience.base import Batch, Replay
 from tegu.exploration import masked
 from tegu.nn.optimizers import adam, descend
 from tegu.nn.residual import ResidualConv, ResidualMLP
@@ -29,11 +29,7 @@ class PolicyValue(eqx.Module):
     """A network that judges positions of a game: it always sees them from the side of the player to move."""
 
     network: ResidualMLP | ResidualConv
-    spec: EnvironmentSpec = eqx.field(static=True)
-
-    @property
-    def game(self) -> Game:
-        return self.spec.model
+    game: Game = eqx.field(static=True)
 
     def __call__(self, positions: Position) -> tuple[jax.Array, jax.Array]:
         """Logits ``[B, A]`` and values ``[B]`` in [-1, 1] of positions ``[B, ...]``."""
@@ -44,18 +40,17 @@ class AlphaZeroLearner(NamedTuple):
     network: PolicyValue
     optimizer: optax.OptState
     updates: jax.Array  #: int32: gradient steps so far
-    clock: Clock
 
 
-class Thought(NamedTuple):
+class SearchResult(NamedTuple):
     """What a search says of the position it was asked about."""
 
     policy: jax.Array  #: ``[B, A]``
     value: jax.Array  #: ``[B]``
-    chance: jax.Array  #: bool ``[B]``: whether a random move was played instead
+    random: jax.Array  #: bool ``[B]``: whether a random move was played instead
 
 
-class Lesson(NamedTuple):
+class Example(NamedTuple):
     """What the replay buffer keeps of a move, ``[..., *shape]``."""
 
     position: Position
@@ -66,9 +61,9 @@ class Lesson(NamedTuple):
 class AlphaZero(Algorithm):
     """Self-play with a search: the network learns the search's policy and the game's outcome, the search uses both."""
 
-    name: ClassVar[str] = "alphazero"
-    several: ClassVar[bool] = True
-    group: ClassVar[int] = 32  # on a CPU a search of 32 games is as fast for each of them as one of 256
+    multi_agent: ClassVar[bool] = True
+    plans: ClassVar[bool] = True
+    name: str = named("alphazero")
 
     learning_rate: Schedule = 1e-3  #: Adam's step size, a number or a schedule such as "lin_1e-3"
     simulations: int = eqx.field(static=True, default=32)  #: of each search
@@ -100,18 +95,9 @@ class AlphaZero(Algorithm):
         for name, choices in (("search", SEARCHES), ("network", NETWORKS)):
             if getattr(self, name) not in choices:
                 raise TeguError(f"AlphaZero: {name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        least = {"simulations": 2, "max_considered": 2}
-        for name in (
-            "simulations",
-            "max_considered",
-            "train_freq",
-            "batch_size",
-            "gradient_steps",
-            "width",
-            "buffer_size",
-        ):
-            if getattr(self, name) < least.get(name, 1):
-                raise TeguError(f"AlphaZero: {name} must be at least {least.get(name, 1)}, got {getattr(self, name)}")
+        check_replay(self)
+        at_least(self, 2, "simulations", "max_considered")
+        at_least(self, 1, "width")
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> AlphaZeroLearner:
         if spec.model is None:
@@ -119,8 +105,9 @@ class AlphaZero(Algorithm):
         _, position = jax.eval_shape(spec.model.reset, key)
         planes = jax.eval_shape(spec.model.features, position)
         actions = int(spec.action_space.n)
-        network = PolicyValue(NETWORKS[self.network](key, planes.shape, actions, self.width, self.blocks), spec)
-        return AlphaZeroLearner(network, self.optimizer().init(network), jnp.zeros((), jnp.int32), clock=Clock.start())
+        network = NETWORKS[self.network](key, planes.shape, actions, self.width, self.blocks)
+        judge = PolicyValue(network, spec.model)
+        return AlphaZeroLearner(judge, self.optimizer().init(judge), jnp.zeros((), jnp.int32))
 
     def optimizer(self) -> optax.GradientTransformation:
         return adam(self.max_grad_norm)
@@ -152,37 +139,38 @@ class AlphaZero(Algorithm):
     ) -> Decision:
         search_key, random_key = jax.random.split(key)
         found = self.plan(learner, observation, search_key, simulations=self.simulations, explore=explore)
-        chance = (memory > 0) & explore
+        random = (memory > 0) & explore
         noise = jax.random.uniform(random_key, found.policy.shape)
-        random = masked(noise, observation[ACTION_MASK].astype(bool)).argmax(axis=-1).astype(found.action.dtype)
-        action = jnp.where(chance, random, found.action)
-        return Decision(action, memory - 1, extras=Thought(found.policy, found.value, chance))
+        legal = observation[ACTION_MASK].astype(bool)
+        random_action = masked(noise, legal).argmax(axis=-1).astype(found.action.dtype)
+        action = jnp.where(random, random_action, found.action)
+        return Decision(action, memory - 1, extras=SearchResult(found.policy, found.value, random))
 
-    def rows(self, steps: Step) -> Lesson:
+    def take(self, learner: AlphaZeroLearner, steps: Step) -> tuple[AlphaZeroLearner, Example]:
         """What was played in ``[T, B]``: each position with the search's policy and the outcome for its player.
 
         Before a random move, and where a game goes on after the last one, the outcome is what the search expected.
         """
-        policy, value, chance = steps.extras
+        policy, value, random = steps.extras
         reward = own_reward(steps.reward, steps.observation["to_play"])
-        outcome = outcomes(reward, steps.terminated & ~chance, steps.truncated | chance, value)
-        return Lesson(steps.observation, policy, outcome)
+        outcome = outcomes(reward, steps.terminated & ~random, steps.truncated | random, value)
+        return learner, Example(steps.observation, policy, outcome)
 
-    def update(self, learner: AlphaZeroLearner, batch: Lesson, key: jax.Array) -> tuple[AlphaZeroLearner, Metrics]:
+    def update(self, learner: AlphaZeroLearner, batch: Batch, key: jax.Array) -> Update:
         """One gradient step on ``batch_size`` moves, each turned or mirrored at random."""
-        game = learner.network.game
-        index = jax.random.randint(key, batch.outcome.shape, 0, game.n_symmetries)
-        planes = jax.vmap(game.features)(batch.position)
-        planes, policy = jax.vmap(game.symmetric)(index, planes, batch.policy)
+        game, examples = learner.network.game, batch.rows
+        index = jax.random.randint(key, examples.outcome.shape, 0, game.n_symmetries)
+        planes = jax.vmap(game.features)(examples.position)
+        planes, policy = jax.vmap(game.symmetric)(index, planes, examples.policy)
         # the symmetric image of the legal actions: what an illegal one's logit is does not matter
-        _, legal = jax.vmap(game.symmetric)(index, planes, batch.position["action_mask"])
+        _, legal = jax.vmap(game.symmetric)(index, planes, examples.position["action_mask"])
 
         def loss(network: PolicyValue) -> tuple[jax.Array, Metrics]:
             """Equation 1 of the paper: cross-entropy, squared error and the size of the parameters."""
             logits, value = network.network(planes)
             log_prior = jax.nn.log_softmax(masked(logits, legal))
             policy_loss = -(policy * log_prior).sum(axis=-1).mean()
-            value_loss = ((value - batch.outcome) ** 2).mean()
+            value_loss = ((value - examples.outcome) ** 2).mean()
             size = sum((leaf**2).sum() for leaf in jax.tree.leaves(network))
             entropy = -(policy * jnp.log(policy + 1e-9)).sum(axis=-1).mean()
             total = policy_loss + value_loss + self.l2 * size
@@ -194,10 +182,7 @@ class AlphaZero(Algorithm):
             }
 
         gradient, metrics = jax.grad(loss, has_aux=True)(learner.network)
-        learning_rate = scheduled(self.learning_rate, learner.clock)
-        network, optimizer = descend(self.optimizer(), learning_rate, learner.network, gradient, learner.optimizer)
-        learner = learner._replace(network=network, optimizer=optimizer, updates=learner.updates + 1)
-        return learner, dict(metrics) | {
-            "learning_rate": jnp.asarray(learning_rate, jnp.float32),
-            "n_updates": learner.updates.astype(jnp.float32),
-        }
+        rate = self.learning_rate
+        network, optimizer = descend(self.optimizer(), rate, learner.network, gradient, learner.optimizer)
+        learner = AlphaZeroLearner(network, optimizer, learner.updates + 1)
+        return Update(learner, dict(metrics) | learning_metrics(rate, learner.updates))

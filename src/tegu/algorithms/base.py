@@ -1,18 +1,30 @@
-"""The contract every algorithm follows: immutable hyper-parameters and three pure functions."""
+"""The contract every algorithm follows: immutable hyper-parameters and a few pure functions."""
 
+import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, Self
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
+from tegu.core.errors import TeguError
+from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
-from tegu.experience.base import Replay, Rollout
+from tegu.experience.base import Feedback, Replay, Rollout
 
-Learner = Any  #: a NamedTuple of arrays with a field ``clock``: everything that learning changes
+Learner = Any  #: a NamedTuple of arrays: everything that learning changes, and nothing that belongs to a loop
 Metrics = Mapping[str, Any]  #: scalar arrays, named as in Stable-Baselines3 without the ``train/`` prefix
+
+
+class Update(NamedTuple):
+    """What ``Algorithm.update`` returns."""
+
+    learner: Learner
+    metrics: Metrics
+    feedback: Feedback = Feedback()  #: of a replay buffer's rows that were drawn: new priorities, new contents
 
 
 class Algorithm(eqx.Module):
@@ -22,21 +34,29 @@ class Algorithm(eqx.Module):
     algorithm knows nothing of environments' insides, devices, files or logs.
     """
 
-    name: ClassVar[str]
-    several: ClassVar[bool] = False  #: whether it is made for several agents, or for two players
-    group: ClassVar[int] = 0  #: environments that act together, apart from others that another core may play; 0: all
+    multi_agent: ClassVar[bool] = False  #: whether it is made for several agents, or for two players
+    plans: ClassVar[bool] = False  #: whether ``act`` searches ahead with the environment as its model
+
+    name: str = eqx.field(static=True, kw_only=True, default="")  #: as registered
 
     @property
     @abstractmethod
     def experience(self) -> Rollout | Replay:
         """How steps reach ``update``."""
 
+    def at(self, clock: Clock) -> Self:
+        """The algorithm as it is at a point of the training: every schedule is its number now."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        now = {name: value(clock.progress) for name, value in values.items() if isinstance(value, Linear)}
+        now |= {name: value.at(clock) for name, value in values.items() if isinstance(value, Algorithm)}
+        return dataclasses.replace(self, **now)
+
     def validate(self, spec: EnvironmentSpec) -> None:
         """Raise ``TeguError`` with one clear line where hyper-parameters or spaces do not fit, before compilation."""
 
     @abstractmethod
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> Learner:
-        """A fresh learner for environments as in ``spec``."""
+        """A fresh learner for environments as in ``spec``. It does not depend on ``spec.n_envs``."""
 
     def begin(self, learner: Learner, key: jax.Array, n: int) -> PyTree:
         """The memory ``[n, ...]`` with which ``act`` starts ``n`` episodes; empty unless the policy remembers."""
@@ -46,10 +66,48 @@ class Algorithm(eqx.Module):
     def act(self, learner: Learner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool) -> Decision:
         """Choose actions for a batch of observations ``[B, ...]``; ``explore=False`` is the greedy policy."""
 
+    def take(self, learner: Learner, steps: Step) -> tuple[Learner, PyTree]:
+        """What fresh steps ``[T, B, ...]`` teach at once, and what of them a replay buffer keeps ``[T, B, ...]``.
+
+        Called where ``experience`` is a ``Replay``: after every round of updates, before its steps are stored. By
+        default all of the steps is kept, and nothing learned.
+        """
+        return learner, steps
+
     @abstractmethod
-    def update(self, learner: Learner, batch: Any, key: jax.Array) -> tuple[Learner, Metrics]:
+    def update(self, learner: Learner, batch: Any, key: jax.Array) -> Update:
         """Learn from a batch laid out as ``experience`` declares."""
 
-    def rows(self, steps: Step) -> PyTree:
-        """What of the steps just collected, ``[T, B, ...]``, a replay buffer keeps for ``update``: all of it."""
-        return steps
+
+def named(name: str) -> Any:
+    """The field by which an algorithm says what it is called."""
+    return eqx.field(static=True, kw_only=True, default=name)
+
+
+def derived(value: Any) -> Any:
+    """A field that is no hyper-parameter: ``at`` works it out from the others; ``value`` holds until then."""
+    return eqx.field(kw_only=True, default=value, metadata={"derived": True})
+
+
+def at_least(algorithm: Algorithm, least: int, *names: str) -> None:
+    """Raise ``TeguError`` unless each of the hyper-parameters called ``names`` is ``least`` or more."""
+    for name in names:
+        if getattr(algorithm, name) < least:
+            title, value = type(algorithm).__name__, getattr(algorithm, name)
+            raise TeguError(f"{title}: {name} must be at least {least}, got {value}")
+
+
+def check_replay(algorithm: Any) -> None:
+    """Raise ``TeguError`` unless the hyper-parameters that all replaying algorithms have make sense."""
+    at_least(algorithm, 1, "batch_size", "train_freq", "buffer_size")
+    if algorithm.gradient_steps < 1 and algorithm.gradient_steps != -1:
+        title = type(algorithm).__name__
+        raise TeguError(f"{title}: gradient_steps must be at least 1, or -1, got {algorithm.gradient_steps}")
+
+
+def learning_metrics(learning_rate: jax.Array | float, updates: jax.Array) -> dict[str, jax.Array]:
+    """What every gradient step reports."""
+    return {
+        "learning_rate": jnp.asarray(learning_rate, jnp.float32),
+        "n_updates": updates.astype(jnp.float32),
+    }

@@ -1,6 +1,7 @@
 """Deep deterministic policy gradient (Lillicrap et al. 2016)."""
 
-from typing import ClassVar, NamedTuple
+import dataclasses
+from typing import Any, NamedTuple, Self
 
 import equinox as eqx
 import jax
@@ -8,12 +9,11 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Metrics
-from tegu.core.errors import TeguError
-from tegu.core.schedule import Clock, Schedule, scheduled
+from tegu.algorithms.base import Algorithm, Update, check_replay, derived, learning_metrics, named
+from tegu.core.schedule import Clock, Schedule
 from tegu.core.spec import EnvironmentSpec
-from tegu.core.step import Decision, PyTree, Step
-from tegu.experience.base import Replay
+from tegu.core.step import Decision, PyTree
+from tegu.experience.base import Batch, Replay
 from tegu.nn.heads import ActionValue, DeterministicPolicy
 from tegu.nn.mlp import check_network
 from tegu.nn.optimizers import adam, descend, follow
@@ -29,13 +29,12 @@ class DDPGLearner(NamedTuple):
     actor_optimizer: optax.OptState
     critic_optimizer: optax.OptState
     updates: jax.Array  #: int32: gradient steps so far
-    clock: Clock
 
 
 class DDPG(Algorithm):
     """A deterministic policy for continuous actions that climbs its critic's gradient (algorithm 1 of the paper)."""
 
-    name: ClassVar[str] = "ddpg"
+    name: str = named("ddpg")
 
     learning_rate: Schedule = 1e-3  #: Adam's step size for actor and critic, a number or a schedule such as "lin_1e-3"
     buffer_size: int = eqx.field(static=True, default=1_000_000)  #: steps the replay buffer keeps
@@ -49,17 +48,18 @@ class DDPG(Algorithm):
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(400, 300))  #: hidden layers of actor and critic each
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
 
+    random_actions: Any = derived(False)  #: whether learning has not begun
+
     @property
     def experience(self) -> Replay:
         return Replay(self.buffer_size, self.batch_size, self.learning_starts, self.train_freq, self.gradient_steps)
 
+    def at(self, clock: Clock) -> Self:
+        return dataclasses.replace(super().at(clock), random_actions=clock.steps < self.learning_starts)
+
     def validate(self, spec: EnvironmentSpec) -> None:
         check_network(self.activation, self.net_arch)
-        for name in ("batch_size", "train_freq", "buffer_size"):
-            if getattr(self, name) < 1:
-                raise TeguError(f"DDPG: {name} must be at least 1, got {getattr(self, name)}")
-        if self.gradient_steps < 1 and self.gradient_steps != -1:
-            raise TeguError(f"DDPG: gradient_steps must be at least 1, or -1, got {self.gradient_steps}")
+        check_replay(self)
         require("DDPG", "action", spec.action_space, spaces.Box)
         require("DDPG", "observation", spec.observation_space, spaces.Space)
 
@@ -75,7 +75,6 @@ class DDPG(Algorithm):
             actor_optimizer=adam().init(actor),
             critic_optimizer=adam().init(critic),
             updates=jnp.zeros((), jnp.int32),
-            clock=Clock.start(),
         )
 
     def act(
@@ -83,31 +82,31 @@ class DDPG(Algorithm):
     ) -> Decision:
         action = learner.actor(observation)
         if explore:
-            box, (noise_key, random_key) = learner.actor.spec.action_space, jax.random.split(key)
+            box, (noise_key, random_key) = learner.actor.spaces.action, jax.random.split(key)
             low, high = jnp.float32(box.low), jnp.float32(box.high)
             noise = self.action_noise * (high - low) / 2 * jax.random.normal(noise_key, action.shape)
             random = jax.random.uniform(random_key, action.shape, minval=low, maxval=high)
-            starting = learner.clock.steps < self.learning_starts
-            action = jnp.where(starting, random, jnp.clip(action + noise, low, high))
+            action = jnp.where(self.random_actions, random, jnp.clip(action + noise, low, high))
         return Decision(action, memory)
 
-    def update(self, learner: DDPGLearner, batch: Step, key: jax.Array) -> tuple[DDPGLearner, Metrics]:
+    def update(self, learner: DDPGLearner, batch: Batch, key: jax.Array) -> Update:
         """One gradient step of critic and actor on ``batch_size`` random steps ``[batch_size, ...]``."""
-        future = learner.target_critic(batch.next_observation, learner.target_actor(batch.next_observation))
-        target = td_target(batch.reward, future, batch.terminated, self.gamma)
+        steps = batch.rows
+        next_value = learner.target_critic(steps.next_observation, learner.target_actor(steps.next_observation))
+        target = td_target(steps.reward, next_value, steps.terminated, self.gamma)
 
         def critic_loss(critic: ActionValue) -> jax.Array:
-            return ((critic(batch.observation, batch.action) - target) ** 2).mean()
+            return ((critic(steps.observation, steps.action) - target) ** 2).mean()
 
         def actor_loss(actor: DeterministicPolicy) -> jax.Array:
-            return -learner.critic(batch.observation, actor(batch.observation)).mean()
+            return -learner.critic(steps.observation, actor(steps.observation)).mean()
 
         error, critic_gradient = jax.value_and_grad(critic_loss)(learner.critic)
         loss, actor_gradient = jax.value_and_grad(actor_loss)(learner.actor)
-        rate = scheduled(self.learning_rate, learner.clock)
+        rate = self.learning_rate
         critic, critic_optimizer = descend(adam(), rate, learner.critic, critic_gradient, learner.critic_optimizer)
         actor, actor_optimizer = descend(adam(), rate, learner.actor, actor_gradient, learner.actor_optimizer)
-        learner = learner._replace(
+        learner = DDPGLearner(
             actor=actor,
             critic=critic,
             target_actor=follow(learner.target_actor, actor, self.tau),
@@ -116,9 +115,5 @@ class DDPG(Algorithm):
             critic_optimizer=critic_optimizer,
             updates=learner.updates + 1,
         )
-        return learner, {
-            "actor_loss": loss,
-            "critic_loss": error,
-            "learning_rate": jnp.asarray(rate, jnp.float32),
-            "n_updates": learner.updates.astype(jnp.float32),
-        }
+        metrics = {"actor_loss": loss, "critic_loss": error}
+        return Update(learner, metrics | learning_metrics(rate, learner.updates))

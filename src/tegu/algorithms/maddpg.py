@@ -9,18 +9,18 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Metrics
+from tegu.algorithms.base import Algorithm, Update, at_least, check_replay, learning_metrics, named
 from tegu.core.errors import TeguError
-from tegu.core.schedule import Clock, Schedule, scheduled
-from tegu.core.spec import EnvironmentSpec
-from tegu.core.step import Decision, PyTree, Step, own
-from tegu.experience.base import Replay
+from tegu.core.schedule import Schedule
+from tegu.core.spec import EnvironmentSpec, Spaces
+from tegu.core.step import Decision, PyTree, of_agent
+from tegu.experience.base import Batch, Replay
 from tegu.exploration import masked
 from tegu.nn.mlp import MLP, check_network
 from tegu.nn.optimizers import adam, descend, follow
 from tegu.returns import td_target
 from tegu.spaces.features import action_mask, features, n_features, require
-from tegu.spaces.relaxed import RELAXATIONS, ActionVectors
+from tegu.spaces.relaxed import RELAXATIONS, RelaxedActions
 
 Vectors = dict[str, jax.Array]  #: by agent ``[B, n]``: observations, or actions as the critics see them
 
@@ -29,8 +29,8 @@ class Actor(eqx.Module):
     """One agent's policy, an ensemble of ``K`` networks of which an episode uses one."""
 
     members: tuple[MLP, ...]
-    spec: EnvironmentSpec = eqx.field(static=True)  #: the agent's own
-    actions: ActionVectors = eqx.field(static=True)
+    spaces: Spaces = eqx.field(static=True)  #: the agent's own
+    actions: RelaxedActions = eqx.field(static=True)
 
     def __call__(self, x: jax.Array, member: jax.Array | None) -> jax.Array:
         """What the network puts out ``[B, n]`` for features ``[B, m]``; ``member`` ``[B]`` says which network."""
@@ -40,7 +40,7 @@ class Actor(eqx.Module):
         return (use[..., None] * jnp.stack([network(x) for network in self.members], axis=1)).sum(axis=1)
 
 
-class Guess(NamedTuple):
+class InferredPolicy(NamedTuple):
     """What one agent believes of another's policy."""
 
     actor: Actor
@@ -57,23 +57,22 @@ class AgentLearner(NamedTuple):
     target_critics: tuple[MLP, ...]
     actor_optimizer: optax.OptState
     critic_optimizer: optax.OptState
-    guesses: dict[str, Guess]  #: of the others' policies; empty unless they are inferred
+    inferred: dict[str, InferredPolicy]  #: the others' policies; empty unless they are inferred
 
 
 class MADDPGLearner(NamedTuple):
     agents: dict[str, AgentLearner]
     updates: jax.Array  #: int32: gradient steps so far
-    clock: Clock
 
 
 class MADDPG(Algorithm):
     """Each agent's actor sees its own observation, its critic those and the actions of all (algorithm 1 of the paper).
 
-    Choices among actions are relaxed, see ``ActionVectors``.
+    Choices among actions are relaxed, see ``RelaxedActions``.
     """
 
-    name: ClassVar[str] = "maddpg"
-    several: ClassVar[bool] = True
+    multi_agent: ClassVar[bool] = True
+    name: str = named("maddpg")
 
     learning_rate: Schedule = 0.01  #: Adam's step size for actors and critics, a number or a schedule
     buffer_size: int = eqx.field(static=True, default=1_000_000)  #: steps the replay buffer keeps
@@ -102,39 +101,36 @@ class MADDPG(Algorithm):
         return Replay(self.buffer_size, self.batch_size, self.learning_starts, self.train_freq, self.gradient_steps)
 
     def validate(self, spec: EnvironmentSpec) -> None:
-        title = type(self).__name__
+        title = self.name.upper()
         check_network(self.activation, self.net_arch)
         if not spec.agents or not isinstance(spec.action_space, spaces.Dict):
             raise TeguError(f"{title} needs an environment of several agents that act at once, {spec.id} is none")
-        for name in ("batch_size", "train_freq", "buffer_size", "ensemble", "policy_delay", "word_after"):
-            if getattr(self, name) < 1:
-                raise TeguError(f"{title}: {name} must be at least 1, got {getattr(self, name)}")
-        if self.gradient_steps < 1 and self.gradient_steps != -1:
-            raise TeguError(f"{title}: gradient_steps must be at least 1, or -1, got {self.gradient_steps}")
+        check_replay(self)
+        at_least(self, 1, "ensemble", "policy_delay", "word_after")
         if self.relax not in RELAXATIONS:
             raise TeguError(f"{title}: relax must be one of {', '.join(RELAXATIONS)}, got {self.relax!r}")
         for agent in spec.agents:
-            alone = spec.alone(agent)
+            alone = spec.of_agent(agent)
             require(f"{title} for {agent}", "action", alone.action_space, spaces.Box, spaces.Discrete)
             require(f"{title} for {agent}", "observation", alone.observation_space, spaces.Space)
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> MADDPGLearner:
         keys = dict(zip(spec.agents, jax.random.split(key, len(spec.agents)), strict=True))
         agents = {agent: self.init_agent(keys[agent], spec, agent) for agent in spec.agents}
-        return MADDPGLearner(agents, jnp.zeros((), jnp.int32), Clock.start())
+        return MADDPGLearner(agents, jnp.zeros((), jnp.int32))
 
     def init_agent(self, key: jax.Array, spec: EnvironmentSpec, agent: str) -> AgentLearner:
-        actor_key, critic_key, guess_key = jax.random.split(key, 3)
-        seen = self.seen(agent, spec.agents)
+        actor_key, critic_key, inferred_key = jax.random.split(key, 3)
+        seen = self.critic_sees(agent, spec.agents)
         inputs = sum(n_features(spec.observation_space[a]) + n_features(spec.action_space[a]) for a in seen)
         sizes = (inputs, *self.net_arch, 1)
         critics = tuple(MLP(k, sizes, self.activation) for k in jax.random.split(critic_key, 2 if self.twin else 1))
-        actor = self.actor(actor_key, spec.alone(agent), self.ensemble)
+        actor = self.actor(actor_key, spec.of_agent(agent), self.ensemble)
         others = [other for other in spec.agents if other != agent] if self.infer_policies else []
-        guesses = {}
-        for other, k in zip(others, jax.random.split(guess_key, max(len(others), 1)), strict=False):
-            guess = self.actor(k, spec.alone(other), 1)
-            guesses[other] = Guess(guess, guess, self.optimizer().init(guess))
+        inferred = {}
+        for other, k in zip(others, jax.random.split(inferred_key, max(len(others), 1)), strict=False):
+            policy = self.actor(k, spec.of_agent(other), 1)
+            inferred[other] = InferredPolicy(policy, policy, self.optimizer().init(policy))
         return AgentLearner(
             actor=actor,
             critics=critics,
@@ -142,18 +138,19 @@ class MADDPG(Algorithm):
             target_critics=critics,
             actor_optimizer=self.optimizer().init(actor),
             critic_optimizer=self.optimizer().init(critics),
-            guesses=guesses,
+            inferred=inferred,
         )
 
-    def actor(self, key: jax.Array, alone: EnvironmentSpec, members: int) -> Actor:
-        sizes = (n_features(alone.observation_space), *self.net_arch, n_features(alone.action_space))
+    def actor(self, key: jax.Array, spec: EnvironmentSpec, members: int) -> Actor:
+        """A fresh policy for the agent alone whose ``spec`` it is."""
+        sizes = (n_features(spec.observation_space), *self.net_arch, n_features(spec.action_space))
         networks = tuple(MLP(k, sizes, self.activation) for k in jax.random.split(key, members))
-        return Actor(networks, alone, ActionVectors(alone.action_space, self.relax, self.word_after))
+        return Actor(networks, spec.spaces, RelaxedActions(spec.action_space, self.relax, self.word_after))
 
     def optimizer(self) -> optax.GradientTransformation:
         return adam(self.max_grad_norm)
 
-    def seen(self, agent: str, agents: tuple[str, ...]) -> tuple[str, ...]:
+    def critic_sees(self, agent: str, agents: tuple[str, ...]) -> tuple[str, ...]:
         """Whose observations and actions the agent's critic is given."""
         return tuple(sorted(agents)) if self.centralised else (agent,)
 
@@ -171,54 +168,52 @@ class MADDPG(Algorithm):
     ) -> Decision:
         keys = dict(zip(learner.agents, jax.random.split(key, len(learner.agents)), strict=True))
         action = {}
-        for agent, its in learner.agents.items():
-            actor, seen = its.actor, observation[agent]
-            out = actor(features(actor.spec.observation_space, seen), memory[agent] if memory else None)
-            legal = action_mask(actor.spec.observation_space, seen)
+        for agent, part in learner.agents.items():
+            actor, seen = part.actor, observation[agent]
+            out = actor(features(actor.spaces.observation, seen), memory[agent] if memory else None)
+            legal = action_mask(actor.spaces.observation, seen)
             chosen = actor.actions.choose(masked(out, legal), keys[agent] if explore else None, self.action_noise)
             action[agent] = actor.actions.to_action(chosen)
         return Decision(action, memory, extras=memory)
 
-    def update(self, learner: MADDPGLearner, batch: Step, key: jax.Array) -> tuple[MADDPGLearner, Metrics]:
+    def update(self, learner: MADDPGLearner, batch: Batch, key: jax.Array) -> Update:
         """One gradient step for every agent, all on the same ``batch_size`` random steps ``[batch_size, ...]``."""
-        actors = {agent: its.actor for agent, its in learner.agents.items()}
+        steps = batch.rows
+        actors = {agent: part.actor for agent, part in learner.agents.items()}
         x, next_x = (
-            {agent: features(actor.spec.observation_space, seen[agent]) for agent, actor in actors.items()}
-            for seen in (batch.observation, batch.next_observation)
+            {agent: features(actor.spaces.observation, seen[agent]) for agent, actor in actors.items()}
+            for seen in (steps.observation, steps.next_observation)
         )
         legal, next_legal = (
-            {agent: action_mask(actor.spec.observation_space, seen[agent]) for agent, actor in actors.items()}
-            for seen in (batch.observation, batch.next_observation)
+            {agent: action_mask(actor.spaces.observation, seen[agent]) for agent, actor in actors.items()}
+            for seen in (steps.observation, steps.next_observation)
         )
-        taken = {agent: actor.actions.from_action(batch.action[agent]) for agent, actor in actors.items()}
-        members = {agent: batch.extras[agent] if batch.extras else None for agent in actors}
+        actions = {agent: actor.actions.from_action(steps.action[agent]) for agent, actor in actors.items()}
+        members = {agent: steps.extras[agent] if steps.extras else None for agent in actors}
 
-        rate = scheduled(self.learning_rate, learner.clock)
-        moving = (learner.updates + 1) % self.policy_delay == 0
         target_key, *keys = jax.random.split(key, 1 + len(actors))
         target_keys = dict(zip(actors, jax.random.split(target_key, len(actors)), strict=True))
-        following = {}
-        for agent, its in learner.agents.items():
-            out = masked(its.target_actor(next_x[agent], members[agent]), next_legal[agent])
-            following[agent] = its.target_actor.actions.choose(out, target_keys[agent], self.target_noise)
+        next_actions = {}
+        for agent, part in learner.agents.items():
+            out = masked(part.target_actor(next_x[agent], members[agent]), next_legal[agent])
+            next_actions[agent] = part.target_actor.actions.choose(out, target_keys[agent], self.target_noise)
 
+        update_actors = (learner.updates + 1) % self.policy_delay == 0
         agents: dict[str, AgentLearner] = {}
         metrics: dict[str, jax.Array] = {}
-        for (agent, its), k in zip(learner.agents.items(), keys, strict=True):
-            guess_key, actor_key = jax.random.split(k)
-            its, imagined = self.infer(its, x, next_x, taken, guess_key, rate)
-            future = self.value(its.target_critics, agent, next_x, following | imagined)
-            target = td_target(own(batch.reward, agent), future, own(batch.terminated, agent), self.gamma)
-            its, critic_loss = self.critic_step(its, agent, x, taken, target, rate)
-            moved, actor_loss = self.actor_step(its, agent, x, taken, legal[agent], members[agent], actor_key, rate)
-            agents[agent] = jax.tree.map(lambda new, old: jnp.where(moving, new, old), moved, its)
+        for (agent, part), k in zip(learner.agents.items(), keys, strict=True):
+            infer_key, actor_key = jax.random.split(k)
+            part, inferred_actions = self.infer(part, x, next_x, actions, infer_key)
+            next_value = self.value(part.target_critics, agent, next_x, next_actions | inferred_actions)
+            reward, terminated = of_agent(steps.reward, agent), of_agent(steps.terminated, agent)
+            target = td_target(reward, next_value, terminated, self.gamma)
+            part, critic_loss = self.update_critic(part, agent, x, actions, target)
+            updated, actor_loss = self.update_actor(part, agent, x, actions, legal[agent], members[agent], actor_key)
+            agents[agent] = jax.tree.map(lambda new, old: jnp.where(update_actors, new, old), updated, part)
             metrics |= {f"critic_loss/{agent}": critic_loss, f"actor_loss/{agent}": actor_loss}
 
-        learner = learner._replace(agents=agents, updates=learner.updates + 1)
-        return learner, metrics | {
-            "learning_rate": jnp.asarray(rate, jnp.float32),
-            "n_updates": learner.updates.astype(jnp.float32),
-        }
+        learner = MADDPGLearner(agents, learner.updates + 1)
+        return Update(learner, metrics | learning_metrics(self.learning_rate, learner.updates))
 
     def value(self, critics: tuple[MLP, ...], agent: str, x: Vectors, actions: Vectors) -> jax.Array:
         """The lowest value ``[B]`` that the agent's critics give to observations and actions."""
@@ -226,32 +221,32 @@ class MADDPG(Algorithm):
 
     def values(self, critics: tuple[MLP, ...], agent: str, x: Vectors, actions: Vectors) -> list[jax.Array]:
         """The value ``[B]`` that each of the agent's critics gives to observations and actions."""
-        seen = self.seen(agent, tuple(x))
+        seen = self.critic_sees(agent, tuple(x))
         inputs = jnp.concatenate([x[a] for a in seen] + [actions[a] for a in seen], axis=-1)
         return [critic(inputs)[..., 0] for critic in critics]
 
-    def critic_step(
-        self, its: AgentLearner, agent: str, x: Vectors, taken: Vectors, target: jax.Array, rate: jax.Array | float
+    def update_critic(
+        self, part: AgentLearner, agent: str, x: Vectors, actions: Vectors, target: jax.Array
     ) -> tuple[AgentLearner, jax.Array]:
         """Equation 6 of the paper."""
 
         def loss(critics: tuple[MLP, ...]) -> jax.Array:
-            return ((jnp.stack(self.values(critics, agent, x, taken)) - target) ** 2).mean(axis=1).sum()
+            return ((jnp.stack(self.values(critics, agent, x, actions)) - target) ** 2).mean(axis=1).sum()
 
-        error, gradient = jax.value_and_grad(loss)(its.critics)
-        critics, state = descend(self.optimizer(), rate, its.critics, gradient, its.critic_optimizer)
-        return its._replace(critics=critics, critic_optimizer=state), error
+        error, gradient = jax.value_and_grad(loss)(part.critics)
+        given = self.optimizer(), self.learning_rate, part.critics, gradient, part.critic_optimizer
+        critics, optimizer = descend(*given)
+        return part._replace(critics=critics, critic_optimizer=optimizer), error
 
-    def actor_step(
+    def update_actor(
         self,
-        its: AgentLearner,
+        part: AgentLearner,
         agent: str,
         x: Vectors,
-        taken: Vectors,
+        actions: Vectors,
         legal: jax.Array | None,
         member: jax.Array | None,
         key: jax.Array,
-        rate: jax.Array | float,
     ) -> tuple[AgentLearner, jax.Array]:
         """Equation 5 of the paper: only the agent's own action is chosen anew; then the targets follow.
 
@@ -261,51 +256,33 @@ class MADDPG(Algorithm):
         def loss(actor: Actor) -> jax.Array:
             out = actor(x[agent], member)
             chosen = actor.actions.choose(masked(out, legal), key)
-            gain = self.values(its.critics[:1], agent, x, taken | {agent: chosen})[0]
-            return -gain.mean() + self.logit_penalty * (out**2).mean()
+            value = self.values(part.critics[:1], agent, x, actions | {agent: chosen})[0]
+            return -value.mean() + self.logit_penalty * (out**2).mean()
 
-        value, gradient = jax.value_and_grad(loss)(its.actor)
-        actor, state = descend(self.optimizer(), rate, its.actor, gradient, its.actor_optimizer)
-        return its._replace(
+        error, gradient = jax.value_and_grad(loss)(part.actor)
+        actor, optimizer = descend(self.optimizer(), self.learning_rate, part.actor, gradient, part.actor_optimizer)
+        return part._replace(
             actor=actor,
-            actor_optimizer=state,
-            target_actor=follow(its.target_actor, actor, self.tau),
-            target_critics=follow(its.target_critics, its.critics, self.tau),
-        ), value
+            actor_optimizer=optimizer,
+            target_actor=follow(part.target_actor, actor, self.tau),
+            target_critics=follow(part.target_critics, part.critics, self.tau),
+        ), error
 
     def infer(
-        self, its: AgentLearner, x: Vectors, next_x: Vectors, taken: Vectors, key: jax.Array, rate: jax.Array | float
+        self, part: AgentLearner, x: Vectors, next_x: Vectors, actions: Vectors, key: jax.Array
     ) -> tuple[AgentLearner, Vectors]:
         """Learn the others' policies from what they did, and say what they would do next (section 4.2 of the paper)."""
-        guesses, imagined = {}, {}
-        for k, (other, guess) in zip(
-            jax.random.split(key, max(len(its.guesses), 1)), its.guesses.items(), strict=False
-        ):
+        inferred, next_actions = {}, {}
+        keys = jax.random.split(key, max(len(part.inferred), 1))
+        for k, (other, policy) in zip(keys, part.inferred.items(), strict=False):
 
             def loss(actor: Actor, other: str = other) -> jax.Array:
-                return actor.actions.surprise(actor(x[other], None), taken[other], entropy_coef=0.001)
+                return actor.actions.negative_log_likelihood(actor(x[other], None), actions[other], entropy_coef=0.001)
 
-            gradient = jax.grad(loss)(guess.actor)
-            actor, state = descend(self.optimizer(), rate, guess.actor, gradient, guess.optimizer)
-            target = follow(guess.target, actor, self.tau)
-            guesses[other] = Guess(actor, target, state)
-            imagined[other] = target.actions.choose(target(next_x[other], None), k, self.target_noise)
-        return its._replace(guesses=guesses), imagined
-
-
-class MATD3(MADDPG):
-    """MADDPG with two critics, later actors and a smoothed target (Fujimoto et al. 2018): other defaults, no more."""
-
-    name: ClassVar[str] = "matd3"
-
-    twin: bool = eqx.field(static=True, default=True)
-    policy_delay: int = eqx.field(static=True, default=2)
-    target_noise: float = 0.2
-
-
-class IndependentDDPG(MADDPG):
-    """DDPG for each agent on its own, the baseline of the MADDPG paper: critics that see no other agent."""
-
-    name: ClassVar[str] = "iddpg"
-
-    centralised: bool = eqx.field(static=True, default=False)
+            gradient = jax.grad(loss)(policy.actor)
+            given = self.optimizer(), self.learning_rate, policy.actor, gradient, policy.optimizer
+            actor, optimizer = descend(*given)
+            target = follow(policy.target, actor, self.tau)
+            inferred[other] = InferredPolicy(actor, target, optimizer)
+            next_actions[other] = target.actions.choose(target(next_x[other], None), k, self.target_noise)
+        return part._replace(inferred=inferred), next_actions

@@ -7,90 +7,103 @@ import jax
 import jax.numpy as jnp
 from gymnasium import spaces
 
-from tegu.algorithms.base import Learner, Metrics
+from tegu.algorithms.base import Algorithm, Update, named
 from tegu.algorithms.ppo import PPO, PPOLearner
 from tegu.core.errors import TeguError
-from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
-from tegu.core.step import Decision, PyTree, Step, own
-from tegu.nn.heads import ActorCritic
-from tegu.spaces.features import ACTION_MASK, n_features
+from tegu.core.step import Decision, PyTree, Step, of_agent
+from tegu.experience.base import Rollout
+from tegu.spaces.features import ACTION_MASK, STATE, n_features
+
+Members = tuple[str, ...]  #: the agents of a team
 
 
 class MultiAgentLearner(NamedTuple):
-    teams: tuple[PPOLearner, ...]  #: agents who learn one policy; ``network.spec.agents`` says who
-    clock: Clock
+    teams: dict[Members, PPOLearner]  #: what the agents of each team have learned together
 
 
-class IPPO(PPO):
+class IPPO(Algorithm):
     """PPO for each agent on its own observation and reward. A team of several fills one batch ``[..., N * B, ...]``."""
 
-    name: ClassVar[str] = "ippo"
-    several: ClassVar[bool] = True
+    multi_agent: ClassVar[bool] = True
+    name: str = named("ippo")
 
-    share_parameters: bool = eqx.field(static=True, default=False)  #: agents with equal spaces learn one policy
-    centralised: bool = eqx.field(static=True, default=False)  #: value functions see what all agents see
+    ppo: PPO  #: with the hyper-parameters of every team
+    share_parameters: bool = eqx.field(static=True)  #: agents with equal spaces learn one policy
+    centralised: bool = eqx.field(static=True)  #: value functions see what all agents see
+
+    def __init__(
+        self,
+        *,
+        ppo: PPO | None = None,
+        share_parameters: bool = False,
+        centralised: bool = False,
+        name: str = "ippo",
+        **settings: Any,
+    ):
+        """``settings`` are hyper-parameters of PPO."""
+        self.ppo = ppo if ppo is not None else PPO(**settings)
+        self.share_parameters, self.centralised, self.name = share_parameters, centralised, name
+
+    @property
+    def experience(self) -> Rollout:
+        return self.ppo.experience
 
     def validate(self, spec: EnvironmentSpec) -> None:
         if not spec.agents or not isinstance(spec.action_space, spaces.Dict):
-            raise TeguError(
-                f"{type(self).__name__} needs an environment of several agents that act at once, {spec.id} is none"
-            )
-        for team in self.teams(spec):
-            PPO.validate(self, team)
+            title = self.name.upper()
+            raise TeguError(f"{title} needs an environment of several agents that act at once, {spec.id} is none")
+        for team in self.teams(spec).values():
+            self.ppo.validate(team)
 
-    def teams(self, spec: EnvironmentSpec) -> list[EnvironmentSpec]:
+    def teams(self, spec: EnvironmentSpec) -> dict[Members, EnvironmentSpec]:
         """What each team knows of the environment; its ``n_envs`` counts every agent of it."""
         found: dict[Any, list[str]] = {}
         for agent in spec.agents:
-            alone = spec.alone(agent)
+            alone = spec.of_agent(agent)
             kind = repr((alone.observation_space, alone.action_space)) if self.share_parameters else agent
             found.setdefault(kind, []).append(agent)
-        return [
-            EnvironmentSpec(
+        return {
+            tuple(members): EnvironmentSpec(
                 spec.id,
                 self.view(spec.observation_space, members[0]),
                 spec.action_space[members[0]],
                 spec.n_envs * len(members),
-                tuple(members),
             )
             for members in found.values()
-        ]
+        }
 
     def view(self, of_all: Any, agent: str) -> Any:
         """What an agent's networks see, of the space or the observation of all agents.
 
-        With a central critic it is the agent's own observation and that of all; the legal actions stay on top.
+        With a central critic it is the agent's own observation and the state, or where there is none the observations
+        of all; the legal actions stay on top.
         """
         if not self.centralised:
             return of_all[agent]
         several = spaces.Dict if isinstance(of_all, spaces.Dict) else dict
-        mine = of_all[agent]
-        mask = {ACTION_MASK: mine[ACTION_MASK]} if ACTION_MASK in _names(mine) else {}
-        return several({"own": mine, "state": of_all, **mask})
+        own = of_all[agent]
+        state = of_all[STATE] if STATE in _names(of_all) else of_all
+        mask = {ACTION_MASK: own[ACTION_MASK]} if ACTION_MASK in _names(own) else {}
+        return several({"own": own, "state": state, **mask})
 
-    def init(self, key: jax.Array, spec: EnvironmentSpec) -> Learner:
+    def init(self, key: jax.Array, spec: EnvironmentSpec) -> MultiAgentLearner:
         teams = self.teams(spec)
-        keys = jax.random.split(key, len(teams))
-        return MultiAgentLearner(
-            tuple(PPO.init(self, k, team) for k, team in zip(keys, teams, strict=True)), Clock.start()
-        )
+        learners = {}
+        for (members, team), k in zip(teams.items(), jax.random.split(key, len(teams)), strict=True):
+            # "own" comes before "state"
+            actor_inputs = n_features(team.observation_space["own"]) if self.centralised else None
+            learners[members] = self.ppo.init(k, team, actor_inputs=actor_inputs)
+        return MultiAgentLearner(learners)
 
-    def network(self, key: jax.Array, spec: EnvironmentSpec) -> ActorCritic:
-        space = spec.observation_space
-        actor_inputs = n_features(space["own"]) if self.centralised else None  # "own" comes before "state"
-        return ActorCritic(key, spec, self.net_arch, self.activation, self.log_std_init, actor_inputs)
-
-    def gathered(self, members: tuple[str, ...], observation: PyTree, axis: int) -> PyTree:
-        """The observations of a team's members, one after the other along the axis of environments."""
-        return joined([self.view(observation, agent) for agent in members], axis)
-
-    def act(self, learner: Learner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool) -> Decision:
+    def act(
+        self, learner: MultiAgentLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
+    ) -> Decision:
         action, log_prob = {}, {}
-        for its, k in zip(learner.teams, jax.random.split(key, len(learner.teams)), strict=True):
-            members = its.network.spec.agents
-            seen = self.gathered(members, observation, axis=0)
-            decision = PPO.act(self, its, seen, (), k, explore=explore)
+        keys = jax.random.split(key, len(learner.teams))
+        for (members, team), k in zip(learner.teams.items(), keys, strict=True):
+            seen = self.joined_views(members, observation, axis=0)
+            decision = self.ppo.act(team, seen, (), k, explore=explore)
             for agent, *part in zip(
                 members,
                 jnp.split(decision.action, len(members)),
@@ -100,35 +113,31 @@ class IPPO(PPO):
                 action[agent], log_prob[agent] = part
         return Decision(action, memory, extras=log_prob)
 
-    def update(self, learner: Learner, batch: Step, key: jax.Array) -> tuple[Learner, Metrics]:
-        """PPO's update of every team; the figures are means over the teams."""
-        teams, metrics = [], []
-        for its, k in zip(learner.teams, jax.random.split(key, len(learner.teams)), strict=True):
-            members = its.network.spec.agents
+    def update(self, learner: MultiAgentLearner, batch: Step, key: jax.Array) -> Update:
+        """PPO's update of every team; the metrics are means over the teams."""
+        teams, metrics = {}, []
+        keys = jax.random.split(key, len(learner.teams))
+        for (members, team), k in zip(learner.teams.items(), keys, strict=True):
             rollout = Step(
-                self.gathered(members, batch.observation, axis=1),
+                self.joined_views(members, batch.observation, axis=1),
                 joined([batch.action[agent] for agent in members], axis=1),
                 joined([batch.reward[agent] for agent in members], axis=1),
-                self.gathered(members, batch.next_observation, axis=1),
-                joined([own(batch.terminated, agent) for agent in members], axis=1),
-                joined([own(batch.truncated, agent) for agent in members], axis=1),
+                self.joined_views(members, batch.next_observation, axis=1),
+                joined([of_agent(batch.terminated, agent) for agent in members], axis=1),
+                joined([of_agent(batch.truncated, agent) for agent in members], axis=1),
                 joined([batch.extras[agent] for agent in members], axis=1),
             )
-            taught, report = PPO.update(self, its._replace(clock=learner.clock), rollout, k)
-            teams.append(taught)
+            teams[members], report, _ = self.ppo.update(team, rollout, k)
             metrics.append(report)
-        return learner._replace(teams=tuple(teams)), {
+        means = {
             name: jnp.stack([report[name] for report in metrics if name in report]).mean()
             for name in sorted({name for report in metrics for name in report})
         }
+        return Update(MultiAgentLearner(teams), means)
 
-
-class MAPPO(IPPO):
-    """IPPO whose value functions see what all agents see: other defaults, no more."""
-
-    name: ClassVar[str] = "mappo"
-
-    centralised: bool = eqx.field(static=True, default=True)
+    def joined_views(self, members: Members, observation: PyTree, axis: int) -> PyTree:
+        """What a team's members see, one after the other along the axis of environments."""
+        return joined([self.view(observation, agent) for agent in members], axis)
 
 
 def joined(trees: list[PyTree], axis: int) -> PyTree:

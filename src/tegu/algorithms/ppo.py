@@ -1,6 +1,6 @@
 """Proximal policy optimisation (Schulman et al. 2017)."""
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Metrics
+from tegu.algorithms.base import Algorithm, Metrics, Update, at_least, learning_metrics, named
 from tegu.core.errors import TeguError
-from tegu.core.schedule import Clock, Schedule, scheduled
+from tegu.core.schedule import Schedule
 from tegu.core.spec import EnvironmentSpec
-from tegu.core.step import Decision, PyTree, Step
+from tegu.core.step import Decision, PyTree, Step, flatten_time
 from tegu.experience.base import Rollout
 from tegu.nn.heads import ActorCritic
 from tegu.nn.mlp import check_network
@@ -27,9 +27,7 @@ class PPOLearner(NamedTuple):
     optimizer: optax.OptState
     observation_moments: RunningMoments  #: of the features; used with ``normalize_observation``
     reward_moments: RunningMoments  #: of the discounted sums of rewards; used with ``normalize_reward``
-    reward_sums: jax.Array  #: ``[B]``: discounted sum of rewards of each running episode
     updates: jax.Array  #: int32: gradient steps so far
-    clock: Clock
 
 
 class Sample(NamedTuple):
@@ -47,7 +45,7 @@ class Sample(NamedTuple):
 class PPO(Algorithm):
     """Clipped surrogate objective (equation 7), generalised advantages, several epochs of minibatches per rollout."""
 
-    name: ClassVar[str] = "ppo"
+    name: str = named("ppo")
 
     learning_rate: Schedule = 3e-4  #: Adam's step size, a number or a schedule such as "lin_3e-4"
     n_steps: int = eqx.field(static=True, default=2048)  #: steps per environment between two updates
@@ -77,8 +75,7 @@ class PPO(Algorithm):
         kinds = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)
         require("PPO", "action", spec.action_space, *kinds)
         require("PPO", "observation", spec.observation_space, spaces.Space)
-        if min(self.n_steps, self.batch_size, self.n_epochs) < 1:
-            raise TeguError("PPO: n_steps, batch_size and n_epochs must be at least 1")
+        at_least(self, 1, "n_steps", "batch_size", "n_epochs")
         if self.normalize_advantage and self.batch_size == 1:
             raise TeguError("PPO: normalize_advantage leaves nothing to learn with batch_size 1")
         if (self.n_steps * spec.n_envs) % self.batch_size:
@@ -87,98 +84,86 @@ class PPO(Algorithm):
                 f"got {self.n_steps} x {spec.n_envs} and {self.batch_size}"
             )
 
-    def init(self, key: jax.Array, spec: EnvironmentSpec) -> PPOLearner:
-        network = self.network(key, spec)
+    def init(self, key: jax.Array, spec: EnvironmentSpec, *, actor_inputs: int | None = None) -> PPOLearner:
+        """``actor_inputs``: how many of the features, the first ones, the actor sees; None: all."""
+        network = ActorCritic(key, spec, self.net_arch, self.activation, self.log_std_init, actor_inputs)
         return PPOLearner(
             network=network,
             optimizer=self.optimizer().init(network),
             observation_moments=RunningMoments.start((n_features(spec.observation_space),)),
             reward_moments=RunningMoments.start(),
-            reward_sums=jnp.zeros(spec.n_envs),
             updates=jnp.zeros((), jnp.int32),
-            clock=Clock.start(),
         )
-
-    def network(self, key: jax.Array, spec: EnvironmentSpec) -> ActorCritic:
-        return ActorCritic(key, spec, self.net_arch, self.activation, self.log_std_init)
 
     def optimizer(self) -> optax.GradientTransformation:
         return adam(self.max_grad_norm, eps=1e-5)
 
     def inputs(self, learner: PPOLearner, observation: PyTree) -> jax.Array:
         """Features ``[..., n]`` as the networks see them."""
-        x = features(learner.network.spec.observation_space, observation)
+        x = features(learner.network.spaces.observation, observation)
         return learner.observation_moments.normalize(x) if self.normalize_observation else x
 
     def act(
         self, learner: PPOLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
     ) -> Decision:
-        mask = action_mask(learner.network.spec.observation_space, observation)
+        mask = action_mask(learner.network.spaces.observation, observation)
         policy = learner.network.policy(self.inputs(learner, observation), mask)
         action = policy.sample(key) if explore else policy.mode()
         return Decision(action, memory, extras=policy.log_prob(action))
 
-    def update(self, learner: PPOLearner, batch: Step, key: jax.Array) -> tuple[PPOLearner, Metrics]:
+    def update(self, learner: PPOLearner, batch: Step, key: jax.Array) -> Update:
         """One rollout ``[T, B, ...]``: advantages first, then ``n_epochs`` over shuffled minibatches."""
-        network, space = learner.network, learner.network.spec.observation_space
+        network, space = learner.network, learner.network.spaces.observation
         learner, rewards = self.scaled_rewards(learner, batch)
         x = self.inputs(learner, batch.observation)
-        values, next_values = network.value(x), network.value(self.inputs(learner, batch.next_observation))
+        values, next_values = self.values(learner, x, batch)
         advantages = gae(rewards, values, next_values, batch.terminated, batch.truncated, self.gamma, self.gae_lambda)
-        samples = Sample(
-            x,
-            action_mask(space, batch.observation),
-            batch.action,
-            batch.extras,
-            values,
-            advantages,
-            advantages + values,
-        )
-        samples = jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:])), samples)
-        size = self.n_steps * network.spec.n_envs
-        learning_rate = scheduled(self.learning_rate, learner.clock)
-        optimizer = self.optimizer()
+        mask = action_mask(space, batch.observation)
+        samples = Sample(x, mask, batch.action, batch.extras, values, advantages, advantages + values)
+        samples = flatten_time(samples)
+        optimizer, rate = self.optimizer(), self.learning_rate
 
         def minibatch(carry: PyTree, sample: Sample) -> tuple[PyTree, Metrics]:
             network, state, stopped, taken = carry
-            gradient, metrics = jax.grad(self.loss, has_aux=True)(network, sample, learner.clock)
-            moved = descend(optimizer, learning_rate, network, gradient, state)
+            gradient, metrics = jax.grad(self.loss, has_aux=True)(network, sample)
+            updated = descend(optimizer, rate, network, gradient, state)
             if self.target_kl is not None:
                 stopped = stopped | (metrics["approx_kl"] > 1.5 * self.target_kl)
-                moved = jax.tree.map(lambda old, new: jnp.where(stopped, old, new), (network, state), moved)
-            return (*moved, stopped, taken + ~stopped), metrics
+                updated = jax.tree.map(lambda old, new: jnp.where(stopped, old, new), (network, state), updated)
+            return (*updated, stopped, taken + ~stopped), metrics
 
         def epoch(carry: PyTree, key: jax.Array) -> tuple[PyTree, Metrics]:
-            order = jax.random.permutation(key, size).reshape(-1, self.batch_size)
+            order = jax.random.permutation(key, values.size).reshape(-1, self.batch_size)
             return jax.lax.scan(minibatch, carry, jax.tree.map(lambda leaf: leaf[order], samples))
 
         carry = (network, learner.optimizer, jnp.zeros((), bool), learner.updates)
         (network, state, _, updates), metrics = jax.lax.scan(epoch, carry, jax.random.split(key, self.n_epochs))
 
-        report = {name: value.mean() for name, value in metrics.items()} | {
-            "explained_variance": 1 - advantages.var() / (samples.target.var() + 1e-8),
-            "learning_rate": jnp.asarray(learning_rate, jnp.float32),
-            "clip_range": jnp.asarray(scheduled(self.clip_range, learner.clock), jnp.float32),
-            "n_updates": updates.astype(jnp.float32),
-        }
+        report = {name: value.mean() for name, value in metrics.items()} | learning_metrics(rate, updates)
+        report["explained_variance"] = 1 - advantages.var() / (samples.target.var() + 1e-8)
+        report["clip_range"] = jnp.asarray(self.clip_range, jnp.float32)
         if network.log_std.size:
             report["std"] = jnp.exp(network.log_std).mean()
         if self.normalize_observation:  # after the update, so that acting and learning saw the same statistics
             raw = features(space, batch.observation)
             learner = learner._replace(observation_moments=learner.observation_moments.merge(raw))
-        return learner._replace(network=network, optimizer=state, updates=updates), report
+        return Update(learner._replace(network=network, optimizer=state, updates=updates), report)
 
-    def loss(self, network: ActorCritic, sample: Sample, clock: Clock) -> tuple[jax.Array, Metrics]:
+    def values(self, learner: PPOLearner, x: jax.Array, batch: Step) -> tuple[jax.Array, jax.Array]:
+        """The values ``[T, B]`` of observations, whose features are ``x``, and of the true next observations."""
+        network = learner.network
+        return network.value(x), network.value(self.inputs(learner, batch.next_observation))
+
+    def loss(self, network: ActorCritic, sample: Sample) -> tuple[jax.Array, Metrics]:
         """Equation 9 with its sign turned, for gradient descent; ``sample`` is ``[batch_size, ...]``."""
         policy = network.policy(sample.x, sample.mask)
         advantage = sample.advantage
         if self.normalize_advantage:
             advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
 
-        clip_range = scheduled(self.clip_range, clock)
         log_ratio = policy.log_prob(sample.action) - sample.log_prob
         ratio = jnp.exp(log_ratio)
-        clipped = jnp.clip(ratio, 1 - clip_range, 1 + clip_range)
+        clipped = jnp.clip(ratio, 1 - self.clip_range, 1 + self.clip_range)
         policy_loss = -jnp.minimum(ratio * advantage, clipped * advantage).mean()
 
         value = network.value(sample.x)
@@ -194,13 +179,16 @@ class PPO(Algorithm):
             "value_loss": value_loss,
             "entropy_loss": -entropy,
             "approx_kl": (ratio - 1 - log_ratio).mean(),  # Schulman's low-variance estimate
-            "clip_fraction": (jnp.abs(ratio - 1) > clip_range).mean(),
+            "clip_fraction": (jnp.abs(ratio - 1) > self.clip_range).mean(),
         }
 
     def scaled_rewards(self, learner: PPOLearner, batch: Step) -> tuple[PPOLearner, jax.Array]:
-        """Rewards ``[T, B]``, divided by the running deviation of the discounted return if asked to."""
+        """Rewards ``[T, B]``, divided by the running deviation of the discounted return if asked to.
+
+        Returns are summed within the rollout, so that the learner keeps nothing of single environments.
+        """
         if not self.normalize_reward:
             return learner, batch.reward
-        sums, last = discounted_sums(learner.reward_sums, batch.reward, batch.terminated | batch.truncated, self.gamma)
+        sums = discounted_sums(batch.reward, batch.terminated | batch.truncated, self.gamma)
         moments = learner.reward_moments.merge(sums)
-        return learner._replace(reward_moments=moments, reward_sums=last), moments.scale(batch.reward)
+        return learner._replace(reward_moments=moments), moments.scale(batch.reward)

@@ -1,25 +1,42 @@
-"""Algorithms by name, and their hyper-parameters as plain data. A closed list: no file can name other code."""
+"""Algorithms by name. A closed list: no file can name other code. Imports nothing heavy until an algorithm is wanted."""
 
-import dataclasses
 import difflib
-import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tegu.algorithms.alphazero import AlphaZero
-from tegu.algorithms.base import Algorithm
-from tegu.algorithms.ddpg import DDPG
-from tegu.algorithms.dqn import DQN
-from tegu.algorithms.maddpg import MADDPG, MATD3, IndependentDDPG
-from tegu.algorithms.mappo import IPPO, MAPPO
-from tegu.algorithms.ppo import PPO
-from tegu.algorithms.q_learning import QLearning
 from tegu.core.errors import TeguError
-from tegu.core.schedule import Linear
-from tegu.core.spec import EnvironmentSpec
 
-ALGORITHMS: dict[str, type[Algorithm]] = {
-    cls.name: cls for cls in (QLearning, DQN, PPO, DDPG, AlphaZero, MADDPG, MATD3, IndependentDDPG, IPPO, MAPPO)
+if TYPE_CHECKING:
+    from tegu.algorithms.base import Algorithm
+    from tegu.algorithms.hyper_parameters import Setting
+    from tegu.core.spec import EnvironmentSpec
+
+
+class Entry(NamedTuple):
+    """Where an algorithm is, and the defaults in which a variant differs from the class's own."""
+
+    path: str  #: ``module:Class``
+    public: str  #: what it is called in ``tegu``
+    defaults: Mapping[str, Any] = MappingProxyType({})
+
+
+ALGORITHMS: dict[str, Entry] = {
+    "q-learning": Entry("tegu.algorithms.q_learning:QLearning", "QLearning"),
+    "dqn": Entry("tegu.algorithms.dqn:DQN", "DQN"),
+    "ppo": Entry("tegu.algorithms.ppo:PPO", "PPO"),
+    "ddpg": Entry("tegu.algorithms.ddpg:DDPG", "DDPG"),
+    "alphazero": Entry("tegu.algorithms.alphazero:AlphaZero", "AlphaZero"),
+    "maddpg": Entry("tegu.algorithms.maddpg:MADDPG", "MADDPG"),
+    # MADDPG with two critics, later actors and a smoothed target (Ackermann et al. 2019, after Fujimoto et al. 2018)
+    "matd3": Entry("tegu.algorithms.maddpg:MADDPG", "MATD3", {"twin": True, "policy_delay": 2, "target_noise": 0.2}),
+    # DDPG for each agent on its own, the baseline of the MADDPG paper: critics that see no other agent
+    "iddpg": Entry("tegu.algorithms.maddpg:MADDPG", "IndependentDDPG", {"centralised": False}),
+    "ippo": Entry("tegu.algorithms.mappo:IPPO", "IPPO"),
+    # IPPO whose value functions see what all agents see (Yu et al. 2022)
+    "mappo": Entry("tegu.algorithms.mappo:IPPO", "MAPPO", {"centralised": True}),
 }
 
 # Spellings of other libraries that people try first.
@@ -35,88 +52,66 @@ ALIASES = {
 }
 
 
-def algorithm(name: str, hyper_parameters: Mapping[str, Any]) -> Algorithm:
-    """The algorithm called ``name`` with some hyper-parameters set. Raises ``TeguError`` naming what does not fit."""
+def entry(name: str) -> Entry:
+    """The entry of an algorithm. Raises ``TeguError`` with the nearest match if there is none."""
     if name not in ALGORITHMS:
         near = difflib.get_close_matches(name, ALGORITHMS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(ALGORITHMS)}"
         raise TeguError(f"there is no algorithm {name!r}: {hint}")
-    fields = {field.name: field for field in dataclasses.fields(ALGORITHMS[name])}
+    return ALGORITHMS[name]
+
+
+def class_of(name: str) -> "type[Algorithm]":
+    """The class of an algorithm."""
+    module, _, cls = entry(name).path.partition(":")
+    return getattr(import_module(module), cls)
+
+
+def algorithm(name: str, hyper_parameters: Mapping[str, Any]) -> "Algorithm":
+    """The algorithm called ``name`` with some hyper-parameters set. Raises ``TeguError`` naming what does not fit."""
+    known = settings(name)
     for key in hyper_parameters:
-        if key not in fields:
-            near = [ALIASES[key]] if ALIASES.get(key) in fields else difflib.get_close_matches(key, fields, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(fields)}"
+        if key not in known:
+            near = [ALIASES[key]] if ALIASES.get(key) in known else difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
             raise TeguError(f"{name} has no hyper-parameter {key!r}: {hint}")
-    values = {key: _parsed(name, fields[key], value) for key, value in hyper_parameters.items()}
-    return ALGORITHMS[name](**values)
+    values = {key: known[key].parse(value, f"{name}: {key}") for key, value in hyper_parameters.items()}
+    return class_of(name)(**{**entry(name).defaults, **values, "name": name})
 
 
-def fitting(spec: EnvironmentSpec) -> list[str]:
+def settings(name: str) -> "dict[str, Setting]":
+    """The hyper-parameters of an algorithm by name, with the defaults of the variant."""
+    from tegu.algorithms.hyper_parameters import settings_of
+
+    defaults = entry(name).defaults
+    own = settings_of(class_of(name))
+    return {key: replace(setting, default=defaults.get(key, setting.default)) for key, setting in own.items()}
+
+
+def constructor(name: str) -> Any:
+    """What stands for an algorithm in Python: its class, or a function that makes the variant."""
+    found, cls = entry(name), class_of(name)
+    if not found.defaults:
+        return cls
+
+    def variant(**hyper_parameters: Any) -> "Algorithm":
+        return cls(**{**found.defaults, **hyper_parameters, "name": name})
+
+    variant.__name__ = variant.__qualname__ = found.public
+    variant.__doc__ = f"``{cls.__name__}`` with other defaults: {dict(found.defaults)}."
+    return variant
+
+
+def fitting(spec: "EnvironmentSpec") -> list[str]:
     """The algorithms that can learn in an environment, as they are before any hyper-parameter is set."""
-    return [name for name, kind in ALGORITHMS.items() if _fits(kind(), spec)]
+    return [name for name in ALGORITHMS if _fits(constructor(name)(), spec)]
 
 
-def hyper_parameters(algorithm: Algorithm) -> dict[str, Any]:
-    """Every hyper-parameter as plain data, from which ``algorithm`` builds the same again."""
-    return {field.name: _plain(getattr(algorithm, field.name)) for field in dataclasses.fields(algorithm)}
-
-
-def schedule(text: str) -> Linear | float:
-    """A schedule from text: ``"lin_3e-4"`` falls linearly from there to 0 (as in RL Zoo), a number stays."""
-    try:
-        return Linear(float(text.removeprefix("lin_"))) if text.startswith("lin_") else float(text)
-    except ValueError:
-        raise TeguError(f"expected a number or a schedule such as lin_3e-4, got {text!r}") from None
-
-
-def _fits(algorithm: Algorithm, spec: EnvironmentSpec) -> bool:
-    if spec.agents and not algorithm.several:
+def _fits(algorithm: "Algorithm", spec: "EnvironmentSpec") -> bool:
+    if spec.agents and not algorithm.multi_agent:
         return False
     try:
         algorithm.validate(spec)
     except TeguError:
         return False
     return True
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Linear):
-        whole = value.final == 0.0 and value.fraction == 1.0
-        return (
-            f"lin_{value.initial}"
-            if whole
-            else {"initial": value.initial, "final": value.final, "fraction": value.fraction}
-        )
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _parsed(name: str, field: dataclasses.Field[Any], value: Any) -> Any:
-    """``value`` as the field's type; text is read as a person would type it."""
-    where = f"{name}: {field.name}"
-    kind = str(field.type)
-    kind = {"<class 'int'>": "int", "<class 'float'>": "float", "<class 'bool'>": "bool", "<class 'str'>": "str"}.get(
-        kind, kind
-    )
-    if isinstance(value, Linear) or (value is None and "None" in kind):
-        return value
-    if isinstance(value, Mapping) and "Linear" in kind:
-        return Linear(**{key: float(number) for key, number in value.items()})
-    if isinstance(value, str) and value.startswith("lin_") and "Linear" in kind:
-        return schedule(value)
-    if kind.startswith("tuple"):
-        return tuple(int(width) for width in value)
-    if kind == "str":
-        return value
-    if kind == "bool":
-        if not isinstance(value, bool):
-            raise TeguError(f"{where} must be true or false, got {value!r}")
-        return value
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TeguError(f"{where} must be a number, got {value!r}") from None
-    if not math.isfinite(number):
-        raise TeguError(f"{where} must be finite, got {value!r}")
-    if kind == "int" and number != int(number):
-        raise TeguError(f"{where} must be a whole number, got {value!r}")
-    return int(number) if kind == "int" else number

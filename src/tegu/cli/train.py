@@ -28,7 +28,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = _parser()
     others = {"total_timesteps": "steps", "n_timesteps": "steps", "num_envs": "n_envs", "env_kwargs": "env_options"}
     parser.aliases = {_flag(other): _flag(ours) for other, ours in (ALIASES | others).items()}
-    for algorithm in ALGORITHMS.values():
+    for algorithm in ALGORITHMS:
         add_flags(parser, algorithm)
     args = parser.parse([word for word in words if word not in _HELP])
     if any(word in _HELP for word in words):
@@ -101,13 +101,13 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _show_help(args: argparse.Namespace) -> None:
-    from tegu.algorithms.registry import hyper_parameters
+    from tegu.algorithms.hyper_parameters import hyper_parameters
     from tegu.cli.flags import add_flags
     from tegu.training.train import make_plan
 
     plan = make_plan(args.environment, args.algorithm, **_settings(args))
     parser = _parser(plan)
-    add_flags(parser, type(plan.algorithm), hyper_parameters(plan.algorithm))
+    add_flags(parser, plan.algorithm.name, hyper_parameters(plan.algorithm))
     parser.parse(["--help"])
 
 

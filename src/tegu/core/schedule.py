@@ -1,26 +1,48 @@
 """How far training has come, and hyper-parameters that follow it."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+_LARGEST = 2**31 - 1
 
 
 class Clock(NamedTuple):
-    """How far training has come. The loops set it before each collection; schedules read it."""
+    """How far training has come: what ``Algorithm.at`` reads."""
 
-    steps: jax.Array  #: int32 scalar: environment steps so far, over all environments
-    total: jax.Array  #: int32 scalar: environment steps planned
+    steps: Any  #: int32 scalar: environment steps so far, over all environments; stays at 2**31 - 1 from there on
+    progress: Any  #: float32 scalar: share of the steps planned, in [0, 1]
 
     @classmethod
-    def start(cls) -> "Clock":
-        return cls(jnp.zeros((), jnp.int32), jnp.ones((), jnp.int32))
+    def of(cls, steps: int, total: int) -> "Clock":
+        """After ``steps`` of ``total``, in NumPy."""
+        return cls(np.int32(min(steps, _LARGEST)), np.float32(min(steps / max(total, 1), 1.0)))
 
-    @property
-    def progress(self) -> jax.Array:
-        """Share of the training done, in [0, 1], float32."""
-        return jnp.minimum(self.steps.astype(jnp.float32) / self.total.astype(jnp.float32), 1.0)
+
+class StepCount(NamedTuple):
+    """Environment steps as a 64-bit number in two words, since JAX has 32-bit integers: ``high * 2**32 + low``."""
+
+    high: Any  #: uint32 scalar
+    low: Any  #: uint32 scalar
+
+    @classmethod
+    def of(cls, steps: int) -> "StepCount":
+        """In NumPy."""
+        return cls(np.uint32(steps >> 32), np.uint32(steps & 0xFFFFFFFF))
+
+    def plus(self, steps: int) -> "StepCount":
+        """``steps`` later, fewer than 2**32."""
+        low = self.low + jnp.uint32(steps)
+        return StepCount(self.high + (low < self.low), low)
+
+    def clock(self, total: "StepCount") -> Clock:
+        """The clock after so many of ``total`` steps."""
+        saturated = (self.high > 0) | (self.low > _LARGEST)
+        steps = jnp.where(saturated, _LARGEST, self.low.astype(jnp.int32))
+        return Clock(steps, jnp.minimum(_as_float(self) / _as_float(total), 1.0))
 
 
 class Linear(eqx.Module):
@@ -38,6 +60,5 @@ class Linear(eqx.Module):
 Schedule = float | Linear
 
 
-def scheduled(value: Schedule, clock: Clock) -> jax.Array | float:
-    """The value of a hyper-parameter now: itself if it is a number, else the schedule at ``clock``."""
-    return value(clock.progress) if isinstance(value, Linear) else value
+def _as_float(count: StepCount) -> jax.Array:
+    return count.high.astype(jnp.float32) * 2.0**32 + count.low.astype(jnp.float32)

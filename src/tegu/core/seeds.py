@@ -1,6 +1,7 @@
-"""Many seeds in one process: every array of a run's state has a leading axis of seeds."""
+"""Many seeds in one process: how they lie on the devices, and one program for all of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,77 +12,91 @@ from jax.sharding import Mesh, PartitionSpec
 from tegu.core.step import PyTree
 
 
-def devices_for(n_seeds: int) -> int:
-    """How many devices the seeds spread over."""
-    return min(n_seeds, jax.local_device_count())
+class Layout:
+    """Where ``n_seeds`` are computed: in rounds, one after the other, each over all devices at once.
 
-
-def padded(n_seeds: int) -> int:
-    """The number of seeds computed, a multiple of the devices; those beyond ``n_seeds`` are copies to be ignored."""
-    devices = devices_for(n_seeds)
-    return -(-n_seeds // devices) * devices
-
-
-def pad(tree: PyTree, n_seeds: int) -> PyTree:
-    """Repeat the last seed until the leading axis divides by the devices."""
-    if padded(n_seeds) == n_seeds:
-        return tree
-    index = np.minimum(np.arange(padded(n_seeds)), n_seeds - 1)
-    return jax.tree.map(lambda leaf: leaf[index], tree)
-
-
-def trim(tree: PyTree, n_seeds: int) -> PyTree:
-    """Undo ``pad`` on the host: leaves are NumPy, but random keys stay what they are.
-
-    To slice what is spread over devices they would have to wait for each other, and on a CPU with few cores such
-    programs have been seen to wait for ever.
+    On a CPU a device is a core, and a round has one seed on each: every seed then computes exactly, to the bit, what it
+    would alone, and nothing is copied into or out of a stack of seeds. On accelerators there is one round, and the
+    seeds of a device are batched with ``vmap``. Where seeds do not fill the devices evenly, the last one is computed
+    several times.
     """
-    return jax.tree.map(lambda leaf: _trimmed(leaf, n_seeds), tree)
+
+    def __init__(self, n_seeds: int):
+        self.n_seeds = n_seeds
+        devices = jax.local_devices()
+        each = 1 if jax.default_backend() == "cpu" else -(-n_seeds // len(devices))
+        self._devices = devices[: min(-(-n_seeds // each), len(devices))]
+        self._width = each * len(self._devices)  # seeds of a round
+
+    def split(self, tree: PyTree) -> list[PyTree]:
+        """The parts of a tree ``[S, ...]`` that each round computes."""
+        starts = range(0, self.n_seeds, self._width)
+        index = [np.minimum(np.arange(start, start + self._width), self.n_seeds - 1) for start in starts]
+        if len(index) == 1 and self._width == self.n_seeds:
+            return [tree]
+        return [jax.tree.map(lambda leaf, where=where: on_host(leaf)[where], tree) for where in index]
+
+    def join(self, rounds: Sequence[PyTree]) -> PyTree:
+        """Undo ``split``, by way of the host: leaves are NumPy arrays ``[S, ...]``, random keys their words.
+
+        To slice what is spread over devices they would have to wait for each other, and on a CPU with few cores such
+        programs have been seen to wait for ever.
+        """
+
+        def joined(*leaves: Any) -> np.ndarray:
+            return np.concatenate([_as_numpy(leaf) for leaf in leaves])[: self.n_seeds]
+
+        return jax.tree.map(joined, *rounds)
+
+    def each(self, rounds: Sequence[PyTree]) -> Iterator[PyTree]:
+        """What the rounds hold of each seed, one after the other, on the host."""
+        for number, part in enumerate(rounds):
+            part = jax.tree.map(on_host, part)
+            for i in range(min(self._width, self.n_seeds - number * self._width)):
+                yield jax.tree.map(lambda leaf, i=i: leaf[i], part)
+
+    def program(self, function: Callable[..., Any], n_shared: int = 0, **options: Any) -> Any:
+        """``function(*of_a_seed, *shared)`` of one seed as a compiled one for a round of seeds.
+
+        The last ``n_shared`` arguments are the same for all seeds; every other one has the axis of seeds. ``options``
+        are those of ``jax.jit``.
+        """
+        mapped = partial(_over_stack, function, n_shared=n_shared)
+        if len(self._devices) == 1:
+            return jax.jit(mapped, **options)
+        mesh = Mesh(np.array(self._devices), ("seeds",))
+        split, same = PartitionSpec("seeds"), PartitionSpec()
+
+        def spread(*given: PyTree) -> PyTree:
+            specs = (*[split] * (len(given) - n_shared), *[same] * n_shared)
+            return jax.shard_map(mapped, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)(*given)
+
+        return jax.jit(spread, **options)
 
 
-def _trimmed(leaf: jax.Array, n_seeds: int) -> jax.Array | np.ndarray:
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(jnp.asarray(_trimmed(jax.random.key_data(leaf), n_seeds)))
-    return np.asarray(leaf)[:n_seeds]
+def stacked(trees: Sequence[PyTree]) -> PyTree:
+    """One tree ``[S, ...]`` from those of ``S`` seeds, numbers included."""
+    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
 
 
-def trim_shapes(tree: PyTree, n_seeds: int) -> PyTree:
-    """``trim`` for shapes in place of arrays."""
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((n_seeds, *leaf.shape[1:]), leaf.dtype), tree)
+def on_host(leaf: Any) -> Any:
+    """A leaf that can be sliced without devices waiting for each other."""
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jnp.asarray(np.asarray(jax.random.key_data(leaf))))
+    return np.asarray(leaf)
 
 
-def one_after_another(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function(state, *shared)`` of one seed, for a stack of seeds' states, in turn on one device."""
-
-    def in_turn(states: PyTree, *shared: PyTree) -> PyTree:
-        if jax.tree.leaves(states)[0].shape[0] == 1:  # spares the copy into and out of the stack
-            alone = function(jax.tree.map(lambda leaf: leaf[0], states), *shared)
-            return jax.tree.map(lambda leaf: leaf[None], alone)
-        return jax.lax.map(lambda state: function(state, *shared), states)
-
-    return in_turn
+def _over_stack(function: Callable[..., Any], *given: PyTree, n_shared: int) -> PyTree:
+    """``function`` for the stack of seeds on one device."""
+    n = len(given) - n_shared
+    of_seeds, shared = given[:n], given[n:]
+    if jax.tree.leaves(of_seeds)[0].shape[0] == 1:
+        alone = function(*jax.tree.map(lambda leaf: leaf[0], of_seeds), *shared)
+        return jax.tree.map(lambda leaf: leaf[None], alone)
+    return jax.vmap(lambda *each: function(*each, *shared))(*of_seeds)
 
 
-def over_seeds(function: Callable[..., Any], n_seeds: int) -> Callable[..., Any]:
-    """``function(state, *shared)`` of one seed, for a padded stack of seeds' states.
-
-    On a CPU the seeds are dealt out to the cores and each core takes its own one after the other: about as fast
-    as batching each core's with ``vmap`` (10 seeds of PPO on CartPole, 2 cores, a prototype: 178 against 187 thousand
-    steps/s, and 80 with ``vmap`` on one core), and each seed computes exactly, to the bit, what it would alone.
-    On an accelerator they are batched with ``vmap``.
-    """
-    if jax.default_backend() != "cpu":
-        return lambda states, *shared: jax.vmap(lambda state: function(state, *shared))(states)
-
-    in_turn = one_after_another(function)
-    n_devices = devices_for(n_seeds)
-    if n_devices == 1:
-        return in_turn
-    mesh = Mesh(np.array(jax.local_devices()[:n_devices]), ("seeds",))
-    split, same = PartitionSpec("seeds"), PartitionSpec()
-
-    def spread(states: PyTree, *shared: PyTree) -> PyTree:
-        specs = (split, *[same] * len(shared))
-        return jax.shard_map(in_turn, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)(states, *shared)
-
-    return spread
+def _as_numpy(leaf: Any) -> np.ndarray:
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return np.asarray(leaf)

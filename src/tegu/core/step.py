@@ -1,4 +1,4 @@
-"""The words every part of Tegu shares: a step, a decision, and what an algorithm knows of its environment."""
+"""The words every part of Tegu shares: a step, and a decision."""
 
 from functools import reduce
 from operator import and_, or_
@@ -29,11 +29,16 @@ class Decision(NamedTuple):
     extras: PyTree = ()  #: kept in ``Step.extras``, ``[B, ...]``
 
 
-def over(terminated: PyTree, truncated: PyTree) -> Any:
+def episode_ended(terminated: PyTree, truncated: PyTree) -> Any:
     """Whether an episode has ended: for every agent, where they end on their own. Works on JAX and NumPy arrays."""
     return reduce(and_, jax.tree.leaves(jax.tree.map(or_, terminated, truncated)))
 
 
-def own(tree: PyTree, agent: str) -> Any:
-    """An agent's own part of what is the same for all or given by agent."""
+def of_agent(tree: PyTree, agent: str) -> Any:
+    """An agent's part of what is given by agent, or what is the same for all."""
     return tree[agent] if isinstance(tree, dict) else tree
+
+
+def flatten_time(tree: PyTree) -> PyTree:
+    """``[T, B, ...]`` to ``[T * B, ...]``: steps of one environment come to lie ``B`` apart."""
+    return jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:])), tree)

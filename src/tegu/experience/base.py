@@ -1,6 +1,11 @@
-"""How steps reach an algorithm: what it declares."""
+"""How steps reach an algorithm: what it declares, what it is given, and what it may answer."""
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+
+from tegu.core.step import PyTree
 
 
 @dataclass(frozen=True)
@@ -8,11 +13,29 @@ class Rollout:
     """On-policy experience: ``update`` gets the ``n_steps`` just collected from every environment, ``[T, B, ...]``."""
 
     n_steps: int
+    whole: bool = False  #: whether every rollout begins with fresh episodes in all environments
+
+    def steps_per_env(self, n_envs: int) -> int:
+        """Decisions that each of ``n_envs`` environments takes between two calls of ``update``."""
+        return self.n_steps
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Rows are drawn with equal probability."""
+
+
+@dataclass(frozen=True)
+class Prioritized:
+    """Rows are drawn in proportion to a power of their last error (Schaul et al. 2016, proportional variant)."""
+
+    alpha: Any = 0.6  #: the power; 0 is uniform
+    beta: Any = 0.4  #: how far the weights make up for it; 1 entirely
 
 
 @dataclass(frozen=True)
 class Replay:
-    """Off-policy experience: ``update`` gets ``batch_size`` random past steps, ``[batch_size, ...]``.
+    """Off-policy experience: ``update`` gets a ``Batch`` of ``batch_size`` random past steps, ``[batch_size, ...]``.
 
     With ``n_steps`` above 1 it gets as many windows of consecutive steps of one environment, ``[n_steps, batch_size,
     ...]``; an episode may end, and the next one begin, within a window.
@@ -20,7 +43,36 @@ class Replay:
 
     capacity: int  #: steps kept, over all environments
     batch_size: int
-    learning_starts: int  #: environment steps taken at random before the first update
+    learning_starts: int  #: environment steps before the first update
     train_freq: int  #: environment steps (over all environments) between two rounds of updates
     gradient_steps: int  #: updates per round; -1: as many as steps were collected
     n_steps: int = 1  #: consecutive steps drawn together
+    draw: Uniform | Prioritized = Uniform()  #: how rows are drawn
+
+    def steps_per_env(self, n_envs: int) -> int:
+        """Decisions that each of ``n_envs`` environments takes between two rounds of updates."""
+        return max(self.train_freq // n_envs, 1)
+
+    def updates(self, n_envs: int) -> int:
+        """Updates per round."""
+        return self.steps_per_env(n_envs) * n_envs if self.gradient_steps == -1 else self.gradient_steps
+
+    def window(self, n_envs: int) -> int:
+        """Rows that ``n_steps`` consecutive steps of one environment stretch over."""
+        return self.n_steps * n_envs
+
+
+class Batch(NamedTuple):
+    """What a replay buffer gives ``update``."""
+
+    rows: PyTree  #: ``[batch_size, ...]``, or windows ``[n_steps, batch_size, ...]``
+    weight: (
+        jax.Array
+    )  #: float32 ``[batch_size]``: by which a loss counts each row, for its mean to be right; 1 is usual
+
+
+class Feedback(NamedTuple):
+    """What ``update`` answers of the rows drawn, ``[batch_size, ...]`` each; of a window, its first row."""
+
+    priority: Any = None  #: float32: errors by which they are drawn from now on; for ``Prioritized``
+    rows: PyTree = None  #: new contents, like ``Batch.rows``, with None in place of each part that stays

@@ -129,6 +129,11 @@ class Run:
         """The folder for ``tegu.runs.checkpoint``."""
         return self.path / "checkpoints"
 
+    @property
+    def best(self) -> Path:
+        """The folder for the best learners that evaluations found, as ``tegu.runs.checkpoint`` writes them."""
+        return self.path / "best"
+
     def metrics(self, *, read_only: bool = False) -> MetricStore:
         """Open the run's metrics; close them, or use them in a ``with``."""
         return MetricStore(self.path / "metrics.sqlite", read_only=read_only)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tegu.algorithms.base import Algorithm
+from tegu.algorithms.hyper_parameters import hyper_parameters
 from tegu.algorithms.registry import algorithm as build_algorithm
-from tegu.algorithms.registry import hyper_parameters
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Linear
 from tegu.nn.mlp import ACTIVATIONS

@@ -9,6 +9,7 @@ from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
 
 ACTION_MASK = "action_mask"  #: key of a Dict observation that holds the legal actions (PettingZoo's convention)
+STATE = "state"  #: key beside the agents of a Dict observation that holds what critics may see, and actors may not
 
 
 def n_features(space: spaces.Space) -> int:

@@ -14,7 +14,7 @@ RELAXATIONS = ("soft", "straight_through")
 
 
 @dataclass(frozen=True)
-class ActionVectors:
+class RelaxedActions:
     """How a policy network's output ``[B, n]`` becomes an action vector ``[B, n]``, and that an action.
 
     A choice is relaxed: logits with Gumbel noise through a softmax (Jang et al. 2017). Where the space is a Box of
@@ -56,7 +56,7 @@ class ActionVectors:
         hard = [jax.nn.one_hot(head.argmax(axis=-1), head.shape[-1]) for head in self.heads(out)]
         return soft + jax.lax.stop_gradient(jnp.concatenate(hard, axis=-1) - soft)
 
-    def surprise(self, out: jax.Array, taken: jax.Array, entropy_coef: float = 0.0) -> jax.Array:
+    def negative_log_likelihood(self, out: jax.Array, taken: jax.Array, entropy_coef: float = 0.0) -> jax.Array:
         """Negative log-likelihood of action vectors ``taken``, less the entropy: mean over the batch, a scalar.
 
         A relaxed choice counts for each action with its share. For a Box that is no choice it is the squared error.

@@ -8,25 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tegu.acting.episodes import Episodes
 from tegu.algorithms.base import Metrics
 from tegu.core.step import PyTree, Step
 
 Array = jax.Array | np.ndarray
-
-
-class Episodes(NamedTuple):
-    """Sums over the episodes that ended."""
-
-    ended: Array  #: float32: how many
-    total_reward: PyTree  #: by agent where there are several
-    length: Array
-
-    @classmethod
-    def of(cls, done: jax.Array, total_reward: PyTree, length: jax.Array) -> "Episodes":
-        """From arrays of any equal shape: where an episode ended, its return so far and its length so far."""
-        ended = done.astype(jnp.float32)
-        total = jax.tree.map(lambda reward: (ended * reward).sum(), total_reward)
-        return cls(ended.sum(), total, (ended * length).sum())
 
 
 class Fault(NamedTuple):
@@ -53,24 +39,25 @@ class Tally(NamedTuple):
     fault: Fault
 
     @classmethod
-    def zero(cls, episodes: Episodes, metrics: PyTree) -> "Tally":
+    def zero(cls, reward: PyTree, metrics: PyTree) -> "Tally":
         """Nothing yet; the arguments give the structure (their values are not read)."""
         zero = jnp.zeros(())
-        nothing = jax.tree.map(lambda _: zero, episodes)
+        nothing = Episodes(zero, jax.tree.map(lambda _: zero, reward), zero)
         return cls(jnp.zeros((), jnp.int32), nothing, zero, dict.fromkeys(metrics, zero), Fault.none())
 
-    def add(self, steps: Step, episodes: Episodes, metrics: Metrics, learned: jax.Array | bool) -> "Tally":
-        """Take in one iteration: the steps collected, the episodes that ended in them, what the update reported."""
-        weight = jnp.asarray(learned, jnp.float32)
+    def add(self, steps: Step, episodes: Episodes, metrics: Metrics) -> "Tally":
+        """Take in one iteration: the steps collected, the episodes that ended in them, and what the update reported,
+        which is nothing where none was made."""
+        weight = float(bool(metrics))
         observation = ~finite((steps.observation, steps.next_observation))
-        reward, learning = ~finite(steps.reward), ~finite(metrics) & (weight > 0)
+        reward, learning = ~finite(steps.reward), ~finite(metrics)
         first = (self.fault.iteration < 0) & (observation | reward | learning)
         found = Fault(self.iterations, observation, reward, learning)
         return Tally(
             self.iterations + 1,
             jax.tree.map(jnp.add, self.episodes, episodes),
             self.updates + weight,
-            {name: total + jnp.where(weight > 0, metrics[name], 0.0) for name, total in self.metrics.items()},
+            {name: total + metrics.get(name, 0.0) for name, total in self.metrics.items()},
             jax.tree.map(lambda old, new: jnp.where(first, new, old), self.fault, found),
         )
 

@@ -1,108 +1,64 @@
 """``tegu.train`` and ``tegu.resume``: from a name or an object to a trained agent and a run on disk."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import gymnasium
-
-from tegu.acting.evaluation import FusedEvaluation
 from tegu.agents.agent import Agent, facts
 from tegu.algorithms.base import Algorithm, Learner
-from tegu.algorithms.registry import algorithm as build_algorithm
-from tegu.algorithms.registry import fitting, hyper_parameters
 from tegu.core.errors import TeguError
-from tegu.core.runtime import configure_jax
-from tegu.core.spec import EnvironmentSpec
-from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
-from tegu.environments.base import Environment
-from tegu.environments.make import Source, find, is_code
-from tegu.presets import preset
+from tegu.environments.make import find
 from tegu.runs import Run, checkpoint
-from tegu.training.dealt import DealtLoop, dealt_to
-from tegu.training.fused import Fused, FusedLoop
-from tegu.training.host import HostLoop
-from tegu.training.trainer import Callback, Loop, Trainer
+from tegu.training.evaluation import EvaluationObserver
+from tegu.training.plan import Plan, make_loop, make_plan, plan_of
+from tegu.training.trainer import Callback, Loop, Observer, Trainer
 
-MOST_STEPS = 2**31 - 1  #: steps are counted in 32 bits on the device
+HandOver = Callable[[Learner, Learner], Learner]
+"""What the next phase begins with: from what the last one learned and the fresh learners of the next, ``[S, ...]``."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Everything that decides how a run goes, chosen before anything is compiled."""
+class Phase(NamedTuple):
+    """A later part of a training: another algorithm or environment goes on with what was learned."""
 
-    source: Source
-    algorithm: Algorithm
+    environment: Any
+    algorithm: Algorithm | str
     steps: int
-    n_envs: int
-    seeds: tuple[int, ...]
-    log_interval: int
-    checkpoint_every: float
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """What ``config.toml`` holds, besides names, command and versions."""
-        return {
-            "backend": self.source.backend,
-            "steps": self.steps,
-            "n_envs": self.n_envs,
-            "seeds": list(self.seeds),
-            "log_interval": self.log_interval,
-            "checkpoint_every": self.checkpoint_every,
-            "environment_options": self.source.options,
-            "hyper_parameters": hyper_parameters(self.algorithm),
-        }
+    hand_over: HandOver | None = None  #: None: the learners go on as they are
 
 
 def train(
-    environment: str | Environment | gymnasium.Env | Callable[[], gymnasium.Env],
+    environment: Any,
     algorithm: Algorithm | str | None = None,
     *,
-    steps: int | None = None,
-    seeds: int = 1,
-    seed: int = 0,
-    n_envs: int | None = None,
-    backend: str | None = None,
-    environment_options: Mapping[str, Any] | None = None,
-    log_interval: int | None = None,
-    checkpoint_every: float = 30.0,
     folder: str | Path | None = "runs",
-    callbacks: tuple[Callback, ...] = (),
+    callbacks: Sequence[Callback] = (),
+    observers: Sequence[Observer] = (),
+    then: Sequence[Phase] = (),
     prepare_evaluation: int = 0,
-    **hyper: Any,
+    **options: Any,
 ) -> Agent:
     """Train an agent.
 
-    ``environment`` is a name, an environment, or a function that makes one. ``algorithm`` is an algorithm with its
-    hyper-parameters, or a name: then the preset for the environment holds and ``hyper`` overrides it. ``steps`` and
-    ``n_envs`` also come from the preset unless given. ``seeds`` independent agents are trained from ``seed``,
-    ``seed + 1``, ... The run is kept under ``folder`` (``None`` keeps nothing). ``checkpoint_every`` is in seconds.
+    ``environment`` is a name, an environment, or a function that makes one; ``algorithm`` an algorithm with its
+    hyper-parameters, or a name. ``options`` are those of ``tegu.training.plan.make_plan``: steps, seeds, n_envs...,
+    and the hyper-parameters of an algorithm that is named. The run is kept under ``folder`` (``None`` keeps nothing).
+    ``callbacks`` are called after every chunk, ``observers`` every so many steps. ``then`` are phases that follow.
     ``prepare_evaluation``: how many episodes ``Agent.evaluate`` will be asked for, so that it is compiled meanwhile.
     Raises ``TeguError`` with one clear line before anything is compiled.
     """
-    plan = make_plan(
-        environment,
-        algorithm,
-        steps=steps,
-        seeds=seeds,
-        seed=seed,
-        n_envs=n_envs,
-        backend=backend,
-        environment_options=environment_options,
-        log_interval=log_interval,
-        checkpoint_every=checkpoint_every,
-        **hyper,
-    )
-    loop = make_loop(plan)
+    plans = [make_plan(environment, algorithm, **options)]
+    plans += [_plan_of_phase(plans[0], phase) for phase in then]
+    loops = [make_loop(plan) for plan in plans]
+    training = _Training(plans, loops, [phase.hand_over for phase in then], callbacks, observers, prepare_evaluation)
     if folder is None:
-        return _trained(plan, loop, None, None, callbacks, prepare_evaluation)
-    run = Run.create(folder, plan.source.id, plan.algorithm.name, plan.config)
+        return training.run(None, None)
+    config = plans[0].config | {"phases": [_config_of_phase(plan) for plan in plans[1:]]}
+    run = Run.create(folder, plans[0].source.id, plans[0].algorithm.name, config)
     with run.lock():
-        return _trained(plan, loop, run, None, callbacks, prepare_evaluation)
+        return training.run(run, None)
 
 
 def resume(
@@ -111,180 +67,117 @@ def resume(
     steps: int | None = None,
     environment: Any = None,
     folder: str | Path = "runs",
-    callbacks: tuple[Callback, ...] = (),
+    callbacks: Sequence[Callback] = (),
+    observers: Sequence[Observer] = (),
+    then: Sequence[Phase] = (),
     prepare_evaluation: int = 0,
 ) -> Agent:
     """Go on with a run from its last good checkpoint, to ``steps`` in all (by default those first planned).
 
     A run on ``module:Class`` names code, which is not imported because a file says so: pass the same ``environment``.
-    A run on an object or a function needs that again, as in ``train``.
+    A run on an object or a function needs that again, as in ``train``. So do phases that followed: pass the same
+    ``then``.
     """
     run = run if isinstance(run, Run) else Run.open(run, folder)
     with run.lock():
-        plan = plan_of(run, steps=steps, environment=environment)
+        plans = [plan_of(run, steps=steps, environment=environment)]
+        plans += [_plan_of_phase(plans[0], phase) for phase in then]
+        if [_config_of_phase(plan) for plan in plans[1:]] != run.config.get("phases", []):
+            raise TeguError(f"{run.name} was trained in {1 + len(run.config['phases'])} phases: pass the same as then=")
         saved = checkpoint.load_latest(run.checkpoints) if checkpoint.steps(run.checkpoints) else None
         for reason in saved.skipped if saved else ():
             warnings.warn(f"a newer checkpoint is passed over: {reason}", stacklevel=2)
-        return _trained(plan, make_loop(plan), run, saved, callbacks, prepare_evaluation)
+        loops = [make_loop(plan) for plan in plans]
+        hand_overs = [phase.hand_over for phase in then]
+        return _Training(plans, loops, hand_overs, callbacks, observers, prepare_evaluation).run(run, saved)
 
 
-def make_plan(
-    environment: Any,
-    algorithm: Algorithm | str | None = None,
-    *,
-    steps: int | None = None,
-    seeds: int = 1,
-    seed: int = 0,
-    n_envs: int | None = None,
-    backend: str | None = None,
-    environment_options: Mapping[str, Any] | None = None,
-    log_interval: int | None = None,
-    checkpoint_every: float = 30.0,
-    **hyper: Any,
-) -> Plan:
-    """Resolve names and presets. Arguments as in ``train``."""
-    configure_jax()
-    options = dict(environment_options or {})
-    source = find(environment, backend, options)
-    if isinstance(algorithm, Algorithm):
-        if hyper:
-            raise TeguError(f"set {', '.join(hyper)} on {type(algorithm).__name__} itself, or name the algorithm")
-        settings: dict[str, Any] = preset(source.id, algorithm.name)
-    else:
-        settings = preset(source.id, algorithm, *_spaces(source))
-        apart = ("algorithm", "steps", "n_envs", "environment_options")
-        chosen = {key: value for key, value in settings.items() if key not in apart}
-        algorithm = build_algorithm(settings["algorithm"], chosen | hyper)
-    if isinstance(environment, str) and (usual := settings.get("environment_options")):
-        source = find(environment, backend, usual | options)
-    steps = int(steps if steps is not None else settings["steps"])
-    n_envs = int(n_envs if n_envs is not None else 1 if source.single else settings["n_envs"])
-    for name, value in (("steps", steps), ("n_envs", n_envs), ("seeds", seeds)):
-        if value < 1:
-            raise TeguError(f"{name} must be at least 1, got {value}")
-    if steps > MOST_STEPS:
-        raise TeguError(f"steps must be at most {MOST_STEPS:,}, got {steps:,}")
-    if source.single and (n_envs > 1 or seeds > 1):
-        raise TeguError("one environment cannot be several: pass a function that makes it for n_envs > 1 or seeds > 1")
-    log_interval = int(log_interval or min(max(steps // 100, 1), 20_000))
-    return Plan(
-        source,
-        algorithm,
-        steps,
-        n_envs,
-        tuple(range(seed, seed + seeds)),
-        log_interval,
-        float(checkpoint_every),
-    )
+class _Training:
+    """Phases one after the other, and meanwhile, in another thread, an evaluation is compiled by playing it once."""
 
+    def __init__(
+        self,
+        plans: Sequence[Plan],
+        loops: Sequence[Loop],
+        hand_overs: Sequence[HandOver | None],
+        callbacks: Sequence[Callback],
+        observers: Sequence[Observer],
+        episodes: int,
+    ):
+        self.plans, self.loops, self.hand_overs = plans, loops, [None, *hand_overs]
+        self.callbacks, self.observers, self.episodes = callbacks, observers, episodes
 
-def plan_of(run: Run, *, steps: int | None = None, environment: Any = None) -> Plan:
-    """The plan that a run was made with, read from its ``config.toml``."""
-    configure_jax()
-    config = run.config
-    source = source_of(run, environment)
-    try:
-        return Plan(
-            source,
-            build_algorithm(config["algorithm"], config["hyper_parameters"]),
-            int(steps or config["steps"]),
-            config["n_envs"],
-            tuple(config["seeds"]),
-            config["log_interval"],
-            config["checkpoint_every"],
-        )
-    except (KeyError, TypeError) as error:
-        raise TeguError(f"{run.path / 'config.toml'} is damaged: {error!r}") from error
+    def run(self, run: Run | None, saved: checkpoint.Checkpoint | None) -> Agent:
+        first = saved.state["phase"] if saved is not None else 0
+        if not 0 <= first < len(self.plans):
+            raise TeguError(f"{saved} is of phase {first}, there are {len(self.plans)}")
+        before, learners = 0, None
+        background = ThreadPoolExecutor(1)
+        try:
+            for number, (plan, loop) in enumerate(zip(self.plans, self.loops, strict=True)):
+                if number < first:
+                    before += -(-plan.steps // loop.steps_per_iteration) * loop.steps_per_iteration
+                    continue
+                agent = Agent(plan.algorithm, loop.spec, None, plan.seeds, before, plan.source, run)
+                trainer = self._trainer(number, run, agent, before, background)
+                state = None
+                if learners is not None:
+                    state = loop.start()
+                    fresh, hand_over = loop.learners(state), self.hand_overs[number]
+                    state = loop.with_learners(state, learners if hand_over is None else hand_over(learners, fresh))
+                state = trainer.train(state, saved if number == first else None)
+                learners = loop.learners(state)
+                agent.now(learners, trainer.steps, trainer.total)
+                if trainer.stopped:
+                    break
+                before = trainer.steps
+        finally:
+            background.shutdown(cancel_futures=True)
+            for loop in self.loops:
+                loop.close()
+        return agent
 
+    def _trainer(
+        self, number: int, run: Run | None, agent: Agent, before: int, background: ThreadPoolExecutor
+    ) -> Trainer:
+        plan, loop = self.plans[number], self.loops[number]
+        known = facts(plan.algorithm, loop.spec, plan.seeds, plan.source)
+        observers = list(self.observers)
+        if plan.eval_every:
+            evaluator = agent.evaluator(plan.eval_episodes, deterministic=True)
+            observers.append(EvaluationObserver(evaluator, plan.eval_every, plan.seeds, run, known))
 
-def source_of(run: Run, environment: Any = None) -> Source:
-    """The environment a run was trained on; ``environment`` allows one that names code, or is one that has no name."""
-    name = run.config["environment"]
-    if environment is not None and not isinstance(environment, str):
-        return replace(find(environment), id=name)
-    if is_code(name) and environment != name:
-        raise TeguError(f"{run.name} was trained on {name}, which is code: name it yourself (--env {name}) to allow it")
-    return find(name, run.config.get("backend"), run.config.get("environment_options"))
+        def prepare(learners: Learner) -> None:
+            if self.episodes and plan.source.native is not None and number == len(self.plans) - 1:
+                background.submit(agent.prepare, self.episodes, learners)
 
-
-def make_loop(plan: Plan) -> Loop:
-    """The loop for a plan: fused where the environment is in JAX, else on the host."""
-    source, seeds = plan.source, plan.seeds
-    if source.native is not None:
-        spec = spec_of(source.id, source.native, plan.n_envs)
-        validate(plan.algorithm, spec)
-        alone = len(seeds) == 1 and dealt_to(Fused(plan.algorithm, source.native, plan.n_envs)) > 1
-        return (DealtLoop if alone else FusedLoop)(plan.algorithm, source.native, spec, seeds)
-    environments = host_environments(source, [(seed, i) for seed in seeds for i in range(plan.n_envs)])
-    spec = spec_of(source.id, environments, plan.n_envs)
-    validate(plan.algorithm, spec)
-    return HostLoop(plan.algorithm, environments, spec, seeds)
-
-
-def validate(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
-    """Raise ``TeguError`` with one clear line where algorithm and environment do not fit."""
-    if spec.agents and not algorithm.several:
-        raise TeguError(
-            f"{algorithm.name} trains one agent alone, {spec.id} has {len(spec.agents)} ({', '.join(spec.agents)}): "
-            f"expected {' or '.join(fitting(spec))}"
-        )
-    algorithm.validate(spec)
-
-
-def host_environments(source: Source, entropy: list[tuple[int, ...]]) -> GymnasiumEnvironments:
-    """Gymnasium environments whose randomness follows from ``entropy``."""
-    if source.make is None:
-        raise TeguError(f"{source.id} is not a Gymnasium environment")
-    return GymnasiumEnvironments(source.make, entropy)
-
-
-def spec_of(id: str, environment: Environment | GymnasiumEnvironments, n_envs: int) -> EnvironmentSpec:
-    spaces = environment.observation_space, environment.action_space
-    model = environment if isinstance(environment, Environment) else None
-    return EnvironmentSpec(id, *spaces, n_envs, environment.agents, model)
-
-
-def _spaces(source: Source) -> tuple[Any, Any]:
-    if source.native is not None:
-        return source.native.observation_space, source.native.action_space
-    with closing(source.make()) as probe:  # type: ignore[misc]
-        return probe.observation_space, probe.action_space
-
-
-def _trained(
-    plan: Plan,
-    loop: Loop,
-    run: Run | None,
-    saved: checkpoint.Checkpoint | None,
-    callbacks: tuple[Callback, ...],
-    episodes: int,
-) -> Agent:
-    """Train, and meanwhile, in another thread, compile an evaluation of so many ``episodes`` by playing them once."""
-    evaluations = {}
-    if episodes and plan.source.native is not None:
-        given = plan.algorithm, plan.source.native, plan.seeds, episodes, True
-        evaluations[episodes, True] = FusedEvaluation(*given)
-    background = ThreadPoolExecutor(1)
-
-    def prepare(learners: Learner) -> None:
-        for evaluation in evaluations.values():
-            background.submit(evaluation, learners)
-
-    try:
-        trainer = Trainer(
+        return Trainer(
             loop,
             run,
             steps=plan.steps,
             log_interval=plan.log_interval,
             checkpoint_every=plan.checkpoint_every,
-            facts=facts(plan.algorithm, loop.spec, plan.seeds, plan.source),
-            callbacks=callbacks,
+            facts=known | {"phase": number},
+            callbacks=self.callbacks,
+            observers=observers,
             ready=prepare,
+            before=before,
         )
-        learners = loop.learners(trainer.train(saved))
-    finally:
-        background.shutdown(cancel_futures=True)
-        loop.close()
-    agent = Agent(plan.algorithm, loop.spec, learners, plan.seeds, trainer.steps, plan.source, run)
-    agent.evaluations.update(evaluations)
-    return agent
+
+
+def _plan_of_phase(first: Plan, phase: Phase) -> Plan:
+    """The plan of a later phase: what it does not say is as in the first."""
+    source = find(phase.environment)
+    if isinstance(phase.algorithm, str):
+        algorithm = make_plan(phase.environment, phase.algorithm, n_envs=first.n_envs).algorithm
+    else:
+        algorithm = phase.algorithm
+    if phase.steps < 1:
+        raise TeguError(f"the steps of a phase must be at least 1, got {phase.steps}")
+    return replace(first, source=source, algorithm=algorithm, steps=int(phase.steps))
+
+
+def _config_of_phase(plan: Plan) -> dict[str, Any]:
+    own = plan.config
+    kept = ("backend", "steps", "environment_options", "hyper_parameters")
+    return {"environment": plan.source.id, "algorithm": plan.algorithm.name, **{name: own[name] for name in kept}}

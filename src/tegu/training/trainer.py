@@ -1,13 +1,10 @@
-"""Training in chunks. Between them, on the host: metrics, checkpoints, progress, and the wish to stop."""
+"""Training in chunks. Between them, on the host: metrics, checkpoints, progress, observers, and the wish to stop."""
 
-import signal
-import sys
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,25 +15,30 @@ from tegu.core.spec import EnvironmentSpec
 from tegu.runs import Run, RunError, checkpoint
 from tegu.runs.checkpoint import CheckpointError
 from tegu.runs.metrics import MetricsError
+from tegu.training.saving import Arrays, Blobs
+from tegu.training.signals import stop_on_signal
 from tegu.training.tally import Tally, fault_message, summarize
-
-Blobs = Mapping[str, Mapping[str, np.ndarray]]
 
 
 class Loop(Protocol):
-    """What the trainer drives: ``FusedLoop`` or ``HostLoop``."""
+    """What the trainer drives: ``FusedLoop`` or ``SplitLoop``."""
 
     spec: EnvironmentSpec
     seeds: tuple[int, ...]
     steps_per_iteration: int
-    seconds: dict[str, float]  #: time spent so far, by kind of work
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Time spent so far, by kind of work."""
+        ...
 
     def start(self) -> Any: ...
-    def compile(self, state: Any) -> None: ...
-    def chunk(self, state: Any, iterations: int, total: int) -> tuple[Any, Tally]: ...
+    def compile(self, state: Any, start: int) -> None: ...
+    def chunk(self, state: Any, iterations: int, start: int, total: int) -> tuple[Any, Tally]: ...
     def learners(self, state: Any) -> Learner: ...
-    def dump(self, state: Any) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, Any]]: ...
-    def restore(self, blobs: Blobs, data: Mapping[str, Any]) -> Any: ...
+    def with_learners(self, state: Any, learners: Learner) -> Any: ...
+    def dump(self, state: Any) -> tuple[Blobs, dict[str, Any]]: ...
+    def restore(self, blobs: Mapping[str, Arrays], data: Mapping[str, Any]) -> Any: ...
     def close(self) -> None: ...
 
 
@@ -44,18 +46,28 @@ class Loop(Protocol):
 class Progress:
     """How a run stands, after every chunk. Steps are environment steps of one seed, over all its environments."""
 
-    phase: str  #: "compiling", "training", "saving", and then "finished" or "stopped"
+    state: str  #: "compiling", "training", "saving", and then "finished" or "stopped"
     steps: int
     total: int
     n_seeds: int
     seconds: float  #: since training began, compilation included
     fps: float  #: environment steps per second over all seeds, in the last chunk
-    metrics: list[dict[str, float]] = field(default_factory=list)  #: the last figures, a dict per seed
-    split: dict[str, float] = field(default_factory=dict)  #: share of the last chunk's time by kind of work
+    metrics: list[dict[str, float]] = field(default_factory=list)  #: the last ones, a dict per seed
+    shares: dict[str, float] = field(default_factory=dict)  #: of the last chunk's time, by kind of work
     run: Run | None = None
 
 
 Callback = Callable[[Progress], object]  #: called after every chunk; returning False stops the training
+
+
+class Observer(Protocol):
+    """Looks at what was learned every so many steps."""
+
+    every: int  #: steps between two calls; the trainer cuts its chunks there
+
+    def __call__(self, progress: Progress, learners: Learner) -> bool | None:
+        """``learners`` are ``[S, ...]``. Returning False stops the training."""
+        ...
 
 
 class NonFiniteError(TeguError):
@@ -74,23 +86,28 @@ class Trainer:
         log_interval: int,
         checkpoint_every: float,
         facts: Mapping[str, Any],
-        callbacks: tuple[Callback, ...] = (),
+        callbacks: Sequence[Callback] = (),
+        observers: Sequence[Observer] = (),
         ready: Callable[[Learner], object] | None = None,
+        start: int = 0,
+        before: int = 0,
     ):
-        """``checkpoint_every`` is in seconds, 0 for every chunk; ``facts`` go into each checkpoint's manifest.
+        """Train from step ``start`` to ``steps`` in all, rounded up to whole iterations; schedules end there, too.
 
-        Where saving takes so long that it would fill more than a tenth of the time, it is done less often.
-
-        ``ready`` is called once, with the learners ``[S, ...]`` as they are when everything is compiled.
+        ``before`` steps were taken in earlier phases of the run: they count in what is logged and saved.
+        ``checkpoint_every`` is in seconds, 0 for every chunk; where saving takes so long that it would fill more than a
+        tenth of the time, it is done less often. ``facts`` go into each checkpoint's manifest. ``ready`` is called
+        once, with the learners ``[S, ...]`` as they are when everything is compiled.
         """
-        self.loop, self.run, self.facts, self.callbacks = loop, run, dict(facts), callbacks
-        self.ready = ready
-        self.iterations = -(-steps // loop.steps_per_iteration)
-        self.total = self.iterations * loop.steps_per_iteration
-        self.per_chunk = max(log_interval // loop.steps_per_iteration, 1)
-        self.checkpoint_every = checkpoint_every
-        self.done = 0  # iterations
+        self.loop, self.run, self.facts = loop, run, dict(facts)
+        self.callbacks, self.observers, self.ready = callbacks, observers, ready
+        self._start, self._before = start, before
+        iterations = -(-(steps - start) // loop.steps_per_iteration)
+        self._end = start + iterations * loop.steps_per_iteration
+        self._now = start
+        self.log_interval, self.checkpoint_every = log_interval, checkpoint_every
         self._saved_at = -1
+        self._saved_as: Path | None = None  # the last checkpoint, of which a new one links what has not changed
         self._saving_seconds = 0.0  # that the last save took
         self._stop = False
         self._elapsed_before = 0.0
@@ -99,7 +116,18 @@ class Trainer:
 
     @property
     def steps(self) -> int:
-        return self.done * self.loop.steps_per_iteration
+        """Steps so far, those of earlier phases included."""
+        return self._before + self._now
+
+    @property
+    def total(self) -> int:
+        """Steps when this phase ends, those of earlier phases included."""
+        return self._before + self._end
+
+    @property
+    def stopped(self) -> bool:
+        """Whether training ended before its last step."""
+        return self._now < self._end
 
     @property
     def _elapsed(self) -> float:
@@ -111,31 +139,36 @@ class Trainer:
         """Seconds between the end of one save and the beginning of the next."""
         return max(self.checkpoint_every, 9 * self._saving_seconds) if self.checkpoint_every else 0.0
 
-    def train(self, resume: checkpoint.Checkpoint | None = None) -> Any:
-        """Train to the end, or until asked to stop. Returns the loop's state."""
-        state = self._restored(resume) if resume else self.loop.start()
+    def train(self, state: Any = None, resume: checkpoint.Checkpoint | None = None) -> Any:
+        """Train to the end, or until asked to stop, from a ``state`` of the loop's, a checkpoint, or the beginning.
+
+        Returns the loop's state.
+        """
+        if state is None:
+            state = self._restored(resume) if resume else self.loop.start()
         self._began = self._last_save = time.perf_counter()
         self._report(self._progress("compiling"))
         self._status("running")
-        self.loop.compile(state)
+        self.loop.compile(state, self._now)
         if self.ready is not None:
             self.ready(self.loop.learners(state))
         with stop_on_signal(self._ask_to_stop):
-            while self.done < self.iterations and not self._stop:
+            while self.stopped and not self._stop:
                 state = self._chunk(state)
-        last = self._last or self._progress("saving")  # with the figures of the last chunk
-        self._report(replace(last, phase="saving"))
+        last = self._last or self._progress("saving")  # with the metrics of the last chunk
+        self._report(replace(last, state="saving"))
         self._save(state)
-        phase = "finished" if self.done >= self.iterations else "stopped"
-        self._status(phase)
-        self._report(replace(last, phase=phase))
+        end = "stopped" if self.stopped else "finished"
+        self._status(end)
+        self._report(replace(last, state=end))
         return state
 
     def _ask_to_stop(self) -> None:
         self._stop = True
 
     def _restored(self, saved: checkpoint.Checkpoint) -> Any:
-        self.done = self._saved_at = saved.step // self.loop.steps_per_iteration
+        self._now = saved.step - self._before
+        self._saved_at, self._saved_as = saved.step, saved.path
         self._elapsed_before = saved.state["elapsed"]
         if self.run is not None:
             with self.run.metrics() as metrics:
@@ -143,51 +176,69 @@ class Trainer:
         return self.loop.restore(saved.blobs, saved.state["loop"])
 
     def _chunk(self, state: Any) -> Any:
-        iterations = min(self.per_chunk, self.iterations - self.done)
-        began, spent = time.perf_counter(), dict(self.loop.seconds)
-        state, tally = self.loop.chunk(state, iterations, self.total)
+        began, spent, start = time.perf_counter(), dict(self.loop.seconds), self.steps
+        state, tally = self.loop.chunk(state, self._iterations(), self._now, self._end)
         elapsed = time.perf_counter() - began
-        if fault := fault_message(tally, self.steps, self.loop.steps_per_iteration, self.loop.seeds):
+        size = self.loop.steps_per_iteration
+        if fault := fault_message(tally, start, size, self.loop.seeds):
             self._fail(fault)
-        self.done += iterations
+        self._now += int(tally.iterations[0]) * size
 
-        fps = iterations * self.loop.steps_per_iteration * len(self.loop.seeds) / elapsed
+        fps = (self.steps - start) * len(self.loop.seeds) / elapsed
         clock = {
             "time/fps": fps,
             "time/time_elapsed": self._elapsed,
             "time/total_timesteps": float(self.steps),
         }
-        figures = [figures | clock for figures in summarize(tally)]
-        split = {kind: (seconds - spent[kind]) / elapsed for kind, seconds in self.loop.seconds.items()}
-        self._log(figures)
+        metrics = [found | clock for found in summarize(tally)]
+        shares = {kind: (seconds - spent[kind]) / elapsed for kind, seconds in self.loop.seconds.items()}
+        self._log(metrics)
+        progress = self._progress("training", fps, metrics, shares)
+        self._observe(progress, state, start)
         if time.perf_counter() - self._last_save >= self._pause:
             self._save(state)
-        self._report(self._progress("training", fps, figures, split))
+        self._report(progress)
         return state
 
-    def _log(self, figures: list[dict[str, float]]) -> None:
+    def _iterations(self) -> int:
+        """How many to run now: as long as a chunk is, and no observer's turn is passed by more than an iteration."""
+        ahead = [observer.every - self.steps % observer.every for observer in self.observers]
+        steps = min([max(self.log_interval, 1), self._end - self._now, *ahead])
+        # a chunk of so many steps ends at or before them; one that leads to an observer's turn ends at or after it
+        size = self.loop.steps_per_iteration
+        return max(steps // size, 1) if steps not in ahead else -(-steps // size)
+
+    def _observe(self, progress: Progress, state: Any, start: int) -> None:
+        due = [observer for observer in self.observers if progress.steps // observer.every > start // observer.every]
+        if not due:
+            return
+        learners = self.loop.learners(state)
+        for observer in due:
+            if observer(progress, learners) is False:
+                self._stop = True
+
+    def _log(self, metrics: list[dict[str, float]]) -> None:
         if self.run is None:
             return
         try:
-            with self.run.metrics() as metrics:
-                metrics.write(self.steps, dict(zip(self.loop.seeds, figures, strict=True)))
+            with self.run.metrics() as store:
+                store.write(self.steps, dict(zip(self.loop.seeds, metrics, strict=True)))
         except MetricsError as error:
             warnings.warn(f"{error}; training goes on", stacklevel=2)
 
     def _save(self, state: Any) -> None:
         """Commit a checkpoint. What cannot be written is a warning: the last one stays, and training goes on."""
-        if self.run is None or self._saved_at == self.done:
+        if self.run is None or self._saved_at == self.steps:
             return
         began = time.perf_counter()
         blobs, data = self.loop.dump(state)
-        for name, array in blobs["learner"].items():
+        for name, array in blobs["learner"].items():  # type: ignore[union-attr]
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 self._fail(f"{name} of the learner became NaN or infinite by step {self.steps:,}")
+        saved = {**self.facts, "elapsed": self._elapsed, "loop": data}
         try:
-            checkpoint.save(
-                self.run.checkpoints, self.steps, blobs, {**self.facts, "elapsed": self._elapsed, "loop": data}
-            )
-            self._saved_at = self.done
+            self._saved_as = checkpoint.save(self.run.checkpoints, self.steps, blobs, saved, base=self._saved_as)
+            self._saved_at = self.steps
         except CheckpointError as error:
             warnings.warn(f"{error}; training goes on", stacklevel=2)
         self._last_save = time.perf_counter()
@@ -210,14 +261,14 @@ class Trainer:
 
     def _progress(
         self,
-        phase: str,
+        state: str,
         fps: float = 0.0,
-        figures: list[dict[str, float]] | None = None,
-        split: dict[str, float] | None = None,
+        metrics: list[dict[str, float]] | None = None,
+        shares: dict[str, float] | None = None,
     ) -> Progress:
         n_seeds = len(self.loop.seeds)
         return Progress(
-            phase, self.steps, self.total, n_seeds, self._elapsed, fps, figures or [], split or {}, self.run
+            state, self.steps, self.total, n_seeds, self._elapsed, fps, metrics or [], shares or {}, self.run
         )
 
     def _report(self, progress: Progress) -> None:
@@ -225,32 +276,3 @@ class Trainer:
         for callback in self.callbacks:
             if callback(progress) is False:
                 self._stop = True
-
-
-@contextmanager
-def stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
-    """Within, the first Ctrl-C (or SIGTERM) calls ``stop`` and the second leaves at once.
-
-    Only the main thread can listen to signals; elsewhere this does nothing.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = {kind: signal.getsignal(kind) for kind in kinds}
-
-    def first(kind: int, frame: object) -> None:
-        stop()
-        # the system's own handling, since Python's would wait for the compiled chunk to end
-        for each in kinds:
-            signal.signal(each, signal.SIG_DFL)
-        with suppress(RuntimeError):  # stderr was being written to when the signal came
-            print("finishing this chunk and saving; once more to leave at once", file=sys.stderr)
-
-    for kind in kinds:
-        signal.signal(kind, first)
-    try:
-        yield
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)

@@ -1,6 +1,6 @@
 """Environments of the host, those of Gymnasium and those adapted to its shape, for the host loop."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from tegu.core.errors import TeguError
-from tegu.core.step import PyTree, over
+from tegu.core.step import PyTree, episode_ended
+from tegu.core.trees import to_arrays
 from tegu.environments.adapters.pettingzoo import ParallelEnvironment
 from tegu.spaces.features import zeros
 
@@ -40,7 +41,9 @@ class GymnasiumEnvironments:
         self.agents = tuple(inner.possible_agents) if isinstance(inner, ParallelEnvironment) else ()
         self._zeros = zeros(self.observation_space)
         self.episodes = [0] * len(entropy)
-        self.actions: list[list[Any]] = [[] for _ in entropy]
+        self._own_state = [_own_state(environment) for environment in self.environments]
+        self.taken = [0] * len(entropy)  #: steps of each running episode
+        self.actions: list[list[Any]] = [[] for _ in entropy]  #: their actions, where those are what is saved
         self._last: list[PyTree] = []
 
     def reset(self) -> PyTree:
@@ -56,9 +59,9 @@ class GymnasiumEnvironments:
         following, happened = [], []
         for i, (environment, action) in enumerate(zip(self.environments, self._each(actions), strict=True)):
             happened.append(environment.step(action)[:4])
-            self.actions[i].append(action)
+            self._record(i, action)
             observation, _, *flags = happened[-1]
-            if over(*flags) if self.agents else any(flags):  # walking through trees takes microseconds
+            if episode_ended(*flags) if self.agents else any(flags):  # walking through trees takes microseconds
                 self.episodes[i] += 1
                 observation = self._begin(i)
             following.append(observation)
@@ -68,24 +71,42 @@ class GymnasiumEnvironments:
         cut = jax.tree.map(lambda truncated, terminated: truncated & ~terminated, self._columns(truncated, bool), ends)
         return HostStep(self._stack(following), self._columns(reward, np.float32), self._stack(true_next), ends, cut)
 
-    def snapshot(self) -> dict[str, Any]:
-        """Where every environment stands, as plain data: the episode's number and the actions since its beginning."""
-        actions = [[jax.tree.map(_listed, action) for action in taken] for taken in self.actions]
-        return {"episodes": list(self.episodes), "actions": actions}
+    def snapshot(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Where every environment stands, as arrays and plain data.
 
-    def restore(self, snapshot: dict[str, Any]) -> PyTree:
-        """Bring every environment back to where it stood. Returns the observations there ``[n, ...]``."""
-        observations = []
-        self.episodes = list(snapshot["episodes"])
-        for i, actions in enumerate(snapshot["actions"]):
-            observation = self._begin(i)
-            for plain in actions:
-                action = _unlisted(self.action_space, plain)
-                observation, *_ = self.environments[i].step(action)
-                self.actions[i].append(action)
-            observations.append(observation)
-        self._last = observations
-        return self._stack(observations)
+        An environment that has ``save_state() -> dict[str, np.ndarray]`` and ``load_state(arrays)`` says so itself; of
+        any other it is the actions since the episode began.
+        """
+        arrays: dict[str, np.ndarray] = {}
+        for i, actions in enumerate(self.actions):
+            if (own := self._own_state[i]) is not None:
+                arrays |= {f"state/{i}/{name}": np.asarray(array) for name, array in own.save_state().items()}
+            elif actions:
+                columns = jax.tree.map(lambda *each: np.stack([np.asarray(one) for one in each]), *actions)
+                arrays |= {f"actions/{i}{name}": column for name, column in to_arrays(columns).items()}
+        return arrays, {"episodes": list(self.episodes), "taken": list(self.taken)}
+
+    def restore(self, arrays: Mapping[str, np.ndarray], data: Mapping[str, Any], observation: PyTree) -> PyTree:
+        """Bring every environment back to where it stood. Returns the observations there ``[n, ...]``.
+
+        ``observation`` are those that were seen there; they are believed where an environment loads its own state.
+        """
+        self.episodes = list(data["episodes"])
+        self._last = []
+        for i, (environment, taken) in enumerate(zip(self.environments, data["taken"], strict=True)):
+            seen, own = self._begin(i), self._own_state[i]
+            if own is not None:
+                start = f"state/{i}/"
+                own.load_state({name.removeprefix(start): a for name, a in arrays.items() if name.startswith(start)})
+                _set_elapsed(environment, taken)
+                seen = jax.tree.map(lambda leaf, i=i: leaf[i], observation)
+                self.taken[i] = taken
+            else:
+                for action in self._recorded(i, taken, arrays):
+                    seen, *_ = environment.step(action)
+                    self._record(i, action)
+            self._last.append(seen)
+        return self._stack(self._last)
 
     def begin_anew(self, where: np.ndarray) -> PyTree:
         """Begin a new episode where the mask ``[n]`` says so. Returns the observations of all, ``[n, ...]``."""
@@ -101,8 +122,23 @@ class GymnasiumEnvironments:
     def _begin(self, i: int) -> PyTree:
         seed = np.random.SeedSequence([*self.entropy[i], self.episodes[i]]).generate_state(1)[0]
         observation, _ = self.environments[i].reset(seed=int(seed))
-        self.actions[i] = []
+        self.actions[i], self.taken[i] = [], 0
         return observation
+
+    def _record(self, i: int, action: Any) -> None:
+        self.taken[i] += 1
+        if self._own_state[i] is None:
+            self.actions[i].append(action)
+
+    def _recorded(self, i: int, taken: int, arrays: Mapping[str, np.ndarray]) -> list[Any]:
+        """The actions of an environment's running episode, from what ``snapshot`` wrote."""
+        if not taken:
+            return []
+        paths, structure = jax.tree_util.tree_flatten_with_path(zeros(self.action_space))
+        names = [f"actions/{i}{jax.tree_util.keystr(path)}" for path, _ in paths]
+        if missing := [name for name in names if len(arrays.get(name, ())) != taken]:
+            raise TeguError(f"the checkpoint is damaged: {missing[0]} does not hold {taken} actions")
+        return list(self._each(jax.tree.unflatten(structure, [arrays[name] for name in names])))
 
     def _each(self, actions: PyTree) -> Any:
         """The actions of each environment, from those of all."""
@@ -132,15 +168,24 @@ def _rows(space: gymnasium.Space, actions: np.ndarray) -> Any:
     return actions.tolist() if isinstance(space, gymnasium.spaces.Discrete) else actions
 
 
-def _listed(action: Any) -> Any:
-    return np.asarray(action).tolist()
+_STATELESS = (gymnasium.wrappers.TimeLimit, gymnasium.wrappers.OrderEnforcing, gymnasium.wrappers.PassiveEnvChecker)
 
 
-def _unlisted(space: gymnasium.Space, plain: Any) -> Any:
-    """Undo ``_listed``."""
-    if isinstance(space, gymnasium.spaces.Dict):
-        return {name: _unlisted(part, plain[name]) for name, part in space.items()}
-    return plain if isinstance(plain, int) else np.asarray(plain, space.dtype)
+def _own_state(environment: gymnasium.Env) -> Any:
+    """The environment inside its wrappers, if it can save its state and these have none but a count of steps."""
+    inner: Any = environment
+    while isinstance(inner, _STATELESS):
+        inner = inner.env
+    able = all(callable(getattr(inner, name, None)) for name in ("save_state", "load_state"))
+    return inner if able and not isinstance(inner, gymnasium.Wrapper) else None
+
+
+def _set_elapsed(environment: gymnasium.Env, steps: int) -> None:
+    """Let the wrappers that count steps know how many there were."""
+    while isinstance(environment, gymnasium.Wrapper):
+        if isinstance(environment, gymnasium.wrappers.TimeLimit):
+            environment._elapsed_steps = steps
+        environment = environment.env
 
 
 def _joined(zero: np.ndarray, parts: Sequence[Any]) -> np.ndarray:

@@ -1,0 +1,23 @@
+"""The episodes that end while steps are collected."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from tegu.core.step import PyTree
+
+
+class Episodes(NamedTuple):
+    """Sums over the episodes that ended."""
+
+    ended: Any  #: float32: how many
+    total_reward: PyTree  #: undiscounted; by agent where there are several
+    length: Any  #: steps
+
+    @classmethod
+    def of(cls, ended: jax.Array, total_reward: PyTree, length: jax.Array) -> "Episodes":
+        """From arrays of any equal shape: where an episode ended, its return so far and its length so far."""
+        count = ended.astype(jnp.float32)
+        total = jax.tree.map(lambda reward: (count * reward).sum(), total_reward)
+        return cls(count.sum(), total, (count * length).sum())

@@ -1,0 +1,134 @@
+"""Collecting steps in environments of the host: they step in Python, the policy acts in one compiled call for all."""
+
+import time
+import warnings
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from tegu.acting.episodes import Episodes
+from tegu.acting.policy import Policy
+from tegu.algorithms.base import Learner
+from tegu.core.schedule import Clock
+from tegu.core.step import Decision, PyTree, Step, episode_ended
+from tegu.core.trees import from_arrays, to_arrays
+from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
+from tegu.spaces.bounds import to_bounds
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class HostCollector:
+    """``B`` environments in the middle of their episodes, and the policy that acts in them."""
+
+    def __init__(self, policy: Policy, environments: GymnasiumEnvironments):
+        self.environments, self.policy = environments, policy
+        self.n_envs = len(environments)
+        self.seconds = {"environment": 0.0, "acting": 0.0}
+        self.observation: PyTree = None
+        self.memory: PyTree = ()
+        self.elapsed = np.zeros(self.n_envs, np.int32)
+        nothing = np.zeros(self.n_envs, np.float32)
+        self.total_reward: PyTree = dict.fromkeys(environments.agents, nothing) if environments.agents else nothing
+
+    def start(self, learner: Learner, key: jax.Array) -> None:
+        """Fresh episodes in all environments."""
+        self.observation = self.environments.reset()
+        self.memory = self.policy.memory(self.policy.leaves(learner), key, self.n_envs)
+        self._forget(np.ones(self.n_envs, bool))
+
+    def restart(self, learner: Learner, key: jax.Array) -> None:
+        """Leave the running episodes where they are, and begin new ones in all environments."""
+        everywhere = np.ones(self.n_envs, bool)
+        self.observation = self.environments.begin_anew(everywhere)
+        self._forget(everywhere)
+
+    def collect(self, learner: Learner, clock: Clock, key: jax.Array, n_steps: int) -> tuple[Step, Episodes]:
+        """``n_steps`` decisions in every environment: steps ``[T, B, ...]`` and the episodes that ended in them."""
+        leaves = self.policy.leaves(learner)
+        taken, ended = [], []
+        for words in np.asarray(_words(key, n=n_steps)):
+            step, episodes = self._step(self._decide(leaves, clock, words))
+            taken.append(step)
+            ended.append(episodes)
+        steps = jax.tree.map(lambda *leaves: np.stack(leaves), *taken)
+        return steps, jax.tree.map(lambda *sums: np.float32(sum(sums)), *ended)
+
+    def shapes(self, learner: Learner, n_steps: int) -> Step:
+        """The shapes of the steps that ``collect`` returns; call ``start`` first."""
+        decision = self.policy.shapes(learner, self.observation, self.memory)
+        flags = jax.tree.map(lambda reward: reward.astype(bool), self.total_reward)
+        seen = self.observation
+        step = Step(seen, decision.action, self.total_reward, seen, flags, flags, decision.extras)
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((n_steps, *leaf.shape), leaf.dtype), step)
+
+    def dump(self) -> tuple[dict[str, Arrays], dict[str, Any]]:
+        """Where the episodes stand, as blobs of named arrays and plain data."""
+        episodes, data = self.environments.snapshot()
+        return {"environments": to_arrays(self._standing()), "episodes": episodes}, data
+
+    def restore(self, blobs: Mapping[str, Arrays], data: Mapping[str, Any]) -> np.ndarray:
+        """Bring the environments back to where ``dump`` found them; call ``start`` first.
+
+        Those that do not come back to the same observation are not deterministic: it says so, and they begin anew.
+        Returns where, ``[B]``.
+        """
+        saved = from_arrays(self._standing(), blobs["environments"], "the checkpoint")
+        saved = jax.tree.map(np.array, saved)
+        self.memory, self.elapsed, self.total_reward = (saved[name] for name in ("memory", "elapsed", "total_reward"))
+        self.observation = self.environments.restore(blobs["episodes"], data, saved["observation"])
+        same = jax.tree.map(
+            lambda now, then: (now == then).reshape((self.n_envs, -1)).all(axis=1),
+            self.observation,
+            saved["observation"],
+        )
+        lost = ~np.logical_and.reduce(jax.tree.leaves(same))
+        if lost.any():
+            warnings.warn(
+                f"the environment is not deterministic: {lost.sum()} of {lost.size} episodes could not be brought back "
+                "to where they stood and begin anew",
+                stacklevel=2,
+            )
+            self.observation = self.environments.begin_anew(lost)
+            self._forget(lost)
+        return lost
+
+    def close(self) -> None:
+        self.environments.close()
+
+    def _decide(self, leaves: list[jax.Array], clock: Clock, words: np.ndarray) -> Decision:
+        began = time.perf_counter()
+        decision = self.policy.act(leaves, self.observation, self.memory, self.elapsed == 0, words, clock, explore=True)
+        self.seconds["acting"] += time.perf_counter() - began
+        return decision
+
+    def _step(self, decision: Decision) -> tuple[Step, Episodes]:
+        """Act in all environments. Returns the ``Step`` ``[B, ...]`` and sums over the episodes it ended."""
+        began = time.perf_counter()
+        now = self.environments.step(to_bounds(self.environments.action_space, decision.action))
+        self.seconds["environment"] += time.perf_counter() - began
+        flags = now.terminated, now.truncated
+        step = Step(self.observation, decision.action, now.reward, now.next_observation, *flags, decision.extras)
+        self.observation, self.memory = now.observation, decision.memory
+        self.elapsed, self.total_reward = self.elapsed + 1, jax.tree.map(np.add, self.total_reward, now.reward)
+        ended = episode_ended(*flags)
+        totals = jax.tree.map(lambda total: (ended * total).sum(), self.total_reward)
+        episodes = Episodes(ended.sum(), totals, (ended * self.elapsed).sum())
+        self._forget(ended)
+        return step, episodes
+
+    def _forget(self, ended: np.ndarray) -> None:
+        """Begin the sums of an episode anew where one has ``ended``."""
+        self.elapsed, self.total_reward = jax.tree.map(lambda total: total * ~ended, (self.elapsed, self.total_reward))
+
+    def _standing(self) -> dict[str, PyTree]:
+        return {name: getattr(self, name) for name in ("observation", "memory", "elapsed", "total_reward")}
+
+
+@partial(jax.jit, static_argnames="n")
+def _words(key: jax.Array, *, n: int) -> jax.Array:
+    """The words ``[n, 2]`` of as many random keys: NumPy slices them faster than JAX does keys."""
+    return jax.random.key_data(jax.random.split(key, n))

@@ -1,0 +1,128 @@
+"""Hyper-parameters as plain data: what an algorithm's fields mean, read and written in one place."""
+
+import dataclasses
+import inspect
+import math
+import re
+import types
+import typing
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from tegu.algorithms.base import Algorithm
+from tegu.core.errors import TeguError
+from tegu.core.schedule import Linear
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One hyper-parameter."""
+
+    name: str
+    kinds: tuple[Any, ...]  #: of its values: int, float, bool, str, tuple, ``Linear``, ``NoneType``
+    default: Any
+    help: str  #: the ``#:`` comment beside the field
+
+    def parse(self, value: Any, where: str) -> Any:
+        """A value from Python, TOML or a person's text as what the field holds.
+
+        Raises ``TeguError`` that begins with ``where`` if it does not fit.
+        """
+        text = value if isinstance(value, str) else ""
+        if types.NoneType in self.kinds and (value is None or text.lower() == "none"):
+            return None
+        if Linear in self.kinds and (isinstance(value, Linear | Mapping) or text.startswith("lin_")):
+            return _linear(value, where)
+        if tuple in self.kinds:
+            if not isinstance(value, list | tuple):
+                raise TeguError(f"{where} must be a list of whole numbers, got {value!r}")
+            return tuple(_whole(each, where) for each in value)
+        if bool in self.kinds:
+            if not isinstance(value, bool):
+                raise TeguError(f"{where} must be true or false, got {value!r}")
+            return value
+        if str in self.kinds:
+            if not isinstance(value, str):
+                raise TeguError(f"{where} must be text, got {value!r}")
+            return value
+        return _whole(value, where) if int in self.kinds else _number(value, where)
+
+
+@cache
+def settings_of(cls: type[Algorithm]) -> dict[str, Setting]:
+    """The hyper-parameters of an algorithm, those of an algorithm that it builds on included, by name."""
+    found: dict[str, Setting] = {}
+    comments = _comments(cls)
+    for field in dataclasses.fields(cls):
+        if field.name == "name" or field.metadata.get("derived"):
+            continue
+        if isinstance(field.type, type) and issubclass(field.type, Algorithm):
+            found |= settings_of(field.type)
+        else:
+            found[field.name] = Setting(
+                field.name, _kinds(field.type), _default(cls, field), comments.get(field.name, "")
+            )
+    return found
+
+
+def hyper_parameters(algorithm: Algorithm) -> dict[str, Any]:
+    """Every hyper-parameter as plain data, from which ``registry.algorithm`` builds the same again."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(algorithm):
+        value = getattr(algorithm, field.name)
+        if isinstance(value, Algorithm):
+            found |= hyper_parameters(value)
+        elif field.name in settings_of(type(algorithm)):
+            found[field.name] = _plain(value)
+    return found
+
+
+def _kinds(kind: Any) -> tuple[Any, ...]:
+    parts = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    return tuple(typing.get_origin(part) or part for part in parts)
+
+
+def _default(cls: type[Algorithm], field: "dataclasses.Field[Any]") -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    return inspect.signature(cls).parameters[field.name].default
+
+
+def _comments(cls: type[Algorithm]) -> dict[str, str]:
+    return dict(re.findall(r"^    (\w+):.*#: (.*)$", inspect.getsource(cls), re.MULTILINE))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Linear):
+        whole = value.final == 0.0 and value.fraction == 1.0
+        return f"lin_{value.initial}" if whole else dataclasses.asdict(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _linear(value: Any, where: str) -> Linear:
+    if isinstance(value, Linear):
+        return value
+    try:
+        if isinstance(value, str):  # "lin_3e-4" falls linearly from there to 0, as in RL Zoo
+            return Linear(_number(value.removeprefix("lin_"), where))
+        return Linear(**{key: _number(number, where) for key, number in value.items()})
+    except TypeError:
+        raise TeguError(f"{where} must be a number or a schedule such as lin_3e-4, got {value!r}") from None
+
+
+def _number(value: Any, where: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TeguError(f"{where} must be a number, got {value!r}") from None
+    if not math.isfinite(number):
+        raise TeguError(f"{where} must be finite, got {value!r}")
+    return number
+
+
+def _whole(value: Any, where: str) -> int:
+    number = _number(value, where)
+    if number != int(number):
+        raise TeguError(f"{where} must be a whole number, got {value!r}")
+    return int(number)

@@ -1,0 +1,96 @@
+"""The replay buffer: a ring of rows in a device's memory, which on a CPU is the host's."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from tegu.core.step import PyTree
+from tegu.experience.base import Batch, Feedback, Prioritized, Replay
+from tegu.experience.priorities import Priorities
+
+_SMALLEST_ERROR = 1e-6  #: added to every error, so that each row is drawn again some day
+
+
+class Drawn(NamedTuple):
+    """A batch and where it came from."""
+
+    batch: Batch
+    index: jax.Array  #: int32 ``[batch_size]``: rows of the ring; of a window, its first
+
+
+class ReplayBuffer(NamedTuple):
+    """Rows of the last steps. Blocks are written whole, so the capacity is a multiple of the block.
+
+    Steps of one environment lie ``n_envs`` rows apart.
+    """
+
+    rows: PyTree  #: leaves ``[capacity, ...]``
+    position: jax.Array  #: int32: where the next block goes
+    size: jax.Array  #: int32: rows filled
+    priorities: Any = ()  #: ``Priorities`` where rows are drawn by them
+
+    @classmethod
+    def empty(cls, block: PyTree, experience: Replay) -> "ReplayBuffer":
+        """Room for ``experience.capacity`` rows, rounded to whole blocks; ``block`` gives the shapes ``[n, ...]``."""
+        length = jax.tree.leaves(block)[0].shape[0]
+        capacity = max(experience.capacity // length, 1) * length
+        rows = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape[1:]), leaf.dtype), block)
+        priorities: Any = Priorities.empty(capacity) if isinstance(experience.draw, Prioritized) else ()
+        return cls(rows, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), priorities)
+
+    @property
+    def capacity(self) -> int:
+        return jax.tree.leaves(self.rows)[0].shape[0]
+
+    def add(self, block: PyTree, experience: Replay, n_envs: int) -> "ReplayBuffer":
+        """Write a block ``[n, ...]`` over the oldest rows: one contiguous slice per leaf, no scatter."""
+        length = jax.tree.leaves(block)[0].shape[0]
+        rows = jax.tree.map(
+            lambda ring, new: jax.lax.dynamic_update_slice_in_dim(ring, new, self.position, axis=0), self.rows, block
+        )
+        priorities = self.priorities
+        if priorities:
+            written = (self.position + jnp.arange(length)) % self.capacity
+            lag = experience.window(n_envs) - n_envs  # rows that are still to come before a window is complete
+            priorities = priorities.put(written, jnp.zeros(length))
+            complete = (written - lag) % self.capacity
+            known = self.size + jnp.arange(length) >= lag
+            priorities = priorities.put(complete, jnp.where(known, priorities.largest, 0.0))
+        position = (self.position + length) % self.capacity
+        return ReplayBuffer(rows, position, jnp.minimum(self.size + length, self.capacity), priorities)
+
+    def draw(self, key: jax.Array, experience: Replay, n_envs: int) -> Drawn:
+        """``batch_size`` rows or windows as ``experience`` declares, with replacement."""
+        n = experience.batch_size
+        if isinstance(experience.draw, Prioritized):
+            index, probability = self.priorities.draw(key, n)
+            weight = (self.size * probability) ** -experience.draw.beta
+            weight = weight / weight.max()
+        else:
+            starts = self.size - (experience.window(n_envs) - n_envs)
+            index = self.position - self.size + jax.random.randint(key, (n,), 0, jnp.maximum(starts, 1))
+            weight = jnp.ones(n)
+        where = index
+        if experience.n_steps > 1:
+            where = index + n_envs * jnp.arange(experience.n_steps)[:, None]
+        rows = jax.tree.map(lambda ring: ring[where % self.capacity], self.rows)
+        return Drawn(Batch(rows, weight), index % self.capacity)
+
+    def revise(self, index: jax.Array, feedback: Feedback, experience: Replay) -> "ReplayBuffer":
+        """Take in what an update answered of the rows ``index``."""
+        buffer = self
+        if feedback.priority is not None and isinstance(experience.draw, Prioritized):
+            weight = (feedback.priority + _SMALLEST_ERROR) ** experience.draw.alpha
+            priorities = self.priorities.put(index, weight)
+            largest = jnp.maximum(priorities.largest, weight.max())
+            buffer = buffer._replace(priorities=priorities._replace(largest=largest))
+        if feedback.rows is not None:
+            rows = jax.tree.map(
+                lambda new, ring: ring if new is None else ring.at[index].set(new),
+                feedback.rows,
+                buffer.rows,
+                is_leaf=lambda part: part is None,
+            )
+            buffer = buffer._replace(rows=rows)
+        return buffer

@@ -1,0 +1,122 @@
+"""What the split loop compiles, once for all seeds. Learners and hyper-parameters come as flat lists of leaves: a compiled
+function takes those much faster than nested modules."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from tegu.acting.episodes import Episodes
+from tegu.algorithms.base import Algorithm, Learner, Metrics
+from tegu.core.schedule import Clock
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Step
+from tegu.experience.buffer import ReplayBuffer
+from tegu.training.learning import Iteration, empty_buffer, replay, revises_rows, store
+from tegu.training.tally import Tally
+
+Leaves = list[Any]
+
+
+class Programs:
+    """An algorithm's ``init``, ``update`` and ``take`` with what a loop does around them, for one seed."""
+
+    def __init__(self, algorithm: Algorithm, spec: EnvironmentSpec):
+        self.algorithm, self.spec, self.size = algorithm, spec, Iteration(algorithm, spec.n_envs)
+        numbers, self._algorithm_structure = jax.tree.flatten(algorithm)
+        self.numbers = [jnp.asarray(number) for number in numbers]  # converted once, not at every call
+        self._init = jax.jit(lambda key: algorithm.init(key, spec))
+        self.shapes: Learner = jax.eval_shape(self._init, jax.random.key(0))  #: of a learner
+        self._learner_structure = jax.tree.structure(self.shapes)
+        self.keys: Any = jax.jit(lambda key: tuple(jax.random.split(key, 3)))
+        self._rollout: Any = jax.jit(self._rollout_traced, donate_argnums=2)
+        self._replay: Any = jax.jit(self._replay_traced, donate_argnums=2)
+        self._store: Any = jax.jit(self._store_traced, donate_argnums=(2, 3))
+
+    def init(self, key: jax.Array) -> Learner:
+        return self._init(key)
+
+    def learner(self, leaves: Leaves) -> Learner:
+        return jax.tree.unflatten(self._learner_structure, leaves)
+
+    def rollout(
+        self, leaves: Leaves, tally: Tally, steps: Step, episodes: Episodes, key: jax.Array, clock: Clock
+    ) -> tuple[Leaves, Tally]:
+        """Learn from a rollout."""
+        return self._rollout(leaves, self.numbers, tally, steps, episodes, key, clock)
+
+    def replay(self, leaves: Leaves, buffer: ReplayBuffer, key: jax.Array, clock: Clock) -> Any:
+        """A round of updates from the ``buffer``, which is used up: leaves, buffer, metrics."""
+        return self._replay(leaves, self.numbers, buffer, key, clock)
+
+    def store(
+        self,
+        leaves: Leaves,
+        buffer: ReplayBuffer,
+        tally: Tally,
+        steps: Step,
+        episodes: Episodes,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> tuple[Leaves, ReplayBuffer, Tally]:
+        """Keep fresh steps in the ``buffer``, which is used up."""
+        return self._store(leaves, self.numbers, buffer, tally, steps, episodes, metrics, clock)
+
+    def empty_buffer(self, steps: Step) -> Any:
+        return empty_buffer(self.algorithm, self.shapes, steps)
+
+    def no_tally(self, steps: Step, buffer: Any, *, learns: bool) -> Tally:
+        """The tally of no iterations at all; arguments give the shapes."""
+        metrics: Metrics = {}
+        given = jax.tree.leaves(self.shapes), self.numbers
+        if learns and self.size.replays:
+            metrics = jax.eval_shape(self._replay, *given, buffer, jax.random.key(0), Clock.of(0, 1))[2]
+        elif learns:
+            metrics = jax.eval_shape(self._update_traced, *given, steps, jax.random.key(0), Clock.of(0, 1))[1]
+        return Tally.zero(steps.reward, metrics)
+
+    def revises_rows(self, buffer: ReplayBuffer) -> bool:
+        """Whether updates change rows that were stored; ``buffer`` gives the shapes."""
+        return revises_rows(self.algorithm, self.shapes, buffer, self.spec.n_envs)
+
+    def _given(self, leaves: Leaves, numbers: Leaves) -> tuple[Algorithm, Learner]:
+        return jax.tree.unflatten(self._algorithm_structure, numbers), self.learner(leaves)
+
+    def _update_traced(self, leaves: Leaves, numbers: Leaves, steps: Step, key: jax.Array, clock: Clock) -> Any:
+        algorithm, learner = self._given(leaves, numbers)
+        return tuple(algorithm.at(clock).update(learner, steps, key))
+
+    def _rollout_traced(
+        self,
+        leaves: Leaves,
+        numbers: Leaves,
+        tally: Tally,
+        steps: Step,
+        episodes: Episodes,
+        key: jax.Array,
+        clock: Clock,
+    ) -> tuple[Leaves, Tally]:
+        learner, metrics, _ = self._update_traced(leaves, numbers, steps, key, clock)
+        return jax.tree.leaves(learner), tally.add(steps, episodes, metrics)
+
+    def _replay_traced(
+        self, leaves: Leaves, numbers: Leaves, buffer: ReplayBuffer, key: jax.Array, clock: Clock
+    ) -> tuple[Leaves, ReplayBuffer, Metrics]:
+        algorithm, learner = self._given(leaves, numbers)
+        learner, buffer, metrics = replay(algorithm, learner, buffer, key, clock, self.spec.n_envs)
+        return jax.tree.leaves(learner), buffer, metrics
+
+    def _store_traced(
+        self,
+        leaves: Leaves,
+        numbers: Leaves,
+        buffer: ReplayBuffer,
+        tally: Tally,
+        steps: Step,
+        episodes: Episodes,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> tuple[Leaves, ReplayBuffer, Tally]:
+        algorithm, learner = self._given(leaves, numbers)
+        learner, buffer = store(algorithm, learner, buffer, steps, clock, self.spec.n_envs)
+        return jax.tree.leaves(learner), buffer, tally.add(steps, episodes, metrics)

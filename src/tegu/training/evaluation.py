@@ -1,0 +1,45 @@
+"""Evaluating while training: how good the greedy policies are, and which were the best."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tegu.acting.evaluation import Evaluator
+from tegu.algorithms.base import Learner
+from tegu.core.schedule import Clock
+from tegu.core.trees import to_arrays
+from tegu.runs import Run, checkpoint
+from tegu.training.trainer import Progress
+
+
+class EvaluationObserver:
+    """Plays fresh episodes every so many steps, in environments apart from the training's.
+
+    Logs ``eval/mean_reward`` and ``eval/mean_ep_length`` of each seed, and keeps the learners whose mean over seeds was
+    the highest so far in the run's folder ``best/``.
+    """
+
+    def __init__(
+        self, evaluator: Evaluator, every: int, seeds: Sequence[int], run: Run | None, facts: Mapping[str, Any]
+    ):
+        """``facts`` are what a checkpoint says of an agent."""
+        self.evaluator, self.every, self.seeds, self.run, self.facts = evaluator, every, tuple(seeds), run, dict(facts)
+        self.best = -np.inf
+        if run is not None and checkpoint.steps(run.best):
+            self.best = checkpoint.load_latest(run.best).state["mean_reward"]
+
+    def __call__(self, progress: Progress, learners: Learner) -> None:
+        found = self.evaluator(learners, Clock.of(progress.steps, progress.total))
+        if self.run is None:
+            return
+        rows = {
+            seed: {"eval/mean_reward": float(returns.mean()), "eval/mean_ep_length": float(lengths.mean())}
+            for seed, returns, lengths in zip(self.seeds, found.returns, found.lengths, strict=True)
+        }
+        with self.run.metrics() as store:
+            store.write(progress.steps, rows)
+        if found.mean > self.best:
+            self.best = found.mean
+            facts = self.facts | {"total": progress.total, "mean_reward": self.best}
+            checkpoint.save(self.run.best, progress.steps, {"learner": to_arrays(learners)}, facts, keep=1)

@@ -1,0 +1,95 @@
+"""How one iteration of a loop learns: pure functions that both loops compile, for one seed."""
+
+from typing import Any
+
+import jax
+
+from tegu.algorithms.base import Algorithm, Learner, Metrics
+from tegu.core.schedule import Clock
+from tegu.core.step import PyTree, Step, flatten_time
+from tegu.experience.base import Replay
+from tegu.experience.buffer import ReplayBuffer
+
+
+class Iteration:
+    """An iteration in numbers: every environment takes ``n_steps``, then the algorithm learns."""
+
+    def __init__(self, algorithm: Algorithm, n_envs: int):
+        self.experience: Any = algorithm.experience
+        self.n_envs = n_envs
+        self.n_steps = self.experience.steps_per_env(n_envs)
+        self.steps = self.n_steps * n_envs  #: over all environments
+        self.replays = isinstance(self.experience, Replay)
+
+    def warm_up(self, steps: int, stored: int) -> int:
+        """How many iterations go by before one learns, after ``steps``, with ``stored`` rows in the replay buffer.
+
+        An iteration learns from what was stored before it.
+        """
+        if not self.replays:
+            return 0
+        by_steps = max(self.experience.learning_starts - steps, 0) // self.steps
+        by_rows = -(-(self.experience.window(self.n_envs) - stored) // self.steps)
+        return max(by_steps, by_rows, 0)
+
+
+def learn(
+    algorithm: Algorithm, learner: Learner, buffer: Any, steps: Step, key: jax.Array, clock: Clock, n_envs: int
+) -> tuple[Learner, Any, Metrics]:
+    """Learn as the algorithm's experience declares, then keep what it wants of the fresh ``steps`` ``[T, B, ...]``."""
+    if not isinstance(algorithm.experience, Replay):
+        learner, metrics, _ = algorithm.at(clock).update(learner, steps, key)
+        return learner, buffer, metrics
+    learner, buffer, metrics = replay(algorithm, learner, buffer, key, clock, n_envs)
+    return *store(algorithm, learner, buffer, steps, clock, n_envs), metrics
+
+
+def replay(
+    algorithm: Algorithm, learner: Learner, buffer: ReplayBuffer, key: jax.Array, clock: Clock, n_envs: int
+) -> tuple[Learner, ReplayBuffer, Metrics]:
+    """A round of updates, each on rows drawn anew; metrics are means over the round."""
+    algorithm = algorithm.at(clock)
+    experience: Any = algorithm.experience
+
+    def update(carry: tuple[Learner, ReplayBuffer], key: jax.Array) -> tuple[tuple[Learner, ReplayBuffer], Metrics]:
+        learner, buffer = carry
+        draw_key, update_key = jax.random.split(key)
+        drawn = buffer.draw(draw_key, experience, n_envs)
+        learner, metrics, feedback = algorithm.update(learner, drawn.batch, update_key)
+        return (learner, buffer.revise(drawn.index, feedback, experience)), metrics
+
+    keys = jax.random.split(key, experience.updates(n_envs))
+    (learner, buffer), metrics = jax.lax.scan(update, (learner, buffer), keys)
+    return learner, buffer, {name: value.mean() for name, value in metrics.items()}
+
+
+def store(
+    algorithm: Algorithm, learner: Learner, buffer: ReplayBuffer, steps: Step, clock: Clock, n_envs: int
+) -> tuple[Learner, ReplayBuffer]:
+    """What fresh ``steps`` ``[T, B, ...]`` teach at once; what of them is kept goes into the buffer."""
+    learner, rows = algorithm.at(clock).take(learner, steps)
+    experience: Any = algorithm.experience
+    return learner, buffer.add(flatten_time(rows), experience, n_envs)
+
+
+def empty_buffer(algorithm: Algorithm, learner: Learner, steps: Step) -> Any:
+    """The replay buffer before the first step, or () for on-policy algorithms; ``steps`` gives the shapes."""
+    experience = algorithm.experience
+    if not isinstance(experience, Replay):
+        return ()
+    return ReplayBuffer.empty(rows_of(algorithm, learner, steps), experience)
+
+
+def revises_rows(algorithm: Algorithm, learner: Learner, buffer: ReplayBuffer, n_envs: int) -> bool:
+    """Whether updates change the contents of rows that were stored."""
+    experience: Any = algorithm.experience
+
+    def feedback(learner: Learner, buffer: ReplayBuffer, key: jax.Array) -> PyTree:
+        return algorithm.update(learner, buffer.draw(key, experience, n_envs).batch, key).feedback.rows
+
+    return bool(jax.tree.leaves(jax.eval_shape(feedback, learner, buffer, jax.random.key(0))))
+
+
+def rows_of(algorithm: Algorithm, learner: Learner, steps: Step) -> PyTree:
+    """The shapes of the rows ``[n, ...]`` that are kept of an iteration's steps, of which the shapes are enough."""
+    return jax.eval_shape(lambda learner, steps: flatten_time(algorithm.take(learner, steps)[1]), learner, steps)

@@ -1,0 +1,216 @@
+"""Everything that decides how a run goes, chosen before anything is compiled."""
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tegu.acting.host_collector import HostCollector
+from tegu.acting.jax_collector import JaxCollector
+from tegu.acting.multicore_collector import MulticoreCollector, cores_for
+from tegu.acting.policy import Policy
+from tegu.algorithms.base import Algorithm
+from tegu.algorithms.hyper_parameters import hyper_parameters
+from tegu.algorithms.registry import algorithm as build_algorithm
+from tegu.algorithms.registry import fitting
+from tegu.core.errors import TeguError
+from tegu.core.runtime import configure_jax
+from tegu.core.spec import EnvironmentSpec
+from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
+from tegu.environments.base import Environment
+from tegu.environments.make import Source, find, is_code
+from tegu.presets import preset
+from tegu.runs import Run
+from tegu.training.compiled import Programs
+from tegu.training.fused import FusedLoop
+from tegu.training.split import SplitLoop
+
+MOST_STEPS = 10**12 - 1  #: a checkpoint's name has room for twelve digits
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An algorithm, where it trains and how long."""
+
+    source: Source
+    algorithm: Algorithm
+    steps: int
+    n_envs: int
+    seeds: tuple[int, ...]
+    log_interval: int
+    checkpoint_every: float
+    eval_every: int = 0  #: steps between two evaluations, 0 for none
+    eval_episodes: int = 20  #: of each evaluation, for each seed
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What ``config.toml`` holds, besides names, command and versions."""
+        return {
+            "backend": self.source.backend,
+            "steps": self.steps,
+            "n_envs": self.n_envs,
+            "seeds": list(self.seeds),
+            "log_interval": self.log_interval,
+            "checkpoint_every": self.checkpoint_every,
+            "eval_every": self.eval_every,
+            "eval_episodes": self.eval_episodes,
+            "environment_options": self.source.options,
+            "hyper_parameters": hyper_parameters(self.algorithm),
+        }
+
+
+def make_plan(
+    environment: Any,
+    algorithm: Algorithm | str | None = None,
+    *,
+    steps: int | None = None,
+    seeds: int = 1,
+    seed: int = 0,
+    n_envs: int | None = None,
+    backend: str | None = None,
+    environment_options: Mapping[str, Any] | None = None,
+    log_interval: int | None = None,
+    checkpoint_every: float = 30.0,
+    eval_every: int | None = None,
+    eval_episodes: int = 20,
+    **hyper: Any,
+) -> Plan:
+    """Resolve names and presets.
+
+    ``environment`` is a name, an environment, or a function that makes one. ``algorithm`` is an algorithm with its
+    hyper-parameters, or a name: then the preset for the environment holds and ``hyper`` overrides it. ``steps`` and
+    ``n_envs`` also come from the preset unless given. ``seeds`` independent agents are trained from ``seed``,
+    ``seed + 1``, ... ``backend`` says whose implementation of the environment is meant, ``environment_options`` are
+    arguments of its constructor. Metrics are logged every ``log_interval`` steps (a hundredth of all, at most 20,000),
+    checkpoints saved every ``checkpoint_every`` seconds. Every ``eval_every`` steps (never) the greedy policies play
+    ``eval_episodes`` fresh episodes each, and the best are kept.
+    """
+    configure_jax()
+    options = dict(environment_options or {})
+    source = find(environment, backend, options)
+    if isinstance(algorithm, Algorithm):
+        if hyper:
+            raise TeguError(f"set {', '.join(hyper)} on {type(algorithm).__name__} itself, or name the algorithm")
+        settings: dict[str, Any] = preset(source.id, algorithm.name)
+    else:
+        settings = preset(source.id, algorithm, *_spaces(source))
+        apart = ("algorithm", "steps", "n_envs", "environment_options")
+        chosen = {key: value for key, value in settings.items() if key not in apart}
+        algorithm = build_algorithm(settings["algorithm"], chosen | hyper)
+    if isinstance(environment, str) and (usual := settings.get("environment_options")):
+        source = find(environment, backend, usual | options)
+    steps = int(steps if steps is not None else settings["steps"])
+    n_envs = int(n_envs if n_envs is not None else 1 if source.single else settings["n_envs"])
+    for name, value in (("steps", steps), ("n_envs", n_envs), ("seeds", seeds), ("eval_episodes", eval_episodes)):
+        if value < 1:
+            raise TeguError(f"{name} must be at least 1, got {value}")
+    if steps > MOST_STEPS:
+        raise TeguError(f"steps must be at most {MOST_STEPS:,}, got {steps:,}")
+    if source.single and (n_envs > 1 or seeds > 1):
+        raise TeguError("one environment cannot be several: pass a function that makes it for n_envs > 1 or seeds > 1")
+    if source.single and eval_every:
+        raise TeguError("eval_every needs environments apart from the training's: pass a function that makes them")
+    log_interval = int(log_interval or min(max(steps // 100, 1), 20_000))
+    return Plan(
+        source,
+        algorithm,
+        steps,
+        n_envs,
+        tuple(range(seed, seed + seeds)),
+        log_interval,
+        float(checkpoint_every),
+        int(eval_every or 0),
+        int(eval_episodes),
+    )
+
+
+def plan_of(run: Run, *, steps: int | None = None, environment: Any = None) -> Plan:
+    """The plan that a run was made with, read from its ``config.toml``."""
+    configure_jax()
+    config = run.config
+    source = source_of(run, environment)
+    try:
+        return Plan(
+            source,
+            build_algorithm(config["algorithm"], config["hyper_parameters"]),
+            int(steps or config["steps"]),
+            config["n_envs"],
+            tuple(config["seeds"]),
+            config["log_interval"],
+            config["checkpoint_every"],
+            config["eval_every"],
+            config["eval_episodes"],
+        )
+    except (KeyError, TypeError) as error:
+        raise TeguError(f"{run.path / 'config.toml'} is damaged: {error!r}") from error
+
+
+def source_of(run: Run, environment: Any = None) -> Source:
+    """The environment a run was trained on; ``environment`` allows one that names code, or is one that has no name."""
+    name = run.config["environment"]
+    if environment is not None and not isinstance(environment, str):
+        return replace(find(environment), id=name)
+    if is_code(name) and environment != name:
+        raise TeguError(f"{run.name} was trained on {name}, which is code: name it yourself (--env {name}) to allow it")
+    return find(name, run.config.get("backend"), run.config.get("environment_options"))
+
+
+def make_loop(plan: Plan) -> FusedLoop | SplitLoop:
+    """The loop for a plan: fused where the environment is in JAX, else split.
+
+    It is split also where one seed's environments are planned for, so that all cores can take part in that.
+    """
+    algorithm, native, seeds = plan.algorithm, plan.source.native, plan.seeds
+    if native is None:
+        entropy = {seed: [(seed, i) for i in range(plan.n_envs)] for seed in seeds}
+        environments = {seed: host_environments(plan.source, entropy[seed]) for seed in seeds}
+        spec = spec_of(plan.source.id, environments[seeds[0]], plan.n_envs)
+        validate(algorithm, spec)
+        return host_loop(algorithm, spec, environments)
+    spec = spec_of(plan.source.id, native, plan.n_envs)
+    validate(algorithm, spec)
+    if len(seeds) == 1 and cores_for(JaxCollector(algorithm, native, plan.n_envs)) > 1:
+        programs = Programs(algorithm, spec)
+        return SplitLoop(programs, {seeds[0]: MulticoreCollector(algorithm, programs.shapes, native, plan.n_envs)})
+    return FusedLoop(algorithm, native, spec, seeds)
+
+
+def host_loop(
+    algorithm: Algorithm, spec: EnvironmentSpec, environments: Mapping[int, GymnasiumEnvironments]
+) -> SplitLoop:
+    """The loop for ``environments`` of the host, by seed."""
+    programs = Programs(algorithm, spec)
+    policy = Policy(algorithm, programs.shapes)
+    return SplitLoop(programs, {seed: HostCollector(policy, each) for seed, each in environments.items()})
+
+
+def validate(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
+    """Raise ``TeguError`` with one clear line where algorithm and environment do not fit."""
+    if spec.agents and not algorithm.multi_agent:
+        raise TeguError(
+            f"{algorithm.name} trains one agent alone, {spec.id} has {len(spec.agents)} ({', '.join(spec.agents)}): "
+            f"expected {' or '.join(fitting(spec))}"
+        )
+    algorithm.validate(spec)
+
+
+def host_environments(source: Source, entropy: list[tuple[int, ...]]) -> GymnasiumEnvironments:
+    """Gymnasium environments whose randomness follows from ``entropy``."""
+    if source.make is None:
+        raise TeguError(f"{source.id} is not a Gymnasium environment")
+    return GymnasiumEnvironments(source.make, entropy)
+
+
+def spec_of(id: str, environment: Environment | GymnasiumEnvironments, n_envs: int) -> EnvironmentSpec:
+    """What an algorithm may know of an environment."""
+    spaces = environment.observation_space, environment.action_space
+    model = environment if isinstance(environment, Environment) else None
+    return EnvironmentSpec(id, *spaces, n_envs, environment.agents, model)
+
+
+def _spaces(source: Source) -> tuple[Any, Any]:
+    if source.native is not None:
+        return source.native.observation_space, source.native.action_space
+    make: Callable[[], Any] = source.make  # type: ignore[assignment]
+    with closing(make()) as probe:
+        return probe.observation_space, probe.action_space

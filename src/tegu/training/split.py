@@ -1,0 +1,219 @@
+"""The loop whose environments are apart from the learner: those of the host, or groups of JAX's on all cores."""
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tegu.acting.collector import Collector
+from tegu.algorithms.base import Learner
+from tegu.core.schedule import Clock
+from tegu.core.seeds import stacked
+from tegu.core.step import Step
+from tegu.core.trees import from_arrays, to_arrays
+from tegu.training.compiled import Programs
+from tegu.training.saving import Arrays, Blobs, buffer_from_blobs, buffer_to_blobs
+from tegu.training.tally import Tally
+
+THREAD_PAYS = 1e-3  #: seconds an update must take before handing it to another thread is worth the hand-over
+
+
+class SplitState(NamedTuple):
+    """What one seed has learned and stored. Where its environments stand is kept by the collector."""
+
+    learner: list[jax.Array]  #: its leaves: compiled functions take a flat list much faster than nested modules
+    buffer: Any  #: a ``ReplayBuffer``, or () for on-policy algorithms
+    key: jax.Array
+
+
+class Split:
+    """One seed: a learner here, a collector there.
+
+    A round of replay updates learns from what was stored before the iteration, so that it can run in another thread
+    while the environments take all steps of that iteration. Everything follows from the seed; timing changes nothing.
+    """
+
+    def __init__(self, programs: Programs, seed: int, collector: Collector):
+        self.programs, self.seed, self.collector = programs, seed, collector
+        self.size = programs.size
+        self.stored = 0  #: rows that were ever written into the replay buffer
+        self.seconds = {"learning": 0.0}
+        self._thread = ThreadPoolExecutor(1)
+        self._replay_seconds = 0.0  # that the last round of updates took
+
+    def start(self) -> SplitState:
+        """The state before the first step."""
+        key, learner_key, collector_key = jax.random.split(jax.random.key(self.seed), 3)
+        learner = self.programs.init(learner_key)
+        self.collector.start(learner, collector_key)
+        return SplitState(jax.tree.leaves(learner), self.programs.empty_buffer(self._steps()), key)
+
+    def warm_up(self, steps: int) -> int:
+        """How many iterations go by before one learns, after ``steps``."""
+        return self.size.warm_up(steps, self.stored)
+
+    def chunk(self, state: SplitState, iterations: int, start: int, total: int) -> tuple[SplitState, Tally]:
+        """As ``SplitLoop.chunk``; all ``iterations`` learn, or none."""
+        learns = self.warm_up(start) == 0
+        tally = self.programs.no_tally(self._steps(), state.buffer, learns=learns)
+        for done in range(iterations):
+            steps = start + done * self.size.steps
+            clocks = Clock.of(steps, total), Clock.of(steps + self.size.steps, total)
+            state, tally = self._iteration(state, tally, *clocks, learns=learns)
+        return state, jax.tree.map(np.asarray, tally)
+
+    def dump(self, state: SplitState) -> tuple[Blobs, dict[str, Any]]:
+        """The state but for the learner, as blobs of named arrays and plain data, for a checkpoint."""
+        collected, data = self.collector.dump()
+        blobs: Blobs = dict(collected) | {"key": to_arrays({"key": state.key})}
+        if self.size.replays:
+            revised = self.programs.revises_rows(state.buffer)
+            blobs |= buffer_to_blobs("replay", state.buffer, self.stored, revised=revised)
+        return blobs, {"stored": self.stored, "collector": data}
+
+    def restore(self, learner: Learner, blobs: Mapping[str, Arrays], data: Mapping[str, Any]) -> SplitState:
+        """The state that ``dump`` was given, the environments brought back to where they stood."""
+        state = self.start()
+        buffer = state.buffer
+        if self.size.replays:
+            buffer = buffer_from_blobs("replay", jax.eval_shape(lambda: state.buffer), blobs)
+        lost = self.collector.restore(blobs, data["collector"])
+        self.stored = data["stored"]
+        key = from_arrays({"key": state.key}, blobs["key"], "the checkpoint")["key"]
+        return SplitState(jax.tree.leaves(learner), _cut(buffer, lost), key)
+
+    def close(self) -> None:
+        self._thread.shutdown()
+        self.collector.close()
+
+    def _steps(self) -> Step:
+        """The shapes of what an iteration collects."""
+        return self.collector.shapes(self.programs.shapes, self.size.n_steps)
+
+    def _iteration(
+        self, state: SplitState, tally: Tally, before: Clock, after: Clock, *, learns: bool
+    ) -> tuple[SplitState, Tally]:
+        """Take ``n_steps`` in every environment and learn as the algorithm's experience declares."""
+        key, collect_key, update_key = self.programs.keys(state.key)
+        leaves, buffer = state.learner, state.buffer
+        learner = self.programs.learner(leaves)
+        if not self.size.replays:
+            if self.size.experience.whole:
+                self.collector.restart(learner, collect_key)
+            steps, episodes = self.collector.collect(learner, before, collect_key, self.size.n_steps)
+            given = leaves, tally, steps, episodes, update_key, after
+            leaves, tally = self._timed(self.programs.rollout, *given)
+            return SplitState(leaves, buffer, key), tally
+
+        replayed = self._in_background(leaves, buffer, update_key, after) if learns else _done((leaves, buffer, {}))
+        steps, episodes = self.collector.collect(learner, before, collect_key, self.size.n_steps)
+        leaves, buffer, metrics = self._timed(replayed.result)
+        given = leaves, buffer, tally, steps, episodes, metrics, after
+        leaves, buffer, tally = self._timed(self.programs.store, *given)
+        self.stored += self.size.steps
+        return SplitState(leaves, buffer, key), tally
+
+    def _in_background(self, *given: Any) -> Future[Any]:
+        """A round of updates, in another thread if it is long enough for that to pay, else at once."""
+        if self._replay_seconds > THREAD_PAYS:
+            return self._thread.submit(self._replay, *given)
+        return _done(self._timed(self._replay, *given))
+
+    def _replay(self, *given: Any) -> Any:
+        began = time.perf_counter()
+        replayed = jax.block_until_ready(self.programs.replay(*given))
+        self._replay_seconds = time.perf_counter() - began
+        return replayed
+
+    def _timed(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        began = time.perf_counter()
+        result = function(*arguments)
+        self.seconds["learning"] += time.perf_counter() - began
+        return result
+
+
+def _done(result: Any) -> Future[Any]:
+    done: Future[Any] = Future()
+    done.set_result(result)
+    return done
+
+
+def _cut(buffer: Any, lost: np.ndarray) -> Any:
+    """End the record of the episodes ``lost`` ``[B]``, so that no window of steps runs on into the next."""
+    if not lost.any() or not buffer or not isinstance(buffer.rows, Step) or not int(buffer.size):
+        return buffer
+    last = (int(buffer.position) - len(lost) + np.flatnonzero(lost)) % buffer.capacity
+    cut = jax.tree.map(lambda flag: flag.at[last].set(True), buffer.rows.truncated)
+    return buffer._replace(rows=buffer.rows._replace(truncated=cut))
+
+
+class SplitLoop:
+    """``Split`` for several seeds, one after the other: what the trainer drives."""
+
+    def __init__(self, programs: Programs, collectors: Mapping[int, Collector]):
+        """``collectors`` by seed."""
+        self.programs, self.spec, self.seeds = programs, programs.spec, tuple(collectors)
+        self.each = [Split(programs, seed, collector) for seed, collector in collectors.items()]
+        self.steps_per_iteration = programs.size.steps
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Time spent so far, by kind of work."""
+        kinds = [one.collector.seconds | one.seconds for one in self.each]
+        return {kind: sum(seconds[kind] for seconds in kinds) for kind in kinds[0]}
+
+    def start(self) -> list[SplitState]:
+        """The state of every seed before the first step."""
+        return [one.start() for one in self.each]
+
+    def compile(self, state: list[SplitState], start: int) -> None:
+        """Nothing yet: acting and learning are compiled when they are first called."""
+
+    def chunk(self, state: list[SplitState], iterations: int, start: int, total: int) -> tuple[list[SplitState], Tally]:
+        """Run up to ``iterations`` from step ``start`` of ``total``: fewer where they end a warm-up.
+
+        The tally's leaves are NumPy arrays ``[S]``; it says how many iterations were run.
+        """
+        iterations = min(iterations, self.each[0].warm_up(start) or iterations)
+        done = [one.chunk(mine, iterations, start, total) for one, mine in zip(self.each, state, strict=True)]
+        return [state for state, _ in done], jax.tree.map(lambda *sums: np.stack(sums), *[tally for _, tally in done])
+
+    def learners(self, state: list[SplitState]) -> Learner:
+        """What every seed has learned, ``[S, ...]``."""
+        return stacked([self.programs.learner(mine.learner) for mine in state])
+
+    def with_learners(self, state: list[SplitState], learners: Learner) -> list[SplitState]:
+        """The state with other ``learners`` ``[S, ...]``."""
+        leaves = jax.tree.leaves(learners)
+        return [mine._replace(learner=[jnp.array(leaf[i]) for leaf in leaves]) for i, mine in enumerate(state)]
+
+    def dump(self, state: list[SplitState]) -> tuple[Blobs, dict[str, Any]]:
+        """The state as blobs of named arrays and plain data, for a checkpoint."""
+        blobs: Blobs = {"learner": to_arrays(self.learners(state))}
+        data = {}
+        for one, mine in zip(self.each, state, strict=True):
+            of_seed, data[str(one.seed)] = one.dump(mine)
+            blobs |= {f"{name}-{one.seed}": blob for name, blob in of_seed.items()}
+        return blobs, data
+
+    def restore(self, blobs: Mapping[str, Arrays], data: Mapping[str, Any]) -> list[SplitState]:
+        """The state that ``dump`` was given."""
+        shapes = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((len(self.seeds), *leaf.shape), leaf.dtype), self.programs.shapes
+        )
+        learners = from_arrays(shapes, blobs["learner"], "the checkpoint")
+        states = []
+        for i, one in enumerate(self.each):
+            end = f"-{one.seed}"
+            mine = {name.removesuffix(end): blob for name, blob in blobs.items() if name.endswith(end)}
+            learner = jax.tree.map(lambda leaf, i=i: leaf[i], learners)
+            states.append(one.restore(learner, mine, data[str(one.seed)]))
+        return states
+
+    def close(self) -> None:
+        for one in self.each:
+            one.close()
