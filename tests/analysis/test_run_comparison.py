@@ -59,6 +59,17 @@ def test_runs_that_differ_in_seeds_alone_are_one_group(make):
     assert (second.label, second.seeds) == ("ppo gamma=0.5", (0,))
 
 
+def test_none_is_as_good_as_nothing(make):
+    """Runs from before ``config.toml`` could tell what is None do without it."""
+    line = {0: 0, 10: 1}
+    (group,) = curves([make({0: line}, clip_range_vf=None), make({1: line})])
+    assert (group.label, group.seeds) == ("ppo", (0, 1))
+    labels = [
+        group.label for group in curves([make({0: line}, clip_range_vf=None), make({0: line}, clip_range_vf=0.2)])
+    ]
+    assert labels == ["ppo", "ppo clip_range_vf=0.2"]
+
+
 def test_the_same_seed_again_is_no_new_evidence(make):
     line = {0: 0, 10: 1}
     groups = curves([make({0: line, 1: line}), make({1: line, 2: line}), make({2: line})])

@@ -133,7 +133,7 @@ def entry(dtype="F32", shape=(2,), offsets=(0, 8), **more):
 
 
 def good_file():
-    return b"".join(tensors.encode({"a": np.zeros(2, np.float32)}))
+    return tensors.encode({"a": np.zeros(2, np.float32)})
 
 
 BLOBS = {
@@ -159,8 +159,21 @@ BLOBS = {
     ),
     "duplicate key": tensor_file(b'{"a":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}}', bytes(8)),
     "metadata": tensor_file({"__metadata__": {"class": "os.system"}, "a": entry()}, bytes(8)),
+    "no metadata": tensor_file({"__metadata__": None, "a": entry()}, bytes(8)),
+    "empty metadata": tensor_file({"__metadata__": {}, "a": entry()}, bytes(8)),
+    "metadata like an array": tensor_file(
+        {"__metadata__": {"dtype": "F32", "shape": "2", "data_offsets": "0"}, "a": entry()}, bytes(8)
+    ),
     "unknown key": tensor_file({"a": entry(code="os.system")}, bytes(8)),
     "no shape": tensor_file({"a": {"dtype": "F32", "data_offsets": [0, 8]}}, bytes(8)),
+    "no keys": tensor_file({"a": ["F32", [2], [0, 8]]}, bytes(8)),
+    "spaces": tensor_file(json.dumps({"a": entry()}).encode(), bytes(8)),
+    "much padding": tensor_file(json.dumps({"a": entry()}, separators=(",", ":")).encode() + b" " * 8, bytes(8)),
+    "other escapes": tensor_file(
+        json.dumps({"a": entry()}, separators=(",", ":")).replace("a", r"\u0061", 1).encode(), bytes(8)
+    ),
+    "dtype of others": tensor_file({"a": entry("F8_E4M3", offsets=(0, 2))}, bytes(2)),
+    "half a byte": tensor_file({"a": entry("F4", offsets=(0, 1))}, bytes(1)),
     "object dtype": tensor_file({"a": entry("O")}, bytes(8)),
     "dtype list": tensor_file({"a": entry(["F32"])}, bytes(8)),
     "negative": tensor_file({"a": entry(shape=(-2,))}, bytes(8)),
@@ -175,6 +188,8 @@ BLOBS = {
     "many dimensions": tensor_file({"a": entry(shape=(1,) * 65, offsets=(0, 4))}, bytes(4)),
     "overlap": tensor_file({"a": entry(), "b": entry()}, bytes(8)),
     "hole": tensor_file({"a": entry(), "b": entry(offsets=(16, 24))}, bytes(24)),
+    "other order": tensor_file({"a": entry(offsets=(8, 16)), "b": entry()}, bytes(16)),
+    "other order of keys": tensor_file({"a": dict(reversed(entry().items()))}, bytes(8)),
     "offsets wrong": tensor_file({"a": entry(offsets=(0, 4))}, bytes(4)),
     "offsets swapped": tensor_file({"a": entry(offsets=(8, 0))}, bytes(8)),
     "offsets negative": tensor_file({"a": entry(offsets=(-8, 0))}, bytes(8)),
@@ -189,7 +204,8 @@ def forge(path, blob=None, raw=None, **changes):
     path.mkdir()
     blob = good_file() if blob is None else blob
     (path / "learner.safetensors").write_bytes(blob)
-    file = {"name": "learner.safetensors", "size": len(blob), "sha256": hashlib.sha256(blob).hexdigest()}
+    digest = hashlib.sha256(blob).hexdigest()
+    file = {"name": "learner.safetensors", "size": len(blob), "sha256": digest, "version": None}
     content = manifest.build(2, [file], {})
     content.update({key: change(content[key]) if callable(change) else change for key, change in changes.items()})
     content = {key: value for key, value in content.items() if value is not ...}
@@ -201,7 +217,8 @@ def file_with(**changes):
 
 
 MANIFESTS = {
-    "newer format": {"format": 2},
+    "newer format": {"format": 3},
+    "older format": {"format": 1},
     "format zero": {"format": 0},
     "format true": {"format": True},
     "format text": {"format": "1"},
@@ -235,6 +252,10 @@ MANIFESTS = {
     "size true": {"files": file_with(size=True)},
     "digest": {"files": file_with(sha256="0" * 64)},
     "digest none": {"files": file_with(sha256=None)},
+    "version text": {"files": file_with(version="1")},
+    "version true": {"files": file_with(version=True)},
+    "version float": {"files": file_with(version=1.0)},
+    "no version": {"files": lambda files: [{key: files[0][key] for key in ("name", "size", "sha256")}]},
     "file key": {"files": file_with(loader="os.system")},
 }
 RAW = {
@@ -318,8 +339,16 @@ def test_foreign_manifests_are_refused(tmp_path, kind):
 def test_the_forger_could_make_a_good_one(tmp_path):
     forge(tmp_path / NEW)
     assert checkpoint.load(tmp_path / NEW).step == 2
-    forge(tmp_path / NEW, format=2)
-    assert "update Tegu" in refused(tmp_path / NEW)
+    forge(tmp_path / NEW, files=file_with(version=2**70))
+    assert checkpoint.load(tmp_path / NEW).step == 2
+
+
+def test_other_formats_are_told_apart(tmp_path):
+    forge(tmp_path / NEW, format=3)
+    assert refused(tmp_path / NEW).endswith("it has format 3 and this Tegu reads 2: update Tegu")
+    forge(tmp_path / NEW, format=1, **MANIFESTS["no version"])  # as it was written before chunks
+    message = refused(tmp_path / NEW)
+    assert message.endswith("it has format 1 and this Tegu reads 2: such runs cannot be resumed, train anew")
 
 
 @pytest.mark.parametrize("name", ["learner.safetensors", "manifest.json"])

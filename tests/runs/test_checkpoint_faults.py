@@ -11,97 +11,32 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
+from disk_faults import FAULTS, Fault, Killed
 
 from tegu.runs import checkpoint, disk
-from tegu.runs.checkpoint import CheckpointError
-
-CALLS = [
-    "create",
-    "write",
-    "sync",
-    "close",
-    "sync_folder",
-    "rename",
-    "make_folder",
-    "make_folders",
-    "remove",
-    "remove_folder",
-    "names",
-    "read",
-]
-NEVER_FAIL = ["exists", "is_folder"]  # but a process can be killed there
-
-
-class Killed(BaseException):
-    """The process is gone: no later disk call happens either."""
-
-
-class Fault:
-    """Lets ``at`` disk calls pass; the next one fails, and with ``forever`` all later ones too."""
-
-    def __init__(self, at, *, error=None, forever=False, after=False, torn=False):
-        self.at, self.error, self.forever, self.after, self.torn = at, error, forever, after, torn
-        self.calls = 0
-        self.dead = False
-
-    @property
-    def hit(self):
-        return self.calls > self.at
-
-    def wrap(self, name, call):
-        def faulty(*arguments):
-            if self.dead:
-                raise Killed
-            self.calls += name in CALLS or self.error is None
-            if not (self.calls - 1 >= self.at if self.forever else self.calls - 1 == self.at):
-                return call(*arguments)
-            if name == "write" and self.torn:
-                call(arguments[0], memoryview(arguments[1])[: len(arguments[1]) // 2])
-            elif self.after or name == "close":
-                call(*arguments)
-            if self.error is None:
-                self.dead = True
-                raise Killed
-            raise OSError(self.error, os.strerror(self.error))
-
-        return faulty
-
-    @contextmanager
-    def active(self):
-        with pytest.MonkeyPatch.context() as patch:
-            for name in CALLS + (NEVER_FAIL if self.error is None else []):
-                patch.setattr(disk, name, self.wrap(name, getattr(disk, name)))
-            yield
-
-
-FAULTS = {
-    "disk full once": {"error": errno.ENOSPC},
-    "disk full": {"error": errno.ENOSPC, "forever": True, "torn": True},
-    "disk error once": {"error": errno.EIO, "torn": True},
-    "disk error": {"error": errno.EIO, "forever": True},
-    "error after doing it": {"error": errno.EIO, "after": True},
-    "read-only": {"error": errno.EROFS, "forever": True},
-    "killed before": {},
-    "killed after": {"after": True},
-    "killed within a write": {"torn": True},
-}
+from tegu.runs.checkpoint import CheckpointError, Chunk
 
 
 def content(value):
     rng = np.random.default_rng(value)
     blobs = {"learner": {"w": rng.normal(size=(3, 4)), "n": np.array(value)}, "experience": {"o": rng.bytes(50)}}
     blobs["experience"]["o"] = np.frombuffer(blobs["experience"]["o"], np.uint8)
+    blobs["experience-0000"] = {"o": np.arange(20)}  # the same in all
     return blobs, {"value": value, "key": 2**80 + value}
 
 
 def save(folder, step, value):
-    return checkpoint.save(folder, step, *content(value), keep=2)
+    """Every save takes the chunk that never changes over from one before, where there is one."""
+    blobs, state = content(value)
+    unchanged = blobs["experience-0000"]
+    blobs["experience-0000"] = Chunk(7, lambda: unchanged)
+    base = max(Path(folder).glob("0*"), default=None)
+    return checkpoint.save(folder, step, blobs, state, keep=2, base=base)
 
 
 def value_of(found):
@@ -205,6 +140,15 @@ def test_every_operation_of_save_may_fail(tmp_path, scenario, kind):
 
 
 @pytest.mark.parametrize("kind", FAULTS)
+def test_every_operation_of_save_may_fail_where_files_cannot_be_linked(tmp_path, monkeypatch, kind):
+    def no_links(source, target):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(disk, "link", no_links)
+    test_every_operation_of_save_may_fail(tmp_path, plain, kind)
+
+
+@pytest.mark.parametrize("kind", FAULTS)
 def test_every_operation_of_the_first_save_may_fail(tmp_path, kind):
     for at in count():
         folder = tmp_path / str(at)
@@ -261,6 +205,7 @@ import os, shutil, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import test_checkpoint_faults as faults
+from disk_faults import CALLS
 from tegu.runs import disk
 
 def kill_at(at, after):
@@ -276,7 +221,7 @@ def kill_at(at, after):
                 os.kill(os.getpid(), signal.SIGKILL)
             return result
         return wrapped
-    for name in faults.CALLS:
+    for name in CALLS:
         setattr(disk, name, wrap(getattr(disk, name)))
 
 root = Path(sys.argv[2])

@@ -52,12 +52,13 @@ def test_config_roundtrip(tmp_path):
         "on": True,
         "nothing": None,
         "odd key.with dots": 1,
+        "dotted.table": {"a.b": None, "": None, "c": {"d": None}},
+        "phases": [{"steps": 1, "target_kl": None}, {"target_kl": 0.1}],
     }
     run = make(tmp_path, config=config, command=["tegu", "train", "CartPole-v1", "--learning-rate", "3e-4"])
-    stored = tomllib.loads((run.path / "config.toml").read_text())
-    assert stored == run.config == Run.open(run.path).config
+    stored = dict(run.config)
+    assert stored == Run.open(run.path).config
     ours = {key: stored.pop(key) for key in ("environment", "algorithm", "created", "command", "versions")}
-    del config["nothing"], config["hyperparameters"]["clip"]
     config["hyperparameters"]["net_arch"] = [64, 64]
     assert stored == config
     assert ours["command"] == ["tegu", "train", "CartPole-v1", "--learning-rate", "3e-4"]
@@ -65,12 +66,58 @@ def test_config_roundtrip(tmp_path):
     assert set(ours["versions"]) == {"tegu", "python", "numpy", "jax"}
 
 
+def test_the_file_names_what_is_none(tmp_path):
+    run = make(tmp_path, config={"steps": None, "hyper_parameters": {"target_kl": None, "a.b": None, "clip": 1}})
+    content = tomllib.loads((run.path / "config.toml").read_text())
+    assert content["none"] == [["steps"], ["hyper_parameters", "target_kl"], ["hyper_parameters", "a.b"]]
+    assert content["hyper_parameters"] == {"clip": 1}
+    assert "none" not in run.config
+    assert "none" not in tomllib.loads((make(tmp_path, config={"steps": 1}).path / "config.toml").read_text())
+
+
+NONSENSE = [
+    "1",
+    '"steps"',
+    "{}",
+    '["steps"]',
+    "[[]]",
+    "[[1]]",
+    "[[true]]",
+    '[["hyper_parameters"]]',  # it is a table
+    '[["hyper_parameters", "clip"]]',  # it is a number
+    '[["hyper_parameters", "clip", "x"]]',
+    '[["hyper_parameters", ["x"]]]',
+    '[["hyper_parameters", 0]]',
+    '[["missing", "x"]]',
+    '[["list", 0]]',
+    '[["list", true, "x"]]',
+    '[["list", 1, "x"]]',
+    '[["list", -1, "x"]]',
+    '[["list", "0", "x"]]',
+    '[[["list"], "x"]]',
+    '[[{ a = 1 }, "x"]]',
+    '[["x"], ["x"]]',
+    '[["x"], ["x", "y"]]',
+    f'["{"x" * 5000}"]',
+]
+
+
+@pytest.mark.parametrize("nones", NONSENSE)
+def test_nonsense_about_none_is_refused(tmp_path, nones):
+    run = make(tmp_path)
+    (run.path / "config.toml").write_text(f"none = {nones}\nlist = [{{}}]\n[hyper_parameters]\nclip = 1\n")
+    with pytest.raises(RunError) as caught:
+        Run.open(run.path)
+    assert one_line(caught).startswith(f"cannot read {run.path}/config.toml: none ")
+    assert len(one_line(caught)) < 300
+
+
 def test_the_command_line_is_the_default(tmp_path):
     assert make(tmp_path).config["command"] == sys.argv
 
 
 def test_config_that_toml_cannot_hold_claims_nothing(tmp_path):
-    for config in ({"a": object()}, {"a": [None]}, {"environment": "x"}):
+    for config in ({"a": object()}, {"a": [None]}, {"environment": "x"}, {"none": []}):
         with pytest.raises(ValueError, match="config"):
             Run.create(tmp_path, "E", "ppo", config)
     assert list(tmp_path.iterdir()) == []

@@ -146,11 +146,11 @@ def _hint(metric: str, names: list[str]) -> str:
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings with dotted names."""
+    """Nested settings with dotted names; without what is None, such as a limit that is off."""
     for key, value in config.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
-        else:
+        elif value is not None:
             yield prefix + key, value
 
 
@@ -178,7 +178,7 @@ def _labels(groups: list[list[_Recorded]]) -> list[str]:
         like = [other for other in groups if other[0].kind == group[0].kind]
         names = dict.fromkeys(name for other in like for name in other[0].settings)
         differing = [name for name in names if len({str(other[0].settings.get(name)) for other in like}) > 1]
-        ours = group[0].settings  # what is None, such as a limit that is off, is not stored and not mentioned
+        ours = group[0].settings  # what is None is not there and not mentioned
         settings = [f"{_short(name, differing)}={_value(ours[name])}" for name in differing if name in ours]
         if sum(_same(other[0], group[0]) for other in like) > 1:
             settings.append("#" + "+".join(one.run.path.name for one in group))

@@ -1,7 +1,7 @@
 """A run on disk: its configuration, metrics, checkpoints and status. Imports no JAX: looking is quick."""
 
 from tegu.runs import checkpoint
-from tegu.runs.checkpoint import Checkpoint, CheckpointError
+from tegu.runs.checkpoint import Checkpoint, CheckpointError, Chunk
 from tegu.runs.export import ExportError, to_csv, to_tensorboard
 from tegu.runs.metrics import MetricsError, MetricStore
 from tegu.runs.run import Run, RunError, Status
@@ -9,6 +9,7 @@ from tegu.runs.run import Run, RunError, Status
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "Chunk",
     "ExportError",
     "MetricStore",
     "MetricsError",

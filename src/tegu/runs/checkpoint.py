@@ -6,10 +6,9 @@ be killed at any moment: what is found afterwards is the old checkpoint or the n
 code, and everything read is checked first.
 """
 
-import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,13 +18,14 @@ from typing import Any
 import numpy as np
 
 from tegu.core.errors import TeguError
-from tegu.runs import disk, manifest, tensors
-from tegu.runs.manifest import BLOB_FILE
+from tegu.runs import blob_files, disk, manifest
+from tegu.runs.blob_files import Base, Blob, Chunk
+from tegu.runs.manifest import BLOB_FILE, MANIFEST
 
-MANIFEST = "manifest.json"
+__all__ = ["Checkpoint", "CheckpointError", "Chunk", "load", "load_latest", "save", "steps"]
+
 _FOLDER = re.compile(r"[0-9]{12}(\.replaced)?")
 _TEMPORARY = re.compile(r"\.tegu-([0-9]{1,9})-(saving|removing-.*)")
-_UNREADABLE = (OSError, ValueError, RecursionError, MemoryError)
 
 
 class CheckpointError(TeguError):
@@ -46,28 +46,35 @@ class Checkpoint:
 def save(
     folder: Path | str,
     step: int,
-    blobs: Mapping[str, Mapping[str, np.ndarray]],
+    blobs: Mapping[str, Blob],
     state: Mapping[str, Any],
     *,
     keep: int = 2,
+    base: Path | None = None,
 ) -> Path:
     """Write the checkpoint ``<folder>/<step>/`` and remove old ones beyond the ``keep`` highest; returns its path.
 
     ``blobs`` are named groups of arrays, one file each; ``state`` is plain JSON data (str keys, lists, no NaN), with
     integers of any size. What cannot be stored exactly is a ``ValueError`` before the disk is touched.
-    ``CheckpointError`` when the disk is full or fails: every earlier checkpoint is then still there.
+    ``CheckpointError`` when the disk is full or fails, or a ``Chunk`` turns out to hold what cannot be stored: every
+    earlier checkpoint is then still there.
+
+    ``base`` is the folder of the checkpoint that this process last wrote or loaded. A ``Chunk`` whose version that one
+    has under the same name is taken over from it; all else is written.
     """
     if not 0 <= step < 10**12 or keep < 1:
         raise ValueError(f"step must be in [0, 10**12) and keep at least 1, not {step} and {keep}")
     manifest.check_state(state)
-    files = {_file_name(blob): tensors.encode(arrays) for blob, arrays in blobs.items()}
+    for blob in blobs.values():
+        blob_files.check(blob)
+    files = {blob_files.file_name(name): blob for name, blob in blobs.items()}
     path = Path(folder) / f"{step:012d}"
     with _one_line(f"cannot save checkpoint {path}"):
         disk.make_folders(path.parent)
         _sweep(path.parent)
         temporary = path.parent / f".tegu-{os.getpid()}-saving"
         try:
-            _write(temporary, step, files, state)
+            _write(temporary, step, files, state, blob_files.base_of(base))
             _commit(temporary, path)
         except BaseException:
             with suppress(OSError):
@@ -82,12 +89,12 @@ def load(path: Path | str) -> Checkpoint:
     """Read and verify one checkpoint. ``CheckpointError`` if anything in it is missing, changed, unknown or unsafe."""
     path = Path(path)
     with _one_line(f"cannot read checkpoint {path}"):
-        content = manifest.decode(disk.read(path / MANIFEST, manifest.MAX_BYTES))
+        content = manifest.read(path)
         files = {file["name"]: file for file in content["files"]}
         present = {name for name in disk.names(path) if not name.startswith(".")}
         if odd := present ^ {MANIFEST, *files}:
             raise ValueError(f"missing or unexpected files: {shorten(sorted(odd))}")
-        blobs = {name.removesuffix(".safetensors"): _read_blob(path, file) for name, file in files.items()}
+        blobs = {name.removesuffix(".safetensors"): blob_files.read(path / name, file) for name, file in files.items()}
         return Checkpoint(content["step"], blobs, content["state"], path)
 
 
@@ -119,7 +126,7 @@ def _one_line(what: str) -> Iterator[None]:
     """Turn whatever reading and writing may raise into one line: what failed, and why."""
     try:
         yield
-    except _UNREADABLE as error:
+    except manifest.UNREADABLE as error:
         reason = f"{error.strerror} ({error.filename})" if isinstance(error, OSError) and error.filename else error
         raise CheckpointError(" ".join(f"{what}: {str(reason) or type(error).__name__}".split())) from error
 
@@ -127,37 +134,12 @@ def _one_line(what: str) -> Iterator[None]:
 # Writing
 
 
-def _file_name(blob: str) -> str:
-    name = f"{blob}.safetensors"
-    if not BLOB_FILE.fullmatch(name):
-        raise ValueError(f"{blob!r} cannot name a blob: use at most 64 of a-z, 0-9, '_' and '-'")
-    return name
-
-
-def _write(temporary: Path, step: int, files: Mapping[str, list[memoryview]], state: Mapping[str, Any]) -> None:
+def _write(temporary: Path, step: int, files: Mapping[str, Blob], state: Mapping[str, Any], base: Base) -> None:
     """Fill a new folder, the manifest last, and wait until all of it has reached the disk."""
     disk.make_folder(temporary)
-    written = []
-    for name, pieces in files.items():
-        size, digest = _write_file(temporary / name, pieces)
-        written.append({"name": name, "size": size, "sha256": digest})
-    _write_file(temporary / MANIFEST, [memoryview(manifest.encode(manifest.build(step, written, state)))])
+    written = [blob_files.write(temporary / name, blob, base) for name, blob in files.items()]
+    blob_files.write_bytes(temporary / MANIFEST, manifest.encode(manifest.build(step, written, state)))
     disk.sync_folder(temporary)
-
-
-def _write_file(path: Path, pieces: Iterable[memoryview]) -> tuple[int, str]:
-    """Write and sync one file; returns its size and SHA-256."""
-    size, digest = 0, hashlib.sha256()
-    descriptor = disk.create(path)
-    try:
-        for piece in pieces:
-            disk.write(descriptor, piece)
-            digest.update(piece)
-            size += len(piece)
-        disk.sync(descriptor)
-    finally:
-        disk.close(descriptor)
-    return size, digest.hexdigest()
 
 
 def _commit(temporary: Path, path: Path) -> None:
@@ -234,13 +216,3 @@ def _load_candidate(path: Path) -> Checkpoint:
         if found.step != _step(path):
             raise ValueError(f"it is one of step {found.step}")
         return found
-
-
-def _read_blob(path: Path, file: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    raw = disk.read(path / file["name"], file["size"])
-    if len(raw) != file["size"] or hashlib.sha256(raw).hexdigest() != file["sha256"]:
-        raise ValueError(f"{file['name']} is damaged: {len(raw)} bytes that are not those of the manifest")
-    try:
-        return tensors.decode(raw)
-    except ValueError as error:
-        raise ValueError(f"{file['name']}: {error}") from error

@@ -6,8 +6,10 @@ All functions raise ``OSError`` and nothing else. Callers reach them as ``disk.w
 import errno
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 
 def create(path: Path) -> int:
@@ -79,23 +81,28 @@ def is_folder(path: Path) -> bool:
     return stat.S_ISDIR(os.lstat(path).st_mode)
 
 
-def read(path: Path, limit: int) -> bytearray:
+def read(path: Path, limit: int) -> bytes:
     """Read a regular file of at most ``limit`` bytes. Links, pipes and devices are refused rather than followed."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(descriptor, "rb", buffering=0) as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
-        if status.st_size > limit:
-            raise OSError(errno.EFBIG, f"{status.st_size} bytes where at most {limit} are allowed", str(path))
-        data = bytearray(status.st_size)
-        rest = memoryview(data)
-        while len(rest):
-            count = file.readinto(rest)
-            if not count:
-                raise OSError(errno.EIO, "the file ended early", str(path))
-            rest = rest[count:]
+    with _regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise OSError(errno.EFBIG, f"{size} bytes where at most {limit} are allowed", str(path))
+        data = file.read(size)
+        if len(data) < size:
+            raise OSError(errno.EIO, "the file ended early", str(path))
         return data
+
+
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name, which must not exist yet. A symbolic link is linked itself, not what it points to."""
+    os.link(source, target, follow_symlinks=False)
+
+
+def sync_file(path: Path) -> int:
+    """Return a file's size once its content would survive a power cut. What ``read`` refuses is refused here."""
+    with _regular(path) as file:
+        os.fsync(file.fileno())
+        return os.fstat(file.fileno()).st_size
 
 
 def replace(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -129,3 +136,16 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         return True  # it exists, and is someone else's
     return True
+
+
+@contextmanager
+def _regular(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file for reading."""
+    with open(path, "rb", opener=_no_link) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        yield file
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)  # nor wait for whoever writes into a pipe

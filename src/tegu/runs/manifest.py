@@ -12,18 +12,24 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from reprlib import repr as shorten
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
-FORMAT = 1
+from tegu.runs import disk
+
+MANIFEST = "manifest.json"
+FORMAT = 2
 MAX_BYTES = 64 * 2**20
 BLOB_FILE = re.compile(r"[a-z0-9_-]{1,64}\.safetensors")
 _SCHEMA = {"format": int, "step": int, "files": list, "state": dict, "versions": dict, "flags": dict}
-_FILE_SCHEMA = {"name": str, "size": int, "sha256": str}
+_FILE_SCHEMA = {"name": str, "size": int, "sha256": str, "version": int | None}
+UNREADABLE = (OSError, ValueError, RecursionError, MemoryError)  #: what reading a damaged checkpoint may raise
 
 
 def build(step: int, files: list[dict[str, Any]], state: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest of a checkpoint; ``files`` hold name, size and sha256 each."""
+    """The manifest of a checkpoint; ``files`` hold name, size, sha256 and version (``None`` if it has none) each."""
     return {"format": FORMAT, "step": step, "files": files, "state": state, "versions": versions(), "flags": flags()}
 
 
@@ -41,13 +47,17 @@ def decode(raw: bytes | bytearray) -> dict[str, Any]:
     manifest = json.loads(raw)
     if not isinstance(manifest, dict):
         raise ValueError("the manifest is not a table")
-    if type(manifest.get("format")) is int and manifest["format"] > FORMAT:
-        raise ValueError(f"it has format {manifest['format']} and this Tegu reads {FORMAT}: update Tegu")
+    _check_format(manifest.get("format"))
     manifest.pop("sha256", None)
     if encode(manifest) != raw:
         raise ValueError("the manifest is damaged")
     _check(manifest)
     return manifest
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The manifest of the checkpoint ``folder``; one of ``UNREADABLE`` if it is missing, damaged or of another kind."""
+    return decode(disk.read(folder / MANIFEST, MAX_BYTES))
 
 
 def check_state(state: Mapping[str, Any]) -> None:
@@ -78,12 +88,19 @@ def _version(package: str) -> str:
         return "unknown"
 
 
+def _check_format(number: Any) -> None:
+    """Before anything else, because all else may differ in another format. No number at all is found out later."""
+    if type(number) is int and number != FORMAT:
+        advice = "update Tegu" if number > FORMAT else "such runs cannot be resumed, train anew"
+        raise ValueError(f"it has format {shorten(number)} and this Tegu reads {FORMAT}: {advice}")
+
+
 def _check(manifest: dict[str, Any]) -> None:
     _check_table(manifest, _SCHEMA, "the manifest")
     _check_table(manifest["versions"], dict.fromkeys(versions(), str), "versions")
     _check_table(manifest["flags"], dict.fromkeys(flags(), str), "flags")
-    if manifest["format"] != FORMAT or not 0 <= manifest["step"] < 10**12:
-        raise ValueError("the manifest has an impossible format or step")
+    if not 0 <= manifest["step"] < 10**12:
+        raise ValueError("the manifest has an impossible step")
     for file in manifest["files"]:
         _check_table(file, _FILE_SCHEMA, "a file of the manifest")
         if not BLOB_FILE.fullmatch(file["name"]):
@@ -92,9 +109,10 @@ def _check(manifest: dict[str, Any]) -> None:
         raise ValueError("the manifest names a file twice")
 
 
-def _check_table(table: Any, schema: Mapping[str, type], what: str) -> None:
+def _check_table(table: Any, schema: Mapping[str, type | UnionType], what: str) -> None:
     if not isinstance(table, dict) or set(table) != set(schema):
         raise ValueError(f"{what} must hold exactly {', '.join(schema)}")
     for key, kind in schema.items():
-        if type(table[key]) is not kind:  # a bool is no int here
-            raise ValueError(f"{key} in {what} must be of type {kind.__name__}")
+        kinds = get_args(kind) or (kind,)
+        if type(table[key]) not in kinds:  # a bool is no int here
+            raise ValueError(f"{key} in {what} must be of type {' or '.join(kind.__name__ for kind in kinds)}")

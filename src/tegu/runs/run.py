@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -16,10 +15,8 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote, unquote
 
-import tomli_w
-
 from tegu.core.errors import TeguError
-from tegu.runs import disk
+from tegu.runs import disk, toml
 from tegu.runs.manifest import versions
 from tegu.runs.metrics import MetricStore
 
@@ -63,7 +60,7 @@ class Run:
     ) -> "Run":
         """Claim the next number and write ``config.toml``: ``config``, the command line, the time and the versions.
 
-        In ``config`` tuples become lists and entries that are ``None`` are left out, as TOML has neither.
+        In ``config`` tuples become lists, as TOML has none; entries that are ``None`` stay that.
         """
         ours = {
             "environment": environment,
@@ -75,7 +72,7 @@ class Run:
         if taken := ours.keys() & config.keys():
             raise ValueError(f"config must not hold {', '.join(sorted(taken))}: every run writes that itself")
         try:
-            text = tomli_w.dumps(_plain({**ours, **config}))
+            text = toml.dumps({**ours, **config})
         except (TypeError, ValueError) as error:
             raise ValueError(f"config holds what TOML cannot: {error}") from error
         with _one_line(f"cannot create a run of {environment}/{algorithm} in {root}"):
@@ -122,7 +119,7 @@ class Run:
     def config(self) -> dict[str, Any]:
         """The content of ``config.toml``."""
         with _one_line(f"cannot read {self.path / CONFIG}"):
-            return tomllib.loads((self.path / CONFIG).read_text(encoding="utf-8"))
+            return toml.loads((self.path / CONFIG).read_text(encoding="utf-8"))
 
     @property
     def checkpoints(self) -> Path:
@@ -214,15 +211,6 @@ def _lock(file: TextIO, path: Path) -> None:
     file.truncate(0)
     file.write(str(os.getpid()))
     file.flush()
-
-
-def _plain(value: Any) -> Any:
-    """``value`` in what TOML has."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
 
 
 def _status(content: Any) -> Status:

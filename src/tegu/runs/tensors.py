@@ -1,16 +1,18 @@
-"""Named arrays as the bytes of a safetensors file.
+"""Named arrays as the bytes of a safetensors file, and back.
 
-Written in pieces straight from the arrays and read as views of the file's bytes, because a replay buffer may fill half
-the memory. Every content has exactly one encoding here, so reading needs one check: encoded again, it is the same.
+The package ``safetensors`` writes the format, and when reading it makes sure that header, offsets, shapes and length
+fit together. What it would let pass although Tegu never writes it is refused here.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from reprlib import repr as shorten
-from typing import Any, NamedTuple
+from textwrap import shorten as shorten_text
+from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, deserialize
+from safetensors.numpy import save
 
 _DTYPES = {
     "BOOL": "bool",
@@ -28,98 +30,60 @@ _DTYPES = {
     "F64": "float64",
     "C64": "complex64",
 }
-_CODES = {name: code for code, name in _DTYPES.items()}
+_NAMES = frozenset(_DTYPES.values())
+_ENTRY = ["dtype", "shape", "data_offsets"]
 
 
-class _Layout(NamedTuple):
-    name: str
-    code: str
-    shape: list[int]
-
-    @property
-    def dtype(self) -> np.dtype:
-        if self.code == "BF16":
-            import ml_dtypes  # noqa: F401 - teaches NumPy the name
-        return np.dtype(_DTYPES[self.code])
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
+def check(arrays: Mapping[str, np.ndarray]) -> None:
+    """``ValueError`` for a dtype that has no place in the format (objects, strings, structures) or a reserved name."""
+    for name, array in arrays.items():
+        if not isinstance(name, str) or name == "__metadata__":
+            raise ValueError(f"{name!r} cannot name an array in the safetensors format")
+        name.encode()  # half a surrogate pair is a UnicodeEncodeError, and that a ValueError
+        dtype = np.asarray(array).dtype
+        if dtype.name not in _NAMES:
+            raise ValueError(f"{shorten(name)} has the dtype {dtype}, which a checkpoint cannot hold")
 
 
-def encode(arrays: Mapping[str, np.ndarray]) -> list[memoryview]:
-    """The file's bytes, in pieces to be written one after the other.
-
-    ``ValueError`` for a dtype that has no place in the format (objects, strings, structures) or a name it reserves.
-    """
-    # The widest first, so that every array begins at a multiple of its item size.
-    ordered = sorted(
-        ((name, np.asarray(array)) for name, array in arrays.items()), key=lambda x: (-x[1].itemsize, x[0])
-    )
-    header = _header([_layout(name, array) for name, array in ordered])
-    return [memoryview(header), *(_bytes(array) for _, array in ordered)]
+def encode(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The file's bytes. ``ValueError`` for what ``check`` refuses."""
+    check(arrays)
+    return save({name: _dense(np.asarray(array)) for name, array in arrays.items()})
 
 
-def decode(raw: bytearray) -> dict[str, np.ndarray]:
-    """The arrays in a file's bytes, as writable views of ``raw``. ``ValueError`` if ``encode`` cannot have made it."""
-    start = 8 + int.from_bytes(raw[:8], "little")
-    if not 8 < start <= len(raw):
-        raise ValueError("its header does not fit into the file")
-    header = json.loads(raw[8:start])
-    if not isinstance(header, dict):
-        raise ValueError("its header is not a table")
-    layouts = [_checked(name, entry) for name, entry in header.items()]
-    if raw[:start] != _header(layouts):
+def decode(raw: bytes) -> dict[str, np.ndarray]:
+    """The arrays in a file's bytes, as writable copies. ``ValueError`` if ``encode`` cannot have made it."""
+    try:
+        tensors = dict(deserialize(raw))
+    except SafetensorError as error:
+        raise ValueError(shorten_text(str(error), 200)) from error
+    _check_header(raw, tensors)
+    return {name: _array(name, **tensor) for name, tensor in tensors.items()}
+
+
+def _dense(array: np.ndarray) -> np.ndarray:
+    """In rows and little-endian: ``save`` takes the memory as it lies. A copy only where that changes something."""
+    return array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+
+
+def _check_header(raw: bytes, tensors: Mapping[str, Any]) -> None:
+    """Refuse metadata, duplicate or unknown keys, another order, and any other way to write it down than our own."""
+    found = raw[8 : 8 + int.from_bytes(raw[:8], "little")]
+    header = json.loads(found)
+    ours = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    known = header.keys() == tensors.keys() and all(list(entry) == _ENTRY for entry in header.values())
+    if not known or found != ours + b" " * (-len(ours) % 8):
         raise ValueError("its header is not one that Tegu writes")
-    if len(raw) != start + sum(layout.size for layout in layouts):
-        raise ValueError("its length does not match its header")
-    content = np.frombuffer(raw, np.uint8)
-    arrays = {}
-    for layout in layouts:
-        arrays[layout.name] = _array(layout, content[start : start + layout.size])
-        start += layout.size
-    return arrays
+    offsets = [entry["data_offsets"] for entry in header.values()]
+    if offsets != sorted(offsets):
+        raise ValueError("its header is in another order than its content")
 
 
-def _layout(name: str, array: np.ndarray) -> _Layout:
-    if array.dtype.name not in _CODES:
-        raise ValueError(f"{shorten(name)} has the dtype {array.dtype}, which a checkpoint cannot hold")
-    if not isinstance(name, str) or name == "__metadata__":
-        raise ValueError(f"{name!r} cannot name an array in the safetensors format")
-    return _Layout(name, _CODES[array.dtype.name], list(array.shape))
-
-
-def _bytes(array: np.ndarray) -> memoryview:
-    if array.dtype.byteorder == ">":
-        array = array.astype(array.dtype.newbyteorder("<"))
-    return array.reshape(-1).view(np.uint8).data
-
-
-def _array(layout: _Layout, content: np.ndarray) -> np.ndarray:
-    if layout.code == "BOOL" and (content > 1).any():
-        raise ValueError(f"{shorten(layout.name)} holds a byte that is neither true nor false")
-    return content.view(layout.dtype).reshape(layout.shape)
-
-
-def _header(layouts: list[_Layout]) -> bytes:
-    """The header of arrays that lie one after the other: its length in 8 bytes, then JSON padded to a multiple of 8."""
-    entries, end = {}, 0
-    for layout in layouts:
-        begin, end = end, end + layout.size
-        entries[layout.name] = {"dtype": layout.code, "shape": layout.shape, "data_offsets": [begin, end]}
-    text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
-
-
-def _checked(name: str, entry: Any) -> _Layout:
-    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"{shorten(name)} is not described by a dtype, a shape and offsets")
-    code, shape = entry["dtype"], entry["shape"]
-    if not isinstance(code, str) or code not in _DTYPES:
-        raise ValueError(f"{shorten(name)} has the unknown dtype {shorten(code)}")
-    if not isinstance(shape, list) or len(shape) > 64 or any(type(n) is not int or n < 0 for n in shape):
-        raise ValueError(f"{shorten(name)} has an impossible shape")
-    if math.prod(max(n, 1) for n in shape) >= 2**59:  # with 8 bytes each, the limit of NumPy itself
-        raise ValueError(f"{shorten(name)} is absurdly large")
-    return _Layout(name, code, shape)
+def _array(name: str, dtype: str, shape: list[int], data: bytearray) -> np.ndarray:
+    if dtype not in _DTYPES:
+        raise ValueError(f"{shorten(name)} has the unknown dtype {shorten(dtype)}")
+    if dtype == "BF16":
+        import ml_dtypes  # noqa: F401 - teaches NumPy the name
+    if dtype == "BOOL" and (np.frombuffer(data, np.uint8) > 1).any():
+        raise ValueError(f"{shorten(name)} holds a byte that is neither true nor false")
+    return np.frombuffer(data, _DTYPES[dtype]).reshape(shape)
