@@ -1,4 +1,4 @@
-"""A policy that acts outside compiled loops: in environments of the host, for ``predict``, and where a person looks on."""
+"""A policy that acts outside compiled loops: in environments of the host, and for ``predict``."""
 
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from tegu.core.step import Decision, PyTree
 class Policy:
     """``Algorithm.act``, compiled once for each batch size.
 
-    Learners go in as flat lists of leaves (``leaves``): a compiled function takes those much faster than nested modules.
+    Learners go in as flat lists of leaves: a compiled function takes those much faster than nested modules.
     """
 
     def __init__(self, algorithm: Algorithm, learner: Learner):

@@ -2,15 +2,16 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import equinox as eqx
 import jax
 
-from tegu.acting.evaluation import Evaluation, FusedEvaluation
+from tegu.acting.evaluation import Evaluation, JaxEvaluator
 from tegu.agents.agent import Agent
 from tegu.algorithms.base import Algorithm, Learner
 from tegu.core.errors import TeguError
+from tegu.core.schedule import Clock
 from tegu.core.step import Decision, PyTree
 from tegu.environments.base import Environment
 from tegu.environments.games.base import Game
@@ -26,6 +27,10 @@ class CrossPlay(eqx.Module):
 
     players: tuple[Algorithm, ...]
     sides: tuple[tuple[str, ...], ...] = eqx.field(static=True)
+
+    def at(self, clock: Clock) -> Self:
+        """As it is: each player has a clock of its own."""
+        return self
 
     def begin(self, learners: tuple[Learner, ...], key: jax.Array, n: int) -> PyTree:
         return tuple(
@@ -57,13 +62,14 @@ def crossplay(
     environment = arena_of(agents)
     n_seeds = min(len(agent.seeds) for agent in agents)
     seeds = tuple(range(seed, seed + n_seeds))
-    evaluation = FusedEvaluation(None, environment, seeds, episodes, deterministic)
+    evaluation = JaxEvaluator(None, environment, seeds, episodes, deterministic)
     learners = [jax.tree.map(lambda leaf: leaf[:n_seeds], agent.learners) for agent in agents]
     found = {}
     for i, one in enumerate(agents):
         for j, other in enumerate(agents):
-            evaluation.algorithm = CrossPlay((one.algorithm, other.algorithm), tuple(sides.values()))
-            found[i, j] = evaluation((learners[i], learners[j]))
+            players = one.algorithm.at(one.clock), other.algorithm.at(other.clock)
+            evaluation.algorithm = CrossPlay(players, tuple(sides.values()))
+            found[i, j] = evaluation((learners[i], learners[j]), one.clock)
     return found
 
 

@@ -10,13 +10,13 @@ import jax
 import numpy as np
 
 from tegu.acting.evaluation import EVALUATION
+from tegu.acting.jax_collector import CollectorState, start_episodes, step_and_reset
 from tegu.agents.agent import Agent
 from tegu.core.errors import TeguError
-from tegu.core.step import PyTree, over
+from tegu.core.step import PyTree, episode_ended
 from tegu.environments.games.base import Game
 from tegu.environments.grids.finite import FiniteEnvironment
 from tegu.environments.make import find, is_code
-from tegu.training.fused import World, begin, step_world
 
 
 @dataclass
@@ -66,26 +66,29 @@ def record(agent: Agent, seed_index: int = 0, deterministic: bool = True, max_st
 def _record_jax(agent: Agent, seed_index: int, deterministic: bool, max_steps: int) -> Episode:
     assert agent.source is not None
     environment, learner = agent.source.native, agent.learner(seed_index)
+    algorithm = agent.algorithm.at(agent.clock)
     assert environment is not None
 
     @jax.jit
-    def advance(world: World, key: jax.Array) -> tuple[World, jax.Array, tuple[PyTree, Any, Any, Any]]:
+    def advance(
+        state: CollectorState, key: jax.Array
+    ) -> tuple[CollectorState, jax.Array, tuple[PyTree, Any, Any, Any]]:
         key, step_key = jax.random.split(key)
-        world, step, after = step_world(
-            agent.algorithm, environment, learner, world, step_key, explore=not deterministic
-        )
-        seen = (after.state, step.action, step.reward, over(step.terminated, step.truncated))
-        return world, key, jax.tree.map(lambda leaf: leaf[0], seen)
+        given = algorithm, environment, learner, state, step_key
+        state, step, before_reset = step_and_reset(*given, explore=not deterministic)
+        ended = episode_ended(step.terminated, step.truncated)
+        seen = (before_reset.env_state, step.action, step.reward, ended)
+        return state, key, jax.tree.map(lambda leaf: leaf[0], seen)
 
     key, start_key = jax.random.split(jax.random.fold_in(jax.random.key(agent.seeds[seed_index]), EVALUATION))
-    world = begin(environment, start_key, 1, agent.algorithm.begin(learner, start_key, 1))
+    state = start_episodes(environment, start_key, 1, algorithm.begin(learner, start_key, 1))
     fps = 2.0 if isinstance(environment, Game) else 4.0 if isinstance(environment, FiniteEnvironment) else 30.0
     episode = Episode(environment.image, environment.text, fps)
-    episode.states.append(jax.device_get(jax.tree.map(lambda leaf: leaf[0], world.state)))
+    episode.states.append(jax.device_get(jax.tree.map(lambda leaf: leaf[0], state.env_state)))
     for _ in range(max_steps):
-        world, key, seen = advance(world, key)
-        state, action, reward, done = jax.device_get(seen)
-        episode.states.append(state)
+        state, key, seen = advance(state, key)
+        env_state, action, reward, done = jax.device_get(seen)
+        episode.states.append(env_state)
         episode.actions.append(action)
         episode.rewards.append(_mean(reward))
         if done:
@@ -106,7 +109,7 @@ def _record_gymnasium(agent: Agent, seed_index: int, deterministic: bool, max_st
             episode.states.append(np.asarray(environment.render()))
             episode.actions.append(action)
             episode.rewards.append(_mean(reward))
-            done = over(terminated, truncated)
+            done = episode_ended(terminated, truncated)
         return episode
     finally:
         environment.close()

@@ -47,7 +47,9 @@ class Algorithm(eqx.Module):
     def at(self, clock: Clock) -> Self:
         """The algorithm as it is at a point of the training: every schedule is its number now."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        now = {name: value(clock.progress) for name, value in values.items() if isinstance(value, Linear)}
+        now: dict[str, Any] = {
+            name: value(clock.progress) for name, value in values.items() if isinstance(value, Linear)
+        }
         now |= {name: value.at(clock) for name, value in values.items() if isinstance(value, Algorithm)}
         return dataclasses.replace(self, **now)
 

@@ -28,9 +28,9 @@ class IPPO(Algorithm):
     multi_agent: ClassVar[bool] = True
     name: str = named("ippo")
 
-    ppo: PPO  #: with the hyper-parameters of every team
-    share_parameters: bool = eqx.field(static=True)  #: agents with equal spaces learn one policy
-    centralised: bool = eqx.field(static=True)  #: value functions see what all agents see
+    ppo: PPO = PPO()  #: with the hyper-parameters of every team
+    share_parameters: bool = eqx.field(static=True, default=False)  #: agents with equal spaces learn one policy
+    centralised: bool = eqx.field(static=True, default=False)  #: value functions see what all agents see
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Algorithms by name. A closed list: no file can name other code. Imports nothing heavy until an algorithm is wanted."""
+"""Algorithms by name. A closed list: no file can name other code. Nothing heavy is imported until one is wanted."""
 
 import difflib
 from collections.abc import Mapping

@@ -104,7 +104,7 @@ class AgentPlayer:
         if simulations is not None:
             if not isinstance(agent.algorithm, Plans):
                 raise TeguError(f"{name} was trained with {agent.algorithm.name}, which does not search")
-            self._algorithm = replace(agent.algorithm, **{"simulations": simulations})
+            self._algorithm = replace(agent.algorithm, simulations=simulations)  # type: ignore[call-arg]
             self._algorithm.validate(agent.spec)
         self._act, self._plan = jax.jit(self._greedy), jax.jit(self._search)
 

@@ -7,7 +7,7 @@ import jax
 
 from tegu.check.calls import Content, content
 from tegu.check.findings import Facts, Findings, episode_facts
-from tegu.core.step import PyTree, over
+from tegu.core.step import PyTree, episode_ended
 
 
 class Outcome(NamedTuple):
@@ -64,7 +64,7 @@ def _walk(trial: Trial, steps: int, seed: int) -> tuple[Episode, Facts]:
         if episodes == 0:
             episode.append((action, content(outcome)))
         rewards.append(fmean(jax.tree.leaves(outcome.reward)))
-        ended.append(bool(over(outcome.terminated, outcome.truncated)) or clock == trial.limit)
+        ended.append(bool(episode_ended(outcome.terminated, outcome.truncated)) or clock == trial.limit)
         if ended[-1]:
             episodes, clock = episodes + 1, 0
             outcome = trial.reset(seed + episodes, " after an episode")

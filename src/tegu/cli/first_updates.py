@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,10 +11,11 @@ from rich.console import Console
 
 from tegu.algorithms.q_learning import QLearning, QLearningLearner
 from tegu.core.errors import TeguError
+from tegu.core.schedule import Clock
 from tegu.core.step import Step
 from tegu.environments.grids.finite import FiniteEnvironment
 from tegu.training.fused import Fused, FusedState
-from tegu.training.train import make_plan, spec_of
+from tegu.training.plan import make_plan, spec_of
 
 FORMULA = "Q(s,a) <- Q(s,a) + alpha [r + gamma max Q(s',.) - Q(s,a)]"
 
@@ -29,14 +31,15 @@ def show_updates(
     world, learning = plan.source.native, plan.algorithm
     if not isinstance(world, FiniteEnvironment) or not isinstance(learning, QLearning) or plan.n_envs > 1:
         raise TeguError("--show needs q-learning on one of the small grids, such as the lizard, with one environment")
-    loop = Fused(learning, world, 1)
-    state = loop.init(learning, spec_of(world.id, world, 1), jax.random.key(plan.seeds[0]))
-    iterate = jax.jit(loop.iteration)
+    loop = Fused(learning, world, spec_of(world.id, world, 1))
+    state = loop.init(jax.numpy.asarray(plan.seeds[0]), learning)
+    iterate = jax.jit(partial(loop.iteration, learns=True))
     pause = sys.stdin.isatty() and out.is_terminal and not out.quiet
     out.print(f"{FORMULA}\n", style="bold")
     for number in range(1, count + 1):
         before: FusedState = state
-        state, (step, _, metrics, _) = iterate(learning, before, np.int32(plan.steps))
+        clocks = Clock.of(number - 1, plan.steps), Clock.of(number, plan.steps)
+        state, (step, _, metrics) = iterate(before, learning, *clocks)
         taken = jax.tree.map(lambda leaf: np.asarray(leaf)[0, 0], step)
         out.print(f"step {number}", style="bold", end="  ")
         out.print(_story(world, taken, float(metrics["exploration_rate"])))

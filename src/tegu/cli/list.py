@@ -60,7 +60,7 @@ def _ours(entry: dict[str, Any]) -> dict[str, Any]:
     from tegu import presets
     from tegu.algorithms.registry import fitting
     from tegu.environments.make import find
-    from tegu.training.train import spec_of
+    from tegu.training.plan import spec_of
 
     name, world = entry["name"], find(entry["name"]).native
     assert world is not None
@@ -79,9 +79,9 @@ def _crowd(agents: Sequence[str]) -> str:
 
 
 def _algorithms(out: Console) -> list[dict[str, Any]]:
-    from tegu.algorithms.registry import ALGORITHMS, fitting
+    from tegu.algorithms.registry import ALGORITHMS, class_of, fitting
     from tegu.environments.make import find
-    from tegu.training.train import spec_of
+    from tegu.training.plan import spec_of
 
     game = find("tic-tac-toe").native
     assert game is not None
@@ -89,15 +89,23 @@ def _algorithms(out: Console) -> list[dict[str, Any]]:
     found = [
         {
             "name": name,
-            "class": algorithm.__name__,
-            "for": "two players" if name in for_players else "several agents" if algorithm.several else "one agent",
-            "summary": re.split(r"(?<=\.)\s+(?=[A-Z])", inspect.getdoc(algorithm) or "")[0].replace("\n", " "),
+            "class": entry.public,
+            "for": _made_for(name, for_players),
+            "summary": re.split(r"(?<=\.)\s+(?=[A-Z])", inspect.getdoc(class_of(name)) or "")[0].replace("\n", " "),
         }
-        for name, algorithm in ALGORITHMS.items()
+        for name, entry in ALGORITHMS.items()
     ]
     _title(out, "algorithms")
     _print_table(out, found, ("name", "for", "summary"))
     return found
+
+
+def _made_for(name: str, for_players: Sequence[str]) -> str:
+    from tegu.algorithms.registry import class_of
+
+    if name in for_players:
+        return "two players"
+    return "several agents" if class_of(name).multi_agent else "one agent"
 
 
 def _presets(out: Console) -> list[dict[str, Any]]:

@@ -39,8 +39,8 @@ class Monitor:
 
     def __call__(self, progress: Progress) -> None:
         self.progress, self._heard = progress, time.perf_counter()
-        self.state = _STATES.get(progress.phase, progress.phase)
-        if progress.phase == "training":
+        self.state = _STATES.get(progress.state, progress.state)
+        if progress.state == "training":
             self._speeds.append(progress.fps)
             found = {i: figures[RETURN] for i, figures in enumerate(progress.metrics) if RETURN in figures}
             self.returns = self.returns | found  # a new one, as another thread may be drawing the old one
@@ -57,7 +57,7 @@ class Monitor:
         """Seconds of training so far, ticking between chunks."""
         if self.progress is None:
             return 0.0
-        running = self.progress.phase in ("compiling", "training")
+        running = self.progress.state in ("compiling", "training")
         return self.progress.seconds + (time.perf_counter() - self._heard if running else 0.0)
 
     @property
@@ -78,11 +78,11 @@ class Lines(Monitor):
     def __call__(self, progress: Progress) -> None:
         super().__call__(progress)
         now = time.perf_counter()
-        if progress.phase == "compiling":
+        if progress.state == "compiling":
             self._print(f"{heading(progress)}, {progress.total:,} steps: {where(progress)}; {origin(progress)}")
-        elif progress.phase in ("finished", "stopped"):
+        elif progress.state in ("finished", "stopped"):
             self._print(f"{self.state} after {clock(self.elapsed)}: {self._standing(progress)}")
-        elif progress.phase == "training" and now - self._printed >= BETWEEN_LINES:
+        elif progress.state == "training" and now - self._printed >= BETWEEN_LINES:
             self._printed = now
             self._print(f"{self._standing(progress)}, {rounded(progress.fps)} steps/s, {clock(self.left)} left")
 

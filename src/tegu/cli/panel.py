@@ -92,8 +92,8 @@ class LivePanel(Monitor):
 
     def _times(self, progress: Progress) -> Text:
         left = f", {clock(self.left)} left" if self.state == "training" and self._speeds else ""
-        split = ", ".join(f"{kind} {share:.0%}" for kind, share in progress.split.items())
-        return Text.assemble(f"{clock(self.elapsed)}{left}", (f"  {split}", "dim"))
+        shares = ", ".join(f"{kind} {share:.0%}" for kind, share in progress.shares.items())
+        return Text.assemble(f"{clock(self.elapsed)}{left}", (f"  {shares}", "dim"))
 
 
 def _columns(figures: Mapping[str, float], across: int = 2) -> Table:

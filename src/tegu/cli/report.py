@@ -33,7 +33,7 @@ def trained(start: Callable[[Monitor], Agent], args: argparse.Namespace, out: Co
         run, progress = agent.run, watching.progress
         assert run is not None
         assert progress is not None
-        stopped = progress.phase == "stopped"
+        stopped = progress.state == "stopped"
         if not stopped:
             if args.episodes:
                 watching.say("evaluating")

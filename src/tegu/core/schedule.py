@@ -1,6 +1,6 @@
 """How far training has come, and hyper-parameters that follow it."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -57,7 +57,10 @@ class Linear(eqx.Module):
         return self.initial + share * (self.final - self.initial)
 
 
-Schedule = float | Linear
+if TYPE_CHECKING:
+    Schedule = Any  # ``Algorithm.at`` makes a number of it, which no type checker can know
+else:
+    Schedule = float | Linear
 
 
 def _as_float(count: StepCount) -> jax.Array:

@@ -16,7 +16,7 @@ class Drawn(NamedTuple):
     """A batch and where it came from."""
 
     batch: Batch
-    index: jax.Array  #: int32 ``[batch_size]``: rows of the ring; of a window, its first
+    indices: jax.Array  #: int32 ``[batch_size]``: rows of the ring; of a window, its first
 
 
 class ReplayBuffer(NamedTuple):

@@ -1,4 +1,4 @@
-"""Drawing in proportion to priorities: sums over blocks, so that neither drawing nor changing walks through all rows."""
+"""Drawing in proportion to priorities, with sums over blocks: neither drawing nor changing walks through all rows."""
 
 import math
 from typing import NamedTuple

@@ -16,12 +16,12 @@ from tegu.core.step import PyTree
 from tegu.core.trees import from_arrays, to_arrays
 from tegu.sb3.callbacks import as_callback
 from tegu.sb3.environments import DummyVecEnv, make_vec_env, resolve
-from tegu.sb3.learning import Lesson
-from tegu.sb3.live import Live
+from tegu.sb3.learning import Learning
 from tegu.sb3.logger import Logger
 from tegu.sb3.policy import Policy
 from tegu.sb3.settings import build, changed, refuse, settings_of
-from tegu.training.train import spec_of
+from tegu.sb3.training_state import TrainingState
+from tegu.training.plan import spec_of
 
 Parameters = Mapping[str, Mapping[str, np.ndarray]]
 
@@ -52,7 +52,7 @@ class BaseAlgorithm:
         self._seed = int(np.random.SeedSequence().generate_state(1)[0] >> 1) if seed is None else seed
         if not 0 <= self._seed < 2**31:
             raise TeguError(f"seed must be from 0 to 2**31 - 1, got {seed}")
-        self._live: Live | None = None
+        self._training: TrainingState | None = None
         self._env: DummyVecEnv | None = None
 
     def _attach(self, env: Any, *, fresh: bool) -> None:
@@ -63,12 +63,12 @@ class BaseAlgorithm:
         self._env = environment if isinstance(environment, DummyVecEnv) else None
         self._show = id if isinstance(env, str) else None  # what to show in ``get_env`` when training needs none
         learners, steps = (None, 0) if fresh else (self.policy.learners, self.num_timesteps)
-        spec = spec_of(id, environment, self._env.num_envs if self._env is not None else 1)  # type: ignore[arg-type]
+        spec = spec_of(id, environment, self._env.num_envs if self._env is not None else 1)
         self.algorithm = build(self.name, self._settings, spec.n_envs)
         self.algorithm.validate(spec)
         if self._env is not None and self.seed is not None:
             self._env.seed(self.seed)
-        self._live = Live(self.algorithm, environment, spec, self._seed, learners, steps)
+        self._training = TrainingState(self.algorithm, environment, spec, self._seed, learners, steps)
         self._policy = Policy(self.algorithm, spec, None, (self._seed,), steps)
         self._followed = -1
         if self.verbose:
@@ -86,21 +86,23 @@ class BaseAlgorithm:
         reset_num_timesteps: bool,
         progress_bar: bool,
     ) -> Self:
-        if self._live is None:
+        if self._training is None:
             raise TeguError("there is no environment to learn in: pass env to load, or call set_env")
-        if reset_num_timesteps and self._live.steps:
-            self._live.restart()
-        lesson = Lesson(self, self._live, as_callback(callback, progress_bar), int(total_timesteps), log_interval)
-        self.total_timesteps = lesson.total
+        if reset_num_timesteps and self._training.steps:
+            self._training.steps = 0
+            self._training.restart()
+        callbacks = as_callback(callback, progress_bar)
+        learning = Learning(self, self._training, callbacks, int(total_timesteps), log_interval)
+        self.total_timesteps = learning.total
         self.logger.open(self.tensorboard_log, tb_log_name, another=reset_num_timesteps)
-        lesson.run()
+        learning.run()
         self._follow()
         return self
 
     @property
     def num_timesteps(self) -> int:
         """Environment steps so far, over all environments."""
-        return self._live.steps if self._live is not None else self._policy.steps
+        return self._training.steps if self._training is not None else self._policy.steps
 
     # Acting
 
@@ -111,9 +113,9 @@ class BaseAlgorithm:
         return self._policy
 
     def _follow(self) -> None:
-        if self._live is not None and self._followed != self._live.revision:
-            self._policy.follow(self._live.learners(), self._live.steps)
-            self._followed = self._live.revision
+        if self._training is not None and self._followed != self._training.revision:
+            self._policy.follow(self._training.learners(), self._training.steps)
+            self._followed = self._training.revision
 
     def predict(
         self, observation: PyTree, state: PyTree = None, episode_start: Any = None, deterministic: bool = False
@@ -126,8 +128,8 @@ class BaseAlgorithm:
         if seed is None:
             return
         self.policy.reseed(seed)
-        if self._live is not None:
-            self._live.reseed(seed)
+        if self._training is not None:
+            self._training.reseed(seed)
         if self._env is not None:
             self._env.seed(seed)
 
@@ -151,7 +153,7 @@ class BaseAlgorithm:
 
     def get_env(self) -> DummyVecEnv | None:
         """The environments trained in; where those live inside the compiled program, Gymnasium's of the same name."""
-        if self._env is None and self._live is not None:
+        if self._env is None and self._training is not None:
             if self._show is None:
                 raise TeguError("an environment in JAX is not a VecEnv: name it, or make one of Gymnasium's")
             try:
@@ -202,10 +204,10 @@ class BaseAlgorithm:
         arrays |= {name: np.asarray(array, arrays[name].dtype) for name, array in new.items()}
         changed_learner = from_arrays(learner, arrays, "the given dict")
         learners = jax.tree.map(lambda leaf: leaf[None], changed_learner)
-        if self._live is None:
+        if self._training is None:
             self._policy.follow(learners, self.num_timesteps)
         else:
-            self._live.put(learners, self.num_timesteps)
+            self._training.put(learners)
 
     def save(self, path: str | Path, exclude: Any = None, include: Any = None) -> None:
         """Write the model to the folder ``path`` (an ending ``.zip`` is left out), as ``tegu.load`` reads it too.

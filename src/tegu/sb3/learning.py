@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from tegu.core.errors import TeguError
 from tegu.experience.base import Rollout
 from tegu.sb3.callbacks import CallbackList
-from tegu.sb3.live import Live
 from tegu.sb3.logger import EpisodeWindow
-from tegu.training.train import MOST_STEPS
+from tegu.sb3.training_state import TrainingState
+from tegu.training.plan import MOST_STEPS
 from tegu.training.trainer import Progress, Trainer
 
 if TYPE_CHECKING:
@@ -16,73 +16,89 @@ if TYPE_CHECKING:
 LONGEST_CHUNK = 20_000  #: steps, where no callback asks for less
 
 
-class Lesson:
-    """Train a model for some steps. Figures are logged and callbacks called after every chunk."""
+class Learning:
+    """Train a model for some steps. Metrics are logged and callbacks called after every chunk."""
 
     def __init__(
-        self, model: "BaseAlgorithm", live: Live, callback: CallbackList, steps: int, log_interval: int | None
+        self,
+        model: "BaseAlgorithm",
+        training: TrainingState,
+        callback: CallbackList,
+        steps: int,
+        log_interval: int | None,
     ):
-        if steps < 1 or live.steps + steps > MOST_STEPS:
-            raise TeguError(f"total_timesteps must be from 1 to {MOST_STEPS - live.steps:,}, got {steps:,}")
-        self.model, self.live, self.callback, self.log_interval = model, live, callback, log_interval
+        if steps < 1 or training.steps + steps > MOST_STEPS:
+            raise TeguError(f"total_timesteps must be from 1 to {MOST_STEPS - training.steps:,}, got {steps:,}")
+        self.model, self.training, self.callback, self.log_interval = model, training, callback, log_interval
+        self.began = training.steps
         self.trainer = Trainer(
-            live, None, steps=steps, log_interval=1, checkpoint_every=0.0, facts={}, callbacks=(self._between,)
+            training.loop,
+            None,
+            steps=training.steps + steps,
+            start=training.steps,
+            log_interval=1,
+            checkpoint_every=0.0,
+            facts={},
+            callbacks=(self._between,),
         )
-        self.began = live.steps
-        self.total = live.steps + self.trainer.total
+        self.total = self.trainer.total
         self.window = EpisodeWindow(model.stats_window_size)
         self.on_policy = isinstance(model.algorithm.experience, Rollout)
-        self._logged = 0.0  # iterations or episodes when figures were last dumped
+        self._logged = 0.0  # iterations or episodes when metrics were last dumped
 
     def run(self) -> None:
         self.callback.init_callback(self.model)
         self.callback.on_training_start()
         try:
-            self.trainer.train()
+            self.trainer.train(self.training.state)
         finally:
             self.callback.on_training_end()
             self.model.logger.close()
 
     @property
     def _iterations(self) -> int:
-        return (self.live.steps - self.began) // self.live.steps_per_iteration
+        return (self.training.steps - self.began) // self.training.loop.steps_per_iteration
 
     def _between(self, progress: Progress) -> bool:
         """What the trainer calls after every chunk, and before the first."""
-        if progress.phase == "training":
+        if progress.state == "training":
+            self.training.steps, self.training.state = self.trainer.steps, self.trainer.state
             self._log(progress)
             go_on = self.callback.on_step()
             self.callback.on_rollout_end()
             if not go_on:
                 return False
-        if progress.phase in ("compiling", "training"):
-            self.trainer.per_chunk = self._chunk()
+        if progress.state in ("compiling", "training"):
+            self.trainer.log_interval = self._chunk() * self.training.loop.steps_per_iteration
             self.callback.on_rollout_start()
+            self.training.restart_if_touched()
+            self.trainer.state = self.training.state  # callbacks may have changed it
         return True
 
     def _chunk(self) -> int:
         """Iterations to the next multiple of a frequency, or 1 % of the training where that is less."""
-        most = min((self.total - self.began) // 100, LONGEST_CHUNK) // self.live.steps_per_iteration
-        ahead = [every - self.live.steps % every for every in self._frequencies() if every > 0]
-        return max(min([most, *(-(-steps // self.live.steps_per_iteration) for steps in ahead)]), 1)
+        most = min((self.total - self.began) // 100, LONGEST_CHUNK) // self.training.loop.steps_per_iteration
+        ahead = [every - self.training.steps % every for every in self._frequencies() if every > 0]
+        return max(min([most, *(-(-steps // self.training.loop.steps_per_iteration) for steps in ahead)]), 1)
 
     def _frequencies(self) -> list[int]:
         """In steps: those of the callbacks, and that of logging where it counts rollouts and is seen."""
         seen = self.model.verbose or self.model.tensorboard_log
-        rollouts = [self.log_interval * self.live.steps_per_iteration] if self.on_policy and self.log_interval else []
+        size = self.training.loop.steps_per_iteration
+        rollouts = [self.log_interval * size] if self.on_policy and self.log_interval else []
         return [*self.callback.frequencies, *(rollouts if seen else [])]
 
     def _log(self, progress: Progress) -> None:
-        """Record a chunk's figures, and dump them if it is time."""
+        """Record a chunk's metrics, and dump them if it is time."""
         logger = self.model.logger
-        figures = self.window.figures(progress.metrics[0])
-        figures["time/total_timesteps"] = self.live.steps
-        figures["time/iterations" if self.on_policy else "time/episodes"] = self._done
-        for key, value in figures.items():
+        metrics = self.window.figures(progress.metrics[0])
+        metrics["time/total_timesteps"] = self.training.steps
+        metrics["time/iterations" if self.on_policy else "time/episodes"] = self._done
+        for key, value in metrics.items():
             logger.record(key, int(value) if key.startswith("time/") else value)
         if self.log_interval is not None and self._done - self._logged >= self.log_interval:
             self._logged = self._done
-            logger.dump(self.live.steps)
+            logger.dump(self.training.steps)
 
     @property
     def _done(self) -> float:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from tegu.agents.agent import Agent
@@ -15,11 +14,7 @@ class Policy(Agent):
 
     def follow(self, learners: Learner, steps: int) -> None:
         """Act as ``learners`` ``[1, ...]`` have learned after ``steps``."""
-        before, after = jax.tree.structure(self.learners), jax.tree.structure(learners)
-        self.learners, self.steps = learners, steps
-        self._leaves = {0: jax.tree.leaves(self.learner())}  # copies: training goes on in the learners' own memory
-        if hash(before) != hash(after):
-            self.__dict__.pop("_act", None)
+        self.now(learners, steps, steps)
 
     def predict(
         self,

@@ -1,5 +1,7 @@
-"""What the split loop compiles, once for all seeds. Learners and hyper-parameters come as flat lists of leaves: a compiled
-function takes those much faster than nested modules."""
+"""What the split loop compiles, once for all seeds.
+
+Learners and hyper-parameters come as flat lists of leaves: a compiled function takes those much faster than modules.
+"""
 
 from typing import Any
 
@@ -29,9 +31,9 @@ class Programs:
         self.shapes: Learner = jax.eval_shape(self._init, jax.random.key(0))  #: of a learner
         self._learner_structure = jax.tree.structure(self.shapes)
         self.keys: Any = jax.jit(lambda key: tuple(jax.random.split(key, 3)))
-        self._rollout: Any = jax.jit(self._rollout_traced, donate_argnums=2)
+        self._rollout: Any = jax.jit(self._rollout_traced)
         self._replay: Any = jax.jit(self._replay_traced, donate_argnums=2)
-        self._store: Any = jax.jit(self._store_traced, donate_argnums=(2, 3))
+        self._store: Any = jax.jit(self._store_traced, donate_argnums=2)
 
     def init(self, key: jax.Array) -> Learner:
         return self._init(key)

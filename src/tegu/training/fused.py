@@ -18,7 +18,7 @@ from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
 from tegu.core.trees import from_arrays, to_arrays
 from tegu.environments.base import Environment
-from tegu.training.learning import Iteration, empty_buffer, learn, revises_rows, store
+from tegu.training.learning import Iteration, cut_episodes, empty_buffer, learn, revises_rows, store
 from tegu.training.saving import Arrays, Blobs, buffer_from_blobs, buffer_to_blobs
 from tegu.training.tally import Tally
 
@@ -47,6 +47,13 @@ class Fused:
         _, steps, _ = jax.eval_shape(partial(self.collect, algorithm), learner, collector, key, Clock.of(0, 1))
         return FusedState(learner, empty_buffer(algorithm, learner, steps), collector, key)
 
+    def restart(self, state: FusedState, algorithm: Algorithm) -> FusedState:
+        """Leave the running episodes where they are, and begin new ones in all environments."""
+        key, start_key = jax.random.split(state.key)
+        collector = self.collector.start(algorithm, state.learner, start_key)
+        buffer = cut_episodes(state.buffer, jnp.ones(self.spec.n_envs, bool))
+        return FusedState(state.learner, buffer, collector, key)
+
     def collect(
         self, algorithm: Algorithm, learner: Learner, collector: CollectorState, key: jax.Array, clock: Clock
     ) -> tuple[CollectorState, Step, Episodes]:
@@ -60,7 +67,8 @@ class Fused:
         """Collect and, unless it is warming up, learn. Also returns what a ``Tally`` takes in."""
         key, collect_key, update_key = jax.random.split(state.key, 3)
         collector, steps, episodes = self.collect(algorithm, state.learner, state.collector, collect_key, before)
-        n_envs, metrics = self.spec.n_envs, {}
+        n_envs = self.spec.n_envs
+        metrics: Metrics = {}
         if learns:
             given = algorithm, state.learner, state.buffer, steps, update_key, after, n_envs
             learner, buffer, metrics = learn(*given)
@@ -115,6 +123,7 @@ class FusedLoop:
         self.stored = 0  #: rows that were ever written into each replay buffer
         self._algorithms = self.layout.split(stacked(each))
         self._init = self.layout.program(self.one.init)
+        self._restart = self.layout.program(self.one.restart)
         programs = {
             learns: self.layout.program(partial(self.one.chunk, learns=learns), n_shared=3, donate_argnums=0)
             for learns in (False, True)
@@ -157,6 +166,15 @@ class FusedLoop:
         """The state with other ``learners`` ``[S, ...]``."""
         parts = self.layout.split(jax.tree.map(jnp.array, learners))
         return [each._replace(learner=part) for each, part in zip(state, parts, strict=True)]
+
+    def with_keys(self, state: list[FusedState], seeds: Sequence[int]) -> list[FusedState]:
+        """The state with everything drawn from ``seeds`` from now on."""
+        keys = self.layout.split(stacked([jax.random.key(seed) for seed in seeds]))
+        return [each._replace(key=key) for each, key in zip(state, keys, strict=True)]
+
+    def restart(self, state: list[FusedState]) -> list[FusedState]:
+        """The state with new episodes in all environments; the running ones are cut."""
+        return [self._restart(*each) for each in zip(state, self._algorithms, strict=True)]
 
     def dump(self, state: list[FusedState]) -> tuple[Blobs, dict[str, Any]]:
         """The state as blobs of named arrays and plain data, for a checkpoint."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from tegu.algorithms.base import Algorithm, Learner, Metrics
 from tegu.core.schedule import Clock
@@ -56,7 +57,7 @@ def replay(
         draw_key, update_key = jax.random.split(key)
         drawn = buffer.draw(draw_key, experience, n_envs)
         learner, metrics, feedback = algorithm.update(learner, drawn.batch, update_key)
-        return (learner, buffer.revise(drawn.index, feedback, experience)), metrics
+        return (learner, buffer.revise(drawn.indices, feedback, experience)), metrics
 
     keys = jax.random.split(key, experience.updates(n_envs))
     (learner, buffer), metrics = jax.lax.scan(update, (learner, buffer), keys)
@@ -72,6 +73,19 @@ def store(
     return learner, buffer.add(flatten_time(rows), experience, n_envs)
 
 
+def cut_episodes(buffer: Any, where: jax.Array) -> Any:
+    """End the record of the running episodes ``where`` ``[B]``, so that no window of steps runs on into the next."""
+    if not buffer or not isinstance(buffer.rows, Step):
+        return buffer
+    n_envs = where.shape[0]
+    last = (buffer.position - n_envs + jnp.arange(n_envs)) % buffer.capacity
+
+    def cut(flag: jax.Array) -> jax.Array:
+        return flag.at[last].set(flag[last] | (where & (buffer.size > 0)))
+
+    return buffer._replace(rows=buffer.rows._replace(truncated=jax.tree.map(cut, buffer.rows.truncated)))
+
+
 def empty_buffer(algorithm: Algorithm, learner: Learner, steps: Step) -> Any:
     """The replay buffer before the first step, or () for on-policy algorithms; ``steps`` gives the shapes."""
     experience = algorithm.experience
@@ -82,6 +96,7 @@ def empty_buffer(algorithm: Algorithm, learner: Learner, steps: Step) -> Any:
 
 def revises_rows(algorithm: Algorithm, learner: Learner, buffer: ReplayBuffer, n_envs: int) -> bool:
     """Whether updates change the contents of rows that were stored."""
+    algorithm = algorithm.at(Clock.of(0, 1))
     experience: Any = algorithm.experience
 
     def feedback(learner: Learner, buffer: ReplayBuffer, key: jax.Array) -> PyTree:

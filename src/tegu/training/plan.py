@@ -1,6 +1,6 @@
 """Everything that decides how a run goes, chosen before anything is compiled."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -194,14 +194,14 @@ def validate(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
     algorithm.validate(spec)
 
 
-def host_environments(source: Source, entropy: list[tuple[int, ...]]) -> GymnasiumEnvironments:
+def host_environments(source: Source, entropy: Sequence[tuple[int, ...]]) -> GymnasiumEnvironments:
     """Gymnasium environments whose randomness follows from ``entropy``."""
     if source.make is None:
         raise TeguError(f"{source.id} is not a Gymnasium environment")
     return GymnasiumEnvironments(source.make, entropy)
 
 
-def spec_of(id: str, environment: Environment | GymnasiumEnvironments, n_envs: int) -> EnvironmentSpec:
+def spec_of(id: str, environment: Any, n_envs: int) -> EnvironmentSpec:
     """What an algorithm may know of an environment."""
     spaces = environment.observation_space, environment.action_space
     model = environment if isinstance(environment, Environment) else None

@@ -1,7 +1,7 @@
 """The loop whose environments are apart from the learner: those of the host, or groups of JAX's on all cores."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from tegu.core.seeds import stacked
 from tegu.core.step import Step
 from tegu.core.trees import from_arrays, to_arrays
 from tegu.training.compiled import Programs
+from tegu.training.learning import cut_episodes
 from tegu.training.saving import Arrays, Blobs, buffer_from_blobs, buffer_to_blobs
 from tegu.training.tally import Tally
 
@@ -69,7 +70,7 @@ class Split:
     def dump(self, state: SplitState) -> tuple[Blobs, dict[str, Any]]:
         """The state but for the learner, as blobs of named arrays and plain data, for a checkpoint."""
         collected, data = self.collector.dump()
-        blobs: Blobs = dict(collected) | {"key": to_arrays({"key": state.key})}
+        blobs: Blobs = {**collected, "key": to_arrays({"key": state.key})}
         if self.size.replays:
             revised = self.programs.revises_rows(state.buffer)
             blobs |= buffer_to_blobs("replay", state.buffer, self.stored, revised=revised)
@@ -84,7 +85,14 @@ class Split:
         lost = self.collector.restore(blobs, data["collector"])
         self.stored = data["stored"]
         key = from_arrays({"key": state.key}, blobs["key"], "the checkpoint")["key"]
-        return SplitState(jax.tree.leaves(learner), _cut(buffer, lost), key)
+        return SplitState(jax.tree.leaves(learner), cut_episodes(buffer, jnp.asarray(lost)), key)
+
+    def restart(self, state: SplitState) -> SplitState:
+        """Leave the running episodes where they are, and begin new ones in all environments."""
+        key, start_key = jax.random.split(state.key)
+        self.collector.restart(self.programs.learner(state.learner), start_key)
+        buffer = cut_episodes(state.buffer, jnp.ones(self.programs.spec.n_envs, bool))
+        return SplitState(state.learner, buffer, key)
 
     def close(self) -> None:
         self._thread.shutdown()
@@ -105,8 +113,7 @@ class Split:
             if self.size.experience.whole:
                 self.collector.restart(learner, collect_key)
             steps, episodes = self.collector.collect(learner, before, collect_key, self.size.n_steps)
-            given = leaves, tally, steps, episodes, update_key, after
-            leaves, tally = self._timed(self.programs.rollout, *given)
+            leaves, tally = self._timed(self.programs.rollout, leaves, tally, steps, episodes, update_key, after)
             return SplitState(leaves, buffer, key), tally
 
         replayed = self._in_background(leaves, buffer, update_key, after) if learns else _done((leaves, buffer, {}))
@@ -140,15 +147,6 @@ def _done(result: Any) -> Future[Any]:
     done: Future[Any] = Future()
     done.set_result(result)
     return done
-
-
-def _cut(buffer: Any, lost: np.ndarray) -> Any:
-    """End the record of the episodes ``lost`` ``[B]``, so that no window of steps runs on into the next."""
-    if not lost.any() or not buffer or not isinstance(buffer.rows, Step) or not int(buffer.size):
-        return buffer
-    last = (int(buffer.position) - len(lost) + np.flatnonzero(lost)) % buffer.capacity
-    cut = jax.tree.map(lambda flag: flag.at[last].set(True), buffer.rows.truncated)
-    return buffer._replace(rows=buffer.rows._replace(truncated=cut))
 
 
 class SplitLoop:
@@ -190,6 +188,14 @@ class SplitLoop:
         """The state with other ``learners`` ``[S, ...]``."""
         leaves = jax.tree.leaves(learners)
         return [mine._replace(learner=[jnp.array(leaf[i]) for leaf in leaves]) for i, mine in enumerate(state)]
+
+    def with_keys(self, state: list[SplitState], seeds: Sequence[int]) -> list[SplitState]:
+        """The state with everything drawn from ``seeds`` from now on."""
+        return [mine._replace(key=jax.random.key(seed)) for mine, seed in zip(state, seeds, strict=True)]
+
+    def restart(self, state: list[SplitState]) -> list[SplitState]:
+        """The state with new episodes in all environments; the running ones are cut."""
+        return [one.restart(mine) for one, mine in zip(self.each, state, strict=True)]
 
     def dump(self, state: list[SplitState]) -> tuple[Blobs, dict[str, Any]]:
         """The state as blobs of named arrays and plain data, for a checkpoint."""

@@ -37,6 +37,8 @@ class Loop(Protocol):
     def chunk(self, state: Any, iterations: int, start: int, total: int) -> tuple[Any, Tally]: ...
     def learners(self, state: Any) -> Learner: ...
     def with_learners(self, state: Any, learners: Learner) -> Any: ...
+    def with_keys(self, state: Any, seeds: Sequence[int]) -> Any: ...
+    def restart(self, state: Any) -> Any: ...
     def dump(self, state: Any) -> tuple[Blobs, dict[str, Any]]: ...
     def restore(self, blobs: Mapping[str, Arrays], data: Mapping[str, Any]) -> Any: ...
     def close(self) -> None: ...
@@ -113,6 +115,7 @@ class Trainer:
         self._elapsed_before = 0.0
         self._began = self._last_save = time.perf_counter()
         self._last: Progress | None = None
+        self.state: Any = None  #: the loop's; between chunks a callback may set another one
 
     @property
     def steps(self) -> int:
@@ -146,22 +149,23 @@ class Trainer:
         """
         if state is None:
             state = self._restored(resume) if resume else self.loop.start()
+        self.state = state
         self._began = self._last_save = time.perf_counter()
         self._report(self._progress("compiling"))
         self._status("running")
-        self.loop.compile(state, self._now)
+        self.loop.compile(self.state, self._now)
         if self.ready is not None:
-            self.ready(self.loop.learners(state))
+            self.ready(self.loop.learners(self.state))
         with stop_on_signal(self._ask_to_stop):
             while self.stopped and not self._stop:
-                state = self._chunk(state)
+                self._chunk()
         last = self._last or self._progress("saving")  # with the metrics of the last chunk
         self._report(replace(last, state="saving"))
-        self._save(state)
+        self._save()
         end = "stopped" if self.stopped else "finished"
         self._status(end)
         self._report(replace(last, state=end))
-        return state
+        return self.state
 
     def _ask_to_stop(self) -> None:
         self._stop = True
@@ -175,9 +179,9 @@ class Trainer:
                 metrics.truncate(saved.step)
         return self.loop.restore(saved.blobs, saved.state["loop"])
 
-    def _chunk(self, state: Any) -> Any:
+    def _chunk(self) -> None:
         began, spent, start = time.perf_counter(), dict(self.loop.seconds), self.steps
-        state, tally = self.loop.chunk(state, self._iterations(), self._now, self._end)
+        self.state, tally = self.loop.chunk(self.state, self._iterations(), self._now, self._end)
         elapsed = time.perf_counter() - began
         size = self.loop.steps_per_iteration
         if fault := fault_message(tally, start, size, self.loop.seeds):
@@ -194,11 +198,10 @@ class Trainer:
         shares = {kind: (seconds - spent[kind]) / elapsed for kind, seconds in self.loop.seconds.items()}
         self._log(metrics)
         progress = self._progress("training", fps, metrics, shares)
-        self._observe(progress, state, start)
+        self._observe(progress, start)
         if time.perf_counter() - self._last_save >= self._pause:
-            self._save(state)
+            self._save()
         self._report(progress)
-        return state
 
     def _iterations(self) -> int:
         """How many to run now: as long as a chunk is, and no observer's turn is passed by more than an iteration."""
@@ -208,11 +211,11 @@ class Trainer:
         size = self.loop.steps_per_iteration
         return max(steps // size, 1) if steps not in ahead else -(-steps // size)
 
-    def _observe(self, progress: Progress, state: Any, start: int) -> None:
+    def _observe(self, progress: Progress, start: int) -> None:
         due = [observer for observer in self.observers if progress.steps // observer.every > start // observer.every]
         if not due:
             return
-        learners = self.loop.learners(state)
+        learners = self.loop.learners(self.state)
         for observer in due:
             if observer(progress, learners) is False:
                 self._stop = True
@@ -226,12 +229,12 @@ class Trainer:
         except MetricsError as error:
             warnings.warn(f"{error}; training goes on", stacklevel=2)
 
-    def _save(self, state: Any) -> None:
+    def _save(self) -> None:
         """Commit a checkpoint. What cannot be written is a warning: the last one stays, and training goes on."""
         if self.run is None or self._saved_at == self.steps:
             return
         began = time.perf_counter()
-        blobs, data = self.loop.dump(state)
+        blobs, data = self.loop.dump(self.state)
         for name, array in blobs["learner"].items():  # type: ignore[union-attr]
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 self._fail(f"{name} of the learner became NaN or infinite by step {self.steps:,}")

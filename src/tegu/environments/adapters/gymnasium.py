@@ -184,7 +184,7 @@ def _set_elapsed(environment: gymnasium.Env, steps: int) -> None:
     """Let the wrappers that count steps know how many there were."""
     while isinstance(environment, gymnasium.Wrapper):
         if isinstance(environment, gymnasium.wrappers.TimeLimit):
-            environment._elapsed_steps = steps
+            environment._elapsed_steps = steps  # type: ignore[assignment]
         environment = environment.env
 
 
