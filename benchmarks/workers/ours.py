@@ -12,7 +12,7 @@ from tegu.training.dealt import DealtLoop
 from tegu.training.fused import FusedLoop
 from tegu.training.host import HostLoop
 from tegu.training.tally import summarize
-from tegu.training.train import spec_of
+from tegu.training.plan import spec_of
 from tegu.training.trainer import Loop
 
 CHUNKS = 10

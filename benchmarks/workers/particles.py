@@ -19,7 +19,7 @@ def ours(given: dict[str, Any], meter: Meter) -> int:
     from tegu.core.schedule import Clock
     from tegu.experience.base import Rollout
     from tegu.training.fused import FusedLoop
-    from tegu.training.train import spec_of
+    from tegu.training.plan import spec_of
 
     class Nothing(NamedTuple):
         clock: Clock

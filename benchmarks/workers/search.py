@@ -18,7 +18,7 @@ def ours(given: dict[str, Any]) -> tuple[Callable[[Any], Any], Evaluate]:
     """A search of opening positions, and the network alone on them."""
     import tegu
     from tegu.training.fused import begin
-    from tegu.training.train import spec_of
+    from tegu.training.plan import spec_of
 
     batch, simulations = given["batch"], given["simulations"]
     game = tegu.make("connect-four")

@@ -27,6 +27,8 @@ from tegu.spaces.bounds import to_bounds
 from tegu.spaces.data import from_data, to_data
 from tegu.spaces.features import zeros
 
+BEST = "@best"  #: after a run's name: the best agent that evaluations while training found
+
 
 class Agent:
     """What training leaves behind: an algorithm and what each seed has learned."""
@@ -133,7 +135,8 @@ class Agent:
     @cached_property
     def policy(self) -> Policy:
         """The compiled policy."""
-        return Policy(self.algorithm, jax.eval_shape(self.algorithm.init, jax.random.key(0), self.spec))
+        init = partial(self.algorithm.init, spec=self.spec)
+        return Policy(self.algorithm, jax.eval_shape(init, jax.random.key(0)))
 
     def save(self, path: str | Path) -> Path:
         """Write the agent to the folder ``path``, whole or not at all."""
@@ -179,14 +182,18 @@ def facts(algorithm: Algorithm, spec: EnvironmentSpec, seeds: tuple[int, ...], s
 def load(path: str | Path | Run, *, environment: Any = None, folder: str | Path = "runs") -> Agent:
     """Load an agent: a folder that ``Agent.save`` wrote, or a run by its folder or name, such as ``"last"``.
 
-    Nothing but data is read. ``environment`` is needed to evaluate an agent trained on one's own environment.
+    ``"last@best"`` is the best that evaluations while training found in that run. Nothing but data is read.
+    ``environment`` is needed to evaluate an agent trained on one's own environment.
     """
     configure_jax()
     if isinstance(path, str | Path) and checkpoint.steps(path):
         run, saved = None, checkpoint.load_latest(path)
     else:
-        run = path if isinstance(path, Run) else Run.open(path, folder)
-        saved = checkpoint.load_latest(run.checkpoints)
+        best = str(path).endswith(BEST)
+        run = path if isinstance(path, Run) else Run.open(str(path).removesuffix(BEST), folder)
+        if best and not checkpoint.steps(run.best):
+            raise TeguError(f"{run.name} has no best agent: train with eval_every (--eval-every)")
+        saved = checkpoint.load_latest(run.best if best else run.checkpoints)
     try:
         known = saved.state
         algorithm = build_algorithm(known["algorithm"], known["hyper_parameters"])
