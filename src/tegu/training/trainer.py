@@ -57,6 +57,7 @@ class Progress:
     metrics: list[dict[str, float]] = field(default_factory=list)  #: the last ones, a dict per seed
     shares: dict[str, float] = field(default_factory=dict)  #: of the last chunk's time, by kind of work
     run: Run | None = None
+    network: str = ""  #: what the networks are and how large, in one line
 
 
 Callback = Callable[[Progress], object]  #: called after every chunk; returning False stops the training
@@ -93,6 +94,7 @@ class Trainer:
         ready: Callable[[Learner], object] | None = None,
         start: int = 0,
         before: int = 0,
+        network: str = "",
     ):
         """Train from step ``start`` to ``steps`` in all, rounded up to whole iterations; schedules end there, too.
 
@@ -104,6 +106,7 @@ class Trainer:
         self.loop, self.run, self.facts = loop, run, dict(facts)
         self.callbacks, self.observers, self.ready = callbacks, observers, ready
         self._start, self._before = start, before
+        self.network = network  #: what the networks are, for those who follow the training
         iterations = -(-(steps - start) // loop.steps_per_iteration)
         self._end = start + iterations * loop.steps_per_iteration
         self._now = start
@@ -271,7 +274,16 @@ class Trainer:
     ) -> Progress:
         n_seeds = len(self.loop.seeds)
         return Progress(
-            state, self.steps, self.total, n_seeds, self._elapsed, fps, metrics or [], shares or {}, self.run
+            state,
+            self.steps,
+            self.total,
+            n_seeds,
+            self._elapsed,
+            fps,
+            metrics or [],
+            shares or {},
+            self.run,
+            self.network,
         )
 
     def _report(self, progress: Progress) -> None:
