@@ -26,7 +26,7 @@ def with_sines(key, spec):
 
 
 if __name__ == "__main__":
-    agent = tegu.train("CartPole-v1", "ppo", network=with_sines, steps=50_000)
+    agent = tegu.train("CartPole-v1", "ppo", network=with_sines, steps=40_000)
     print(f"network: {agent.network}")
     print(f"mean return {agent.evaluate(episodes=50).mean:.0f} of 500")
 

@@ -154,7 +154,7 @@ WRONG = [
     (
         "dqn",
         flawed(as_it_is, 3),
-        r"flawed must return float32\[B, 2\] for float32\[B, 4\], it returned float32\[B, 3\]",
+        r"must return float32\[B, 2\] for float32\[B, 4\], it returned float32\[B, 3\]",
     ),
     ("dqn", flawed(lambda x: x.astype(jnp.bfloat16)), r"float32\[B, 2\] .* it returned bfloat16\[B, 2\]"),
     ("dqn", flawed(lambda x: x[0]), r"returned float32\[2\]"),
@@ -311,18 +311,13 @@ def test_a_run_names_its_network_and_wants_it_again(nets: str, backend: str) -> 
     assert Run.open("last").config["hyper_parameters"]["network"] == f"{nets}:small"
     del sys.modules[nets]
     for read in (tegu.load, tegu.resume):
-        with pytest.raises(
-            tegu.TeguError, match=rf"CartPole-v1/dqn/1 was trained with the network {nets}:small, which"
-        ):
+        with pytest.raises(tegu.TeguError, match=rf"CartPole-v1/dqn/1 was trained with the network {nets}:small,"):
             read("last")
         with pytest.raises(tegu.TeguError, match=r"was trained with the network nets\w+:small, not with nets\w+:large"):
             read("last", network=f"{nets}:large")
         sys.modules.pop(nets)
-        with pytest.raises(tegu.TeguError, match="with the network .*:small, not with test_a_run.*other"):
-
-            def other(key, spec): ...
-
-            read("last", network=other)
+        with pytest.raises(tegu.TeguError, match=r"with the network nets\w+:small, not with q_network"):
+            read("last", network=q_network)
     assert nets not in sys.modules  # nothing was imported because a file says so
     again = tegu.load("last", network=f"{nets}:small")
     jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(agent.learners), jax.tree.leaves(again.learners))
