@@ -3,20 +3,24 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 LOCK := requirements/dev.lock
 
-.PHONY: train test lint bench docs install lock clean
+.PHONY: train test test-long lint bench docs install lock clean
 
 train: install  ## the main job: Q-learning on the lizard's grid, then PPO on CartPole-v1, then a replay of it
 	@$(BIN)/tegu train lizard
 	@$(BIN)/tegu train CartPole-v1
 	@$(BIN)/tegu watch CartPole-v1/ppo/last
 
-test: install  ## all tests
-	@$(BIN)/pytest -n auto --dist worksteal
+test: install  ## all tests but those that take minutes
+	@$(BIN)/pytest -n auto --dist worksteal -m "not long"
 
-lint: install  ## format, lint and types
+test-long: install  ## those that take minutes: scores over seeds, kills of every loop
+	@$(BIN)/pytest -n auto --dist worksteal -m long
+
+lint: install  ## format, lint, types and who imports whom
 	@$(BIN)/ruff format --check src tests benchmarks examples
 	@$(BIN)/ruff check src tests benchmarks examples
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports
 
 bench: install .venv-bench/.installed  ## ours and the peers in turn on this machine, into benchmarks/results
 	@$(BIN)/python -m benchmarks

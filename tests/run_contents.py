@@ -10,30 +10,38 @@ from tegu.training.trainer import Progress
 
 
 def everything(run: Run) -> dict[str, Any]:
-    """All that a finished run holds except times: arrays and counters of its last checkpoint, and its metrics."""
+    """All that a finished run holds except times: its last checkpoint, its best agent, and its metrics."""
     saved = checkpoint.load_latest(run.checkpoints)
+    facts = {name: fact for name, fact in saved.state.items() if name not in ("elapsed", "loop")}
     with run.metrics(read_only=True) as metrics:
         rows = {row[:3]: row.value for row in metrics.rows() if not row.name.startswith("time/")}
-    return {"step": saved.step, "blobs": saved.blobs, "loop": saved.state["loop"], "metrics": rows}
+    best = checkpoint.load_latest(run.best) if checkpoint.steps(run.best) else None
+    found = {"step": saved.step, "blobs": saved.blobs, "loop": saved.state["loop"], "facts": facts, "metrics": rows}
+    return found | ({"best": best.step, "best blobs": best.blobs, "best facts": best.state} if best else {})
 
 
 def assert_same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     """Two runs agree in everything, to the bit."""
-    assert ours["step"] == theirs["step"]
-    assert ours["loop"] == theirs["loop"]
-    assert ours["metrics"] == theirs["metrics"]
-    for blob, arrays in theirs["blobs"].items():
-        assert ours["blobs"][blob].keys() == arrays.keys()
-        for name, array in arrays.items():
-            np.testing.assert_array_equal(ours["blobs"][blob][name], array, err_msg=f"{blob}: {name}")
+    assert ours.keys() == theirs.keys()
+    for part, content in theirs.items():
+        if not part.endswith("blobs"):
+            assert ours[part] == content, part
+            continue
+        assert ours[part].keys() == content.keys()
+        for blob, arrays in content.items():
+            assert ours[part][blob].keys() == arrays.keys(), blob
+            for name, array in arrays.items():
+                assert ours[part][blob][name].dtype == array.dtype
+                np.testing.assert_array_equal(ours[part][blob][name], array, err_msg=f"{blob}: {name}")
+
+
+def half_way(progress: Progress) -> bool:
+    """A callback that stops in the middle."""
+    return progress.steps < progress.total / 2
 
 
 def stopped_and_resumed(environment: Any, algorithm: str, **settings: Any) -> Run:
     """A run that was stopped half-way and then resumed to its end; arguments as for ``tegu.train``."""
-
-    def half_way(progress: Progress) -> bool:
-        return progress.steps < progress.total / 2
-
     stopped = tegu.train(environment, algorithm, callbacks=(half_way,), **settings)
     assert stopped.run is not None
     assert stopped.steps < settings["steps"]

@@ -1,7 +1,6 @@
 """What the documentation says exists: every command, flag and name, every hyper-parameter, every logged key."""
 
 import ast
-import dataclasses
 import re
 import shlex
 import subprocess
@@ -15,11 +14,12 @@ import numpy as np
 import pytest
 
 import tegu
-from tegu.algorithms.registry import ALGORITHMS
+from tegu.algorithms.registry import ALGORITHMS, algorithm, settings
 from tegu.cli import _ALIASES, VERBS
+from tegu.core.schedule import Clock
 from tegu.training.fused import Fused
+from tegu.training.plan import spec_of
 from tegu.training.tally import Fault, Tally, summarize
-from tegu.training.train import spec_of
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
@@ -81,10 +81,9 @@ def resolve(name: str) -> Any:
 def test_every_hyper_parameter_is_documented(name: str) -> None:
     """The algorithm's page has the table, and every field a comment for it."""
     assert f"```{{hyper-parameters}} {name}\n" in TEXTS[f"docs/algorithms/{name}.md"]
-    modules = [sys.modules[base.__module__] for base in ALGORITHMS[name].__mro__ if base.__module__.startswith("tegu.")]
-    source = "".join(Path(str(module.__file__)).read_text(encoding="utf-8") for module in modules)
-    for field in dataclasses.fields(ALGORITHMS[name]):  # type: ignore[arg-type]
-        assert re.search(rf"^    {field.name}: .*  #: \w+", source, re.MULTILINE), field.name
+    assert settings(name)
+    for key, setting in settings(name).items():
+        assert setting.help, key
 
 
 @pytest.mark.parametrize(
@@ -101,12 +100,12 @@ def test_every_hyper_parameter_is_documented(name: str) -> None:
 )
 def test_every_key_of_an_algorithm_is_documented(environment: str, name: str) -> None:
     world: Any = tegu.make(environment)
-    algorithm = ALGORITHMS[name]()
-    loop = Fused(algorithm, world, 1)
+    made = algorithm(name, {})
+    loop = Fused(made, world, spec_of(environment, world, 1))
 
     def reported() -> Any:
-        state = loop.init(algorithm, spec_of(environment, world, 1), jax.random.key(0))
-        _, episodes, metrics, _ = loop.iteration(algorithm, state, jax.numpy.int32(1))[1]
+        state, clock = loop.init(jax.numpy.int32(0), made), Clock.of(0, 1)
+        _, episodes, metrics = loop.iteration(state, made, clock, clock, learns=True)[1]
         return episodes, metrics
 
     one = np.ones(1)

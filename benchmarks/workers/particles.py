@@ -16,22 +16,23 @@ def ours(given: dict[str, Any], meter: Meter) -> int:
     import jax.numpy as jnp
 
     import tegu
-    from tegu.core.schedule import Clock
+    from tegu.algorithms.base import named
+    from tegu.core.runtime import configure_jax
     from tegu.experience.base import Rollout
     from tegu.training.fused import FusedLoop
-    from tegu.training.train import spec_of
+    from tegu.training.plan import spec_of
 
     class Nothing(NamedTuple):
-        clock: Clock
+        updates: Any
 
     class Random(tegu.Algorithm):
         """Uniformly random actions, and nothing learned."""
 
-        name = "random"
+        name: str = named("random")
         experience = Rollout(25)
 
         def init(self, key: Any, spec: Any) -> Any:
-            return Nothing(Clock.start())
+            return Nothing(jnp.zeros((), jnp.int32))
 
         def act(self, learner: Any, observation: Any, memory: Any, key: Any, *, explore: bool) -> Any:
             keys = jax.random.split(key, len(spaces))
@@ -43,8 +44,9 @@ def ours(given: dict[str, Any], meter: Meter) -> int:
         def update(self, learner: Any, batch: Any, key: Any) -> Any:
             # something of every leaf, so that no part of the environment's work is left out
             seen = sum(leaf.astype(jnp.float32).sum() for leaf in jax.tree.leaves(batch))
-            return learner, {"seen": seen}
+            return tegu.Update(learner, {"seen": seen})
 
+    configure_jax()
     environment = tegu.make(given["environment"])
     spaces = environment.action_space.spaces
     spec = spec_of(given["environment"], environment, given["n_envs"])
@@ -52,11 +54,11 @@ def ours(given: dict[str, Any], meter: Meter) -> int:
     iterations = given["steps"] // CHUNKS // loop.steps_per_iteration
     per_chunk = iterations * loop.steps_per_iteration
     state = loop.start()
-    loop.compile(state)
-    state, _ = loop.chunk(state, iterations, (CHUNKS + 1) * per_chunk)
-    meter.mark(per_chunk)
-    for _ in range(CHUNKS):
-        state, _ = loop.chunk(state, iterations, (CHUNKS + 1) * per_chunk)
+    loop.compile(state, 0)
+    for chunk in range(CHUNKS + 1):
+        state, _ = loop.chunk(state, iterations, chunk * per_chunk, (CHUNKS + 1) * per_chunk)
+        if chunk == 0:
+            meter.mark(per_chunk)
     return (CHUNKS + 1) * per_chunk
 
 

@@ -2,7 +2,7 @@
 
 from meter import report, settings
 
-from tegu.training.train import make_plan
+from tegu.training.plan import make_plan
 
 given = settings()
 report(make_plan(given["environment"], given["algorithm"], seeds=given["seeds"], steps=given["steps"]).config)

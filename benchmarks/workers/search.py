@@ -17,14 +17,16 @@ Evaluate = Callable[[Any], Any]  #: the network's part of a search: as many eval
 def ours(given: dict[str, Any]) -> tuple[Callable[[Any], Any], Evaluate]:
     """A search of opening positions, and the network alone on them."""
     import tegu
-    from tegu.training.fused import begin
-    from tegu.training.train import spec_of
+    from tegu.acting.jax_collector import start_episodes
+    from tegu.core.runtime import configure_jax
+    from tegu.training.plan import spec_of
 
+    configure_jax()
     batch, simulations = given["batch"], given["simulations"]
     game = tegu.make("connect-four")
     algorithm = tegu.AlphaZero(width=given["width"], blocks=given["blocks"], search="gumbel")
     learner = algorithm.init(jax.random.key(0), spec_of("connect-four", game, batch))
-    positions = begin(game, jax.random.key(1), batch).observation
+    positions = start_episodes(game, jax.random.key(1), batch).observation
     planes = jax.vmap(game.features)(positions)
 
     def search(key: Any) -> Any:

@@ -1,11 +1,10 @@
 """Two directives that read the code, so that what they show cannot go stale.
 
-``{hyper-parameters} ppo`` is a table of an algorithm's fields with the ``#:`` comments beside them, ``{command-help}
-train CartPole-v1`` the help that the command line prints.
+``{hyper-parameters} ppo`` is a table of an algorithm's settings with the ``#:`` comments beside its fields,
+``{command-help} train CartPole-v1`` the help that the command line prints.
 """
 
 import contextlib
-import dataclasses
 import io
 import os
 from typing import Any
@@ -14,19 +13,13 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 
-from tegu.algorithms.base import Algorithm
-from tegu.algorithms.registry import ALGORITHMS
+from tegu.algorithms.registry import settings
 from tegu.cli import main
-from tegu.cli.flags import comments
 
 
-def rows(algorithm: type[Algorithm]) -> list[tuple[str, str, str]]:
+def rows(algorithm: str) -> list[tuple[str, str, str]]:
     """Name, default and meaning of every hyper-parameter."""
-    meaning = comments(algorithm)
-    return [
-        (field.name, _typed(field.default), meaning[field.name])
-        for field in dataclasses.fields(algorithm)  # type: ignore[arg-type]
-    ]
+    return [(setting.name, _typed(setting.default), setting.help) for setting in settings(algorithm).values()]
 
 
 def _typed(value: Any) -> str:
@@ -44,7 +37,7 @@ class HyperParameters(Directive):
             group += nodes.colspec(colwidth=width)
         head, body = nodes.thead(), nodes.tbody()
         head += _row(*(nodes.paragraph("", text) for text in ("Name", "Default", "Meaning")))
-        for name, default, meaning in rows(ALGORITHMS[self.arguments[0]]):
+        for name, default, meaning in rows(self.arguments[0]):
             body += _row(
                 nodes.paragraph("", "", nodes.literal("", name)),
                 nodes.paragraph("", "", nodes.literal("", default)),

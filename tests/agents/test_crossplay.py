@@ -12,12 +12,11 @@ from gymnasium.spaces import Box, Dict, Discrete
 
 import tegu
 from tegu.agents.crossplay import arena_of, crossplay, sides_of
-from tegu.algorithms.base import Algorithm
-from tegu.core.schedule import Clock
+from tegu.algorithms.base import Algorithm, Update, named
 from tegu.core.step import Decision
 from tegu.environments.make import Source
 from tegu.experience.base import Rollout
-from tegu.training.train import spec_of
+from tegu.training.plan import spec_of
 
 AGENTS = ("hunter_0", "hunter_1", "prey")
 
@@ -60,19 +59,18 @@ class Told(tegu.Environment):
 
 class Number(NamedTuple):
     number: jax.Array  #: what its agents do
-    clock: Clock
 
 
 class Says(Algorithm):
     """Does its number, plus 10 times how many steps it remembers to have taken."""
 
-    name: ClassVar[str] = "says"
-    several: ClassVar[bool] = True
+    multi_agent: ClassVar[bool] = True
+    name: str = named("says")
 
     experience = Rollout(1)
 
     def init(self, key, spec):
-        return Number(jnp.int32(0), Clock.start())
+        return Number(jnp.int32(0))
 
     def begin(self, learner, key, n):
         return jnp.zeros(n, jnp.int32)
@@ -82,13 +80,13 @@ class Says(Algorithm):
         return Decision(dict.fromkeys(observation, action), memory + 1)
 
     def update(self, learner, batch, key):
-        return learner, {}
+        return Update(learner, {})
 
 
 def says(*numbers: int, environment: tegu.Environment | None = None) -> tegu.Agent:
     """An agent with a seed for each number."""
     world = environment or Told()
-    learners = Number(jnp.array(numbers), jax.tree.map(lambda leaf: leaf[None].repeat(len(numbers)), Clock.start()))
+    learners = Number(jnp.array(numbers))
     seeds = tuple(range(len(numbers)))
     return tegu.Agent(Says(), spec_of(world.id, world, 1), learners, seeds, 0, Source(world.id, world, backend="jax"))
 

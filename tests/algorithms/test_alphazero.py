@@ -13,7 +13,7 @@ from scipy import stats
 
 import tegu
 from tegu.algorithms import alphazero
-from tegu.algorithms.alphazero import AlphaZero, Lesson, Thought
+from tegu.algorithms.alphazero import AlphaZero, Example, SearchResult
 from tegu.arena.match import openings
 from tegu.arena.positions import begin, join, play
 from tegu.core.errors import TeguError
@@ -22,7 +22,8 @@ from tegu.core.step import Step
 from tegu.environments.classic.cartpole import CartPole
 from tegu.environments.games.connect_four import ConnectFour
 from tegu.environments.games.tic_tac_toe import TicTacToe
-from tegu.training.train import spec_of
+from tegu.experience.base import Batch
+from tegu.training.plan import spec_of
 
 GAME, KEY = TicTacToe(), jax.random.key(0)
 SPEC = spec_of("tic-tac-toe", GAME, 4)
@@ -39,11 +40,18 @@ def scripted(*actions, random=()):
     for t, action in enumerate(actions):
         timestep = play(GAME, position, np.array([action]))
         policy = np.eye(9, dtype=np.float32)[[action]]
-        thought = Thought(policy, np.full(1, t / 100, np.float32), np.array([t in random]))
+        result = SearchResult(policy, np.full(1, t / 100, np.float32), np.array([t in random]))
         ends = timestep.terminated, np.zeros(1, bool)
-        steps.append(Step(position, np.array([action]), timestep.reward, timestep.state, *ends, thought))
+        steps.append(Step(position, np.array([action]), timestep.reward, timestep.state, *ends, result))
         position = begin(GAME, 1) if timestep.terminated[0] else timestep.state
     return jax.tree.map(lambda *leaves: np.stack(leaves), *steps)
+
+
+def kept(steps):
+    """What the replay buffer is given of them; nothing is learned at once."""
+    learner, rows = AlphaZero().take("as it was", steps)
+    assert learner == "as it was"
+    return rows
 
 
 FIRST_WINS, SECOND_WINS, DRAW = (0, 3, 1, 4, 2), (0, 3, 1, 4, 8, 5), (0, 1, 2, 4, 3, 5, 7, 6, 8)
@@ -59,37 +67,37 @@ FIRST_WINS, SECOND_WINS, DRAW = (0, 3, 1, 4, 2), (0, 3, 1, 4, 8, 5), (0, 1, 2, 4
     ],
 )
 def test_every_move_is_kept_with_how_the_game_went_on_for_its_player(actions, expected):
-    lesson = AlphaZero().rows(scripted(*actions))
-    np.testing.assert_array_equal(np.ravel(lesson.outcome), expected)
+    example = kept(scripted(*actions))
+    np.testing.assert_array_equal(np.ravel(example.outcome), expected)
 
 
 def test_a_game_that_goes_on_counts_as_the_search_judged_its_last_known_position():
     """After the sixth move in all, the first of the second game, it stood at 0.05 for its player."""
-    lesson = AlphaZero().rows(scripted(*FIRST_WINS, 4))
-    np.testing.assert_allclose(np.ravel(lesson.outcome), [1, -1, 1, -1, 1, 0.05], rtol=1e-6)
-    lesson = AlphaZero().rows(scripted(4, 0, 8))
-    np.testing.assert_allclose(np.ravel(lesson.outcome), [0.02, -0.02, 0.02], rtol=1e-6)
+    example = kept(scripted(*FIRST_WINS, 4))
+    np.testing.assert_allclose(np.ravel(example.outcome), [1, -1, 1, -1, 1, 0.05], rtol=1e-6)
+    example = kept(scripted(4, 0, 8))
+    np.testing.assert_allclose(np.ravel(example.outcome), [0.02, -0.02, 0.02], rtol=1e-6)
 
 
 def test_a_random_move_says_nothing_of_the_position_before_it():
     """Which counts as it was judged, 0.02 for the first player; what led there counts so too, what follows does not."""
-    lesson = AlphaZero().rows(scripted(*FIRST_WINS, random=[2]))
-    np.testing.assert_allclose(np.ravel(lesson.outcome), [0.02, -0.02, 0.02, -1, 1], rtol=1e-6)
-    lesson = AlphaZero().rows(scripted(*FIRST_WINS, random=[4]))  # the winning move itself
-    np.testing.assert_allclose(np.ravel(lesson.outcome), [0.04, -0.04, 0.04, -0.04, 0.04], rtol=1e-6)
+    example = kept(scripted(*FIRST_WINS, random=[2]))
+    np.testing.assert_allclose(np.ravel(example.outcome), [0.02, -0.02, 0.02, -1, 1], rtol=1e-6)
+    example = kept(scripted(*FIRST_WINS, random=[4]))  # the winning move itself
+    np.testing.assert_allclose(np.ravel(example.outcome), [0.04, -0.04, 0.04, -0.04, 0.04], rtol=1e-6)
 
 
 def test_positions_and_policies_are_kept_as_they_were():
     steps = scripted(*FIRST_WINS)
-    lesson = AlphaZero().rows(steps)
-    jax.tree.map(np.testing.assert_array_equal, lesson.position, steps.observation)
-    np.testing.assert_array_equal(lesson.policy.argmax(axis=-1).ravel(), FIRST_WINS)
+    example = kept(steps)
+    jax.tree.map(np.testing.assert_array_equal, example.position, steps.observation)
+    np.testing.assert_array_equal(example.policy.argmax(axis=-1).ravel(), FIRST_WINS)
 
 
 # The loss
 
 
-def lessons(seed):
+def examples(seed):
     """Random positions, policies over their legal actions, and outcomes."""
     rng = np.random.default_rng(seed)
     with jax.enable_x64(False):
@@ -97,7 +105,7 @@ def lessons(seed):
         positions = join(*(openings(GAME, 2, stones, key) for stones, key in keys.items()))
     weights = np.where(positions["action_mask"], rng.random((N, 9)) ** 3, 0)
     policy = weights / weights.sum(axis=1, keepdims=True)
-    return Lesson(positions, policy.astype(np.float32), rng.choice([-1, 0, 1], N).astype(np.float32))
+    return Example(positions, policy.astype(np.float32), rng.choice([-1, 0, 1], N).astype(np.float32))
 
 
 def turned(squares, index):
@@ -136,13 +144,14 @@ def test_two_updates_are_numpys(numerics, monkeypatch):
     indices = np.arange(N)
     monkeypatch.setattr(jax.random, "randint", lambda key, shape, low, high: jnp.arange(N))
     algorithm = AlphaZero(learning_rate=Linear(0.02), l2=1e-3, max_grad_norm=0.5, **SMALL)
-    learner = algorithm.init(KEY, SPEC)._replace(clock=Clock(jnp.int32(50), jnp.int32(100)))
+    algorithm = algorithm.at(Clock.of(50, 100))
+    learner = algorithm.init(KEY, SPEC)
     rng = np.random.default_rng(0)  # larger weights than a fresh network's, so that every term matters
     learner = learner._replace(network=jax.tree.map(lambda leaf: rng.normal(0, 0.4, leaf.shape), learner.network))
     network, adam = learner.network.network, numerics.Adam(0.5, 1e-8)
-    update = jax.jit(lambda learner, batch: algorithm.update(learner, batch, KEY))
+    update = jax.jit(lambda learner, batch: algorithm.update(learner, Batch(batch, jnp.ones(N)), KEY)[:2])
     for count in (1, 2):
-        batch = lessons(count)
+        batch = examples(count)
         gradient = numerics.gradient(lambda net, b=batch: numpy_loss(net, b, indices, 1e-3)["loss"], network)
         expected = numpy_loss(network, batch, indices, 1e-3) | {"learning_rate": 0.01, "n_updates": count}
         network = adam.step(network, gradient, 0.01)
@@ -157,15 +166,16 @@ def test_two_updates_are_numpys(numerics, monkeypatch):
 @pytest.fixture(scope="module")
 def taught():
     """What 300 updates on the same eight moves make of a small network, and the first and the last figures."""
-    algorithm, batch = AlphaZero(learning_rate=0.01, l2=0.0, **SMALL | {"width": 32}), lessons(0)
+    algorithm, batch = AlphaZero(learning_rate=0.01, l2=0.0, **SMALL | {"width": 32}), examples(0)
 
     @jax.jit
     def teach(key):
         learner = algorithm.init(key, SPEC)
-        _, first = algorithm.update(learner, batch, key)
 
         def update(learner, key):
-            return algorithm.update(learner, batch, key)
+            return algorithm.update(learner, Batch(batch, jnp.ones(N)), key)[:2]
+
+        _, first = update(learner, key)
 
         learner, figures = jax.lax.scan(update, learner, jax.random.split(key, 300))
         return learner, first, jax.tree.map(lambda leaf: leaf[-20:].mean(), figures)
@@ -220,16 +230,16 @@ def acting():
 
 def test_the_search_decides_and_is_remembered(acting):
     """Its policy and value in any case, its action where no random move is due."""
-    decision, found = acting(lessons(3).position, KEY, explore=True)
-    thought = decision.extras
+    decision, found = acting(examples(3).position, KEY, explore=True)
+    result = decision.extras
     np.testing.assert_array_equal(decision.action[N // 2 :], found.action[N // 2 :])
-    jax.tree.map(np.testing.assert_array_equal, (thought.policy, thought.value), (found.policy, found.value))
-    np.testing.assert_array_equal(thought.chance, np.arange(N) < N // 2)
+    jax.tree.map(np.testing.assert_array_equal, (result.policy, result.value), (found.policy, found.value))
+    np.testing.assert_array_equal(result.random, np.arange(N) < N // 2)
     np.testing.assert_array_equal(decision.memory, np.repeat([1, -1], N // 2))
 
 
 def test_random_moves_are_legal_and_equally_likely(acting):
-    position = jax.tree.map(lambda leaf: np.repeat(leaf[-1:], N, axis=0), lessons(3).position)
+    position = jax.tree.map(lambda leaf: np.repeat(leaf[-1:], N, axis=0), examples(3).position)
     drawn = [acting(position, jax.random.key(seed), explore=True)[0].action[: N // 2] for seed in range(100)]
     counts, legal = np.bincount(np.ravel(drawn), minlength=9), position["action_mask"][0]
     assert not counts[~legal].any()
@@ -237,9 +247,9 @@ def test_random_moves_are_legal_and_equally_likely(acting):
 
 
 def test_greedy_play_leaves_no_move_to_chance(acting):
-    decision, found = acting(lessons(3).position, KEY, explore=False)
+    decision, found = acting(examples(3).position, KEY, explore=False)
     np.testing.assert_array_equal(decision.action, found.action)
-    assert not decision.extras.chance.any()
+    assert not decision.extras.random.any()
 
 
 @pytest.mark.parametrize(
@@ -278,7 +288,7 @@ def test_games_begin_with_none_to_as_many_random_moves_as_allowed():
         ({"network": "resnet"}, "^AlphaZero: network must be one of mlp, conv, got 'resnet'"),
         ({"simulations": 1}, "^AlphaZero: simulations must be at least 2, got 1"),
         ({"max_considered": 1}, "^AlphaZero: max_considered must be at least 2, got 1"),
-        ({"gradient_steps": -1}, "^AlphaZero: gradient_steps must be at least 1, got -1"),
+        ({"gradient_steps": 0}, "^AlphaZero: gradient_steps must be at least 1, or -1, got 0"),
         ({"batch_size": 0}, "^AlphaZero: batch_size must be at least 1, got 0"),
     ],
 )

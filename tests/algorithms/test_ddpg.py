@@ -14,6 +14,7 @@ from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
+from tegu.experience.base import Batch
 
 KEY = jax.random.key(0)
 N = 8
@@ -21,7 +22,7 @@ LOW, HIGH = np.array([[-1.0, 0.0]]), np.array([[1.0, 3.0]])
 OBSERVATIONS = spaces.Dict({"x": spaces.Box(-9, 9, (2,)), "kind": spaces.Discrete(2)})
 ACTIONS = spaces.Box(LOW.astype(np.float32), HIGH.astype(np.float32))
 SPEC = EnvironmentSpec("test", OBSERVATIONS, ACTIONS)
-UPDATE = jax.jit(lambda algorithm, learner, batch: algorithm.update(learner, batch, KEY))
+UPDATE = jax.jit(lambda algorithm, learner, rows: algorithm.update(learner, Batch(rows, jnp.ones(N)), KEY)[:2])
 ACT = jax.jit(lambda algorithm, *given, explore: algorithm.act(*given, explore=explore), static_argnames="explore")
 SMALL = {"net_arch": (5,), "batch_size": N, "learning_starts": 10}
 
@@ -44,7 +45,7 @@ def batches(terminated=None):
 def learner_of(algorithm):
     """A learner whose targets are not its networks."""
     learner, other = algorithm.init(KEY, SPEC), algorithm.init(jax.random.key(1), SPEC)
-    return learner._replace(target_actor=other.actor, target_critic=other.critic, clock=Clock(500, 1000))
+    return learner._replace(target_actor=other.actor, target_critic=other.critic)
 
 
 def relu(x):
@@ -69,7 +70,8 @@ def value(numerics, critic, observation, action):
 @in_float64
 def test_three_updates_are_numpys(numerics):
     """Target, both gradients by finite differences (the actor's through the critic as it was), Adam, and targets."""
-    algorithm = DDPG(learning_rate=Linear(2e-2), gamma=0.9, tau=0.1, **SMALL)  # half-way: 1e-2
+    algorithm = DDPG(learning_rate=Linear(2e-2), gamma=0.9, tau=0.1, **SMALL)
+    algorithm = algorithm.at(Clock.of(500, 1000))  # half-way: 1e-2
     learner = learner_of(algorithm)
     actor, critic, target_actor, target_critic = ours = learner[:4]
     actor_adam, critic_adam = numerics.Adam(np.inf, 1e-8), numerics.Adam(np.inf, 1e-8)
@@ -132,8 +134,8 @@ def acting():
     seen = jax.tree.map(lambda leaf: np.repeat(leaf, 20_000, axis=0), observations(np.random.default_rng(0), 1))
     chosen = {}
     for steps, explore in ((0, True), (10, True), (10, False)):
-        at = learner._replace(clock=Clock(jnp.int32(steps), jnp.int32(1000)))
-        chosen[steps, explore] = np.asarray(ACT(algorithm, at, seen, (), KEY, explore=explore).action)
+        now = algorithm.at(Clock.of(steps, 1000))
+        chosen[steps, explore] = np.asarray(ACT(now, learner, seen, (), KEY, explore=explore).action)
     return learner, seen, chosen
 
 

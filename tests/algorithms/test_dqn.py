@@ -12,6 +12,7 @@ from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
+from tegu.experience.base import Batch
 
 KEY = jax.random.key(0)
 N, A, START = 8, 3, 1
@@ -20,14 +21,11 @@ SPEC = EnvironmentSpec(
     spaces.Dict({"x": spaces.Box(-9, 9, (2,)), "action_mask": spaces.MultiBinary(A)}),
     spaces.Discrete(A, start=START),
 )
-UPDATE = jax.jit(lambda algorithm, learner, batch: algorithm.update(learner, batch, KEY))
+UPDATE = jax.jit(lambda algorithm, learner, rows: algorithm.update(learner, Batch(rows, jnp.ones(N)), KEY)[:2])
+TAKE = jax.jit(lambda algorithm, learner, steps: algorithm.take(learner, steps))
 SMALL = {"net_arch": (6,), "batch_size": N}
 
 pytestmark = pytest.mark.usefixtures("x64")
-
-
-def at(learner, steps, total=1000):
-    return learner._replace(clock=Clock(jnp.int32(steps), jnp.int32(total)))
 
 
 def observations(rng, n=N):
@@ -162,9 +160,13 @@ def test_the_target_follows_at_the_interval_and_only_then(numerics, tau):
     """Before the first gradient step past a multiple of 10: with tau = 1 a copy, else that share of the way."""
     algorithm = DQN(tau=tau, target_update_interval=10, learning_rate=1e-2, **SMALL)
     learner, followed = learner_of(algorithm), []
-    for steps, batch in zip((4, 8, 12, 16, 20, 24, 28, 32), batches(), strict=False):
+    stream = batches()
+    fresh = jax.tree.map(lambda leaf: leaf[:4].reshape(2, 2, *leaf.shape[1:]), next(stream))  # [T, B, ...]
+    for steps, batch in zip((4, 8, 12, 16, 20, 24, 28, 32), stream, strict=False):
+        learner, kept = TAKE(algorithm, learner, fresh)
+        jax.tree.map(np.testing.assert_array_equal, kept, fresh)
         before, online_before = learner.target, learner.online
-        learner, _ = UPDATE(algorithm, at(learner, steps), batch)
+        learner, _ = UPDATE(algorithm, learner, batch)
         now, online, old = (numerics.flat(network) for network in (learner.target, online_before, before))
         if steps // 10 > max(followed, default=0) // 10:
             followed.append(steps)
@@ -173,8 +175,19 @@ def test_the_target_follows_at_the_interval_and_only_then(numerics, tau):
             np.testing.assert_allclose(now, old + tau * (online - old), rtol=1e-12)
         else:
             np.testing.assert_array_equal(now, old)
-        assert learner.synced == max(followed, default=0)
+        assert learner.since_sync == steps % 10
     assert followed == [12, 20, 32]
+
+
+def test_a_round_of_several_updates_syncs_before_the_first_of_them(numerics):
+    algorithm = DQN(target_update_interval=3, learning_rate=1e-2, **SMALL)
+    learner, stream = learner_of(algorithm), batches()
+    fresh = jax.tree.map(lambda leaf: leaf[None, :4], next(stream))
+    learner, _ = TAKE(algorithm, learner, fresh)
+    online = numerics.flat(learner.online)
+    for _ in range(3):
+        learner, _ = UPDATE(algorithm, learner, next(stream))
+        np.testing.assert_array_equal(numerics.flat(learner.target), online)
 
 
 @pytest.mark.parametrize(
@@ -186,18 +199,18 @@ def test_epsilon_is_1_until_learning_starts_and_then_the_schedules(steps, expect
     algorithm = DQN(
         learning_starts=50, exploration_fraction=0.2, exploration_initial_eps=1.0, exploration_final_eps=0.1
     )
-    np.testing.assert_allclose(algorithm.epsilon(Clock(jnp.int32(steps), jnp.int32(1000))), expected, rtol=1e-6)
+    np.testing.assert_allclose(algorithm.at(Clock.of(steps, 1000)).exploration_rate, expected, rtol=1e-6)
 
 
 def test_before_learning_starts_actions_are_random_whatever_the_schedule():
     algorithm = DQN(learning_starts=50, exploration_initial_eps=0.0, exploration_final_eps=0.0)
-    assert algorithm.epsilon(Clock(jnp.int32(49), jnp.int32(1000))) == 1
-    assert algorithm.epsilon(Clock(jnp.int32(50), jnp.int32(1000))) == 0
+    assert algorithm.at(Clock.of(49, 1000)).exploration_rate == 1
+    assert algorithm.at(Clock.of(50, 1000)).exploration_rate == 0
 
 
 def test_actions_are_greedy_among_the_legal_or_random_among_the_legal(numerics):
-    algorithm = DQN(learning_starts=50, **SMALL)
-    learner, n = at(learner_of(algorithm), 0), 3000
+    algorithm = DQN(learning_starts=50, **SMALL).at(Clock.of(0, 1000))
+    learner, n = learner_of(algorithm), 3000
     observation = observations(np.random.default_rng(0), n)
     legal = observation["action_mask"].astype(bool)
     q = numerics.mlp(learner.online.mlp, observation["x"].astype(np.float64), relu)
@@ -215,7 +228,8 @@ def test_schedules_set_the_learning_rate(numerics):
     """Half-way a rate falling to zero has the effect of half of it."""
     batch = next(batches())
     falling, half = DQN(learning_rate=Linear(2e-2), **SMALL), DQN(learning_rate=1e-2, **SMALL)
-    (one, metrics), (other, _) = (UPDATE(a, at(learner_of(a), 500), batch) for a in (falling, half))
+    half_way = Clock.of(500, 1000)
+    (one, metrics), (other, _) = (UPDATE(a.at(half_way), learner_of(a), batch) for a in (falling, half))
     np.testing.assert_allclose(numerics.flat(one.online), numerics.flat(other.online), rtol=1e-7)
     np.testing.assert_allclose(metrics["learning_rate"], 1e-2, rtol=1e-6)
 

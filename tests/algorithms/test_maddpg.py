@@ -11,20 +11,30 @@ from run_contents import assert_same, everything, stopped_and_resumed
 from scipy import stats
 
 import tegu
-from tegu.algorithms.maddpg import MADDPG, MATD3, IndependentDDPG
-from tegu.algorithms.registry import ALGORITHMS
+from tegu.acting.jax_collector import JaxCollector
+from tegu.algorithms.maddpg import MADDPG
+from tegu.algorithms.registry import algorithm as named
+from tegu.algorithms.registry import class_of
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
 from tegu.environments.games.tic_tac_toe import TicTacToe
-from tegu.training.fused import begin, collect
-from tegu.training.train import spec_of
+from tegu.experience.base import Batch
+from tegu.training.plan import spec_of
 
 KEY = jax.random.key(0)
+MATD3, IndependentDDPG = tegu.MATD3, tegu.IndependentDDPG
 N = 8
 SPEC = EnvironmentSpec("test", OBSERVATIONS, ACTIONS, n_envs=N, agents=AGENTS)
-UPDATE = jax.jit(lambda algorithm, learner, batch: algorithm.update(learner, batch, KEY))
+
+
+def updated(algorithm, learner, rows):
+    """Learner and metrics after an update."""
+    return algorithm.update(learner, Batch(rows, jnp.ones(N)), KEY)[:2]
+
+
+UPDATE = jax.jit(updated)
 ACT = jax.jit(lambda algorithm, *given, explore: algorithm.act(*given, explore=explore), static_argnames="explore")
 SMALL = {"net_arch": (5,), "batch_size": N}
 OTHER = {"alto": "bass", "bass": "alto"}
@@ -61,11 +71,11 @@ def learner_of(algorithm):
     learner, other = algorithm.init(KEY, SPEC), algorithm.init(jax.random.key(1), SPEC)
 
     def away(its, foreign):
-        guesses = {name: guess._replace(target=foreign.guesses[name].actor) for name, guess in its.guesses.items()}
-        return its._replace(target_actor=foreign.actor, target_critics=foreign.critics, guesses=guesses)
+        inferred = {name: policy._replace(target=foreign.inferred[name].actor) for name, policy in its.inferred.items()}
+        return its._replace(target_actor=foreign.actor, target_critics=foreign.critics, inferred=inferred)
 
     agents = {agent: away(its, other.agents[agent]) for agent, its in learner.agents.items()}
-    return learner._replace(agents=agents, clock=Clock(jnp.int32(50), jnp.int32(100)))
+    return learner._replace(agents=agents)
 
 
 # The oracle
@@ -94,7 +104,7 @@ def update(monkeypatch):
     """An update whose noise is known, whatever its keys."""
     monkeypatch.setattr(jax.random, "gumbel", lambda key, shape: jnp.asarray(gumbel(shape)))
     monkeypatch.setattr(jax.random, "normal", lambda key, shape: jnp.asarray(normal(shape)))
-    return jax.jit(lambda algorithm, learner, batch: algorithm.update(learner, batch, KEY))
+    return jax.jit(lambda *given: updated(*given))
 
 
 class Oracle:
@@ -103,7 +113,7 @@ class Oracle:
     def __init__(self, numerics, algorithm, learner, rate):
         self.numerics, self.algorithm, self.rate = numerics, algorithm, rate
         self.agents, self.count = dict(learner.agents), 0
-        kinds = ("actor", "critics", "guess")
+        kinds = ("actor", "critics", "inferred")
         norm = algorithm.max_grad_norm
         self.adams = {(agent, kind): numerics.Adam(norm, 1e-8) for agent in AGENTS for kind in kinds}
 
@@ -180,30 +190,30 @@ class Oracle:
 
     def inferred(self, agent, its, x, next_x, taken, following):
         """Equation 7, and what the agent expects of everyone's next action."""
-        if not its.guesses:
+        if not its.inferred:
             return its, following
         other = OTHER[agent]
-        guess, nobody = its.guesses[other], np.zeros(N, int)
+        policy, nobody = its.inferred[other], np.zeros(N, int)
 
-        def surprise(actor):
+        def negative_log_likelihood(actor):
             out = self.output(actor, x[other], nobody)
             if other == "bass":
                 return ((-0.5 + 1.5 * np.tanh(out) - taken[other]) ** 2).mean()
             p = softmax(out)
             return (-(taken[other] * np.log(p)).sum(1) + 0.001 * (p * np.log(p)).sum(1)).mean()
 
-        actor = self.moved(agent, "guess", guess.actor, surprise)
-        target = self.followed(guess.target, actor)
+        actor = self.moved(agent, "inferred", policy.actor, negative_log_likelihood)
+        target = self.followed(policy.target, actor)
         imagined = self.choose(other, self.output(target, next_x[other], nobody), None, self.algorithm.target_noise)
-        guesses = {other: guess._replace(actor=actor, target=target)}
-        return its._replace(guesses=guesses), following | {other: imagined}
+        inferred = {other: policy._replace(actor=actor, target=target)}
+        return its._replace(inferred=inferred), following | {other: imagined}
 
 
 NETWORKS = ("actor", "critics", "target_actor", "target_critics")
 
 
 def networks(its):
-    return [getattr(its, name) for name in NETWORKS] + [guess[:2] for guess in its.guesses.values()]
+    return [getattr(its, name) for name in NETWORKS] + [policy[:2] for policy in its.inferred.values()]
 
 
 @in_float64
@@ -221,6 +231,7 @@ def networks(its):
 def test_two_updates_are_numpys(numerics, update, kind, settings):
     """Targets, losses, gradients, norm clip, Adam, and what follows how far; half-way down a falling rate."""
     algorithm = kind(learning_rate=Linear(2e-2), gamma=0.9, tau=0.1, logit_penalty=0.05, **SMALL, **settings)
+    algorithm = algorithm.at(Clock.of(50, 100))
     learner = learner_of(algorithm)
     oracle = Oracle(numerics, algorithm, learner, 1e-2)
     for count, batch in zip((1, 2), batches(algorithm), strict=False):
@@ -364,8 +375,8 @@ def played():
     @jax.jit
     def play():
         learner = algorithm.init(KEY, spec_of("duet", world, n_envs))
-        memory = algorithm.begin(learner, KEY, n_envs)
-        _, steps, _ = collect(algorithm, world, learner, begin(world, KEY, n_envs, memory), KEY, 80)
+        collector = JaxCollector(algorithm, world, n_envs)
+        _, steps, _ = collector.collect(algorithm, learner, collector.start(algorithm, learner, KEY), KEY, 80)
         return learner, steps
 
     return algorithm, *play()
@@ -407,8 +418,8 @@ def test_a_policy_learns_only_from_the_episodes_it_played(agent):
 
 
 def test_the_others_policies_are_inferred_from_what_they_do():
-    """The alto plays the louder of two notes, the bass goes where it hears: the guesses come to know."""
-    algorithm = MADDPG(infer_policies=True, net_arch=(16,))
+    """The alto plays the louder of two notes, the bass goes where it hears: the inferred policies come to know."""
+    algorithm = MADDPG(infer_policies=True, net_arch=(16,), learning_rate=0.02)
     x = dict(zip(AGENTS, np.random.default_rng(0).normal(size=(2, 512, 2)).astype(np.float32), strict=True))
     note = (x["alto"][:, 1] > x["alto"][:, 0]).astype(int)
     taken = {"alto": np.eye(3, dtype=np.float32)[note], "bass": np.clip(x["bass"][:, :1] - 0.5, -1.8, 0.8)}
@@ -416,15 +427,15 @@ def test_the_others_policies_are_inferred_from_what_they_do():
     @jax.jit
     def taught(learner):
         def infer(_, agents):
-            return {agent: algorithm.infer(its, x, x, taken, KEY, 0.02)[0] for agent, its in agents.items()}
+            return {agent: algorithm.infer(its, x, x, taken, KEY)[0] for agent, its in agents.items()}
 
         agents = jax.lax.fori_loop(0, 400, infer, learner.agents)
-        guesses = {OTHER[agent]: its.guesses[OTHER[agent]].actor for agent, its in agents.items()}
-        return {of: guess.actions.choose(guess(x[of], None)) for of, guess in guesses.items()}
+        actors = {OTHER[agent]: its.inferred[OTHER[agent]].actor for agent, its in agents.items()}
+        return {of: actor.actions.choose(actor(x[of], None)) for of, actor in actors.items()}
 
-    guessed = taught(algorithm.init(KEY, SPEC))
-    assert (np.asarray(guessed["alto"]).argmax(axis=1) == note).mean() > 0.97
-    assert np.abs(np.asarray(guessed["bass"]) - taken["bass"]).mean() < 0.05
+    inferred = taught(algorithm.init(KEY, SPEC))
+    assert (np.asarray(inferred["alto"]).argmax(axis=1) == note).mean() > 0.97
+    assert np.abs(np.asarray(inferred["bass"]) - taken["bass"]).mean() < 0.05
 
 
 # What it is declared as
@@ -453,11 +464,11 @@ def test_environments_that_do_not_fit_are_refused_in_one_line(kind):
     alone = EnvironmentSpec("alone", spaces.Box(-1, 1, (2,)), spaces.Discrete(2))
     several = spaces.Dict(alto=ACTIONS["alto"], bass=spaces.MultiBinary(2))
     for spec, message in (
-        (alone, f"{kind.__name__} needs an environment of several agents that act at once, alone is none"),
+        (alone, f"{kind().name.upper()} needs an environment of several agents that act at once, alone is none"),
         (spec_of("tic-tac-toe", TicTacToe(), 1), "several agents that act at once, tic-tac-toe is none"),
         (
             EnvironmentSpec("test", OBSERVATIONS, several, 1, AGENTS),
-            f"{kind.__name__} for bass needs a Box or Discrete",
+            f"{kind().name.upper()} for bass needs a Box or Discrete",
         ),
     ):
         with pytest.raises(TeguError, match=message):
@@ -469,7 +480,10 @@ def test_the_kin_differ_in_defaults_only():
     assert (MATD3().twin, MATD3().policy_delay, MATD3().target_noise) == (True, 2, 0.2)
     assert not IndependentDDPG().centralised
     assert MADDPG(twin=True, policy_delay=2, target_noise=0.2).experience == MATD3().experience
-    assert [ALGORITHMS[name] for name in ("maddpg", "matd3", "iddpg")] == [MADDPG, MATD3, IndependentDDPG]
+    for name, kind in (("maddpg", MADDPG), ("matd3", MATD3), ("iddpg", IndependentDDPG)):
+        assert class_of(name) is MADDPG
+        assert named(name, {}) == kind()
+        assert kind().name == name
 
 
 # Training

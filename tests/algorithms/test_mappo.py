@@ -1,7 +1,6 @@
 """IPPO and MAPPO against PPO, and in a game whose best score is known."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from duet import Duet, ParallelDuet
@@ -9,23 +8,24 @@ from gymnasium import spaces
 from run_contents import assert_same, everything, stopped_and_resumed
 
 import tegu
-from tegu.algorithms.mappo import IPPO, MAPPO
+from tegu.algorithms.mappo import IPPO
 from tegu.algorithms.ppo import PPO
 from tegu.core.errors import TeguError
-from tegu.core.schedule import Clock
+from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
 from tegu.environments.games.tic_tac_toe import TicTacToe
-from tegu.training.train import spec_of
+from tegu.training.plan import spec_of
 
 KEY = jax.random.key(0)
+MAPPO = tegu.MAPPO
 T, B = 4, 2  # of a rollout
 SMALL = {"net_arch": (5,), "n_steps": T, "batch_size": T * B, "n_epochs": 2, "learning_rate": 0.01}
 NOTES = spaces.Dict(x=spaces.Box(-9, 9, (3,)), action_mask=spaces.MultiBinary(4))
 PLACE = spaces.Box(-9, 9, (2,))
 ACTIONS = {"alto": spaces.Discrete(4), "bass": spaces.Box(-1, 1, (2,)), "soprano": spaces.Discrete(4)}
 SEEN = {"alto": NOTES, "bass": PLACE, "soprano": NOTES}  # alto and soprano are of one kind
-UPDATE = jax.jit(lambda algorithm, learner, batch, key: algorithm.update(learner, batch, key))
+UPDATE = jax.jit(lambda algorithm, learner, batch, key: algorithm.update(learner, batch, key)[:2])
 ACT = jax.jit(lambda algorithm, *given, explore: algorithm.act(*given, explore=explore), static_argnames="explore")
 
 
@@ -63,9 +63,12 @@ def rollout(algorithm, learner, spec, seed=0):
 
 
 def prepared(algorithm, spec):
-    """A learner in the midst of training and a rollout of its own."""
-    learner = algorithm.init(KEY, spec)._replace(clock=Clock(jnp.int32(50), jnp.int32(100)))
+    """A fresh learner and a rollout of its own."""
+    learner = algorithm.init(KEY, spec)
     return learner, rollout(algorithm, learner, spec)
+
+
+PAIR = ("alto", "soprano")  # those of one kind
 
 
 def of(batch, agent):
@@ -85,25 +88,28 @@ def test_one_agent_alone_learns_as_with_ppo_to_the_bit():
     ours, plain = IPPO(**SMALL, **NORMALIZED), PPO(**SMALL, **NORMALIZED)
     (key,) = jax.random.split(KEY, 1)
     learner, batch = prepared(ours, ALONE)
-    its = plain.init(key, ALONE.alone("alto"))
-    same(learner.teams[0], its)
-    its, mine = its._replace(clock=learner.clock), of(batch, "alto")
+    its = plain.init(key, ALONE.of_agent("alto"))
+    same(learner.teams[("alto",)], its)
+    mine = of(batch, "alto")
     for explore in (True, False):
         both = ACT(ours, learner, batch.observation, (), KEY, explore=explore)
         alone = ACT(plain, its, mine.observation, (), key, explore=explore)
         same((both.action["alto"], both.extras["alto"]), (alone.action, alone.extras))
     learner, metrics = UPDATE(ours, learner, batch, KEY)
     its, expected = UPDATE(plain, its, mine, key)
-    same(learner.teams[0], its)
+    same(learner.teams[("alto",)], its)
     same(metrics, expected)
 
 
 @pytest.mark.parametrize("share", [True, False])
 def test_teams_are_agents_of_one_kind_or_each_its_own(share):
-    teams = IPPO(share_parameters=share, **SMALL).init(KEY, TRIO).teams
-    members = [team.network.spec.agents for team in teams]
-    assert members == ([("alto", "soprano"), ("bass",)] if share else [("alto",), ("bass",), ("soprano",)])
-    assert [team.reward_sums.shape for team in teams] == [(B * len(agents),) for agents in members]
+    algorithm = IPPO(share_parameters=share, **SMALL)
+    teams, specs = algorithm.init(KEY, TRIO).teams, algorithm.teams(TRIO)
+    members = [("alto", "soprano"), ("bass",)] if share else [("alto",), ("bass",), ("soprano",)]
+    assert list(teams) == list(specs) == members
+    assert [spec.n_envs for spec in specs.values()] == [B * len(agents) for agents in members]
+    for agents, team in teams.items():
+        assert team.network.spaces == specs[agents].spaces == TRIO.of_agent(agents[0]).spaces
 
 
 @pytest.mark.parametrize("share", [True, False])
@@ -113,8 +119,8 @@ def test_each_agent_acts_on_its_own_observation(share):
     learner, batch = prepared(algorithm, TRIO)
     seen = jax.tree.map(lambda leaf: leaf[0], batch.observation)
     action = ACT(algorithm, learner, seen, (), KEY, explore=False).action
-    for team in learner.teams:
-        for agent in team.network.spec.agents:
+    for members, team in learner.teams.items():
+        for agent in members:
             alone = ACT(PPO(**SMALL), team, seen[agent], (), KEY, explore=False).action
             np.testing.assert_allclose(action[agent], alone, rtol=1e-6)
 
@@ -125,9 +131,9 @@ def test_agents_who_share_parameters_are_one_larger_batch():
     learner, batch = prepared(algorithm, TRIO)
     both = jax.tree.map(lambda *sides: np.concatenate(sides, axis=1), of(batch, "alto"), of(batch, "soprano"))
     key, _ = jax.random.split(KEY, 2)
-    expected, _ = UPDATE(PPO(**settings), learner.teams[0]._replace(clock=learner.clock), both, key)
+    expected, _ = UPDATE(PPO(**settings), learner.teams[PAIR], both, key)
     learner, _ = UPDATE(algorithm, learner, batch, KEY)
-    for ours, its in zip(jax.tree.leaves(learner.teams[0]), jax.tree.leaves(expected), strict=True):
+    for ours, its in zip(jax.tree.leaves(learner.teams[PAIR]), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(ours, its, rtol=1e-5, atol=1e-7)
 
 
@@ -137,8 +143,8 @@ def test_figures_are_means_over_the_teams():
     learner, batch = prepared(algorithm, DUO)
     _, metrics = UPDATE(algorithm, learner, batch, KEY)
     reports = [
-        UPDATE(PPO(**SMALL), team._replace(clock=learner.clock), of(batch, agent), key)[1]
-        for team, agent, key in zip(learner.teams, DUO.agents, jax.random.split(KEY, 2), strict=True)
+        UPDATE(PPO(**SMALL), team, of(batch, agent), key)[1]
+        for team, agent, key in zip(learner.teams.values(), DUO.agents, jax.random.split(KEY, 2), strict=True)
     ]
     assert ["std" in report for report in reports] == [False, True]
     assert metrics.keys() == reports[1].keys()
@@ -160,8 +166,8 @@ def test_a_mappo_actor_sees_its_own_observation_only_and_its_critic_all(share):
     for explore in (True, False):
         one, two = (ACT(algorithm, learner, each, (), KEY, explore=explore) for each in (seen, other))
         same((one.action["alto"], one.extras["alto"]), (two.action["alto"], two.extras["alto"]))
-    team = learner.teams[0]
-    values = [team.network.value(algorithm.inputs(team, algorithm.view(each, "alto"))) for each in (seen, other)]
+    team = learner.teams[PAIR if share else ("alto",)]
+    values = [team.network.value(algorithm.ppo.inputs(team, algorithm.view(each, "alto"))) for each in (seen, other)]
     assert (values[0] != values[1]).all()
 
 
@@ -171,7 +177,7 @@ def test_what_others_saw_counts_in_learning_only_with_a_central_critic(kind, see
     learner, batch = prepared(algorithm, DUO)
     other = batch._replace(next_observation=batch.next_observation | {"bass": batch.next_observation["bass"] + 1})
     (one, _), (two, _) = (UPDATE(algorithm, learner, each, KEY) for each in (batch, other))
-    alto = [jax.tree.leaves(each.teams[0].network) for each in (one, two)]
+    alto = [jax.tree.leaves(each.teams[("alto",)].network) for each in (one, two)]
     assert all(np.array_equal(a, b) for a, b in zip(*alto, strict=True)) != sees
 
 
@@ -191,7 +197,7 @@ def test_illegal_actions_are_never_taken(kind):
 def test_what_does_not_fit_is_refused_in_one_line(kind):
     alone = EnvironmentSpec("alone", PLACE, spaces.Discrete(2))
     for settings, spec, message in (
-        ({}, alone, f"^{kind.__name__} needs an environment of several agents that act at once, alone is none"),
+        ({}, alone, f"^{kind().name.upper()} needs an environment of several agents that act at once, alone is none"),
         ({}, spec_of("tic-tac-toe", TicTacToe(), 1), "several agents that act at once, tic-tac-toe is none"),
         ({"n_steps": 5, "batch_size": 4}, TRIO, "n_steps x n_envs must be a multiple of batch_size"),
         ({"activation": "swish"}, TRIO, "swish"),
@@ -200,6 +206,18 @@ def test_what_does_not_fit_is_refused_in_one_line(kind):
             kind(**settings).validate(spec)
         assert "\n" not in str(caught.value)
     kind(**SMALL).validate(TRIO)
+
+
+def test_schedules_reach_the_inner_ppo():
+    """Half-way both a rate and a clip range that fall to zero have the effect of half of it."""
+    falling = IPPO(**SMALL | {"learning_rate": Linear(0.02), "clip_range": Linear(0.4)}).at(Clock.of(50, 100))
+    half = IPPO(**SMALL | {"learning_rate": 0.01, "clip_range": 0.2})
+    learner, batch = prepared(half, DUO)
+    (one, metrics), (other, expected) = (UPDATE(each, learner, batch, KEY) for each in (falling, half))
+    for name, figure in expected.items():
+        np.testing.assert_allclose(metrics[name], figure, rtol=1e-5, atol=1e-6, err_msg=name)
+    for ours, its in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(ours, its, rtol=1e-5, atol=1e-6)
 
 
 # Training

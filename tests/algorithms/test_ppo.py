@@ -8,6 +8,7 @@ import pytest
 from gymnasium import spaces
 from scipy import stats
 
+from tegu.acting.jax_collector import act_and_step, start_episodes
 from tegu.algorithms.ppo import PPO, Sample
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock, Linear
@@ -15,11 +16,10 @@ from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
 from tegu.environments.classic.pendulum import Pendulum
 from tegu.nn.moments import RunningMoments
-from tegu.training.fused import begin, step_world
 
 KEY = jax.random.key(0)
-UPDATE = jax.jit(lambda algorithm, learner, batch, key: algorithm.update(learner, batch, key))
-LOSS = jax.jit(jax.value_and_grad(lambda network, algorithm, *rest: algorithm.loss(network, *rest), has_aux=True))
+UPDATE = jax.jit(lambda algorithm, learner, batch, key: algorithm.update(learner, batch, key)[:2])
+LOSS = jax.jit(jax.value_and_grad(lambda network, algorithm, sample: algorithm.loss(network, sample), has_aux=True))
 T, B = 4, 2  # of a rollout
 SMALL = {"net_arch": (5,), "n_steps": T, "batch_size": T * B, "n_epochs": 1}
 BOX = spaces.Box(-9, 9, (3,))
@@ -37,10 +37,6 @@ pytestmark = pytest.mark.usefixtures("x64")
 def spec_of(kind):
     """Discrete actions come with a mask of legal ones."""
     return EnvironmentSpec("test", MASKED if kind == "discrete" else BOX, ACTIONS[kind], n_envs=B)
-
-
-def now(learner, steps, total=100):
-    return learner._replace(clock=Clock(jnp.int32(steps), jnp.int32(total)))
 
 
 # The policy's log-probability and entropy, from its definition
@@ -142,7 +138,7 @@ def test_loss_and_gradient_are_numpys(numerics, kind):
     def loss(net):
         return numpy_loss(numerics, kind, net, sample, clip=0.2, ent=0.1, vf=0.7)
 
-    (value, metrics), gradient = LOSS(network, algorithm, sample, Clock.start())
+    (value, metrics), gradient = LOSS(network, algorithm, sample)
     expected = loss(network)
     assert 0 < expected["clip_fraction"] < 1
     np.testing.assert_allclose(value, expected["loss"], rtol=1e-10)
@@ -156,19 +152,19 @@ def test_loss_and_gradient_are_numpys(numerics, kind):
 def test_the_value_function_is_clipped_around_the_old_value(numerics):
     """clip_range_vf bounds how far the new value counts; beyond it the critic's gradient is exactly zero."""
     algorithm = PPO(clip_range=Linear(0.4, 0.0), clip_range_vf=0.5, normalize_advantage=False, **SMALL)
+    algorithm = algorithm.at(Clock.of(50, 100))  # half-way: the policy's clip range is 0.2
     network = learner_of(algorithm, "box").network
     sample = minibatch(numerics, "box", network)
-    clock = Clock(jnp.int32(50), jnp.int32(100))  # half-way: the policy's clip range is 0.2
 
     def loss(net):
         return numpy_loss(numerics, "box", net, sample, clip=0.2, clip_vf=0.5, normalize=False)["loss"]
 
-    (value, _), gradient = LOSS(network, algorithm, sample, clock)
+    (value, _), gradient = LOSS(network, algorithm, sample)
     np.testing.assert_allclose(value, loss(network), rtol=1e-6)  # the schedule is kept in float32
     differences = numerics.gradient(loss, network)
     np.testing.assert_allclose(numerics.flat(gradient), differences, rtol=1e-6, atol=1e-8)
     far = sample._replace(value=sample.value + 100)
-    _, gradient = LOSS(network, algorithm, far, clock)
+    _, gradient = LOSS(network, algorithm, far)
     assert not numerics.flat(gradient.critic).any()
     assert numerics.flat(gradient.actor).any()
 
@@ -186,7 +182,7 @@ def test_at_ratio_1_the_gradient_is_the_plain_policy_gradient(numerics, kind, cl
         log_prob, _ = log_prob_and_entropy(kind, outputs, net.log_std, sample.action, sample.mask)
         return -(log_prob * sample.advantage).mean()
 
-    (_, metrics), gradient = LOSS(network, algorithm, sample, Clock.start())
+    (_, metrics), gradient = LOSS(network, algorithm, sample)
     np.testing.assert_allclose(numerics.flat(gradient), numerics.gradient(plain, network), rtol=1e-6, atol=1e-8)
     assert not numerics.flat(gradient.critic).any()
     assert metrics["clip_fraction"] == 0
@@ -200,7 +196,7 @@ def test_beyond_the_clip_range_nothing_pulls_further(numerics):
     sample = minibatch(numerics, "box", network, shift=0.0)
     for sign, beyond in ((1, True), (-1, False)):
         moved = sample._replace(log_prob=sample.log_prob - np.sign(sample.advantage) * sign)
-        _, gradient = LOSS(network, algorithm, moved, Clock.start())
+        _, gradient = LOSS(network, algorithm, moved)
         assert numerics.flat(gradient).any() != beyond
 
 
@@ -281,7 +277,7 @@ def test_two_updates_are_numpys(numerics, kind):
         spread = 1 - sample.advantage.var() / sample.target.var()
         network = adam.step(network, gradient, rate)
 
-        learner, metrics = UPDATE(algorithm, now(learner, steps), batch, KEY)
+        learner, metrics = UPDATE(algorithm.at(Clock.of(steps, 100)), learner, batch, KEY)
         np.testing.assert_allclose(numerics.flat(learner.network), numerics.flat(network), rtol=1e-5, atol=1e-7)
         np.testing.assert_allclose(metrics["explained_variance"], spread, rtol=1e-6)
         for name, figure in expected.items():
@@ -289,19 +285,20 @@ def test_two_updates_are_numpys(numerics, kind):
         assert ("std" in metrics) == (kind == "box")
         assert learner.updates == metrics["n_updates"] == seed + 1
     untouched = learner_of(algorithm, kind)  # what is not normalised has no statistics
-    for name in ("observation_moments", "reward_moments", "reward_sums"):
+    for name in ("observation_moments", "reward_moments"):
         np.testing.assert_array_equal(numerics.flat(getattr(learner, name)), numerics.flat(getattr(untouched, name)))
 
 
 def test_normalised_updates_are_numpys(numerics):
-    """Observations by the statistics that acting saw, rewards by those of the discounted sums up to and with these."""
+    """Observations by the statistics that acting saw, rewards by those of the rollout's discounted sums."""
     algorithm = PPO(gamma=0.9, normalize_observation=True, normalize_reward=True, learning_rate=1e-2, **SMALL)
     learner = learner_of(algorithm, "box")
     before = np.random.default_rng(5).normal(1, 2, (50, 3))
-    learner = learner._replace(observation_moments=RunningMoments.start((3,)).merge(before), reward_sums=np.ones(B))
+    learner = learner._replace(observation_moments=RunningMoments.start((3,)).merge(before))
     batch = with_log_probs(numerics, algorithm, "box", learner, rollout("box"))
+    batch = batch._replace(reward=batch.reward.astype(float))  # of which the sums have the type
 
-    sums, running = np.zeros((T, B)), np.ones(B)
+    sums, running = np.zeros((T, B)), np.zeros(B)
     for t in range(T):
         running = 0.9 * running + batch.reward[t]
         sums[t] = running
@@ -319,7 +316,6 @@ def test_normalised_updates_are_numpys(numerics):
     np.testing.assert_allclose(numerics.flat(learner.network), numerics.flat(expected), rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(learner.reward_moments.mean, mean, rtol=1e-9)
     np.testing.assert_allclose(learner.reward_moments.variance, variance, rtol=1e-9)
-    np.testing.assert_allclose(learner.reward_sums, running, rtol=1e-9)
     seen = np.concatenate([before, batch.observation.reshape(-1, 3).astype(np.float64)])
     np.testing.assert_allclose(learner.observation_moments.mean, seen.mean(0), rtol=1e-4)
     np.testing.assert_allclose(learner.observation_moments.variance, seen.var(0), rtol=1e-4)
@@ -335,7 +331,7 @@ class Counting(PPO):
     def optimizer(self):
         return optax.identity()
 
-    def loss(self, network, sample, clock):
+    def loss(self, network, sample):
         loss = network.actor(sample.x).sum()
         return loss, {"loss": loss}
 
@@ -358,7 +354,7 @@ def box_rollout(numerics):
     """An algorithm with a fast learning rate, a learner and its own rollout."""
 
     def prepare(**settings):
-        algorithm = PPO(learning_rate=Linear(0.05, 0.05), **(SMALL | settings))
+        algorithm = PPO(learning_rate=Linear(0.05, 0.05), **(SMALL | settings)).at(Clock.of(0, 1))
         learner = learner_of(algorithm, "box")
         return algorithm, learner, with_log_probs(numerics, algorithm, "box", learner, rollout("box"))
 
@@ -413,10 +409,10 @@ def test_the_stored_action_and_its_log_prob_are_those_before_clipping():
 
         @jax.jit
         def one_step():
-            learner, world = algorithm.init(KEY, spec), begin(environment, KEY, n)
-            _, step, after = step_world(algorithm, environment, learner, world, KEY, explore=True)
+            learner, world = algorithm.init(KEY, spec), start_episodes(environment, KEY, n)
+            step, after = act_and_step(algorithm, environment, learner, world, KEY, explore=True)
             clipped = jnp.clip(step.action, -2, 2)
-            expected = jax.vmap(environment.step)(world.state, clipped, jax.random.split(KEY, n))
+            expected = jax.vmap(environment.step)(world.env_state, clipped, jax.random.split(KEY, n))
             policy = learner.network.policy(algorithm.inputs(learner, world.observation))
             return step, after, expected, policy.mode()
 

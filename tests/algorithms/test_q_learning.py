@@ -16,7 +16,7 @@ from tegu.core.step import Step
 from tegu.environments.grids.lizard import Lizard
 
 KEY = jax.random.key(0)
-UPDATE = jax.jit(lambda algorithm, learner, batch: algorithm.update(learner, batch, KEY))
+UPDATE = jax.jit(lambda algorithm, learner, batch: algorithm.update(learner, batch, KEY)[:2])
 LEFT, RIGHT, UP, DOWN = range(4)
 EMPTY_2, EMPTY_3, EMPTY_5, EMPTY_6, FIVE_CRICKETS = 2, 3, 6, 7, 8
 
@@ -110,7 +110,7 @@ def test_a_truncated_step_bootstraps_and_a_terminated_one_does_not(terminated, e
     algorithm = QLearning(learning_rate=0.5, gamma=0.9)
     learner = lizard_learner(algorithm)
     values = learner.table.values.at[EMPTY_2, UP].set(4)
-    learner = learner._replace(table=learner.table.__class__(values, learner.table.spec))
+    learner = learner._replace(table=learner.table.__class__(values, learner.table.spaces))
     learner, _ = UPDATE(algorithm, learner, steps(EMPTY_3, LEFT, -1, EMPTY_2, terminated, not terminated))
     np.testing.assert_allclose(learner.table.values[EMPTY_3, LEFT], expected, rtol=1e-6)
 
@@ -122,7 +122,7 @@ def test_observations_and_actions_are_counted_from_their_start():
     np.testing.assert_array_equal(learner.table.values, [[0, 0], [0, 0], [0, 3]])
     decision = algorithm.act(learner, jnp.array([5, 7]), (), KEY, explore=False)
     np.testing.assert_array_equal(decision.action, [-1, 0])
-    learner = learner._replace(clock=Clock(jnp.int32(0), jnp.int32(10)))
+    algorithm = algorithm.at(Clock.of(0, 10))
     explored = algorithm.act(learner, jnp.full(200, 7), (), KEY, explore=True).action  # epsilon is 1
     assert set(explored.tolist()) == {-1, 0}
 
@@ -132,13 +132,13 @@ def test_observations_and_actions_are_counted_from_their_start():
 )
 def test_epsilon_falls_linearly_over_its_fraction_and_then_stays(steps, expected):
     algorithm = QLearning(exploration_fraction=0.5, exploration_initial_eps=1.0, exploration_final_eps=0.0)
-    np.testing.assert_allclose(algorithm.epsilon(Clock(jnp.int32(steps), jnp.int32(1000))), expected, atol=1e-6)
+    np.testing.assert_allclose(algorithm.at(Clock.of(steps, 1000)).exploration_rate, expected, atol=1e-6)
 
 
 def test_schedules_set_the_learning_rate():
     """At 3/4 of the training a rate falling from 0.8 to 0 is 0.2."""
-    algorithm = QLearning(learning_rate=Linear(0.8))
-    learner = lizard_learner(algorithm)._replace(clock=Clock(jnp.int32(75), jnp.int32(100)))
+    algorithm = QLearning(learning_rate=Linear(0.8)).at(Clock.of(75, 100))
+    learner = lizard_learner(algorithm)
     learner, metrics = UPDATE(algorithm, learner, steps(EMPTY_5, RIGHT, -1, EMPTY_6, False))
     np.testing.assert_allclose(learner.table.values[EMPTY_5, RIGHT], -0.2, rtol=1e-6)
     np.testing.assert_allclose(metrics["learning_rate"], 0.2, rtol=1e-6)
@@ -148,7 +148,7 @@ def test_greedy_actions_ignore_epsilon_and_take_the_first_of_equals():
     algorithm = QLearning()
     learner = lizard_learner(algorithm)
     values = learner.table.values.at[EMPTY_2].set(jnp.array([0.0, 2.0, 2.0, 1.0]))
-    learner = learner._replace(table=learner.table.__class__(values, learner.table.spec))
+    learner = learner._replace(table=learner.table.__class__(values, learner.table.spaces))
     decision = algorithm.act(learner, jnp.array([EMPTY_2, EMPTY_3]), (), KEY, explore=False)
     np.testing.assert_array_equal(decision.action, [RIGHT, LEFT])
 

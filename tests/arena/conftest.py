@@ -1,15 +1,14 @@
 """Small stand-ins for trained agents."""
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from tegu.agents.agent import Agent
-from tegu.algorithms.base import Algorithm
-from tegu.algorithms.registry import ALGORITHMS
-from tegu.core.schedule import Clock
+from tegu.algorithms.base import Algorithm, Update, named
+from tegu.algorithms.registry import ALGORITHMS, Entry
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision
 from tegu.environments.games.tic_tac_toe import TicTacToe
@@ -20,30 +19,29 @@ from tegu.search.planning import Search
 
 class Taste(NamedTuple):
     scores: jax.Array  #: ``[A]``: how much each action is liked
-    clock: Clock
 
 
 class Fixed(Algorithm):
     """Takes the legal action that it likes best, whatever the position."""
 
-    name: ClassVar[str] = "fixed"
+    name: str = named("fixed")
     experience = Rollout(1)
 
     def init(self, key, spec):
-        return Taste(jax.random.normal(key, (int(spec.action_space.n),)), Clock.start())
+        return Taste(jax.random.normal(key, (int(spec.action_space.n),)))
 
     def act(self, learner, observation, memory, key, *, explore):
         assert not explore
         return Decision(jnp.where(observation["action_mask"], learner.scores, -jnp.inf).argmax(axis=-1), memory)
 
     def update(self, learner, batch, key):
-        return learner, {}
+        return Update(learner, {})
 
 
 class Planner(Fixed):
     """Reports as its value how many simulations it was given, in hundredths."""
 
-    name: ClassVar[str] = "planner"
+    name: str = named("planner")
     simulations: int = eqx.field(static=True, default=8)
 
     def plan(self, learner, positions, key, *, simulations, explore):
@@ -66,5 +64,5 @@ def untrained(algorithm, game=None):
 
 def known(monkeypatch):
     """Let the stand-ins be found by their names."""
-    for algorithm in (Fixed, Planner):
-        monkeypatch.setitem(ALGORITHMS, algorithm.name, algorithm)
+    for kind in (Fixed, Planner):
+        monkeypatch.setitem(ALGORITHMS, kind().name, Entry(f"{kind.__module__}:{kind.__name__}", kind.__name__))

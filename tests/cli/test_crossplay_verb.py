@@ -9,7 +9,7 @@ from cli.conftest import Command, one_line
 
 import tegu as library
 from tegu.cli import main
-from tegu.training.train import spec_of
+from tegu.training.plan import spec_of
 
 PLAYERS = ("first", "second")
 SIDES = ("adversaries", "good")

@@ -23,9 +23,9 @@ def run(tmp_path: Path) -> Run:
     return Run.create(tmp_path, "CartPole-v1", "ppo", {"backend": "jax"})
 
 
-def chunk(run: Run, step: int, phase: str = "training", seeds: int = 2) -> Progress:
+def chunk(run: Run, step: int, state: str = "training", seeds: int = 2) -> Progress:
     figures = [FIGURES | {"rollout/ep_rew_mean": float(step + i)} for i in range(seeds)]
-    return Progress(phase, step, 1000, seeds, step / 100, 200.0, figures, {"compiled loop": 0.9}, run)
+    return Progress(state, step, 1000, seeds, step / 100, 200.0, figures, {"compiled loop": 0.9}, run)
 
 
 def drawn(run: Run, encoding: str = "utf-8", width: int = 100, height: int = 40) -> str:

@@ -6,59 +6,176 @@ from typing import Any
 
 import jax
 import jax.extend
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import tegu
+from tegu.core.seeds import Layout, stacked
 from tegu.core.trees import to_arrays
-from tegu.training.train import make_loop, make_plan
+from tegu.training.plan import make_loop, make_plan
+
+COLLECTIVE = re.compile(r"\b(all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(-start)?\(")
+SEEDS = [1, 2, 3, 5]
+
+
+# The layout alone
+
+
+def tree_of(n_seeds: int) -> dict[str, Any]:
+    rng = np.random.default_rng(n_seeds)
+    return {
+        "x": rng.normal(size=(n_seeds, 4)).astype(np.float32),
+        "n": np.arange(n_seeds, dtype=np.int32),
+        "key": stacked([jax.random.key(seed) for seed in range(n_seeds)]),
+    }
+
+
+def as_numpy(tree: dict[str, Any]) -> dict[str, np.ndarray]:
+    return {name: to_arrays({"a": leaf})["['a']"] for name, leaf in tree.items()}
+
+
+@pytest.mark.parametrize("n_seeds", SEEDS)
+def test_joining_undoes_splitting(n_seeds: int) -> None:
+    layout, tree = Layout(n_seeds), tree_of(n_seeds)
+    rounds = layout.split(tree)
+    assert len({len(part["n"]) for part in rounds}) == 1, "one program serves all rounds"
+    joined = layout.join(rounds)
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(joined))
+    jax.tree.map(np.testing.assert_array_equal, joined, as_numpy(tree))
+
+
+@pytest.mark.parametrize("n_seeds", SEEDS)
+def test_each_seed_is_found_once_and_in_order(n_seeds: int) -> None:
+    layout, tree = Layout(n_seeds), tree_of(n_seeds)
+    found = list(layout.each(layout.split(tree)))
+    assert [int(part["n"]) for part in found] == list(range(n_seeds))
+    for i, part in enumerate(found):
+        np.testing.assert_array_equal(part["x"], tree["x"][i])
+        np.testing.assert_array_equal(jax.random.key_data(part["key"]), jax.random.key_data(tree["key"][i]))
+
+
+def work(part: dict[str, Any], rate: jax.Array) -> dict[str, Any]:
+    """Of one seed: matrix products and random numbers, of which rounding shows."""
+    noise = jax.random.normal(part["key"], (4, 4))
+
+    def step(x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        x = jnp.tanh(noise @ x + rate * part["n"])
+        return x, x.sum()
+
+    x, sums = jax.lax.scan(step, part["x"], length=50)
+    return {"x": x, "sums": sums, "key": jax.random.split(part["key"])[0]}
+
+
+@pytest.mark.parametrize("n_seeds", SEEDS)
+def test_a_program_computes_for_each_seed_what_it_would_alone(n_seeds: int) -> None:
+    """To the bit; and no program has the devices exchange data."""
+    layout, tree, rate = Layout(n_seeds), tree_of(n_seeds), np.float32(0.1)
+    program = layout.program(work, n_shared=1)
+    rounds = layout.split(tree)
+    results = layout.join([jax.block_until_ready(program(part, rate)) for part in rounds])
+    alone = Layout(1)
+    one_program = alone.program(work, n_shared=1)
+    for i in range(n_seeds):
+        (own,) = alone.split(jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], tree))
+        one = alone.join([one_program(own, rate)])
+        jax.tree.map(lambda many, its, i=i: np.testing.assert_array_equal(many[i], its[0]), results, one)
+    assert program._cache_size() == 1
+    assert not COLLECTIVE.search(program.lower(rounds[0], rate).compile().as_text())
+
+
+@pytest.mark.parametrize("n_seeds", SEEDS)
+def test_programs_take_several_trees_and_give_back_what_the_next_call_takes(n_seeds: int) -> None:
+    layout, tree = Layout(n_seeds), tree_of(n_seeds)
+
+    def go_on(part: dict[str, Any], more: jax.Array) -> dict[str, Any]:
+        return part | {"x": part["x"] + more}
+
+    program = layout.program(go_on, donate_argnums=0)
+    rounds = layout.split(jax.tree.map(jnp.array, tree))
+    more = layout.split(np.arange(n_seeds, dtype=np.float32))
+    for _ in range(3):
+        rounds = [program(part, each) for part, each in zip(rounds, more, strict=True)]
+    expected = tree["x"].copy()
+    for _ in range(3):
+        expected += np.arange(n_seeds, dtype=np.float32)[:, None]
+    np.testing.assert_array_equal(layout.join(rounds)["x"], expected)
+
+
+def test_stacked_numbers_are_arrays() -> None:
+    both = stacked([{"a": 1.5, "b": np.ones(2)}, {"a": 2.5, "b": np.zeros(2)}])
+    np.testing.assert_array_equal(both["a"], [1.5, 2.5])
+    assert both["b"].shape == (2, 2)
+
+
+# Whole trainings
+
+TASKS: list[tuple[str, str, dict[str, Any]]] = [
+    ("CartPole-v1", "ppo", {"n_envs": 4, "n_steps": 32, "batch_size": 64, "n_epochs": 2, "net_arch": [16]}),
+    (
+        "CartPole-v1",
+        "dqn",
+        {"n_envs": 2, "buffer_size": 500, "learning_starts": 50, "batch_size": 16, "net_arch": [16]},
+    ),
+    ("lizard", "q-learning", {"n_envs": 1}),
+]  #: small settings that compile in a second or two
+tasks = pytest.mark.parametrize(("environment", "algorithm", "settings"), TASKS, ids=[task[1] for task in TASKS])
 
 
 def trained(environment: str, algorithm: str, settings: dict[str, Any], *, seed: int, seeds: int, backend: str | None):
+    """The learners after some iterations, and the returns of the episodes that ended in them."""
     loop = make_loop(
         make_plan(environment, algorithm, steps=10_000, seed=seed, seeds=seeds, backend=backend, **settings)
     )
-    state, tally = loop.chunk(loop.start(), 20, 10_000)
+    state, done, returns = loop.start(), 0, np.zeros(seeds)
+    while done < ITERATIONS:  # a chunk ends with the warm-up
+        state, tally = loop.chunk(state, ITERATIONS - done, done * loop.steps_per_iteration, 10_000)
+        done += int(tally.iterations[0])
+        returns = returns + tally.episodes.total_reward
+    assert done == ITERATIONS
     arrays = to_arrays(loop.learners(state))
     loop.close()
-    return arrays, tally
+    return arrays, returns
 
 
+ITERATIONS = 40
+
+
+@tasks
 @pytest.mark.parametrize("backend", [None, "gymnasium"])
-def test_each_of_three_seeds_equals_its_single_run(task: tuple[str, str, dict[str, Any]], backend: str | None) -> None:
+def test_each_of_three_seeds_equals_its_single_run(environment, algorithm, settings, backend: str | None) -> None:
     """Three seeds on two cores (one core gets two of them), fused and on the host."""
-    environment, algorithm, settings = task
     if backend and environment == "lizard":
         pytest.skip("the lizard is ours alone")
-    many, tally = trained(environment, algorithm, settings, seed=5, seeds=3, backend=backend)
+    many, returns = trained(environment, algorithm, settings, seed=5, seeds=3, backend=backend)
     for i in range(3):
-        one, its_tally = trained(environment, algorithm, settings, seed=5 + i, seeds=1, backend=backend)
+        one, its_returns = trained(environment, algorithm, settings, seed=5 + i, seeds=1, backend=backend)
         for name, array in one.items():
             np.testing.assert_array_equal(many[name][i], array[0], err_msg=name)
-        assert tally.episodes.total_reward[i] == its_tally.episodes.total_reward[0]
+        assert returns[i] == its_returns[0]
     weights = max(many, key=lambda name: many[name][0].size)
     assert not np.array_equal(many[weights][0], many[weights][1]), "different seeds learn differently"
 
 
-def test_nothing_is_compiled_twice(task: tuple[str, str, dict[str, Any]]) -> None:
+@tasks
+def test_nothing_is_compiled_twice(environment, algorithm, settings) -> None:
     """What a chunk hands back has exactly the types it was given, so the next one runs the same program."""
-    environment, algorithm, settings = task
     loop = make_loop(make_plan(environment, algorithm, steps=10_000, **settings))
-    state = loop.start()
-    for _ in range(2):
-        state, _ = loop.chunk(state, 2, 10_000)
-    assert loop._chunk._cache_size() == 1
+    state, steps = loop.start(), 0
+    for _ in range(5):
+        state, tally = loop.chunk(state, 20, steps, 10_000)
+        steps += int(tally.iterations[0]) * loop.steps_per_iteration
+    sizes = [program._cache_size() for program in loop._chunk.values()]
+    warms_up = algorithm == "dqn"
+    assert sizes == [int(warms_up), 1]
 
 
-def test_the_same_seed_gives_the_same_training(task: tuple[str, str, dict[str, Any]]) -> None:
-    environment, algorithm, settings = task
+@tasks
+def test_the_same_seed_gives_the_same_training(environment, algorithm, settings) -> None:
     first, _ = trained(environment, algorithm, settings, seed=1, seeds=1, backend=None)
     second, _ = trained(environment, algorithm, settings, seed=1, seeds=1, backend=None)
     for name, array in first.items():
         np.testing.assert_array_equal(second[name], array, err_msg=name)
-
-
-COLLECTIVE = re.compile(r"\b(all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(-start)?\(")
 
 
 @pytest.mark.skipif(jax.local_device_count() < 2, reason="needs two devices, one per core")

@@ -17,7 +17,6 @@ from gymnasium import spaces
 from jax.flatten_util import ravel_pytree
 
 from tegu.algorithms.ppo import PPO, Sample
-from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
 from tegu.returns import gae
@@ -26,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("x64")
 
 S, A, HORIZON = 3, 2, 3
 KEY = jax.random.key(0)
-UPDATE = jax.jit(lambda algorithm, learner, batch: algorithm.update(learner, batch, KEY))
+UPDATE = jax.jit(lambda algorithm, learner, batch: algorithm.update(learner, batch, KEY)[:2])
 PLAIN = {"gamma": 1.0, "gae_lambda": 1.0, "vf_coef": 0.0, "normalize_advantage": False, "net_arch": ()}
 
 
@@ -71,7 +70,7 @@ def exact_gradient(task, network):
 def expectation(algorithm, network, samples, weights):
     """Of the loss's gradient over episodes, the columns ``[:, B]`` of ``samples``, that come with probabilities
     ``weights``. The loss is a mean over ``HORIZON`` steps, the return is their sum."""
-    one = jax.grad(lambda network, sample: algorithm.loss(network, sample, Clock.start())[0])
+    one = jax.grad(lambda network, sample: algorithm.loss(network, sample)[0])
     gradients = jax.vmap(one, in_axes=(None, 1))(network, samples)
     return jax.tree.map(lambda gradient: jnp.tensordot(weights, gradient, 1) * HORIZON, gradients)
 

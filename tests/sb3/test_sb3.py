@@ -6,15 +6,18 @@ import sys
 from pathlib import Path
 
 import gymnasium
+import jax
 import numpy as np
 import pytest
 
 import tegu
 from tegu.core.errors import TeguError
+from tegu.experience.base import Replay
+from tegu.returns import n_step
 from tegu.sb3 import DQN, PPO, evaluate_policy, make_vec_env
 from tegu.sb3.settings import schedule
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SMALL = {"n_steps": 100, "batch_size": 50, "n_epochs": 2, "policy_kwargs": {"net_arch": [16]}, "seed": 1}
 SMALL_DQN = {"buffer_size": 1000, "train_freq": 10, "policy_kwargs": {"net_arch": [16]}, "seed": 1}
 OBSERVATIONS = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
@@ -208,6 +211,50 @@ def test_dqn_goes_on_as_if_it_had_never_stopped():
     parts = small_dqn(**constant).learn(500).learn(500, reset_num_timesteps=False)
     assert parts.num_timesteps == whole.num_timesteps == 1000
     assert_same(learner(parts), learner(whole))
+
+
+class Endless(gymnasium.Env):
+    """Shows a number of the episode's own and the time in it; it never ends, and pays 1."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.seen = np.array([self.np_random.random(), 0], np.float32)
+        return self.seen, {}
+
+    def step(self, action):
+        self.seen = self.seen + np.float32([0, 1])
+        return self.seen, 1.0, False, False, {}
+
+
+@pytest.mark.parametrize("touch", [False, True], ids=["learn anew", "stepped in between"])
+def test_no_window_of_steps_runs_on_into_the_next_episode(touch):
+    """Where a second ``learn`` cuts the running episodes, the rows of the replay buffer and what is made of windows
+    of three of them end there."""
+    vector = make_vec_env(Endless, n_envs=2, seed=0)
+    model = small_dqn(vector, n_steps=3, learning_starts=20, buffer_size=200, gamma=0.5).learn(100)
+    if touch:
+        vector.step([0, 0])
+    model.learn(60, reset_num_timesteps=not touch)
+    ((_, buffer, _),) = model._training.state
+    assert int(buffer.size) == 160
+    seen, following = np.asarray(buffer.rows.observation)[:160], np.asarray(buffer.rows.next_observation)[:160]
+    cut = np.asarray(buffer.rows.truncated)[:160]
+    assert np.flatnonzero(cut).tolist() == [98, 99]
+    assert not np.asarray(buffer.rows.terminated).any()
+    goes_on = (following[:-2] == seen[2:]).all(axis=1)  # steps of one environment lie two rows apart
+    np.testing.assert_array_equal(goes_on, ~cut[:-2])
+    assert (seen[[100, 101], 1] == 0).all()
+
+    drawn, indices = buffer.draw(jax.random.key(0), Replay(200, 3000, 0, 2, 1, n_steps=3), 2)
+    windows, discount = n_step(drawn.rows, 0.5)
+    left = np.where(indices < 100, (101 - indices) // 2, 3).clip(max=3)  # steps to the cut, itself included
+    assert set(left) == {1, 2, 3}
+    np.testing.assert_array_equal(windows.reward, 2 - 2.0 ** (1 - left))
+    np.testing.assert_array_equal(discount, 0.5**left)
+    np.testing.assert_array_equal(windows.next_observation, following[indices + 2 * (left - 1)])
 
 
 def test_dqn_saves_loads_and_goes_on_elsewhere(tmp_path):

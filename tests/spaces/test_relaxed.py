@@ -8,7 +8,7 @@ from gymnasium import spaces
 from scipy import stats
 
 from tegu.exploration import masked
-from tegu.spaces.relaxed import ActionVectors
+from tegu.spaces.relaxed import RelaxedActions
 
 KEY = jax.random.key(0)
 DISCRETE = spaces.Discrete(4, start=2)
@@ -44,40 +44,40 @@ def repeated(out):
     ],
 )
 def test_what_is_a_choice(space, expected):
-    assert ActionVectors(space).is_choice == expected
+    assert RelaxedActions(space).is_choice == expected
 
 
 @pytest.mark.usefixtures("x64")
 class TestChoices:
     @pytest.mark.parametrize("space", [DISCRETE, SHARES])
     def test_without_noise_a_choice_is_the_softmax(self, space):
-        np.testing.assert_allclose(ActionVectors(space).choose(outputs(4)), softmax(outputs(4)), rtol=1e-12)
+        np.testing.assert_allclose(RelaxedActions(space).choose(outputs(4)), softmax(outputs(4)), rtol=1e-12)
 
     def test_a_long_action_is_a_move_and_a_word(self):
-        out, shares = outputs(7), np.asarray(ActionVectors(MOVE_AND_WORD).choose(outputs(7)))
+        out, shares = outputs(7), np.asarray(RelaxedActions(MOVE_AND_WORD).choose(outputs(7)))
         np.testing.assert_allclose(shares[:, :5], softmax(out[:, :5]), rtol=1e-12)
         np.testing.assert_allclose(shares[:, 5:], softmax(out[:, 5:]), rtol=1e-12)
 
     def test_a_long_choice_is_one_choice(self):
         """Only relaxed actions are split: a Discrete space names one of its actions."""
-        np.testing.assert_allclose(ActionVectors(spaces.Discrete(7)).choose(outputs(7)).sum(axis=1), 1)
+        np.testing.assert_allclose(RelaxedActions(spaces.Discrete(7)).choose(outputs(7)).sum(axis=1), 1)
 
     @pytest.mark.parametrize("relax", ["soft", "straight_through"])
     def test_the_largest_share_is_distributed_as_the_softmax(self, relax):
         """The Gumbel-max trick."""
         out = outputs(4)
-        chosen = ActionVectors(DISCRETE, relax).choose(repeated(out), KEY)
+        chosen = RelaxedActions(DISCRETE, relax).choose(repeated(out), KEY)
         counts = np.bincount(np.asarray(chosen.argmax(axis=1)), minlength=4)
         assert stats.chisquare(counts, MANY * softmax(out[0])).pvalue > 1e-3
 
     def test_soft_choices_are_shares(self):
-        chosen = np.asarray(ActionVectors(SHARES).choose(repeated(outputs(4)), KEY))
+        chosen = np.asarray(RelaxedActions(SHARES).choose(repeated(outputs(4)), KEY))
         np.testing.assert_allclose(chosen.sum(axis=1), 1)
         assert ((chosen > 0) & (chosen < 1)).all()
 
     def test_straight_through_is_one_hot_with_the_soft_gradient(self):
         out, weight = outputs(7), np.random.default_rng(0).normal(size=7)
-        soft, hard = ActionVectors(MOVE_AND_WORD), ActionVectors(MOVE_AND_WORD, "straight_through")
+        soft, hard = RelaxedActions(MOVE_AND_WORD), RelaxedActions(MOVE_AND_WORD, "straight_through")
         chosen = np.asarray(hard.choose(out, KEY))
         relaxed = np.asarray(soft.choose(out, KEY))
         for part in (slice(0, 5), slice(5, 7)):
@@ -90,31 +90,35 @@ class TestChoices:
     @pytest.mark.parametrize("relax", ["soft", "straight_through"])
     def test_an_illegal_choice_has_no_share(self, relax):
         legal = np.array([True, False, True, False])
-        chosen = ActionVectors(DISCRETE, relax).choose(masked(jnp.array(repeated(outputs(4))), legal), KEY)
+        chosen = RelaxedActions(DISCRETE, relax).choose(masked(jnp.array(repeated(outputs(4))), legal), KEY)
         assert not np.asarray(chosen)[:, ~legal].any()
 
     @pytest.mark.parametrize(("space", "cuts"), [(DISCRETE, []), (MOVE_AND_WORD, [5])])
-    def test_surprise_is_cross_entropy_less_entropy(self, space, cuts):
+    def test_negative_log_likelihood_is_cross_entropy_less_entropy(self, space, cuts):
         """Summed over the choices of an action, weighted with the shares taken."""
         n = 7 if cuts else 4
-        vectors, out, taken = ActionVectors(space), outputs(n), np.asarray(ActionVectors(space).choose(outputs(n), KEY))
+        vectors, out, taken = (
+            RelaxedActions(space),
+            outputs(n),
+            np.asarray(RelaxedActions(space).choose(outputs(n), KEY)),
+        )
         expected = 0.0
         for logits, shares in zip(np.split(out, cuts, axis=1), np.split(taken, cuts, axis=1), strict=True):
             p = softmax(logits)
             expected += (-(shares * np.log(p)).sum(1) + 0.3 * (p * np.log(p)).sum(1)).mean()
-        np.testing.assert_allclose(vectors.surprise(out, taken, entropy_coef=0.3), expected, rtol=1e-10)
+        np.testing.assert_allclose(vectors.negative_log_likelihood(out, taken, entropy_coef=0.3), expected, rtol=1e-10)
 
 
 @pytest.mark.usefixtures("x64")
 class TestTorques:
     def test_without_noise_it_is_a_tanh_within_the_bounds(self):
         unit = np.tanh(outputs(2))
-        chosen = ActionVectors(TORQUES).choose(outputs(2))
+        chosen = RelaxedActions(TORQUES).choose(outputs(2))
         np.testing.assert_allclose(chosen, np.stack([unit[:, 0], 1.5 + 1.5 * unit[:, 1]], axis=1), rtol=1e-6)
 
     def test_noise_is_gaussian_in_half_ranges_and_clipped(self):
         """Beyond 2.5 standard deviations it is cut off: 1.2 % of a normal distribution."""
-        noise = np.asarray(ActionVectors(TORQUES).choose(np.zeros((MANY, 2)), KEY, 0.2)) - [0, 1.5]
+        noise = np.asarray(RelaxedActions(TORQUES).choose(np.zeros((MANY, 2)), KEY, 0.2)) - [0, 1.5]
         unit = noise / (0.2 * np.array([1, 1.5]))
         np.testing.assert_allclose(np.abs(unit).max(axis=0), 2.5, rtol=1e-6)
         np.testing.assert_allclose((np.abs(unit) > 2.499).mean(), 2 * stats.norm.sf(2.5), atol=3e-3)
@@ -122,24 +126,26 @@ class TestTorques:
         assert stats.kstest(inner, stats.truncnorm(-2.4, 2.4).cdf).pvalue > 1e-3
 
     def test_noise_never_leaves_the_bounds(self):
-        chosen = np.asarray(ActionVectors(TORQUES).choose(np.full((MANY, 2), 2.0), KEY, 5.0))
+        chosen = np.asarray(RelaxedActions(TORQUES).choose(np.full((MANY, 2), 2.0), KEY, 5.0))
         assert ((chosen >= [-1, 0]) & (chosen <= [1, 3])).all()
         assert (chosen == [1, 3]).any(axis=0).all()
 
     def test_no_noise_is_no_noise(self):
         """A key alone makes nothing random."""
-        vectors = ActionVectors(TORQUES)
+        vectors = RelaxedActions(TORQUES)
         np.testing.assert_array_equal(vectors.choose(outputs(2), KEY, 0.0), vectors.choose(outputs(2)))
 
-    def test_surprise_is_the_squared_error(self):
-        vectors, taken = ActionVectors(TORQUES), np.array([[0.5, 2.0]] * 6)
+    def test_negative_log_likelihood_is_the_squared_error(self):
+        vectors, taken = RelaxedActions(TORQUES), np.array([[0.5, 2.0]] * 6)
         error = ((np.asarray(vectors.choose(outputs(2))) - taken) ** 2).mean()
-        np.testing.assert_allclose(vectors.surprise(outputs(2), taken, entropy_coef=0.3), error, rtol=1e-10)
+        np.testing.assert_allclose(
+            vectors.negative_log_likelihood(outputs(2), taken, entropy_coef=0.3), error, rtol=1e-10
+        )
 
 
 @pytest.mark.parametrize("space", [DISCRETE, SHARES, MOVE_AND_WORD, TORQUES], ids=str)
 def test_actions_lie_in_the_space(space):
-    vectors = ActionVectors(space)
+    vectors = RelaxedActions(space)
     n = 4 if space == DISCRETE else int(np.prod(space.shape))
     action = np.asarray(vectors.to_action(vectors.choose(jnp.float32(outputs(n)), KEY, 0.5)))
     assert action.dtype == (np.int32 if space == DISCRETE else np.float32)
@@ -148,14 +154,14 @@ def test_actions_lie_in_the_space(space):
 
 @pytest.mark.parametrize("space", [SHARES, MOVE_AND_WORD, TORQUES], ids=str)
 def test_a_critic_sees_a_boxs_action_as_it_was(space):
-    vectors, n = ActionVectors(space), int(np.prod(space.shape))
+    vectors, n = RelaxedActions(space), int(np.prod(space.shape))
     chosen = vectors.choose(jnp.float32(outputs(n)), KEY, 0.1)
     np.testing.assert_array_equal(vectors.from_action(vectors.to_action(chosen)), chosen)
 
 
 def test_a_critic_sees_a_choice_made():
     """Discrete actions, counted from where the space starts, as one-hot vectors of the largest share."""
-    vectors = ActionVectors(DISCRETE)
+    vectors = RelaxedActions(DISCRETE)
     shares = jnp.array([[0.1, 0.2, 0.6, 0.1], [0.7, 0.1, 0.1, 0.1]])
     action = vectors.to_action(shares)
     assert action.tolist() == [4, 2]
@@ -163,6 +169,6 @@ def test_a_critic_sees_a_choice_made():
 
 
 def test_equal_ones_are_one_to_the_compiler():
-    assert ActionVectors(spaces.Discrete(3)) == ActionVectors(spaces.Discrete(3))
-    assert hash(ActionVectors(spaces.Discrete(3))) == hash(ActionVectors(spaces.Discrete(3)))
-    assert ActionVectors(spaces.Discrete(3)) != ActionVectors(spaces.Discrete(4))
+    assert RelaxedActions(spaces.Discrete(3)) == RelaxedActions(spaces.Discrete(3))
+    assert hash(RelaxedActions(spaces.Discrete(3))) == hash(RelaxedActions(spaces.Discrete(3)))
+    assert RelaxedActions(spaces.Discrete(3)) != RelaxedActions(spaces.Discrete(4))

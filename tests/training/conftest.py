@@ -1,18 +1,69 @@
-"""Small settings that train in seconds and compile in one or two."""
+"""Small settings that train in seconds and compile in one or two: of every algorithm, in every loop it can run in."""
 
-from typing import Any
+import importlib.util
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import pytest
 
-SMALL: dict[str, dict[str, Any]] = {
-    "ppo": {"n_envs": 4, "n_steps": 32, "batch_size": 64, "n_epochs": 2, "net_arch": [16]},
-    "dqn": {"n_envs": 2, "buffer_size": 500, "learning_starts": 50, "batch_size": 16, "net_arch": [16]},
-    "q-learning": {"n_envs": 1},
+
+class Case(NamedTuple):
+    """What is trained, and in which loop."""
+
+    name: str
+    environment: str
+    algorithm: str
+    settings: dict[str, Any]
+
+
+_PPO = {"n_envs": 4, "n_steps": 10, "batch_size": 20, "n_epochs": 2, "net_arch": [8], "steps": 600, "log_interval": 80}
+_REPLAY = {"learning_starts": 50, "buffer_size": 120, "batch_size": 16, "net_arch": [8], "steps": 600}
+_REPLAY |= {"log_interval": 60, "learning_rate": "lin_1e-2"}
+_PARTICLES = _REPLAY | {"n_envs": 2, "train_freq": 20}
+_ALPHAZERO = {"simulations": 2, "random_moves": 2, "train_freq": 256, "buffer_size": 768, "batch_size": 32}
+_ALPHAZERO |= {"gradient_steps": 2, "width": 8, "blocks": 1, "steps": 3_000, "log_interval": 512}
+
+# Of every algorithm: an environment, settings, and by whose environments the split loop collects, if there are any.
+# Rings of rows go around, learning rates fall, policies remember, moments are kept, windows are longer than a step.
+SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
+    "q-learning": (
+        "FrozenLake-v1",
+        {"n_envs": 2, "steps": 600, "log_interval": 60, "learning_rate": "lin_0.5"},
+        "gymnasium",
+    ),
+    "dqn": (
+        "CartPole-v1",
+        _REPLAY | {"n_envs": 2, "train_freq": 4, "n_steps": 3, "target_update_interval": 50},
+        "gymnasium",
+    ),
+    "ppo": ("CartPole-v1", _PPO | {"normalize_observation": True, "normalize_reward": True}, "gymnasium"),
+    "ddpg": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4}, "gymnasium"),
+    "alphazero": ("tic-tac-toe", _ALPHAZERO | {"n_envs": 32}, None),
+    "maddpg": ("simple_speaker_listener_v4", _PARTICLES | {"ensemble": 2}, "pettingzoo"),
+    "matd3": ("simple_speaker_listener_v4", _PARTICLES, "pettingzoo"),
+    "iddpg": ("simple_speaker_listener_v4", _PARTICLES, "pettingzoo"),
+    "ippo": ("simple_speaker_listener_v4", _PPO, "pettingzoo"),
+    "mappo": ("simple_speaker_listener_v4", _PPO, "pettingzoo"),
 }
 
 
-@pytest.fixture(params=[("CartPole-v1", "ppo"), ("CartPole-v1", "dqn"), ("lizard", "q-learning")], ids=lambda p: p[1])
-def task(request: pytest.FixtureRequest) -> tuple[str, str, dict[str, Any]]:
-    """An environment, an algorithm for it, and small settings."""
-    environment, algorithm = request.param
-    return environment, algorithm, SMALL[algorithm]
+def cases() -> Iterator[Any]:
+    """A ``Case``, as a parameter, for every algorithm of ``SMALL`` and every loop."""
+    for algorithm, (environment, settings, backend) in SMALL.items():
+        yield _param(f"{algorithm}, fused", environment, algorithm, settings)
+        if backend is not None:
+            absent = backend == "pettingzoo" and importlib.util.find_spec("mpe2") is None
+            marks = [pytest.mark.skip(reason="needs tegu[pettingzoo]")] if absent else []
+            yield _param(f"{algorithm}, host", environment, algorithm, settings | {"backend": backend}, *marks)
+        if algorithm == "alphazero":  # two groups of games, one for each of two cores
+            yield _param(f"{algorithm}, multicore", environment, algorithm, settings | {"n_envs": 64})
+
+
+def _param(name: str, environment: str, algorithm: str, settings: dict[str, Any], *marks: Any) -> Any:
+    return pytest.param(Case(name, environment, algorithm, settings), id=name, marks=marks)
+
+
+@pytest.fixture(params=cases())
+def case(request: pytest.FixtureRequest) -> Case:
+    """Every algorithm in every loop it can run in."""
+    return request.param

@@ -9,9 +9,8 @@ from duet import STEPS, Duet, ParallelDuet
 from metronome import Only
 
 import tegu
-from tegu.algorithms.base import Algorithm
-from tegu.algorithms.registry import ALGORITHMS
-from tegu.core.schedule import Clock
+from tegu.algorithms.base import Algorithm, named
+from tegu.algorithms.registry import ALGORITHMS, class_of
 from tegu.core.step import Decision
 from tegu.environments.base import Timestep
 from tegu.experience.base import Rollout
@@ -20,13 +19,13 @@ from tegu.experience.base import Rollout
 class Monotone(Algorithm):
     """Always plays for song 0: it pays the alto 1 and the bass a half if that is the song, else nothing."""
 
-    name: ClassVar[str] = "monotone"
-    several: ClassVar[bool] = True
+    multi_agent: ClassVar[bool] = True
+    name: str = named("monotone")
     experience = Rollout(2 * STEPS)
 
     def init(self, key, spec):
         assert spec.agents == ("alto", "bass")
-        return Only(Clock.start())
+        return Only.start()
 
     def act(self, learner, observation, memory, key, *, explore):
         n = len(observation["bass"])
@@ -36,7 +35,7 @@ class Monotone(Algorithm):
         songs = batch.observation["alto"]["x"][..., 0]  # 1 where it is song 0
         bass_was_there = batch.reward["bass"] != 0
         wrong = (batch.reward["alto"] != songs) | (bass_was_there & (batch.reward["bass"] != songs / 2))
-        return learner, {"wrong": wrong.mean()}
+        return learner.reporting({"wrong": wrong.mean()})
 
 
 def left_early() -> ParallelDuet:
@@ -74,13 +73,13 @@ def test_every_agents_returns_are_evaluated(environment: Any) -> None:
     np.testing.assert_array_equal(evaluation.lengths, STEPS)
 
 
-@pytest.mark.parametrize("name", [name for name, kind in ALGORITHMS.items() if not kind.several])
+@pytest.mark.parametrize("name", [name for name in ALGORITHMS if not class_of(name).multi_agent])
 def test_one_agents_algorithms_are_refused_where_there_are_several(name: str) -> None:
     with pytest.raises(tegu.TeguError, match=rf"^{name} trains one agent alone, duet has 2 \(alto, bass\):"):
         tegu.train(Duet(), name, folder=None)
 
 
-@pytest.mark.parametrize("name", [name for name, kind in ALGORITHMS.items() if kind.several])
+@pytest.mark.parametrize("name", [name for name in ALGORITHMS if class_of(name).multi_agent])
 def test_several_agents_algorithms_are_refused_where_there_is_one(name: str) -> None:
     with pytest.raises(tegu.TeguError, match=r"needs .* CartPole-v1 is none$"):
         tegu.train("CartPole-v1", name, folder=None)

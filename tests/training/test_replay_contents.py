@@ -1,7 +1,7 @@
-"""What reaches ``update`` through the replay buffer, in both loops: what ``rows`` keeps, in windows of one episode's
+"""What reaches ``update`` through the replay buffer, in both loops: what ``take`` keeps, in windows of one episode's
 neighbours."""
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import gymnasium
@@ -13,8 +13,7 @@ from gymnasium import spaces
 from metronome import Only
 
 import tegu
-from tegu.algorithms.base import Algorithm
-from tegu.core.schedule import Clock
+from tegu.algorithms.base import Algorithm, named
 from tegu.core.step import Decision
 from tegu.environments.base import Environment, Timestep
 from tegu.experience.base import Replay
@@ -69,7 +68,7 @@ class Kept(NamedTuple):
 class Reader(Algorithm):
     """Says how often a window was not what it should be."""
 
-    name: ClassVar[str] = "reader"
+    name: str = named("reader")
 
     n_steps: int = eqx.field(static=True, default=3)
     train_freq: int = eqx.field(static=True, default=6)
@@ -80,28 +79,32 @@ class Reader(Algorithm):
         return Replay(40, 16, self.learning_starts, self.train_freq, 2, self.n_steps)
 
     def init(self, key, spec):
-        return Only(Clock.start())
+        return Only.start()
 
     def act(self, learner, observation, memory, key, *, explore):
         return Decision(jnp.zeros(len(observation), jnp.int32), memory)
 
-    def rows(self, steps):
-        return Kept(steps.observation, steps.next_observation, steps.terminated, 2 * steps.reward)
+    def take(self, learner, steps):
+        return learner, Kept(steps.observation, steps.next_observation, steps.terminated, 2 * steps.reward)
 
     def update(self, learner, batch, key):
-        assert isinstance(batch, Kept)
-        windows = batch if self.n_steps > 1 else jax.tree.map(lambda leaf: leaf[None], batch)
+        assert isinstance(batch.rows, Kept)
+        assert batch.weight.shape == (16,)
+        windows = batch.rows if self.n_steps > 1 else jax.tree.map(lambda leaf: leaf[None], batch.rows)
         assert windows.seen.shape == (self.n_steps, 16, 2)
         before, after = windows.next_seen[:-1], windows.seen[1:]
         goes_on = (before == after).all(axis=-1)
         begins = (after[..., 1] == 0) & (before[..., 0] != after[..., 0])
         right = jnp.where(windows.ended[:-1], begins, goes_on)
-        return learner, {
-            "wrong": (~right).sum().astype(jnp.float32),
-            "ended": windows.ended.mean(),
-            "doubled": windows.doubled.mean(),
-            "written": (windows.next_seen[..., 1] > 0).mean(),
-        }
+        return learner.reporting(
+            {
+                "wrong": (~right).sum().astype(jnp.float32),
+                "ended": windows.ended.mean(),
+                "doubled": windows.doubled.mean(),
+                "weight": batch.weight.mean(),
+                "written": (windows.next_seen[..., 1] > 0).mean(),
+            }
+        )
 
 
 worlds = pytest.mark.parametrize("environment", [Diary(), HostDiary], ids=["fused", "host"])
@@ -126,8 +129,11 @@ def test_windows_are_steps_of_one_environment_in_order(environment: Any, n_steps
 
 
 @worlds
-def test_what_rows_makes_of_the_steps_is_what_is_learned_from(environment: Any) -> None:
-    assert all(figure["train/doubled"] == 2 for figure in figures(environment, Reader()))
+def test_what_take_makes_of_the_steps_is_what_is_learned_from(environment: Any) -> None:
+    found = figures(environment, Reader())
+    assert found
+    assert all(figure["train/doubled"] == 2 for figure in found)
+    assert all(figure["train/weight"] == 1 for figure in found)
 
 
 @worlds

@@ -1,19 +1,23 @@
-"""Groups of environments dealt out to the cores: faster, and the same to the bit."""
+"""Groups of environments dealt out to the cores: faster, and the same to the bit as in the fused loop."""
 
-from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
-from run_contents import assert_same, everything, stopped_and_resumed
 
 import tegu
+from tegu.acting.jax_collector import PLANNING_GROUP, JaxCollector
+from tegu.acting.multicore_collector import MulticoreCollector, cores_for
 from tegu.algorithms.alphazero import AlphaZero
+from tegu.core.schedule import Clock
 from tegu.environments.games.tic_tac_toe import TicTacToe
-from tegu.training.dealt import DealtLoop, dealt_to
-from tegu.training.fused import Fused, FusedLoop
-from tegu.training.train import make_loop, make_plan, spec_of
+from tegu.training.compiled import Programs
+from tegu.training.fused import FusedLoop
+from tegu.training.plan import make_loop, make_plan, spec_of
+from tegu.training.split import SplitLoop
+from tegu.training.trainer import Loop
 
 SMALL: dict[str, Any] = {
     "simulations": 2,
@@ -25,46 +29,91 @@ SMALL: dict[str, Any] = {
     "width": 8,
     "blocks": 1,
 }
+SEED, TOTAL = 3, 10_000
 
 two_devices = pytest.mark.skipif(jax.local_device_count() < 2, reason="needs two devices, one per core")
+as_many_or_more = pytest.mark.parametrize("n_envs", [64, 96], ids=["as many groups as devices", "three groups"])
 
 
-def loop(kind: type[FusedLoop], n_envs: int) -> FusedLoop:
+def fused(algorithm: AlphaZero, n_envs: int) -> FusedLoop:
     game = TicTacToe()
-    return kind(AlphaZero(**SMALL), game, spec_of(game.id, game, n_envs), [3])
+    return FusedLoop(algorithm, game, spec_of(game.id, game, n_envs), [SEED])
+
+
+def split(algorithm: AlphaZero, n_envs: int) -> SplitLoop:
+    game = TicTacToe()
+    programs = Programs(algorithm, spec_of(game.id, game, n_envs))
+    return SplitLoop(programs, {SEED: MulticoreCollector(algorithm, programs.shapes, game, n_envs)})
+
+
+def one_seed(loop: Loop, state: Any) -> dict[str, Any]:
+    """Learner, replay buffer, games and random key of the loop's only seed, however the loop keeps them."""
+    (mine,) = state
+    if isinstance(loop, SplitLoop):
+        collector, key, buffer = loop.each[0].collector.state, mine.key, mine.buffer
+    else:
+        collector, key, buffer = jax.tree.map(lambda leaf: leaf[0], (mine.collector, mine.key, mine.buffer))
+    learner = jax.tree.map(lambda leaf: leaf[0], loop.learners(state))
+    found = {"learner": learner, "buffer": buffer, "collector": collector, "key": jax.random.key_data(key)}
+    return jax.tree.map(np.asarray, found)
 
 
 @two_devices
-@pytest.mark.parametrize("n_envs", [64, 96], ids=["as many groups as devices", "three groups for one device"])
+@as_many_or_more
 def test_it_makes_no_difference_who_plays(n_envs: int) -> None:
-    """The whole state and the figures of a chunk, after two of them: learner, replay buffer, games, keys."""
+    """The whole state and the figures of several chunks; the ring of rows goes around."""
+    algorithm = AlphaZero(**SMALL, learning_rate=tegu.Linear(1e-2))
     found = []
-    for kind in (FusedLoop, DealtLoop):
-        one = loop(kind, n_envs)
-        state, _ = one.chunk(one.start(), 2, 10_000)
-        one.compile(state)
-        state, tally = one.chunk(state, 3, 10_000)
-        found.append((one.dump(state), tally))
-    jax.tree.map(np.testing.assert_array_equal, *found)
-    assert found[0][1].episodes.ended > 0
+    for loop in (fused(algorithm, n_envs), split(algorithm, n_envs)):
+        assert loop.steps_per_iteration == 384
+        state, steps, tallies = loop.start(), 0, []
+        loop.compile(state, 0)
+        for iterations in (2, 1, 3):
+            state, tally = loop.chunk(state, iterations, steps, TOTAL)
+            steps += int(tally.iterations[0]) * loop.steps_per_iteration
+            tallies.append(tally)
+        found.append((steps, tallies, one_seed(loop, state)))
+        loop.close()
+    (steps, tallies, ours), (other_steps, other_tallies, theirs) = found
+    assert steps == other_steps > SMALL["buffer_size"]
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+    jax.tree.map(np.testing.assert_array_equal, tallies, other_tallies)
+    assert sum(tally.episodes.ended[0] for tally in tallies) > 0
+    assert sum(tally.updates[0] for tally in tallies) >= 4
 
 
-def test_a_single_seed_is_dealt_and_equals_the_same_among_others() -> None:
+@two_devices
+@as_many_or_more
+def test_it_collects_what_one_core_would(n_envs: int) -> None:
+    """The collectors themselves, with the same key and learner: steps, episodes and where the games then stand."""
+    algorithm, game, clock = AlphaZero(**SMALL), TicTacToe(), Clock.of(100, TOTAL)
+    learner = algorithm.init(jax.random.key(1), spec_of(game.id, game, n_envs))
+    dealt, one = MulticoreCollector(algorithm, learner, game, n_envs), JaxCollector(algorithm, game, n_envs)
+    dealt.start(learner, jax.random.key(2))
+    state = eqx.filter_jit(one.start)(algorithm, learner, jax.random.key(2))
+    collect = eqx.filter_jit(lambda state, key: one.collect(algorithm.at(clock), learner, state, key, 5))
+    for key in jax.random.split(jax.random.key(4), 3):
+        ours = dealt.collect(learner, clock, key, 5)
+        state, *theirs = collect(state, key)
+        jax.tree.map(np.testing.assert_array_equal, (*ours, dealt.state), (*theirs, state))
+        shapes = dealt.shapes(learner, 5)
+        assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), shapes) == jax.tree.map(
+            lambda leaf: (leaf.shape, leaf.dtype), ours[0]
+        )
+    assert ours[1].ended > 0
+
+
+def test_a_single_seed_is_split_and_equals_the_same_among_others() -> None:
     learned = []
     for seeds in (1, 3):
-        one = make_loop(make_plan("tic-tac-toe", AlphaZero(**SMALL), steps=2_000, n_envs=64, seeds=seeds))
-        assert isinstance(one, DealtLoop) == (seeds == 1 and jax.local_device_count() > 1)
-        state, _ = one.chunk(one.start(), 4, 2_000)
-        learned.append(jax.tree.map(lambda leaf: np.asarray(leaf)[0], one.learners(state)))
+        loop = make_loop(make_plan("tic-tac-toe", AlphaZero(**SMALL), steps=2_000, n_envs=64, seeds=seeds))
+        assert isinstance(loop, SplitLoop) == (seeds == 1 and jax.local_device_count() > 1)
+        state, _ = loop.chunk(loop.start(), 1, 0, 2_000)
+        state, tally = loop.chunk(state, 3, loop.steps_per_iteration, 2_000)
+        assert (tally.updates == 3).all()
+        learned.append(jax.tree.map(lambda leaf: np.asarray(leaf)[0], loop.learners(state)))
+        loop.close()
     jax.tree.map(np.testing.assert_array_equal, *learned)
-
-
-def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {**SMALL, "steps": 4_000, "n_envs": 64, "log_interval": 768}
-    whole = tegu.train("tic-tac-toe", "alphazero", folder=tmp_path / "whole", **settings)
-    assert whole.run is not None
-    resumed = stopped_and_resumed("tic-tac-toe", "alphazero", folder=tmp_path / "stopped", **settings)
-    assert_same(everything(resumed), everything(whole.run))
 
 
 @pytest.mark.parametrize(
@@ -72,8 +121,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> Non
     [(AlphaZero(), 256, 8), (AlphaZero(), 32, 1), (AlphaZero(), 100, 1), (tegu.PPO(), 64, 1)],
 )
 def test_how_many_groups_there_are(algorithm: tegu.Algorithm, n_envs: int, groups: int) -> None:
-    """As many as hold ``Algorithm.group`` environments each; one, where that does not come out even."""
-    one = Fused(algorithm, TicTacToe(), n_envs)
+    """As many as hold ``PLANNING_GROUP`` environments each where the algorithm plans; one, where that is not even."""
+    one = JaxCollector(algorithm, TicTacToe(), n_envs)
     assert one.n_groups == groups
-    assert groups % dealt_to(one) == 0
-    assert dealt_to(one) <= jax.local_device_count()
+    assert groups in (1, n_envs / PLANNING_GROUP)
+    assert groups % cores_for(one) == 0
+    assert cores_for(one) <= jax.local_device_count()

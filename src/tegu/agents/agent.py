@@ -30,6 +30,8 @@ from tegu.spaces.bounds import to_bounds
 from tegu.spaces.data import from_data, to_data
 from tegu.spaces.features import zeros
 
+BEST = "@best"  #: after a run's name: the best agent that evaluations while training found
+
 
 class Agent:
     """What training leaves behind: an algorithm and what each seed has learned."""
@@ -146,7 +148,7 @@ class Agent:
     @cached_property
     def _shapes(self) -> Learner:
         """Of one seed's learner."""
-        return jax.eval_shape(lambda key: self.algorithm.init(key, self.spec), jax.random.key(0))
+        return jax.eval_shape(partial(self.algorithm.init, spec=self.spec), jax.random.key(0))
 
     def save(self, path: str | Path) -> Path:
         """Write the agent to the folder ``path``, whole or not at all."""
@@ -199,16 +201,20 @@ def load(
 ) -> Agent:
     """Load an agent: a folder that ``Agent.save`` wrote, or a run by its folder or name, such as ``"last"``.
 
-    Nothing but data is read. ``environment`` is needed to evaluate an agent trained on one's own environment;
-    ``algorithm`` (a class or ``module:Class``) and ``network`` (a function or ``module:function``) where they are one's
-    own: they must have the names that were saved.
+    ``"last@best"`` is the best that evaluations while training found in that run. Nothing but data is read.
+    ``environment`` is needed to evaluate an agent trained on one's own environment; ``algorithm`` (a class or
+    ``module:Class``) and ``network`` (a function or ``module:function``) where they are one's own: they must have the
+    names that were saved.
     """
     configure_jax()
     if isinstance(path, str | Path) and checkpoint.steps(path):
         run, saved = None, checkpoint.load_latest(path)
     else:
-        run = path if isinstance(path, Run) else Run.open(path, folder)
-        saved = checkpoint.load_latest(run.checkpoints)
+        best = str(path).endswith(BEST)
+        run = path if isinstance(path, Run) else Run.open(str(path).removesuffix(BEST), folder)
+        if best and not checkpoint.steps(run.best):
+            raise TeguError(f"{run.name} has no best agent: train with eval_every (--eval-every)")
+        saved = checkpoint.load_latest(run.best if best else run.checkpoints)
     try:
         known = saved.state
         found = restored(

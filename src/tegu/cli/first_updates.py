@@ -39,7 +39,7 @@ def show_updates(
     for number in range(1, count + 1):
         before: FusedState = state
         clocks = Clock.of(number - 1, plan.steps), Clock.of(number, plan.steps)
-        state, (step, _, metrics) = iterate(before, learning, *clocks)
+        state, _, (step, _, metrics) = iterate(before, learning, *clocks)
         taken = jax.tree.map(lambda leaf: np.asarray(leaf)[0, 0], step)
         out.print(f"step {number}", style="bold", end="  ")
         out.print(_story(world, taken, float(metrics["exploration_rate"])))

@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tegu.agents.agent import Agent
+from tegu.agents.agent import BEST, Agent
 from tegu.arena.base import Player
 from tegu.arena.players import AgentPlayer, MCTSPlayer, MinimaxPlayer, RandomPlayer
 from tegu.cli.common import UsageError, whole
@@ -43,12 +43,14 @@ def entrant(word: str, game: Game | None, args: argparse.Namespace) -> Entrant:
     if kind == "mcts":
         return Entrant(word, rollouts=_count(text or "1000", f"{word}: expected rollouts as in mcts:1000"))
     selector, at, text = word.partition("@")
+    if text.partition("@")[0] == "best":
+        selector, (_, at, text) = selector + BEST, text.partition("@")
     simulations = _count(text, f"{word}: expected simulations as in {selector}@64") if at else None
     try:
         agent = allowing(selector, game, args)
     except RunError as error:
         raise NoPlayer(_nobody(word, str(error))) from error
-    name = agent.run.name if agent.run is not None else selector
+    name = agent.run.name + BEST * selector.endswith(BEST) if agent.run is not None else selector
     return Entrant(f"{name}{at}{text}", agent, simulations=simulations)
 
 

@@ -81,6 +81,8 @@ def _parser(plan: "Plan | None" = None) -> Parser:
         ("--n-envs", count, "N", None, "environments side by side, for each seed" + preset["n_envs"]),
         ("--checkpoint-every", number, "SECONDS", 30.0, "how often to save (30)"),
         ("--log-interval", count, "STEPS", None, "steps between two logged figures (a hundredth of all)"),
+        ("--eval-every", count, "STEPS", None, "steps between two evaluations while training; keeps the best (never)"),
+        ("--eval-episodes", count, "N", 20, "fresh episodes of each of those, for each seed (20)"),
         ("--episodes", count, "N", 100, "fresh episodes of the evaluation at the end, 0 for none (100)"),
         ("--show-updates", count, "N", 10, "how many updates --show goes through (10)"),
     ):
@@ -132,7 +134,8 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     """The keywords of ``tegu.train`` that say what and how to train."""
     from tegu.cli.flags import names
 
-    ours = names(*filter(None, [args.algorithm])) | {"seeds", "seed", "steps", "n_envs", "backend", "log_interval"}
+    ours = names(*filter(None, [args.algorithm]))
+    ours |= {"seeds", "seed", "steps", "n_envs", "backend", "log_interval", "eval_every", "eval_episodes"}
     chosen = {name: value for name, value in vars(args).items() if name in ours}
     return chosen | {"environment_options": dict(args.env_options)}
 

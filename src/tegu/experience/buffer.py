@@ -44,21 +44,39 @@ class ReplayBuffer(NamedTuple):
         return jax.tree.leaves(self.rows)[0].shape[0]
 
     def add(self, block: PyTree, experience: Replay, n_envs: int) -> "ReplayBuffer":
-        """Write a block ``[n, ...]`` over the oldest rows: one contiguous slice per leaf, no scatter."""
-        length = jax.tree.leaves(block)[0].shape[0]
-        rows = jax.tree.map(
-            lambda ring, new: jax.lax.dynamic_update_slice_in_dim(ring, new, self.position, axis=0), self.rows, block
-        )
+        """Write a block ``[n, ...]`` over the oldest rows."""
+        return self.advance(jax.tree.leaves(block)[0].shape[0], experience, n_envs).write(block)
+
+    def advance(self, length: int, experience: Replay, n_envs: int) -> "ReplayBuffer":
+        """All that ``add`` does for a block of this ``length`` but writing it."""
         priorities = self.priorities
         if priorities:
             written = (self.position + jnp.arange(length)) % self.capacity
             lag = experience.window(n_envs) - n_envs  # rows that are still to come before a window is complete
             priorities = priorities.put(written, jnp.zeros(length))
             complete = (written - lag) % self.capacity
-            known = self.size + jnp.arange(length) >= lag
+            known = jnp.arange(length) >= lag - jnp.minimum(self.size, self.capacity - length)  # else gone or never was
             priorities = priorities.put(complete, jnp.where(known, priorities.largest, 0.0))
         position = (self.position + length) % self.capacity
-        return ReplayBuffer(rows, position, jnp.minimum(self.size + length, self.capacity), priorities)
+        size = jnp.minimum(self.size + length, self.capacity)
+        return ReplayBuffer(self.rows, position, size, priorities)
+
+    def write(self, block: PyTree) -> "ReplayBuffer":
+        """Write the block by which it was last advanced: one contiguous slice per leaf, no scatter."""
+        start = self._start(jax.tree.leaves(block)[0].shape[0])
+        rows = jax.tree.map(
+            lambda ring, new: jax.lax.dynamic_update_slice_in_dim(ring, new, start, axis=0), self.rows, block
+        )
+        return self._replace(rows=rows)
+
+    def last(self, length: int) -> PyTree:
+        """The block ``[length, ...]`` that was last written; to write it again changes nothing."""
+        start = self._start(length)
+        return jax.tree.map(lambda ring: jax.lax.dynamic_slice_in_dim(ring, start, length, axis=0), self.rows)
+
+    def _start(self, length: int) -> jax.Array:
+        """Where the block before ``position`` begins."""
+        return (self.position - length) % self.capacity
 
     def draw(self, key: jax.Array, experience: Replay, n_envs: int) -> Drawn:
         """``batch_size`` rows or windows as ``experience`` declares, with replacement."""

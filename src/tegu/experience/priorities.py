@@ -30,7 +30,8 @@ class Priorities(NamedTuple):
         """``n`` rows, one from each of ``n`` equal shares of the total weight, and their probabilities ``[n]``."""
         ends = jnp.cumsum(self.block)
         target = (jnp.arange(n) + jax.random.uniform(key, (n,))) / n * ends[-1]
-        block = jnp.clip(jnp.searchsorted(ends, target, side="right"), 0, len(ends) - 1)
+        last_block = len(ends) - 1 - jnp.argmax(self.block[::-1] > 0)  # rounding may put a target at the very end
+        block = jnp.minimum(jnp.searchsorted(ends, target, side="right"), last_block)
         inside = target - (ends[block] - self.block[block])
         weights = self.weight[block]
         possible = weights > 0

@@ -14,7 +14,7 @@ from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
 from tegu.experience.buffer import ReplayBuffer
-from tegu.training.learning import Iteration, empty_buffer, replay, revises_rows, store
+from tegu.training.learning import Iteration, empty_buffer, replay, revises_rows, take
 from tegu.training.tally import Tally
 
 Leaves = list[Any]
@@ -120,5 +120,5 @@ class Programs:
         clock: Clock,
     ) -> tuple[Leaves, ReplayBuffer, Tally]:
         algorithm, learner = self._given(leaves, numbers)
-        learner, buffer = store(algorithm, learner, buffer, steps, clock, self.spec.n_envs)
-        return jax.tree.leaves(learner), buffer, tally.add(steps, episodes, metrics)
+        learner, buffer, block = take(algorithm, learner, buffer, steps, clock, self.spec.n_envs)
+        return jax.tree.leaves(learner), buffer.write(block), tally.add(steps, episodes, metrics)

@@ -15,10 +15,10 @@ from tegu.algorithms.base import Algorithm, Learner, Metrics
 from tegu.core.schedule import Clock, StepCount
 from tegu.core.seeds import Layout, stacked
 from tegu.core.spec import EnvironmentSpec
-from tegu.core.step import Step
+from tegu.core.step import PyTree, Step
 from tegu.core.trees import from_arrays, to_arrays
 from tegu.environments.base import Environment
-from tegu.training.learning import Iteration, cut_episodes, empty_buffer, learn, revises_rows, store
+from tegu.training.learning import Iteration, cut_episodes, empty_buffer, replay, revises_rows, take
 from tegu.training.saving import Arrays, Blobs, buffer_from_blobs, buffer_to_blobs
 from tegu.training.tally import Tally
 
@@ -63,18 +63,23 @@ class Fused:
 
     def iteration(
         self, state: FusedState, algorithm: Algorithm, before: Clock, after: Clock, *, learns: bool
-    ) -> tuple[FusedState, tuple[Step, Episodes, Metrics]]:
-        """Collect and, unless it is warming up, learn. Also returns what a ``Tally`` takes in."""
+    ) -> tuple[FusedState, PyTree, tuple[Step, Episodes, Metrics]]:
+        """Collect and, unless it is warming up, learn.
+
+        Also returns the rows that are still to be written to the replay buffer, and what a ``Tally`` takes in.
+        """
         key, collect_key, update_key = jax.random.split(state.key, 3)
         collector, steps, episodes = self.collect(algorithm, state.learner, state.collector, collect_key, before)
-        n_envs = self.spec.n_envs
+        learner, buffer, block = state.learner, state.buffer, ()
         metrics: Metrics = {}
-        if learns:
-            given = algorithm, state.learner, state.buffer, steps, update_key, after, n_envs
-            learner, buffer, metrics = learn(*given)
+        if not self.size.replays:
+            learner, metrics, _ = algorithm.at(after).update(learner, steps, update_key)
         else:
-            learner, buffer = store(algorithm, state.learner, state.buffer, steps, after, n_envs)
-        return FusedState(learner, buffer, collector, key), (steps, episodes, metrics)
+            n_envs = self.spec.n_envs
+            if learns:
+                learner, buffer, metrics = replay(algorithm, learner, buffer, update_key, after, n_envs)
+            learner, buffer, block = take(algorithm, learner, buffer, steps, after, n_envs)
+        return FusedState(learner, buffer, collector, key), block, (steps, episodes, metrics)
 
     def chunk(
         self,
@@ -86,19 +91,30 @@ class Fused:
         *,
         learns: bool,
     ) -> tuple[FusedState, Tally]:
-        """``iterations`` one after the other on the device, from the step ``start`` of ``total``."""
+        """``iterations`` one after the other on the device, from the step ``start`` of ``total``.
 
-        def iterate(_: jax.Array, carry: tuple[FusedState, StepCount, Tally]) -> tuple[FusedState, StepCount, Tally]:
-            state, count, tally = carry
+        The rows of an iteration are written when the next one begins, before it draws: so the compiler sees that
+        nobody reads the old ring any more, and writes in place instead of copying it.
+        """
+
+        def iterate(_: jax.Array, carry: Any) -> Any:
+            state, block, count, tally = carry
             later = count.plus(self.size.steps)
-            state, happened = self.iteration(state, algorithm, count.clock(total), later.clock(total), learns=learns)
-            return state, later, tally.add(*happened)
+            state, block, happened = self.iteration(
+                self._written(state, block), algorithm, count.clock(total), later.clock(total), learns=learns
+            )
+            return state, block, later, tally.add(*happened)
 
-        clock = Clock.of(0, 1)
-        _, (steps, _, metrics) = jax.eval_shape(partial(self.iteration, learns=learns), state, algorithm, clock, clock)
+        one = partial(self.iteration, learns=learns)
+        _, _, (steps, _, metrics) = jax.eval_shape(one, state, algorithm, Clock.of(0, 1), Clock.of(0, 1))
+        block = state.buffer.last(self.size.steps) if self.size.replays else ()
         start = jax.tree.map(jnp.asarray, start)
-        state, _, tally = jax.lax.fori_loop(0, iterations, iterate, (state, start, Tally.zero(steps.reward, metrics)))
-        return state, tally
+        carry = state, block, start, Tally.zero(steps.reward, metrics)
+        state, block, _, tally = jax.lax.fori_loop(0, iterations, iterate, carry)
+        return self._written(state, block), tally
+
+    def _written(self, state: FusedState, block: PyTree) -> FusedState:
+        return state._replace(buffer=state.buffer.write(block)) if self.size.replays else state
 
 
 class FusedLoop:

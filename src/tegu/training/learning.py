@@ -34,43 +34,42 @@ class Iteration:
         return max(by_steps, by_rows, 0)
 
 
-def learn(
-    algorithm: Algorithm, learner: Learner, buffer: Any, steps: Step, key: jax.Array, clock: Clock, n_envs: int
-) -> tuple[Learner, Any, Metrics]:
-    """Learn as the algorithm's experience declares, then keep what it wants of the fresh ``steps`` ``[T, B, ...]``."""
-    if not isinstance(algorithm.experience, Replay):
-        learner, metrics, _ = algorithm.at(clock).update(learner, steps, key)
-        return learner, buffer, metrics
-    learner, buffer, metrics = replay(algorithm, learner, buffer, key, clock, n_envs)
-    return *store(algorithm, learner, buffer, steps, clock, n_envs), metrics
-
-
 def replay(
     algorithm: Algorithm, learner: Learner, buffer: ReplayBuffer, key: jax.Array, clock: Clock, n_envs: int
 ) -> tuple[Learner, ReplayBuffer, Metrics]:
     """A round of updates, each on rows drawn anew; metrics are means over the round."""
     algorithm = algorithm.at(clock)
     experience: Any = algorithm.experience
+    # rows that no update changes stay out of what the scan carries, which might be copied at every update
+    rows = () if revises_rows(algorithm, learner, buffer, n_envs) else buffer.rows
 
     def update(carry: tuple[Learner, ReplayBuffer], key: jax.Array) -> tuple[tuple[Learner, ReplayBuffer], Metrics]:
         learner, buffer = carry
+        whole = buffer._replace(rows=rows) if rows else buffer
         draw_key, update_key = jax.random.split(key)
-        drawn = buffer.draw(draw_key, experience, n_envs)
+        drawn = whole.draw(draw_key, experience, n_envs)
         learner, metrics, feedback = algorithm.update(learner, drawn.batch, update_key)
-        return (learner, buffer.revise(drawn.indices, feedback, experience)), metrics
+        revised = whole.revise(drawn.indices, feedback, experience)
+        return (learner, revised._replace(rows=buffer.rows) if rows else revised), metrics
 
     keys = jax.random.split(key, experience.updates(n_envs))
-    (learner, buffer), metrics = jax.lax.scan(update, (learner, buffer), keys)
+    carried = buffer._replace(rows=()) if rows else buffer
+    (learner, carried), metrics = jax.lax.scan(update, (learner, carried), keys)
+    buffer = carried._replace(rows=rows) if rows else carried
     return learner, buffer, {name: value.mean() for name, value in metrics.items()}
 
 
-def store(
+def take(
     algorithm: Algorithm, learner: Learner, buffer: ReplayBuffer, steps: Step, clock: Clock, n_envs: int
-) -> tuple[Learner, ReplayBuffer]:
-    """What fresh ``steps`` ``[T, B, ...]`` teach at once; what of them is kept goes into the buffer."""
+) -> tuple[Learner, ReplayBuffer, PyTree]:
+    """What fresh ``steps`` ``[T, B, ...]`` teach at once, and the block of rows that is kept of them.
+
+    The buffer has advanced by the block, which is still to be written.
+    """
     learner, rows = algorithm.at(clock).take(learner, steps)
-    experience: Any = algorithm.experience
-    return learner, buffer.add(flatten_time(rows), experience, n_envs)
+    block, experience = flatten_time(rows), algorithm.experience
+    assert isinstance(experience, Replay)
+    return learner, buffer.advance(jax.tree.leaves(block)[0].shape[0], experience, n_envs), block
 
 
 def cut_episodes(buffer: Any, where: jax.Array) -> Any:

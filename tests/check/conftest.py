@@ -1,0 +1,3 @@
+from environments.conftest import environment
+
+__all__ = ["environment"]

@@ -1,0 +1,115 @@
+"""What holds of every algorithm in every loop: it may stop at any time, and seeds know nothing of each other."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from run_contents import assert_same, everything, stopped_and_resumed
+from training.conftest import SMALL, Case
+
+import tegu
+from tegu.algorithms.registry import ALGORITHMS
+from tegu.runs import Run, checkpoint
+from tegu.training.fused import FusedLoop
+from tegu.training.plan import make_loop, make_plan
+from tegu.training.split import SplitLoop
+from tegu.training.trainer import Progress
+
+pytestmark = pytest.mark.filterwarnings("ignore:The old environment creation API:DeprecationWarning")
+
+
+def test_there_are_settings_for_every_algorithm() -> None:
+    assert set(SMALL) == set(ALGORITHMS)
+
+
+def test_a_case_runs_in_the_loop_that_it_is_named_after(case: Case) -> None:
+    loop = make_loop(make_plan(case.environment, case.algorithm, **case.settings))
+    kind = case.name.rpartition(" ")[2]
+    split = kind == "host" or (kind == "multicore" and jax.local_device_count() > 1)
+    assert isinstance(loop, SplitLoop if split else FusedLoop)
+    if isinstance(loop, SplitLoop):
+        assert type(loop.each[0].collector).__name__ == f"{kind.title()}Collector"
+    loop.close()
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(case: Case, tmp_path: Path) -> None:
+    given = case.environment, case.algorithm
+    settings = case.settings | {"eval_every": case.settings["steps"] // 4, "eval_episodes": 2}
+    whole = tegu.train(*given, folder=tmp_path / "whole", **settings)
+    assert whole.run is not None
+    resumed = stopped_and_resumed(*given, folder=tmp_path / "stopped", **settings)
+    ours = everything(whole.run)
+    assert any(name == "eval/mean_reward" for _, _, name in ours["metrics"])
+    assert any(name.startswith("train/") for _, _, name in ours["metrics"])
+    assert_same(everything(resumed), ours)
+
+
+def test_a_seed_among_three_is_what_it_is_alone(case: Case) -> None:
+    """To the bit: what it learned, and every figure of it."""
+    found = []
+    for seed, seeds, index in ((5, 3, 1), (6, 1, 0)):
+        figures: list[dict[str, float]] = []
+
+        def note(progress: Progress, figures: list[dict[str, float]] = figures, index: int = index) -> None:
+            if progress.state == "training":
+                figures.append({k: v for k, v in progress.metrics[index].items() if not k.startswith("time/")})
+
+        given = {"folder": None, "callbacks": (note,), "seed": seed, "seeds": seeds}
+        agent = tegu.train(case.environment, case.algorithm, **given, **case.settings)
+        found.append((jax.tree.map(np.asarray, agent.learner(index)), figures))
+    (ours, our_figures), (alone, its_figures) = found
+    jax.tree.map(np.testing.assert_array_equal, ours, alone)
+    assert our_figures == its_figures
+    assert len(our_figures) > 3
+
+
+KILLED = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from training.test_every_loop import train_and_be_killed
+train_and_be_killed(sys.argv[1])
+"""
+
+
+def train_and_be_killed(given: str) -> None:
+    """Train until, some time after the middle, this process is killed as if by somebody else, whatever it is doing."""
+    environment, algorithm, folder, delay, settings = json.loads(given)
+    dying = False
+
+    def half_way(progress: Progress) -> None:
+        nonlocal dying
+        if not dying and progress.steps >= progress.total / 2:
+            dying = True
+            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        if progress.steps >= progress.total:
+            time.sleep(60)  # it never comes to its end
+
+    tegu.train(environment, algorithm, folder=folder, callbacks=(half_way,), checkpoint_every=0, **settings)
+
+
+@pytest.mark.long
+def test_a_killed_run_ends_as_one_never_stopped(case: Case, tmp_path: Path) -> None:
+    """SIGKILL, without warning; then resume to the end and compare everything but times."""
+    settings: dict[str, Any] = case.settings | ({} if case.name.endswith("multicore") else {"seeds": 2})
+    whole = tegu.train(case.environment, case.algorithm, folder=tmp_path / "whole", checkpoint_every=0, **settings)
+    delay = random.Random(case.name).uniform(0, 0.1)
+    given = [case.environment, case.algorithm, str(tmp_path / "killed"), delay, settings]
+    died = subprocess.run([sys.executable, "-c", KILLED, json.dumps(given)], capture_output=True, timeout=200)
+    assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+    run = Run.open("last", tmp_path / "killed")
+    assert run.status.state == "interrupted"
+    assert 0 < checkpoint.steps(run.checkpoints)[-1] < whole.steps
+    resumed = tegu.resume(run.path)
+    assert resumed.steps == whole.steps
+    assert whole.run is not None
+    assert_same(everything(run), everything(whole.run))
