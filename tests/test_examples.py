@@ -40,6 +40,20 @@ def tictactoe(printed: str) -> bool:
     return beaten >= 85 and number(r"against minimax: .* (\d+) lost", printed) <= 10
 
 
+def own_network(printed: str) -> bool:
+    described = "network: actor with_sines (WithSines); critic with_sines (WithSines); 9,667 parameters" in printed
+    return described and number(r"mean return (\d+)", printed) >= 400 and "loaded: <PPO on CartPole-v1" in printed
+
+
+def own_algorithm(printed: str) -> bool:
+    return number(r"mean return (\d+)", printed) >= 400 and "loaded: <Reinforce on CartPole-v1" in printed
+
+
+def own_registered_environment(printed: str) -> bool:
+    loaded = "loaded: <DQN on own_registered_environment:Thermostat-v0" in printed
+    return loaded and number(r"mean return (-[\d.]+)", printed) > -10  # about -30 before training
+
+
 def finite_environment(printed: str) -> bool:
     exact, learned = printed.partition("exact\n")[2].split("learned\n", 1)
     same = exact.splitlines() == learned.splitlines()[: len(exact.splitlines())]
@@ -58,6 +72,9 @@ def compare_seeds(printed: str) -> bool:
         own_jax_environment,
         own_jax_world,
         own_parallel_environment,
+        own_network,
+        own_algorithm,
+        own_registered_environment,
         spread,
         tictactoe,
         finite_environment,

@@ -1,6 +1,6 @@
 """A trained agent: predict, evaluate, save, load."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,7 +13,9 @@ from tegu.acting.evaluation import EVALUATION, Evaluation, Evaluator, HostEvalua
 from tegu.acting.policy import Policy
 from tegu.algorithms.base import Algorithm, Learner
 from tegu.algorithms.hyper_parameters import hyper_parameters
-from tegu.algorithms.registry import algorithm as build_algorithm
+from tegu.algorithms.own import restored
+from tegu.algorithms.registry import Choice
+from tegu.core.code import is_code
 from tegu.core.errors import TeguError
 from tegu.core.runtime import configure_jax
 from tegu.core.schedule import Clock
@@ -21,7 +23,8 @@ from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import PyTree
 from tegu.core.trees import from_arrays, to_arrays
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
-from tegu.environments.make import Source, find, is_code
+from tegu.environments.make import Source, find
+from tegu.nn.description import describe
 from tegu.runs import Run, checkpoint
 from tegu.spaces.bounds import to_bounds
 from tegu.spaces.data import from_data, to_data
@@ -135,8 +138,17 @@ class Agent:
     @cached_property
     def policy(self) -> Policy:
         """The compiled policy."""
-        init = partial(self.algorithm.init, spec=self.spec)
-        return Policy(self.algorithm, jax.eval_shape(init, jax.random.key(0)))
+        return Policy(self.algorithm, self._shapes)
+
+    @cached_property
+    def network(self) -> str:
+        """What the networks are and how large, in one line; empty if there are none."""
+        return describe(self.algorithm.networks(self._shapes))
+
+    @cached_property
+    def _shapes(self) -> Learner:
+        """Of one seed's learner."""
+        return jax.eval_shape(partial(self.algorithm.init, spec=self.spec), jax.random.key(0))
 
     def save(self, path: str | Path) -> Path:
         """Write the agent to the folder ``path``, whole or not at all."""
@@ -179,11 +191,20 @@ def facts(algorithm: Algorithm, spec: EnvironmentSpec, seeds: tuple[int, ...], s
     }
 
 
-def load(path: str | Path | Run, *, environment: Any = None, folder: str | Path = "runs") -> Agent:
+def load(
+    path: str | Path | Run,
+    *,
+    environment: Any = None,
+    algorithm: Choice | None = None,
+    network: Callable[..., Any] | str | None = None,
+    folder: str | Path = "runs",
+) -> Agent:
     """Load an agent: a folder that ``Agent.save`` wrote, or a run by its folder or name, such as ``"last"``.
 
     ``"last@best"`` is the best that evaluations while training found in that run. Nothing but data is read.
-    ``environment`` is needed to evaluate an agent trained on one's own environment.
+    ``environment`` is needed to evaluate an agent trained on one's own environment; ``algorithm`` (a class or
+    ``module:Class``) and ``network`` (a function or ``module:function``) where they are one's own: they must have the
+    names that were saved.
     """
     configure_jax()
     if isinstance(path, str | Path) and checkpoint.steps(path):
@@ -196,7 +217,13 @@ def load(path: str | Path | Run, *, environment: Any = None, folder: str | Path 
         saved = checkpoint.load_latest(run.best if best else run.checkpoints)
     try:
         known = saved.state
-        algorithm = build_algorithm(known["algorithm"], known["hyper_parameters"])
+        found = restored(
+            known["algorithm"],
+            known["hyper_parameters"],
+            run.name if run is not None else str(path),
+            algorithm=algorithm,
+            network=network,
+        )
         spaces = from_data(known["observation_space"]), from_data(known["action_space"])
         spec = EnvironmentSpec(known["environment"], *spaces, known["n_envs"], tuple(known["agents"]))
         seeds = tuple(known["seeds"])
@@ -210,12 +237,12 @@ def load(path: str | Path | Run, *, environment: Any = None, folder: str | Path 
     if source is not None:
         spec = replace(spec, model=source.native)
     shapes = jax.eval_shape(
-        lambda keys: jax.vmap(lambda key: algorithm.init(key, spec))(keys),
+        lambda keys: jax.vmap(lambda key: found.init(key, spec))(keys),
         jax.random.split(jax.random.key(0), len(seeds)),
     )
     learners = from_arrays(shapes, saved.blobs["learner"], str(saved.path))
     total = known.get("total", run.config["steps"] if run is not None else saved.step)
-    return Agent(algorithm, spec, learners, seeds, saved.step, source, run, total)
+    return Agent(found, spec, learners, seeds, saved.step, source, run, total)
 
 
 def _fits(source: Source, spec: EnvironmentSpec) -> bool:

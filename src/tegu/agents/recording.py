@@ -12,11 +12,12 @@ import numpy as np
 from tegu.acting.evaluation import EVALUATION
 from tegu.acting.jax_collector import CollectorState, start_episodes, step_and_reset
 from tegu.agents.agent import Agent
+from tegu.core.code import is_code
 from tegu.core.errors import TeguError
 from tegu.core.step import PyTree, episode_ended
 from tegu.environments.games.base import Game
 from tegu.environments.grids.finite import FiniteEnvironment
-from tegu.environments.make import find, is_code
+from tegu.environments.make import find
 
 
 @dataclass

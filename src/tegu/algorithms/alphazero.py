@@ -1,13 +1,25 @@
 """AlphaZero (Silver et al. 2018) and Gumbel AlphaZero (Danihelka et al. 2022)."""
 
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Metrics, Update, at_least, check_replay, learning_metrics, named
+from tegu.algorithms.base import (
+    Algorithm,
+    Metrics,
+    Update,
+    at_least,
+    check_replay,
+    learning_metrics,
+    named,
+    network_field,
+)
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Schedule
 from tegu.core.spec import EnvironmentSpec
@@ -15,6 +27,7 @@ from tegu.core.step import Decision, PyTree, Step
 from tegu.environments.games.base import Game, Position, own_reward
 from tegu.experience.base import Batch, Replay
 from tegu.exploration import masked
+from tegu.nn.custom import CustomNetwork, Signature, check_custom, custom_networks, network_name
 from tegu.nn.optimizers import adam, descend
 from tegu.nn.residual import ResidualConv, ResidualMLP
 from tegu.returns import outcomes
@@ -28,7 +41,7 @@ SEARCHES = ("gumbel", "puct")
 class PolicyValue(eqx.Module):
     """A network that judges positions of a game: it always sees them from the side of the player to move."""
 
-    network: ResidualMLP | ResidualConv
+    network: ResidualMLP | ResidualConv | CustomNetwork
     game: Game = eqx.field(static=True)
 
     def __call__(self, positions: Position) -> tuple[jax.Array, jax.Array]:
@@ -81,7 +94,7 @@ class AlphaZero(Algorithm):
     gradient_steps: int = eqx.field(static=True, default=16)  #: updates per round
     l2: float = 1e-4  #: weight of the squared parameters in the loss, c in the paper
     max_grad_norm: float = 1.0  #: the gradient's norm is clipped to this
-    network: str = eqx.field(static=True, default="mlp")  #: mlp or conv
+    network: Callable[..., Any] | str = network_field(*NETWORKS)  #: mlp, conv, or your own as module:function
     width: int = eqx.field(static=True, default=128)  #: numbers (or planes) of each residual block
     blocks: int = eqx.field(static=True, default=3)  #: residual blocks
 
@@ -92,9 +105,18 @@ class AlphaZero(Algorithm):
     def validate(self, spec: EnvironmentSpec) -> None:
         if not isinstance(spec.model, Game):
             raise TeguError(f"AlphaZero needs a board game whose rules are in JAX, {spec.id} is none")
-        for name, choices in (("search", SEARCHES), ("network", NETWORKS)):
-            if getattr(self, name) not in choices:
-                raise TeguError(f"AlphaZero: {name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if self.search not in SEARCHES:
+            raise TeguError(f"AlphaZero: search must be one of {', '.join(SEARCHES)}, got {self.search!r}")
+        if isinstance(self.network, str):
+            if self.network not in NETWORKS:
+                choices = f"one of {', '.join(NETWORKS)}, or module:function"
+                raise TeguError(f"AlphaZero: network must be {choices}, got {self.network!r}")
+        elif network_name(self.network) in NETWORKS:
+            raise TeguError(f"AlphaZero has a network called {network_name(self.network)}: call your own otherwise")
+        else:
+            planes = planes_spec(spec)
+            logits_and_value = Signature((planes.observation_space,), ((int(spec.action_space.n),), ()))
+            check_custom("AlphaZero", self.network, planes, (logits_and_value,))
         check_replay(self)
         at_least(self, 2, "simulations", "max_considered")
         at_least(self, 1, "width")
@@ -102,12 +124,17 @@ class AlphaZero(Algorithm):
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> AlphaZeroLearner:
         if spec.model is None:
             raise TeguError(f"AlphaZero needs the rules of {spec.id}: name the game (environment=, --env or --game)")
-        _, position = jax.eval_shape(spec.model.reset, key)
-        planes = jax.eval_shape(spec.model.features, position)
-        actions = int(spec.action_space.n)
-        network = NETWORKS[self.network](key, planes.shape, actions, self.width, self.blocks)
+        planes = planes_spec(spec)
+        if isinstance(self.network, str):
+            shape, actions = planes.observation_space.shape, int(spec.action_space.n)
+            network: Any = NETWORKS[self.network](key, shape, actions, self.width, self.blocks)
+        else:
+            network = custom_networks(self.network, key, planes)[0]
         judge = PolicyValue(network, spec.model)
         return AlphaZeroLearner(judge, self.optimizer().init(judge), jnp.zeros((), jnp.int32))
+
+    def networks(self, learner: AlphaZeroLearner) -> Sequence[tuple[str, Any]]:
+        return (("", learner.network.network),)
 
     def optimizer(self) -> optax.GradientTransformation:
         return adam(self.max_grad_norm)
@@ -186,3 +213,11 @@ class AlphaZero(Algorithm):
         network, optimizer = descend(self.optimizer(), rate, learner.network, gradient, learner.optimizer)
         learner = AlphaZeroLearner(network, optimizer, learner.updates + 1)
         return Update(learner, dict(metrics) | learning_metrics(rate, learner.updates))
+
+
+def planes_spec(spec: EnvironmentSpec) -> EnvironmentSpec:
+    """What a network knows of a game: the planes ``[H, W, C]`` that it sees in place of a position, and the moves."""
+    _, position = jax.eval_shape(spec.model.reset, jax.random.key(0))
+    planes = jax.eval_shape(spec.model.features, position)
+    box = spaces.Box(-np.inf, np.inf, planes.shape, np.float32)
+    return EnvironmentSpec(spec.id, box, spec.action_space, spec.n_envs, model=spec.model)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
 import equinox as eqx
@@ -56,6 +56,10 @@ class Algorithm(eqx.Module):
     def validate(self, spec: EnvironmentSpec) -> None:
         """Raise ``TeguError`` with one clear line where hyper-parameters or spaces do not fit, before compilation."""
 
+    def networks(self, learner: Learner) -> Sequence[tuple[str, Any]]:
+        """The learner's networks, each with its part (``"actor"``, or nothing), for the line that describes them."""
+        return ()
+
     @abstractmethod
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> Learner:
         """A fresh learner for environments as in ``spec``. It does not depend on ``spec.n_envs``."""
@@ -89,6 +93,14 @@ def named(name: str) -> Any:
 def derived(value: Any) -> Any:
     """A field that is no hyper-parameter: ``at`` works it out from the others; ``value`` holds until then."""
     return eqx.field(kw_only=True, default=value, metadata={"derived": True})
+
+
+def network_field(*names: str) -> Any:
+    """The field of a person's own network: a function of a key and the spec, or ``module:function``.
+
+    ``names`` stand for networks that the algorithm has itself, the first is the default; else that is none.
+    """
+    return eqx.field(static=True, default=names[0] if names else None, metadata={"networks": names})
 
 
 def at_least(algorithm: Algorithm, least: int, *names: str) -> None:

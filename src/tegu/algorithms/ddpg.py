@@ -1,6 +1,8 @@
 """Deep deterministic policy gradient (Lillicrap et al. 2016)."""
 
 import dataclasses
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
 import equinox as eqx
@@ -9,23 +11,27 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Update, check_replay, derived, learning_metrics, named
+from tegu.algorithms.base import Algorithm, Update, check_replay, derived, learning_metrics, named, network_field
 from tegu.core.schedule import Clock, Schedule
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree
 from tegu.experience.base import Batch, Replay
-from tegu.nn.heads import ActionValue, DeterministicPolicy
+from tegu.nn.custom import CustomNetwork, Signature, check_custom, custom_networks
+from tegu.nn.heads import ActionValue, CustomPolicy, DeterministicPolicy
 from tegu.nn.mlp import check_network
 from tegu.nn.optimizers import adam, descend, follow
 from tegu.returns import td_target
 from tegu.spaces.features import require
 
+Actor = DeterministicPolicy | CustomPolicy
+Critic = ActionValue | CustomNetwork
+
 
 class DDPGLearner(NamedTuple):
-    actor: DeterministicPolicy
-    critic: ActionValue
-    target_actor: DeterministicPolicy
-    target_critic: ActionValue
+    actor: Actor
+    critic: Critic
+    target_actor: Actor
+    target_critic: Critic
     actor_optimizer: optax.OptState
     critic_optimizer: optax.OptState
     updates: jax.Array  #: int32: gradient steps so far
@@ -47,6 +53,7 @@ class DDPG(Algorithm):
     action_noise: float = 0.1  #: standard deviation of the exploring noise; 1 is half the range of the actions
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(400, 300))  #: hidden layers of actor and critic each
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
+    network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
 
     random_actions: Any = derived(False)  #: whether learning has not begun
 
@@ -62,11 +69,13 @@ class DDPG(Algorithm):
         check_replay(self)
         require("DDPG", "action", spec.action_space, spaces.Box)
         require("DDPG", "observation", spec.observation_space, spaces.Space)
+        if self.network is not None:
+            actor = Signature((spec.observation_space,), ((math.prod(spec.action_space.shape),),))
+            critic = Signature((spec.observation_space, spec.action_space), ((),))
+            check_custom("DDPG", self.network, spec, (actor, critic))
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> DDPGLearner:
-        actor_key, critic_key = jax.random.split(key)
-        actor = DeterministicPolicy(actor_key, spec, self.net_arch, self.activation)
-        critic = ActionValue(critic_key, spec, self.net_arch, self.activation)
+        actor, critic = self.actor_and_critic(key, spec)
         return DDPGLearner(
             actor=actor,
             critic=critic,
@@ -76,6 +85,19 @@ class DDPG(Algorithm):
             critic_optimizer=adam().init(critic),
             updates=jnp.zeros((), jnp.int32),
         )
+
+    def actor_and_critic(self, key: jax.Array, spec: EnvironmentSpec) -> tuple[Actor, Critic]:
+        if self.network is not None:
+            actor, critic = custom_networks(self.network, key, spec)
+            return CustomPolicy(actor), critic
+        actor_key, critic_key = jax.random.split(key)
+        return (
+            DeterministicPolicy(actor_key, spec, self.net_arch, self.activation),
+            ActionValue(critic_key, spec, self.net_arch, self.activation),
+        )
+
+    def networks(self, learner: DDPGLearner) -> Sequence[tuple[str, Any]]:
+        return (("actor", learner.actor), ("critic", learner.critic))
 
     def act(
         self, learner: DDPGLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
@@ -95,10 +117,10 @@ class DDPG(Algorithm):
         next_value = learner.target_critic(steps.next_observation, learner.target_actor(steps.next_observation))
         target = td_target(steps.reward, next_value, steps.terminated, self.gamma)
 
-        def critic_loss(critic: ActionValue) -> jax.Array:
+        def critic_loss(critic: Critic) -> jax.Array:
             return ((critic(steps.observation, steps.action) - target) ** 2).mean()
 
-        def actor_loss(actor: DeterministicPolicy) -> jax.Array:
+        def actor_loss(actor: Actor) -> jax.Array:
             return -learner.critic(steps.observation, actor(steps.observation)).mean()
 
         error, critic_gradient = jax.value_and_grad(critic_loss)(learner.critic)

@@ -1,6 +1,7 @@
 """Deep Q-network (Mnih et al. 2015)."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
 import equinox as eqx
@@ -9,13 +10,23 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Update, at_least, check_replay, derived, learning_metrics, named
+from tegu.algorithms.base import (
+    Algorithm,
+    Update,
+    at_least,
+    check_replay,
+    derived,
+    learning_metrics,
+    named,
+    network_field,
+)
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock, Linear, Schedule
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Batch, Replay
 from tegu.exploration import epsilon_greedy, masked
+from tegu.nn.custom import CustomNetwork, Signature, check_custom, custom_networks
 from tegu.nn.heads import QNetwork
 from tegu.nn.mlp import check_network
 from tegu.nn.optimizers import adam, descend, follow
@@ -24,8 +35,8 @@ from tegu.spaces.features import action_mask, require
 
 
 class DQNLearner(NamedTuple):
-    online: QNetwork
-    target: QNetwork
+    online: QNetwork | CustomNetwork
+    target: QNetwork | CustomNetwork
     optimizer: optax.OptState
     since_sync: jax.Array  #: int32: environment steps since the target last followed the online network
     updates: jax.Array  #: int32: gradient steps so far
@@ -52,6 +63,7 @@ class DQN(Algorithm):
     max_grad_norm: float = 10.0  #: the gradient's norm is clipped to this
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
+    network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
 
     exploration_rate: Any = derived(0.05)  #: epsilon now
 
@@ -82,9 +94,15 @@ class DQN(Algorithm):
             )
         require("DQN", "action", spec.action_space, spaces.Discrete)
         require("DQN", "observation", spec.observation_space, spaces.Space)
+        if self.network is not None:
+            values = Signature((spec.observation_space,), ((int(spec.action_space.n),),))
+            check_custom("DQN", self.network, spec, (values,))
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> DQNLearner:
-        network = QNetwork(key, spec, self.net_arch, self.activation)
+        if self.network is None:
+            network: QNetwork | CustomNetwork = QNetwork(key, spec, self.net_arch, self.activation)
+        else:
+            (network,) = custom_networks(self.network, key, spec)
         return DQNLearner(
             online=network,
             target=network,
@@ -92,6 +110,9 @@ class DQN(Algorithm):
             since_sync=jnp.zeros((), jnp.int32),
             updates=jnp.zeros((), jnp.int32),
         )
+
+    def networks(self, learner: DQNLearner) -> Sequence[tuple[str, Any]]:
+        return (("", learner.online),)
 
     def optimizer(self) -> optax.GradientTransformation:
         return adam(self.max_grad_norm)
@@ -120,7 +141,7 @@ class DQN(Algorithm):
         target = td_target(steps.reward, next_value, steps.terminated, gamma)
         chosen = jax.nn.one_hot(steps.action - int(space.action.start), int(space.action.n))
 
-        def loss(online: QNetwork) -> tuple[jax.Array, jax.Array]:
+        def loss(online: QNetwork | CustomNetwork) -> tuple[jax.Array, jax.Array]:
             value = (online(steps.observation) * chosen).sum(axis=-1)
             return optax.huber_loss(value, target).mean(), value.mean()
 

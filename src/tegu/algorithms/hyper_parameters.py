@@ -6,13 +6,17 @@ import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from tegu.algorithms.base import Algorithm
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Linear
+from tegu.nn.custom import network_name
+
+_KINDS = (int, float, bool, str, tuple, Linear, Callable, types.NoneType)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Setting:
     """One hyper-parameter."""
 
     name: str
-    kinds: tuple[Any, ...]  #: of its values: int, float, bool, str, tuple, ``Linear``, ``NoneType``
+    kinds: tuple[Any, ...]  #: of its values: int, float, bool, str, tuple, ``Linear``, ``Callable``, ``NoneType``
     default: Any
     help: str  #: the ``#:`` comment beside the field
 
@@ -32,6 +36,8 @@ class Setting:
         text = value if isinstance(value, str) else ""
         if types.NoneType in self.kinds and (value is None or text.lower() == "none"):
             return None
+        if Callable in self.kinds and callable(value):
+            return value
         if Linear in self.kinds and (isinstance(value, Linear | Mapping) or text.startswith("lin_")):
             return _linear(value, where)
         if tuple in self.kinds:
@@ -53,16 +59,17 @@ class Setting:
 def settings_of(cls: type[Algorithm]) -> dict[str, Setting]:
     """The hyper-parameters of an algorithm, those of an algorithm that it builds on included, by name."""
     found: dict[str, Setting] = {}
-    comments = _comments(cls)
+    comments, types_of = _comments(cls), _types(cls)
     for field in dataclasses.fields(cls):
         if field.name == "name" or field.metadata.get("derived"):
             continue
-        if isinstance(field.type, type) and issubclass(field.type, Algorithm):
-            found |= settings_of(field.type)
+        kind = types_of[field.name]
+        if isinstance(kind, type) and issubclass(kind, Algorithm):
+            found |= settings_of(kind)
         else:
-            found[field.name] = Setting(
-                field.name, _kinds(field.type), _default(cls, field), comments.get(field.name, "")
-            )
+            kinds, default = _kinds(kind), _default(cls, field)
+            _check_field(f"{cls.__name__}.{field.name}", kinds, default)
+            found[field.name] = Setting(field.name, kinds, default, comments.get(field.name, ""))
     return found
 
 
@@ -78,8 +85,25 @@ def hyper_parameters(algorithm: Algorithm) -> dict[str, Any]:
     return found
 
 
+def _types(cls: type[Algorithm]) -> dict[str, Any]:
+    """The types of the fields, also where they are written as text."""
+    with suppress(NameError):
+        return typing.get_type_hints(cls)
+    return {field.name: field.type for field in dataclasses.fields(cls)}
+
+
+def _check_field(name: str, kinds: tuple[Any, ...], default: Any) -> None:
+    """Raise ``TeguError`` unless a field can be a hyper-parameter."""
+    if odd := [kind for kind in kinds if kind not in _KINDS]:
+        expected = "int, float, bool, str, tuple or Schedule, or None; or mark the field as derived(...)"
+        raise TeguError(f"{name} is of type {getattr(odd[0], '__name__', odd[0])}, expected {expected}")
+    if default is inspect.Parameter.empty:
+        raise TeguError(f"{name} needs a default value, as every hyper-parameter has")
+
+
 def _kinds(kind: Any) -> tuple[Any, ...]:
-    parts = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    union = isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union
+    parts = typing.get_args(kind) if union else (kind,)
     return tuple(typing.get_origin(part) or part for part in parts)
 
 
@@ -90,13 +114,20 @@ def _default(cls: type[Algorithm], field: "dataclasses.Field[Any]") -> Any:
 
 
 def _comments(cls: type[Algorithm]) -> dict[str, str]:
-    return dict(re.findall(r"^    (\w+):.*#: (.*)$", inspect.getsource(cls), re.MULTILINE))
+    """What is said beside the fields, those of base classes included."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        with suppress(OSError, TypeError):  # no source: typed at a prompt
+            found |= re.findall(r"^\s+(\w+):.*#: (.*)$", inspect.getsource(base), re.MULTILINE)
+    return found
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Linear):
         whole = value.final == 0.0 and value.fraction == 1.0
         return f"lin_{value.initial}" if whole else dataclasses.asdict(value)
+    if callable(value):
+        return network_name(value)
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -1,7 +1,8 @@
 """Multi-agent deterministic policy gradients: MADDPG (Lowe et al. 2017), MATD3 (Ackermann et al. 2019), and DDPG for
 each agent on its own."""
 
-from typing import ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -146,6 +147,10 @@ class MADDPG(Algorithm):
         sizes = (n_features(spec.observation_space), *self.net_arch, n_features(spec.action_space))
         networks = tuple(MLP(k, sizes, self.activation) for k in jax.random.split(key, members))
         return Actor(networks, spec.spaces, RelaxedActions(spec.action_space, self.relax, self.word_after))
+
+    def networks(self, learner: MADDPGLearner) -> Sequence[tuple[str, Any]]:
+        actors = [("actor", network) for agent in learner.agents.values() for network in agent.actor.members]
+        return actors + [("critic", network) for agent in learner.agents.values() for network in agent.critics]
 
     def optimizer(self) -> optax.GradientTransformation:
         return adam(self.max_grad_norm)

@@ -1,5 +1,6 @@
 """PPO for several agents: independent (IPPO, de Witt et al. 2020) and with a central critic (MAPPO, Yu et al. 2022)."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -13,7 +14,7 @@ from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step, of_agent
 from tegu.experience.base import Rollout
-from tegu.spaces.features import ACTION_MASK, STATE, n_features
+from tegu.spaces.features import ACTION_MASK, STATE
 
 Members = tuple[str, ...]  #: the agents of a team
 
@@ -49,12 +50,17 @@ class IPPO(Algorithm):
     def experience(self) -> Rollout:
         return self.ppo.experience
 
+    @property
+    def actor_sees(self) -> str | None:
+        """The entry of a ``view`` that actors see; it comes before "state"."""
+        return "own" if self.centralised else None
+
     def validate(self, spec: EnvironmentSpec) -> None:
         if not spec.agents or not isinstance(spec.action_space, spaces.Dict):
             title = self.name.upper()
             raise TeguError(f"{title} needs an environment of several agents that act at once, {spec.id} is none")
         for team in self.teams(spec).values():
-            self.ppo.validate(team)
+            self.ppo.validate(team, actor_sees=self.actor_sees)
 
     def teams(self, spec: EnvironmentSpec) -> dict[Members, EnvironmentSpec]:
         """What each team knows of the environment; its ``n_envs`` counts every agent of it."""
@@ -91,10 +97,11 @@ class IPPO(Algorithm):
         teams = self.teams(spec)
         learners = {}
         for (members, team), k in zip(teams.items(), jax.random.split(key, len(teams)), strict=True):
-            # "own" comes before "state"
-            actor_inputs = n_features(team.observation_space["own"]) if self.centralised else None
-            learners[members] = self.ppo.init(k, team, actor_inputs=actor_inputs)
+            learners[members] = self.ppo.init(k, team, actor_sees=self.actor_sees)
         return MultiAgentLearner(learners)
+
+    def networks(self, learner: MultiAgentLearner) -> Sequence[tuple[str, Any]]:
+        return [part for team in learner.teams.values() for part in self.ppo.networks(team)]
 
     def act(
         self, learner: MultiAgentLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool

@@ -1,6 +1,7 @@
 """Proximal policy optimisation (Schulman et al. 2017)."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -8,13 +9,15 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Metrics, Update, at_least, learning_metrics, named
+from tegu.algorithms.base import Algorithm, Metrics, Update, at_least, learning_metrics, named, network_field
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Schedule
-from tegu.core.spec import EnvironmentSpec
+from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import Decision, PyTree, Step, flatten_time
 from tegu.experience.base import Rollout
-from tegu.nn.heads import ActorCritic
+from tegu.nn.custom import Signature, check_custom, custom_networks
+from tegu.nn.distributions import n_parameters
+from tegu.nn.heads import ActorCritic, CustomActorCritic, initial_log_std
 from tegu.nn.mlp import check_network
 from tegu.nn.moments import RunningMoments
 from tegu.nn.optimizers import adam, descend
@@ -23,7 +26,7 @@ from tegu.spaces.features import action_mask, features, n_features, require
 
 
 class PPOLearner(NamedTuple):
-    network: ActorCritic
+    network: ActorCritic | CustomActorCritic
     optimizer: optax.OptState
     observation_moments: RunningMoments  #: of the features; used with ``normalize_observation``
     reward_moments: RunningMoments  #: of the discounted sums of rewards; used with ``normalize_reward``
@@ -33,7 +36,7 @@ class PPOLearner(NamedTuple):
 class Sample(NamedTuple):
     """What a minibatch holds of every step, ``[N, ...]``."""
 
-    x: jax.Array
+    x: PyTree  #: features, or the observation where a person's own network sees it
     mask: jax.Array | None
     action: PyTree
     log_prob: jax.Array
@@ -64,13 +67,15 @@ class PPO(Algorithm):
     normalize_reward: bool = eqx.field(static=True, default=False)  #: running variance of discounted returns
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers of actor and critic each
     activation: str = eqx.field(static=True, default="tanh")  #: tanh, relu, elu, gelu or silu
+    network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
     log_std_init: float = 0.0  #: log standard deviation of continuous actions at the start
 
     @property
     def experience(self) -> Rollout:
         return Rollout(self.n_steps)
 
-    def validate(self, spec: EnvironmentSpec) -> None:
+    def validate(self, spec: EnvironmentSpec, *, actor_sees: str | None = None) -> None:
+        """``actor_sees``: as for ``init``."""
         check_network(self.activation, self.net_arch)
         kinds = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)
         require("PPO", "action", spec.action_space, *kinds)
@@ -78,15 +83,26 @@ class PPO(Algorithm):
         at_least(self, 1, "n_steps", "batch_size", "n_epochs")
         if self.normalize_advantage and self.batch_size == 1:
             raise TeguError("PPO: normalize_advantage leaves nothing to learn with batch_size 1")
+        if self.network is not None:
+            if self.normalize_observation:
+                raise TeguError("PPO: normalize_observation is for features, a network of your own sees observations")
+            check_custom("PPO", self.network, spec, *self.signatures(spec, actor_sees))
         if (self.n_steps * spec.n_envs) % self.batch_size:
             raise TeguError(
                 f"PPO: n_steps x n_envs must be a multiple of batch_size, "
                 f"got {self.n_steps} x {spec.n_envs} and {self.batch_size}"
             )
 
-    def init(self, key: jax.Array, spec: EnvironmentSpec, *, actor_inputs: int | None = None) -> PPOLearner:
-        """``actor_inputs``: how many of the features, the first ones, the actor sees; None: all."""
-        network = ActorCritic(key, spec, self.net_arch, self.activation, self.log_std_init, actor_inputs)
+    def signatures(self, spec: EnvironmentSpec, actor_sees: str | None) -> list[tuple[Signature, ...]]:
+        """What a person's own network may be: one module, unless the actor sees less, or an actor and a critic."""
+        seen, outputs = spec.observation_space, (n_parameters(spec.action_space),)
+        actor = Signature((seen if actor_sees is None else seen[actor_sees],), (outputs,))
+        two = actor, Signature((seen,), ((),))
+        return [(Signature((seen,), (outputs, ())),), two] if actor_sees is None else [two]
+
+    def init(self, key: jax.Array, spec: EnvironmentSpec, *, actor_sees: str | None = None) -> PPOLearner:
+        """``actor_sees``: the entry of a Dict observation, the first one, that the actor sees; None: all of it."""
+        network = self.actor_critic(key, spec, actor_sees)
         return PPOLearner(
             network=network,
             optimizer=self.optimizer().init(network),
@@ -95,11 +111,25 @@ class PPO(Algorithm):
             updates=jnp.zeros((), jnp.int32),
         )
 
+    def actor_critic(
+        self, key: jax.Array, spec: EnvironmentSpec, actor_sees: str | None
+    ) -> ActorCritic | CustomActorCritic:
+        sees = spec.observation_space if actor_sees is None else spec.observation_space[actor_sees]
+        if self.network is None:
+            return ActorCritic(key, spec, self.net_arch, self.activation, self.log_std_init, n_features(sees))
+        modules = custom_networks(self.network, key, spec, Spaces(sees, spec.action_space))
+        return CustomActorCritic(modules, initial_log_std(spec, self.log_std_init), spec.spaces, actor_sees)
+
+    def networks(self, learner: PPOLearner) -> Sequence[tuple[str, Any]]:
+        return learner.network.parts
+
     def optimizer(self) -> optax.GradientTransformation:
         return adam(self.max_grad_norm, eps=1e-5)
 
-    def inputs(self, learner: PPOLearner, observation: PyTree) -> jax.Array:
-        """Features ``[..., n]`` as the networks see them."""
+    def inputs(self, learner: PPOLearner, observation: PyTree) -> PyTree:
+        """Features ``[..., n]`` as the networks see them; a person's own see observations as they are."""
+        if self.network is not None:
+            return observation
         x = features(learner.network.spaces.observation, observation)
         return learner.observation_moments.normalize(x) if self.normalize_observation else x
 
@@ -149,14 +179,14 @@ class PPO(Algorithm):
             learner = learner._replace(observation_moments=learner.observation_moments.merge(raw))
         return Update(learner._replace(network=network, optimizer=state, updates=updates), report)
 
-    def values(self, learner: PPOLearner, x: jax.Array, batch: Step) -> tuple[jax.Array, jax.Array]:
+    def values(self, learner: PPOLearner, x: PyTree, batch: Step) -> tuple[jax.Array, jax.Array]:
         """The values ``[T, B]`` of observations, whose features are ``x``, and of the true next observations."""
         network = learner.network
         return network.value(x), network.value(self.inputs(learner, batch.next_observation))
 
-    def loss(self, network: ActorCritic, sample: Sample) -> tuple[jax.Array, Metrics]:
+    def loss(self, network: ActorCritic | CustomActorCritic, sample: Sample) -> tuple[jax.Array, Metrics]:
         """Equation 9 with its sign turned, for gradient descent; ``sample`` is ``[batch_size, ...]``."""
-        policy = network.policy(sample.x, sample.mask)
+        policy, value = network(sample.x, sample.mask)
         advantage = sample.advantage
         if self.normalize_advantage:
             advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
@@ -166,7 +196,6 @@ class PPO(Algorithm):
         clipped = jnp.clip(ratio, 1 - self.clip_range, 1 + self.clip_range)
         policy_loss = -jnp.minimum(ratio * advantage, clipped * advantage).mean()
 
-        value = network.value(sample.x)
         if self.clip_range_vf is not None:
             value = sample.value + jnp.clip(value - sample.value, -self.clip_range_vf, self.clip_range_vf)
         value_loss = ((value - sample.target) ** 2).mean()

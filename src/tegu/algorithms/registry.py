@@ -1,18 +1,25 @@
-"""Algorithms by name. A closed list: no file can name other code. Nothing heavy is imported until one is wanted."""
+"""Algorithms by name: ours, and those that installed packages register. No file can name other code.
+
+Nothing heavy is imported until one is wanted.
+"""
 
 import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from tegu.algorithms.plugins import loaded, package, registered
+from tegu.core.code import imported, is_code, one_line, qualified, refuse_file
 from tegu.core.errors import TeguError
 
 if TYPE_CHECKING:
     from tegu.algorithms.base import Algorithm
     from tegu.algorithms.hyper_parameters import Setting
     from tegu.core.spec import EnvironmentSpec
+
+Choice: TypeAlias = str | type[Any]  #: a name, or a class that a person has named or given
 
 
 class Entry(NamedTuple):
@@ -52,45 +59,60 @@ ALIASES = {
 }
 
 
-def entry(name: str) -> Entry:
-    """The entry of an algorithm. Raises ``TeguError`` with the nearest match if there is none."""
-    if name not in ALGORITHMS:
-        near = difflib.get_close_matches(name, ALGORITHMS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(ALGORITHMS)}"
-        raise TeguError(f"there is no algorithm {name!r}: {hint}")
-    return ALGORITHMS[name]
+def class_of(algorithm: Choice) -> "type[Algorithm]":
+    """The class of an algorithm. Raises ``TeguError`` with the nearest match if there is none of that name."""
+    if not isinstance(algorithm, str):
+        return _checked(algorithm, "the algorithm")
+    if algorithm in ALGORITHMS:
+        module, _, cls = ALGORITHMS[algorithm].path.partition(":")
+        return getattr(import_module(module), cls)
+    if is_code(algorithm):
+        raise TeguError(f"the algorithm {algorithm} is code, which only a person may name")
+    points = registered(ALGORITHMS)
+    if algorithm not in points:
+        near = difflib.get_close_matches(algorithm, [*ALGORITHMS, *points], n=1)
+        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join([*ALGORITHMS, *points])}"
+        raise TeguError(f"there is no algorithm {algorithm!r}: {hint}")
+    return _checked(loaded(points[algorithm]), f"{algorithm} of {package(points[algorithm])}")
 
 
-def class_of(name: str) -> "type[Algorithm]":
-    """The class of an algorithm."""
-    module, _, cls = entry(name).path.partition(":")
-    return getattr(import_module(module), cls)
+def chosen(algorithm: Choice) -> Choice:
+    """An algorithm that a person chooses: by name, as a class, or as ``module:Class``, which is imported."""
+    if isinstance(algorithm, str) and algorithm not in ALGORITHMS:
+        refuse_file(algorithm, "the algorithm")
+        if is_code(algorithm):
+            return _checked(imported(algorithm, "the algorithm"), algorithm)
+    return algorithm
 
 
-def algorithm(name: str, hyper_parameters: Mapping[str, Any]) -> "Algorithm":
-    """The algorithm called ``name`` with some hyper-parameters set. Raises ``TeguError`` naming what does not fit."""
-    known = settings(name)
+def name_of(algorithm: Choice) -> str:
+    """The name by which files know an algorithm: a class is its ``module:Class``."""
+    return algorithm if isinstance(algorithm, str) else qualified(algorithm)
+
+
+def algorithm(choice: Choice, hyper_parameters: Mapping[str, Any]) -> "Algorithm":
+    """The algorithm with some hyper-parameters set. Raises ``TeguError`` naming what does not fit."""
+    known, name = settings(choice), name_of(choice)
     for key in hyper_parameters:
         if key not in known:
             near = [ALIASES[key]] if ALIASES.get(key) in known else difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known) or 'none'}"
             raise TeguError(f"{name} has no hyper-parameter {key!r}: {hint}")
     values = {key: known[key].parse(value, f"{name}: {key}") for key, value in hyper_parameters.items()}
-    return class_of(name)(**{**entry(name).defaults, **values, "name": name})
+    return _made(class_of(choice), {**_defaults(choice), **values, "name": name})
 
 
-def settings(name: str) -> "dict[str, Setting]":
+def settings(choice: Choice) -> "dict[str, Setting]":
     """The hyper-parameters of an algorithm by name, with the defaults of the variant."""
     from tegu.algorithms.hyper_parameters import settings_of
 
-    defaults = entry(name).defaults
-    own = settings_of(class_of(name))
+    defaults, own = _defaults(choice), settings_of(class_of(choice))
     return {key: replace(setting, default=defaults.get(key, setting.default)) for key, setting in own.items()}
 
 
 def constructor(name: str) -> Any:
     """What stands for an algorithm in Python: its class, or a function that makes the variant."""
-    found, cls = entry(name), class_of(name)
+    found, cls = ALGORITHMS[name], class_of(name)
     if not found.defaults:
         return cls
 
@@ -115,3 +137,23 @@ def _fits(algorithm: "Algorithm", spec: "EnvironmentSpec") -> bool:
     except TeguError:
         return False
     return True
+
+
+def _defaults(choice: Choice) -> Mapping[str, Any]:
+    return ALGORITHMS[choice].defaults if isinstance(choice, str) and choice in ALGORITHMS else {}
+
+
+def _checked(found: Any, what: str) -> "type[Algorithm]":
+    from tegu.algorithms.base import Algorithm
+
+    if not isinstance(found, type) or not issubclass(found, Algorithm):
+        kind = found.__name__ if isinstance(found, type) else type(found).__name__
+        raise TeguError(f"{what} must be a class derived from tegu.Algorithm, it is {kind}")
+    return found
+
+
+def _made(cls: "type[Algorithm]", values: Mapping[str, Any]) -> "Algorithm":
+    try:
+        return cls(**values)
+    except TypeError as error:  # an abstract method, or a constructor that takes no name
+        raise TeguError(f"cannot make {values['name']}: {one_line(error)}") from error

@@ -10,9 +10,9 @@ from tegu.agents.agent import Agent
 from tegu.arena.base import Explanation
 from tegu.arena.solve import solve
 from tegu.arena.uct import search
+from tegu.core.code import is_code
 from tegu.core.errors import TeguError
 from tegu.environments.games.base import Game, Position
-from tegu.environments.make import is_code
 from tegu.search.planning import Search
 
 _NODES = 2**20  # tree nodes held at once by ``MCTSPlayer``: about 150 MB for Connect Four

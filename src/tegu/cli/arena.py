@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tegu.cli.common import Outcome, Parser, UsageError, add_runs, count, environment, working
+from tegu.cli.common import Outcome, Parser, UsageError, add_code, add_runs, count, environment, working
 
 if TYPE_CHECKING:  # slow to import: not for --help
     import numpy as np
@@ -32,6 +32,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--game", type=environment, metavar="GAME", help="the game, where no run names it or a run names code to import"
     )
+    add_code(parser)
     add_runs(parser)
     args = parser.parse(words)
     if len(args.players) < 2:
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     from tegu.cli.players import entrant, game_named, game_of, seated
 
     given = game_named(args.game) if args.game else None
-    entrants = [entrant(word, given, args.runs) for word in args.players]
+    entrants = [entrant(word, given, args) for word in args.players]
     game = game_of(entrants, given)
     with working(args, f"playing {game.id}"):
         players = [seated(entrant, game, args) for entrant in entrants]

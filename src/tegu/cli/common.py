@@ -91,6 +91,16 @@ class Parser(argparse.ArgumentParser):
         return flag + equals + value
 
 
+def add_code(parser: Parser) -> None:
+    """``--algorithm`` and ``--network``, for runs that name code to import."""
+    parser.add_argument(
+        "--algorithm", type=code, metavar="MODULE:CLASS", help="the run's algorithm, where it names code to import"
+    )
+    parser.add_argument(
+        "--network", type=code, metavar="MODULE:FUNCTION", help="the run's network, where it names code to import"
+    )
+
+
 def add_run(parser: Parser) -> None:
     """``RUN`` and ``--runs``."""
     parser.add_argument("selector", metavar="RUN", nargs="?", default="last", help="a run's name or folder (last)")
@@ -130,11 +140,14 @@ def count(text: str) -> int:
     return value
 
 
-def environment(text: str) -> str:
-    """An environment's name. One that names code (``module:Class``) may be code in the current folder."""
+def code(text: str) -> str:
+    """A name. One that names code (``module:Class``) may be code in the current folder."""
     if ":" in text and "" not in sys.path:
         sys.path.append("")
     return text
+
+
+environment = code  #: an environment's name
 
 
 def option(text: str) -> tuple[str, Any]:

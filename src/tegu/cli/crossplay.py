@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tegu.cli.common import Outcome, Parser, UsageError, add_runs, count, environment, working
+from tegu.cli.common import Outcome, Parser, UsageError, add_code, add_runs, count, environment, working
 
 if TYPE_CHECKING:  # slow to import: not for --help
     from tegu.acting.evaluation import Evaluation
@@ -40,6 +40,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--env", type=environment, metavar="ENV", help="the environment, where the runs name code to import"
     )
+    add_code(parser)
     add_runs(parser)
     args = parser.parse(words)
     if len(args.selectors) < 2:

@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tegu.cli.common import Outcome, Parser, add_run, count, environment, working
+from tegu.cli.common import Outcome, Parser, add_code, add_run, count, environment, working
 
 _DESCRIPTION = """\
 Play fresh episodes that training never saw, with the greedy policy and with the one that explores. Where there are
@@ -23,6 +23,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--env", type=environment, metavar="ENV", help="the environment, where the run names code to import"
     )
+    add_code(parser)
     return parser.parse(words)
 
 

@@ -7,20 +7,20 @@ from types import NoneType
 from typing import Any
 
 from tegu.algorithms.hyper_parameters import Setting
-from tegu.algorithms.registry import ALGORITHMS, settings
-from tegu.cli.common import Parser, number, whole
+from tegu.algorithms.registry import ALGORITHMS, Choice, name_of, settings
+from tegu.cli.common import Parser, code, number, whole
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Linear
 
 
-def names() -> set[str]:
-    """Every hyper-parameter of every algorithm."""
-    return {name for algorithm in ALGORITHMS for name in settings(algorithm)}
+def names(*own: Choice) -> set[str]:
+    """Every hyper-parameter of every algorithm of ours, and of ``own`` ones."""
+    return {name for algorithm in (*ALGORITHMS, *own) for name in settings(algorithm)}
 
 
-def add_flags(parser: Parser, algorithm: str, values: Mapping[str, Any] | None = None) -> None:
+def add_flags(parser: Parser, algorithm: Choice, values: Mapping[str, Any] | None = None) -> None:
     """A flag for every hyper-parameter that has none yet. ``values`` hold unless a flag is given, for the help."""
-    group = parser.add_argument_group(f"hyper-parameters of {algorithm}")
+    group = parser.add_argument_group(f"hyper-parameters of {name_of(algorithm)}")
     for name, setting in settings(algorithm).items():
         flag = "--" + name.replace("_", "-")
         if flag not in parser._option_string_actions:
@@ -38,6 +38,8 @@ def _reading(setting: Setting) -> dict[str, Any]:
     read: Callable[[str], Any]
     if Linear in kinds:
         read, metavar = _number_or_schedule(setting), "X|lin_X"
+    elif Callable in kinds:
+        read, metavar = code, "MODULE:FUNCTION"
     else:
         read, metavar = {int: (whole, "N"), float: (number, "X")}.get(kinds[0], (str, "NAME"))
     if NoneType in kinds:

@@ -79,7 +79,8 @@ def _crowd(agents: Sequence[str]) -> str:
 
 
 def _algorithms(out: Console) -> list[dict[str, Any]]:
-    from tegu.algorithms.registry import ALGORITHMS, class_of, fitting
+    from tegu.algorithms.plugins import package, registered
+    from tegu.algorithms.registry import ALGORITHMS, fitting
     from tegu.environments.make import find
     from tegu.training.plan import spec_of
 
@@ -91,13 +92,30 @@ def _algorithms(out: Console) -> list[dict[str, Any]]:
             "name": name,
             "class": entry.public,
             "for": _made_for(name, for_players),
-            "summary": re.split(r"(?<=\.)\s+(?=[A-Z])", inspect.getdoc(class_of(name)) or "")[0].replace("\n", " "),
+            "summary": _summary(name),
+            "package": "tegu",
         }
         for name, entry in ALGORITHMS.items()
     ]
+    found += [_plugin(name, point.value, package(point)) for name, point in registered(ALGORITHMS).items()]
     _title(out, "algorithms")
     _print_table(out, found, ("name", "for", "summary"))
     return found
+
+
+def _plugin(name: str, path: str, package: str) -> dict[str, Any]:
+    """An algorithm that a package registers; one that is broken says so in place of a summary."""
+    found = {"name": name, "class": path, "for": None, "package": package}
+    try:
+        return found | {"for": _made_for(name, ()), "summary": f"{_summary(name)} ({package})".strip()}
+    except TeguError as error:
+        return found | {"summary": str(error)}
+
+
+def _summary(name: str) -> str:
+    from tegu.algorithms.registry import class_of
+
+    return re.split(r"(?<=\.)\s+(?=[A-Z])", inspect.getdoc(class_of(name)) or "")[0].replace("\n", " ")
 
 
 def _made_for(name: str, for_players: Sequence[str]) -> str:

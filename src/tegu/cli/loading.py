@@ -2,20 +2,37 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from tegu.agents.agent import Agent
 from tegu.agents.agent import load as load_agent
+from tegu.algorithms.own import CodeWanted
 from tegu.core.errors import TeguError
 
 
 def load(args: argparse.Namespace) -> Agent:
     """The agent that ``RUN`` names, with an environment to play in."""
-    return loaded(args.selector, args)
+    return _playing(args.selector, load_agent(args.selector, environment=args.env, folder=args.runs, **_code(args)))
 
 
 def loaded(selector: str, args: argparse.Namespace) -> Agent:
     """The same for one of several runs."""
-    agent = load_agent(selector, environment=args.env, folder=args.runs)
+    return _playing(selector, allowing(selector, args.env, args))
+
+
+def allowing(selector: str, environment: Any, args: argparse.Namespace) -> Agent:
+    """One of several agents: code that the command allows is used for those that ask for it."""
+    try:
+        return load_agent(selector, environment=environment, folder=args.runs)
+    except CodeWanted:
+        return load_agent(selector, environment=environment, folder=args.runs, **_code(args))
+
+
+def _code(args: argparse.Namespace) -> dict[str, Any]:
+    return {"algorithm": args.algorithm, "network": args.network}
+
+
+def _playing(selector: str, agent: Agent) -> Agent:
     if agent.source is None:
         raise TeguError(f"{selector} was trained on {agent.spec.id}: name the environment with --env")
     return agent

@@ -80,6 +80,8 @@ class Lines(Monitor):
         now = time.perf_counter()
         if progress.state == "compiling":
             self._print(f"{heading(progress)}, {progress.total:,} steps: {where(progress)}; {origin(progress)}")
+            if progress.network:
+                self._print(f"network: {progress.network}")
         elif progress.state in ("finished", "stopped"):
             self._print(f"{self.state} after {clock(self.elapsed)}: {self._standing(progress)}")
         elif progress.state == "training" and now - self._printed >= BETWEEN_LINES:

@@ -59,7 +59,8 @@ class LivePanel(Monitor):
         parts: list[RenderableType] = [self._rows(progress)]
         if self.figures:
             parts += ["", _columns(self.figures)]
-        parts += ["", Text(f"{origin(progress)}\n{where(progress)}", style="dim", overflow="fold")]
+        about = [origin(progress), progress.network and f"network: {progress.network}", where(progress)]
+        parts += ["", Text("\n".join(filter(None, about)), style="dim", overflow="fold")]
         title, width = Text(heading(progress), style="bold"), min(self._live.console.width, WIDTH)
         panel = Panel(Group(*parts), title=title, title_align="left", border_style="dim", padding=(1, 2), width=width)
         return Group(panel, "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from tegu.cli.common import Outcome, Parser, add_runs, console, count, environment, working
+from tegu.cli.common import Outcome, Parser, add_code, add_runs, console, count, environment, working
 
 if TYPE_CHECKING:  # slow to import: not for --help
     from tegu.cli.players import Entrant
@@ -33,6 +33,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=count, metavar="N", help="decides the opponent's chance (a new one every time)")
     parser.add_argument("--seed-index", type=count, metavar="I", default=0, help="which of the run's seeds (0)")
     parser.add_argument("--game", type=environment, metavar="GAME", help="the game, where the run names code to import")
+    add_code(parser)
     add_runs(parser)
     return parser.parse(words)
 
@@ -63,16 +64,16 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
 def _resolve(args: argparse.Namespace) -> "tuple[Game, Entrant]":
     """The game and the opponent. A game's name may also be the beginning of a run's: then the run is meant."""
     from tegu.cli.players import GAMES, NoPlayer, entrant, game_named, game_of
-    from tegu.environments.make import is_code
+    from tegu.core.code import is_code
 
     given = game_named(args.game) if args.game else None
     try:
-        named = entrant(args.selector, given, args.runs)
+        named = entrant(args.selector, given, args)
     except NoPlayer as error:
         near = difflib.get_close_matches(args.selector, GAMES, n=1)
         if args.selector not in GAMES and not is_code(args.selector):
             hint = f"did you mean {near[0]}?" if near else f"{error}; a game will do: {' or '.join(GAMES)}"
             raise NoPlayer(f"there is no run or game {args.selector!r}: {hint}") from error
-        given, named = game_named(args.selector), entrant(_DEFAULT, None, args.runs)
-    opponent = entrant(args.opponent, given, args.runs) if args.opponent else named
+        given, named = game_named(args.selector), entrant(_DEFAULT, None, args)
+    opponent = entrant(args.opponent, given, args) if args.opponent else named
     return game_of([named, opponent], given), opponent

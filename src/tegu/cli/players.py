@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tegu.agents.agent import BEST, Agent
-from tegu.agents.agent import load as load_agent
 from tegu.arena.base import Player
 from tegu.arena.players import AgentPlayer, MCTSPlayer, MinimaxPlayer, RandomPlayer
 from tegu.cli.common import UsageError, whole
+from tegu.cli.loading import allowing
 from tegu.core.errors import TeguError
 from tegu.environments.games.base import Game
 from tegu.environments.make import NATIVE, find
@@ -32,7 +32,7 @@ class Entrant(NamedTuple):
     simulations: int | None = None
 
 
-def entrant(word: str, game: Game | None, runs: str) -> Entrant:
+def entrant(word: str, game: Game | None, args: argparse.Namespace) -> Entrant:
     """``random``, ``minimax``, ``mcts:1000``, or a run, which is loaded; with ``@64`` it searches as long as that.
 
     Raises ``NoPlayer`` if there is no such run.
@@ -47,7 +47,7 @@ def entrant(word: str, game: Game | None, runs: str) -> Entrant:
         selector, (_, at, text) = selector + BEST, text.partition("@")
     simulations = _count(text, f"{word}: expected simulations as in {selector}@64") if at else None
     try:
-        agent = load_agent(selector, environment=game, folder=runs)
+        agent = allowing(selector, game, args)
     except RunError as error:
         raise NoPlayer(_nobody(word, str(error))) from error
     name = agent.run.name + BEST * selector.endswith(BEST) if agent.run is not None else selector

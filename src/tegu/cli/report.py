@@ -16,10 +16,10 @@ from tegu.cli.common import Outcome, shown
 from tegu.cli.monitor import Monitor
 from tegu.cli.panel import monitor
 from tegu.cli.score import figure, interval, score
+from tegu.core.code import is_code
 from tegu.core.errors import TeguError
 from tegu.environments.games.base import Game
 from tegu.environments.grids.lizard import Lizard, policy_text
-from tegu.environments.make import is_code
 from tegu.runs import Run
 from tegu.training.trainer import Progress
 
@@ -95,9 +95,10 @@ def _say(label: str, text: str, out: Console) -> None:
 
 
 def _command(name: str, run: Run) -> str:
-    """The run, and the environment where it is code that only a person may name."""
-    environment = run.config["environment"]
-    return f"{name} --env {environment}" if is_code(environment) else name
+    """The run, and what of it is code that only a person may name."""
+    named = {"env": run.config["environment"], "algorithm": run.config["algorithm"]}
+    named["network"] = str(run.config["hyper_parameters"].get("network"))
+    return " ".join([name, *(f"--{flag} {code}" for flag, code in named.items() if is_code(code))])
 
 
 def _data(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from tegu.cli.common import Outcome, Parser, add_run, count, environment
+from tegu.cli.common import Outcome, Parser, add_code, add_run, count, environment
 
 _DESCRIPTION = """\
 Go on with a run from its last checkpoint as if it had never stopped: to the number of steps first planned, or to
@@ -19,6 +19,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--env", type=environment, metavar="MODULE:CLASS", help="the run's environment, where it names code to import"
     )
+    add_code(parser)
     parser.add_argument(
         "--episodes", type=count, metavar="N", default=100, help="fresh episodes of the evaluation at the end (100)"
     )
@@ -34,6 +35,8 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
             args.selector,
             steps=args.steps,
             environment=args.env,
+            algorithm=args.algorithm,
+            network=args.network,
             folder=args.runs,
             callbacks=(watching,),
             prepare_evaluation=args.episodes,

@@ -2,11 +2,13 @@
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tegu.cli.common import Outcome, Parser, add_runs, count, environment, number, option
+from tegu.cli.common import Outcome, Parser, add_runs, code, count, environment, number, option
+from tegu.core.errors import TeguError
 
 if TYPE_CHECKING:
     from tegu.training.train import Plan
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
 _HELP = ("-h", "--help")
 _DESCRIPTION = """\
 Train an agent. The preset of the environment says how, and every flag overrides it; without ALGO it also says with
-which algorithm. `tegu train ENV [ALGO] --help` shows the hyper-parameters. ENV is a name (tegu list) or module:Class.
+which algorithm. `tegu train ENV [ALGO] --help` shows the hyper-parameters. ENV and ALGO are names (tegu list) or
+module:Class; ENV may also be package:Name-v0, which the package registers with Gymnasium.
 Numbers may be written 1e6, 1_000_000, 100k or 1M."""
 
 
@@ -22,15 +25,19 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     """What was typed; hyper-parameters only where they were given."""
     if all(word.startswith("-") for word in words):  # nothing to look up: answer without starting JAX
         return _parser().parse(words)
-    from tegu.algorithms.registry import ALGORITHMS, ALIASES
+    from tegu.algorithms.registry import ALGORITHMS, ALIASES, name_of, settings
     from tegu.cli.flags import add_flags
 
+    own = _own_algorithm(words)
     parser = _parser()
     others = {"total_timesteps": "steps", "n_timesteps": "steps", "num_envs": "n_envs", "env_kwargs": "env_options"}
     parser.aliases = {_flag(other): _flag(ours) for other, ours in (ALIASES | others).items()}
-    for algorithm in ALGORITHMS:
+    if own and (taken := sorted({_flag(name) for name in settings(own)} & parser._option_string_actions.keys())):
+        raise TeguError(f"{name_of(own)}: the flag {taken[0]} is tegu's own, call the hyper-parameter otherwise")
+    for algorithm in filter(None, (own, *ALGORITHMS)):
         add_flags(parser, algorithm)
     args = parser.parse([word for word in words if word not in _HELP])
+    args.algorithm = own or args.algorithm
     if any(word in _HELP for word in words):
         _show_help(args)
     return args
@@ -65,7 +72,7 @@ def _parser(plan: "Plan | None" = None) -> Parser:
     preset = {name: f" ({getattr(plan, name):,})" if plan else " (preset)" for name in ("steps", "n_envs")}
     parser.add_argument("environment", type=environment, metavar="ENV", help="an environment's name, or module:Class")
     parser.add_argument(
-        "algorithm", metavar="ALGO", nargs="?", help="an algorithm's name, see tegu list (what suits ENV)"
+        "algorithm", metavar="ALGO", nargs="?", help="an algorithm's name, or module:Class (what suits ENV)"
     )
     for flag, kind, metavar, default, says in (
         ("--seeds", count, "N", 1, "agents to train side by side (1)"),
@@ -93,11 +100,42 @@ def _parser(plan: "Plan | None" = None) -> Parser:
     return parser
 
 
+def _own_algorithm(words: Sequence[str]) -> Any:
+    """The algorithm in a command, if it is none of ours: its class, or the name under which a package registers it.
+
+    Its flags are not known yet, so nothing is said here of what is not understood.
+    """
+    from tegu.algorithms.registry import ALGORITHMS, chosen, settings
+    from tegu.cli.flags import add_flags
+
+    parser = _parser()
+    for algorithm in ALGORITHMS:
+        add_flags(parser, algorithm)
+    for action in parser._actions:
+        action.type = action.choices = None
+    typed, _ = parser.parse_known_args([_spelled(word) for word in words if word not in _HELP])
+    if typed.algorithm is None or typed.algorithm in ALGORITHMS:
+        return None
+    found = chosen(code(typed.algorithm))
+    if isinstance(found, type):
+        return found
+    with suppress(TeguError):  # training will say that there is none of that name
+        settings(found)
+        return found
+    return None
+
+
+def _spelled(word: str) -> str:
+    flag, equals, value = word.partition("=")
+    return flag.replace("_", "-") + equals + value if flag.startswith("--") else word
+
+
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
     """The keywords of ``tegu.train`` that say what and how to train."""
     from tegu.cli.flags import names
 
-    ours = names() | {"seeds", "seed", "steps", "n_envs", "backend", "log_interval", "eval_every", "eval_episodes"}
+    ours = names(*filter(None, [args.algorithm]))
+    ours |= {"seeds", "seed", "steps", "n_envs", "backend", "log_interval", "eval_every", "eval_episodes"}
     chosen = {name: value for name, value in vars(args).items() if name in ours}
     return chosen | {"environment_options": dict(args.env_options)}
 
@@ -109,7 +147,7 @@ def _show_help(args: argparse.Namespace) -> None:
 
     plan = make_plan(args.environment, args.algorithm, **_settings(args))
     parser = _parser(plan)
-    add_flags(parser, plan.algorithm.name, hyper_parameters(plan.algorithm))
+    add_flags(parser, args.algorithm or plan.algorithm.name, hyper_parameters(plan.algorithm))
     parser.parse(["--help"])
 
 

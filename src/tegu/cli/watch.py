@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from tegu.cli.common import Outcome, Parser, UsageError, add_run, console, count, environment, number, working
+from tegu.cli.common import Outcome, Parser, UsageError, add_code, add_run, console, count, environment, number, working
 
 _DESCRIPTION = """\
 Play one episode and write it as an animation and as a strip of pictures, into replays/ of the run; or play it right in
@@ -30,6 +30,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--env", type=environment, metavar="ENV", help="the environment, where the run names code to import"
     )
+    add_code(parser)
     args = parser.parse(words)
     if args.fps is not None and args.fps <= 0:
         raise UsageError(f"--fps must be above 0, got {args.fps:g}")

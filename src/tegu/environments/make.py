@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import ModuleType
@@ -10,6 +11,7 @@ from typing import Any
 
 import gymnasium
 
+from tegu.core.code import is_code, one_line, refuse_file
 from tegu.core.errors import TeguError
 from tegu.environments.adapters.pettingzoo import ParallelEnvironment, is_pettingzoo
 from tegu.environments.base import Environment
@@ -79,8 +81,9 @@ def find(
     """Where to get ``environment`` from.
 
     A name is ours in JAX if we have it (unless ``backend="gymnasium"``), else Gymnasium's; ``"module:Class"`` names a
-    class of either kind; an instance or a function that makes one is taken as it is. ``options`` go to the
-    constructor, or to the function. Raises ``TeguError`` naming the nearest match, or what to install.
+    class of either kind, ``"package:Name-v0"`` what a package registers with Gymnasium; an instance or a function that
+    makes one is taken as it is. ``options`` go to the constructor, or to the function. Raises ``TeguError`` naming the
+    nearest match, or what to install.
     """
     if backend not in (None, *BACKENDS):
         raise TeguError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
@@ -95,7 +98,7 @@ def find(
     if environment in NATIVE and backend in (None, "jax"):
         native = _build(environment, NATIVE[environment], _OPTIONS.get(environment, {}) | options)
         return Source(environment, native, backend="jax", options=options)
-    if is_code(environment):
+    if is_code(environment) and not _is_registered_by(environment):
         return _made(environment, lambda: _build(environment, environment, options), options)
     if backend == "jax":
         raise TeguError(
@@ -115,11 +118,6 @@ def adapted(environment: Any) -> Any:
     return ParallelEnvironment(environment) if is_pettingzoo(environment) else environment
 
 
-def is_code(name: str) -> bool:
-    """Whether a name says which code to import (``module:Class``); such a name is only taken from a person."""
-    return ":" in name
-
-
 def make(environment: str, backend: str | None = None, **options: Any) -> Environment | gymnasium.Env:
     """One environment by name, as ``find`` resolves it."""
     source = find(environment, backend, options)
@@ -128,7 +126,7 @@ def make(environment: str, backend: str | None = None, **options: Any) -> Enviro
 
 def unadapted(environment: str, backend: str | None = None, **options: Any) -> Any:
     """One environment by name as its author wrote it: one of PettingZoo's keeps its own shape."""
-    if is_code(environment):
+    if is_code(environment) and not _is_registered_by(environment):
         return _called(environment, _imported(environment, environment), options)
     return make(environment, backend, **options)
 
@@ -155,12 +153,19 @@ def _build(name: str, path: str, options: Mapping[str, Any]) -> Any:
 
 
 def _imported(name: str, path: str) -> Any:
-    """The class or function that ``module:Class`` names."""
+    """The class or function that ``module:Class`` names; of ``module:`` the module."""
     module, _, attribute = path.partition(":")
+    refuse_file(name, "the environment")
     try:
-        return _attribute(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise TeguError(f"cannot import the environment {name}: {error}") from error
+        package = importlib.import_module(module)
+        return _attribute(package, attribute) if attribute else package
+    except Exception as error:  # whatever the module does when it is imported
+        raise TeguError(f"cannot import the environment {name}: {one_line(error)}") from error
+
+
+def _is_registered_by(name: str) -> bool:
+    """Whether a name is Gymnasium's for what a package registers when it is imported (``package:Name-v0``)."""
+    return re.fullmatch(r"[^:]+:[^:]+-v\d+", name) is not None
 
 
 def _called(name: str, factory: Any, options: Mapping[str, Any]) -> Any:
@@ -226,7 +231,15 @@ def _made(name: str, make: Callable[[], Any], options: dict[str, Any]) -> Source
 
 
 def _register(name: str) -> None:
-    """Make sure that Gymnasium knows ``name``, importing the package of its namespace if there is one."""
+    """Make sure that Gymnasium knows ``name``, importing its package: that of the namespace, or the one it names."""
+    package, named, id = name.rpartition(":")
+    if named:
+        _imported(name, f"{package}:")
+        if id not in gymnasium.registry:
+            near = difflib.get_close_matches(id, gymnasium.registry, n=1)
+            hint = f"; did you mean {package}:{near[0]}?" if near else ""
+            raise TeguError(f"{package} registers no environment {id} with Gymnasium{hint}")
+        return
     if name in gymnasium.registry:
         return
     namespace = name.partition("/")[0]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import gymnasium
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 
 from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import PyTree
+from tegu.nn.custom import CustomNetwork
 from tegu.nn.distributions import Distribution, distribution, n_parameters
 from tegu.nn.mlp import MLP
 from tegu.spaces.features import features, n_features
@@ -55,9 +57,16 @@ class ActorCritic(eqx.Module):
         self.actor_inputs = inputs if actor_inputs is None else actor_inputs
         self.actor = MLP(actor_key, (self.actor_inputs, *net_arch, outputs), activation, (*gains, 0.01))
         self.critic = MLP(critic_key, (inputs, *net_arch, 1), activation, (*gains, 1.0))
-        continuous = isinstance(spec.action_space, gymnasium.spaces.Box)
-        self.log_std = jnp.full((outputs if continuous else 0,), log_std_init, float)
+        self.log_std = initial_log_std(spec, log_std_init)
         self.spaces = spec.spaces
+
+    @property
+    def parts(self) -> tuple[tuple[str, Any], ...]:
+        return (("actor", self.actor), ("critic", self.critic))
+
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> tuple[Distribution, jax.Array]:
+        """The policy and the state values ``[...]`` for features ``[..., n]``."""
+        return self.policy(x, mask), self.value(x)
 
     def policy(self, x: jax.Array, mask: jax.Array | None = None) -> Distribution:
         """The policy for features ``[..., n]``."""
@@ -66,6 +75,45 @@ class ActorCritic(eqx.Module):
     def value(self, x: jax.Array) -> jax.Array:
         """State values ``[...]`` for features ``[..., n]``."""
         return self.critic(x)[..., 0]
+
+
+class CustomActorCritic(eqx.Module):
+    """The same of a person's own: one module for both, or an actor and a critic.
+
+    Observations ``[..., *shape]`` come as they are in place of features.
+    """
+
+    modules: tuple[CustomNetwork, ...]
+    log_std: jax.Array  #: ``[k]`` for Box actions of length k, else ``[0]``
+    spaces: Spaces = eqx.field(static=True)
+    actor_sees: str | None = eqx.field(static=True, default=None)  #: of a Dict observation; None: all of it
+
+    @property
+    def parts(self) -> tuple[tuple[str, Any], ...]:
+        return tuple(zip(("actor", "critic") if len(self.modules) > 1 else ("",), self.modules, strict=True))
+
+    def __call__(self, x: PyTree, mask: jax.Array | None = None) -> tuple[Distribution, jax.Array]:
+        """The policy and the state values ``[...]`` for observations ``[..., *shape]``."""
+        if len(self.modules) > 1:
+            actor, critic = self.modules
+            outputs, value = actor(x if self.actor_sees is None else x[self.actor_sees]), critic(x)
+        else:
+            outputs, value = self.modules[0](x)
+        return distribution(self.spaces.action, outputs, self.log_std, mask), value
+
+    def policy(self, x: PyTree, mask: jax.Array | None = None) -> Distribution:
+        """The policy for observations ``[..., *shape]``."""
+        return self(x, mask)[0]
+
+    def value(self, x: PyTree) -> jax.Array:
+        """State values ``[...]`` for observations ``[..., *shape]``."""
+        return self(x)[1]
+
+
+def initial_log_std(spec: EnvironmentSpec, value: float) -> jax.Array:
+    """``[k]`` times ``value`` for Box actions of length k, else ``[0]``."""
+    continuous = isinstance(spec.action_space, gymnasium.spaces.Box)
+    return jnp.full((n_parameters(spec.action_space) if continuous else 0,), value, float)
 
 
 class DeterministicPolicy(eqx.Module):
@@ -80,10 +128,27 @@ class DeterministicPolicy(eqx.Module):
         self.spaces = spec.spaces
 
     def __call__(self, observation: PyTree) -> jax.Array:
-        box = self.spaces.action
-        unit = jnp.tanh(self.mlp(features(self.spaces.observation, observation)))
-        unit = unit.reshape((*unit.shape[:-1], *box.shape))
-        return jnp.float32(box.low) + jnp.float32(box.high - box.low) * (unit + 1) / 2
+        return within(self.spaces.action, self.mlp(features(self.spaces.observation, observation)))
+
+
+class CustomPolicy(eqx.Module):
+    """The same of a person's own: observations come as they are in place of features."""
+
+    network: CustomNetwork
+
+    @property
+    def spaces(self) -> Spaces:
+        return self.network.spaces
+
+    def __call__(self, observation: PyTree) -> jax.Array:
+        return within(self.spaces.action, self.network(observation))
+
+
+def within(box: gymnasium.spaces.Box, outputs: jax.Array) -> jax.Array:
+    """Actions ``[..., *shape]`` within the bounds for a network's outputs ``[..., n]``."""
+    unit = jnp.tanh(outputs)
+    unit = unit.reshape((*unit.shape[:-1], *box.shape))
+    return jnp.float32(box.low) + jnp.float32(box.high - box.low) * (unit + 1) / 2
 
 
 class ActionValue(eqx.Module):

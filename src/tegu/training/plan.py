@@ -1,5 +1,6 @@
 """Everything that decides how a run goes, chosen before anything is compiled."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -10,15 +11,17 @@ from tegu.acting.jax_collector import JaxCollector
 from tegu.acting.multicore_collector import MulticoreCollector, cores_for
 from tegu.acting.policy import Policy
 from tegu.algorithms.base import Algorithm
-from tegu.algorithms.hyper_parameters import hyper_parameters
+from tegu.algorithms.hyper_parameters import hyper_parameters, settings_of
+from tegu.algorithms.own import prepared, restored
+from tegu.algorithms.registry import Choice, chosen, fitting, name_of
 from tegu.algorithms.registry import algorithm as build_algorithm
-from tegu.algorithms.registry import fitting
+from tegu.core.code import is_code
 from tegu.core.errors import TeguError
 from tegu.core.runtime import configure_jax
 from tegu.core.spec import EnvironmentSpec
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.base import Environment
-from tegu.environments.make import Source, find, is_code
+from tegu.environments.make import Source, find
 from tegu.presets import preset
 from tegu.runs import Run
 from tegu.training.compiled import Programs
@@ -61,7 +64,7 @@ class Plan:
 
 def make_plan(
     environment: Any,
-    algorithm: Algorithm | str | None = None,
+    algorithm: Algorithm | Choice | None = None,
     *,
     steps: int | None = None,
     seeds: int = 1,
@@ -78,7 +81,8 @@ def make_plan(
     """Resolve names and presets.
 
     ``environment`` is a name, an environment, or a function that makes one. ``algorithm`` is an algorithm with its
-    hyper-parameters, or a name: then the preset for the environment holds and ``hyper`` overrides it. ``steps`` and
+    hyper-parameters, or a name, a class or ``module:Class``: then the preset for the environment holds and ``hyper``
+    overrides it. ``steps`` and
     ``n_envs`` also come from the preset unless given. ``seeds`` independent agents are trained from ``seed``,
     ``seed + 1``, ... ``backend`` says whose implementation of the environment is meant, ``environment_options`` are
     arguments of its constructor. Metrics are logged every ``log_interval`` steps (a hundredth of all, at most 20,000),
@@ -91,14 +95,17 @@ def make_plan(
     if isinstance(algorithm, Algorithm):
         if hyper:
             raise TeguError(f"set {', '.join(hyper)} on {type(algorithm).__name__} itself, or name the algorithm")
+        algorithm = prepared(algorithm)
         settings: dict[str, Any] = preset(source.id, algorithm.name)
     else:
-        settings = preset(source.id, algorithm, *_spaces(source))
+        choice = chosen(algorithm) if algorithm is not None else None
+        settings = preset(source.id, None if choice is None else name_of(choice), *_spaces(source))
         apart = ("algorithm", "steps", "n_envs", "environment_options")
-        chosen = {key: value for key, value in settings.items() if key not in apart}
-        algorithm = build_algorithm(settings["algorithm"], chosen | hyper)
-    if isinstance(environment, str) and (usual := settings.get("environment_options")):
-        source = find(environment, backend, usual | options)
+        usual = {key: value for key, value in settings.items() if key not in apart}
+        algorithm = prepared(build_algorithm(choice or settings["algorithm"], usual | hyper))
+    _check_keywords(algorithm)
+    if isinstance(environment, str) and (own := settings.get("environment_options")):
+        source = find(environment, backend, own | options)
     steps = int(steps if steps is not None else settings["steps"])
     n_envs = int(n_envs if n_envs is not None else 1 if source.single else settings["n_envs"])
     for name, value in (("steps", steps), ("n_envs", n_envs), ("seeds", seeds), ("eval_episodes", eval_episodes)):
@@ -124,15 +131,30 @@ def make_plan(
     )
 
 
-def plan_of(run: Run, *, steps: int | None = None, environment: Any = None) -> Plan:
-    """The plan that a run was made with, read from its ``config.toml``."""
+def _check_keywords(algorithm: Algorithm) -> None:
+    """Raise ``TeguError`` if a hyper-parameter could not be told from what training itself is told."""
+    taken = inspect.signature(make_plan).parameters.keys() & settings_of(type(algorithm)).keys()
+    for name in sorted(taken - {"hyper"}):
+        title = type(algorithm).__name__
+        raise TeguError(f"{title}.{name} has the name of a keyword of tegu.train: call the hyper-parameter otherwise")
+
+
+def plan_of(
+    run: Run,
+    *,
+    steps: int | None = None,
+    environment: Any = None,
+    algorithm: Choice | None = None,
+    network: Callable[..., Any] | str | None = None,
+) -> Plan:
+    """The plan that a run was made with, read from its ``config.toml``; what of it is code must be given again."""
     configure_jax()
     config = run.config
     source = source_of(run, environment)
     try:
         return Plan(
             source,
-            build_algorithm(config["algorithm"], config["hyper_parameters"]),
+            restored(config["algorithm"], config["hyper_parameters"], run.name, algorithm=algorithm, network=network),
             int(steps or config["steps"]),
             config["n_envs"],
             tuple(config["seeds"]),

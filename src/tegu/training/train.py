@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from tegu.agents.agent import Agent, facts
 from tegu.algorithms.base import Algorithm, Learner
+from tegu.algorithms.own import prepared
+from tegu.algorithms.registry import Choice
 from tegu.core.errors import TeguError
 from tegu.environments.make import find
 from tegu.runs import Run, checkpoint
@@ -24,14 +26,14 @@ class Phase(NamedTuple):
     """A later part of a training: another algorithm or environment goes on with what was learned."""
 
     environment: Any
-    algorithm: Algorithm | str
+    algorithm: Algorithm | Choice
     steps: int
     hand_over: HandOver | None = None  #: None: the learners go on as they are
 
 
 def train(
     environment: Any,
-    algorithm: Algorithm | str | None = None,
+    algorithm: Algorithm | Choice | None = None,
     *,
     folder: str | Path | None = "runs",
     callbacks: Sequence[Callback] = (),
@@ -43,8 +45,9 @@ def train(
     """Train an agent.
 
     ``environment`` is a name, an environment, or a function that makes one; ``algorithm`` an algorithm with its
-    hyper-parameters, or a name. ``options`` are those of ``tegu.training.plan.make_plan``: steps, seeds, n_envs...,
-    and the hyper-parameters of an algorithm that is named. The run is kept under ``folder`` (``None`` keeps nothing).
+    hyper-parameters, or a name, a class or ``module:Class``. ``options`` are those of
+    ``tegu.training.plan.make_plan``: steps, seeds, n_envs..., and the hyper-parameters of an algorithm that is named.
+    The run is kept under ``folder`` (``None`` keeps nothing).
     ``callbacks`` are called after every chunk, ``observers`` every so many steps. ``then`` are phases that follow.
     ``prepare_evaluation``: how many episodes ``Agent.evaluate`` will be asked for, so that it is compiled meanwhile.
     Raises ``TeguError`` with one clear line before anything is compiled.
@@ -66,6 +69,8 @@ def resume(
     *,
     steps: int | None = None,
     environment: Any = None,
+    algorithm: Choice | None = None,
+    network: Callable[..., Any] | str | None = None,
     folder: str | Path = "runs",
     callbacks: Sequence[Callback] = (),
     observers: Sequence[Observer] = (),
@@ -75,12 +80,13 @@ def resume(
     """Go on with a run from its last good checkpoint, to ``steps`` in all (by default those first planned).
 
     A run on ``module:Class`` names code, which is not imported because a file says so: pass the same ``environment``.
+    So does one with an ``algorithm`` or a ``network`` of your own.
     A run on an object or a function needs that again, as in ``train``. So do phases that followed: pass the same
     ``then``.
     """
     run = run if isinstance(run, Run) else Run.open(run, folder)
     with run.lock():
-        plans = [plan_of(run, steps=steps, environment=environment)]
+        plans = [plan_of(run, steps=steps, environment=environment, algorithm=algorithm, network=network)]
         plans += [_plan_of_phase(plans[0], phase) for phase in then]
         if [_config_of_phase(plan) for plan in plans[1:]] != run.config.get("phases", []):
             raise TeguError(f"{run.name} was trained in {1 + len(run.config['phases'])} phases: pass the same as then=")
@@ -161,6 +167,7 @@ class _Training:
             callbacks=self.callbacks,
             observers=observers,
             ready=prepare,
+            network=agent.network,
             before=before,
         )
 
@@ -168,10 +175,10 @@ class _Training:
 def _plan_of_phase(first: Plan, phase: Phase) -> Plan:
     """The plan of a later phase: what it does not say is as in the first."""
     source = find(phase.environment)
-    if isinstance(phase.algorithm, str):
-        algorithm = make_plan(phase.environment, phase.algorithm, n_envs=first.n_envs).algorithm
+    if isinstance(phase.algorithm, Algorithm):
+        algorithm = prepared(phase.algorithm)
     else:
-        algorithm = phase.algorithm
+        algorithm = make_plan(phase.environment, phase.algorithm, n_envs=first.n_envs).algorithm
     if phase.steps < 1:
         raise TeguError(f"the steps of a phase must be at least 1, got {phase.steps}")
     return replace(first, source=source, algorithm=algorithm, steps=int(phase.steps))

@@ -54,6 +54,7 @@ class Progress:
     metrics: list[dict[str, float]] = field(default_factory=list)  #: the last ones, a dict per seed
     shares: dict[str, float] = field(default_factory=dict)  #: of the last chunk's time, by kind of work
     run: Run | None = None  #: the first one, where several share the loop
+    network: str = ""  #: what the networks are and how large, in one line
 
 
 Callback = Callable[[Progress], object]  #: called after every chunk; returning False stops the training
@@ -91,6 +92,7 @@ class Trainer:
         start: int = 0,
         before: int = 0,
         records: Sequence[Record] | None = None,
+        network: str = "",
     ):
         """Train from step ``start`` to ``steps`` in all, rounded up to whole iterations; schedules end there, too.
 
@@ -104,6 +106,7 @@ class Trainer:
         self.loop, self.records = loop, alone if records is None else list(records)
         self.callbacks, self.observers, self.ready = callbacks, observers, ready
         self._start, self._before = start, before
+        self.network = network  #: what the networks are, for those who follow the training
         iterations = -(-(steps - start) // loop.steps_per_iteration)
         self._end = start + iterations * loop.steps_per_iteration
         self._now = start
@@ -253,8 +256,9 @@ class Trainer:
         metrics: list[dict[str, float]] | None = None,
         shares: dict[str, float] | None = None,
     ) -> Progress:
-        n_seeds, run = len(self.loop.seeds), self.records[0].run if self.records else None
-        return Progress(state, self.steps, self.total, n_seeds, self._elapsed, fps, metrics or [], shares or {}, run)
+        run = self.records[0].run if self.records else None
+        counts = self.steps, self.total, len(self.loop.seeds)
+        return Progress(state, *counts, self._elapsed, fps, metrics or [], shares or {}, run, self.network)
 
     def _report(self, progress: Progress) -> None:
         self._last = progress

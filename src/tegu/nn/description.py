@@ -1,0 +1,42 @@
+"""What a network is, in one line."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from tegu.nn.custom import CustomNetwork
+from tegu.nn.heads import ActionValue, CustomPolicy, DeterministicPolicy, QNetwork
+from tegu.nn.mlp import MLP
+from tegu.nn.residual import ResidualConv, ResidualMLP
+
+Networks = Sequence[tuple[str, Any]]  #: modules, or their shapes, each with its part: "actor", "critic" or nothing
+
+
+def describe(networks: Networks) -> str:
+    """``actor MLP 4-64-64-2, tanh; critic MLP 4-64-64-1, tanh; 9,155 parameters``; empty if there are none."""
+    if not networks:
+        return ""
+    parts = Counter(f"{part} {title(network)}".strip() for part, network in networks)
+    texts = [text if times == 1 else f"{times} x {text}" for text, times in parts.items()]
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves([network for _, network in networks]))
+    return f"{'; '.join(texts)}; {count:,} parameters"
+
+
+def title(network: Any) -> str:
+    """A module without its number of parameters: its kind and its size, where it is one of ours."""
+    match network:
+        case MLP():
+            sizes = [network.weights[0].shape[-2], *(weight.shape[-1] for weight in network.weights)]
+            return f"MLP {'-'.join(map(str, sizes))}, {network.activation}"
+        case ResidualMLP() | ResidualConv():
+            return f"{type(network).__name__} with {len(network.blocks)} blocks of {network.first.bias.shape[-1]}"
+        case QNetwork() | DeterministicPolicy() | ActionValue():
+            return title(network.mlp)
+        case CustomPolicy():
+            return title(network.network)
+        case CustomNetwork():
+            return network.structure.title
+    return type(network).__name__

@@ -1,0 +1,78 @@
+"""Environments that a package registers with Gymnasium are named ``package:Name-v0``, by a person and by no file."""
+
+import sys
+from pathlib import Path
+
+import gymnasium
+import jax
+import numpy as np
+import pytest
+
+import tegu
+from tegu.environments.make import find, is_code
+
+PACKAGE = """
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+
+class Slow(CartPoleEnv):
+    def __init__(self, mass=0.1, render_mode=None):
+        super().__init__(render_mode=render_mode)
+        self.masspole = mass
+
+gymnasium.register("{name}/Slow-v0", entry_point=Slow, max_episode_steps=50)
+gymnasium.register("{name}Slow-v1", entry_point=Slow, max_episode_steps=20)
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a fresh package, to be found from here."""
+    name = "".join(part.title() for part in tmp_path.name.split("_"))
+    (tmp_path / f"{name}.py").write_text(PACKAGE.format(name=name))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return name
+
+
+def test_a_registered_environment_is_made_by_its_package(package: str) -> None:
+    for id, limit in ((f"{package}/Slow-v0", 50), (f"{package}Slow-v1", 20)):
+        environment = tegu.make(f"{package}:{id}", mass=0.5)
+        assert environment.spec.max_episode_steps == limit
+        assert environment.unwrapped.masspole == 0.5
+    assert is_code(f"{package}:{id}")
+
+
+def test_what_is_not_there_is_said(package: str) -> None:
+    with pytest.raises(
+        tegu.TeguError, match=rf"{package} registers no environment {package}Slow-v2 with Gymnasium; did you mean"
+    ):
+        find(f"{package}:{package}Slow-v2")
+    with pytest.raises(tegu.TeguError, match="cannot import the environment no_such:Slow-v1: No module named"):
+        find("no_such:Slow-v1")
+    with pytest.raises(tegu.TeguError, match="names a file: name the module, the environment slow:Slow, from the file"):
+        find("./slow.py:Slow")
+
+
+def forget(package: str) -> None:
+    """As in a new process."""
+    del sys.modules[package]
+    for id in [id for id in gymnasium.registry if id.startswith(package)]:
+        del gymnasium.registry[id]
+
+
+def test_a_run_wants_it_again(package: str) -> None:
+    """Two seeds; nothing is imported because a file says so, and who names it gets the same learners."""
+    id = f"{package}:{package}Slow-v1"
+    settings = tegu.DQN(net_arch=(8,), learning_starts=16, batch_size=8, train_freq=16)
+    agent = tegu.train(id, settings, steps=64, n_envs=2, seeds=2)
+    assert agent.evaluate(2).lengths.max() <= 20
+    forget(package)
+    assert tegu.load("last").source is None
+    with pytest.raises(tegu.TeguError, match=f"was trained on {id}, which is code: name it yourself"):
+        tegu.resume("last")
+    assert package not in sys.modules
+    again = tegu.load("last", environment=id)
+    jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(agent.learners), jax.tree.leaves(again.learners))
+    assert again.evaluate(2).returns.shape == (2, 2)
+    assert tegu.resume("last", environment=id, steps=96).steps == 96
