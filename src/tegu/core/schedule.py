@@ -14,7 +14,7 @@ class Clock(NamedTuple):
     """How far training has come: what ``Algorithm.at`` reads."""
 
     steps: Any  #: int32 scalar: environment steps so far, over all environments; stays at 2**31 - 1 from there on
-    progress: Any  #: float32 scalar: share of the steps planned, in [0, 1]
+    progress: Any  #: float32 scalar: fraction of the steps planned, in [0, 1]
 
     @classmethod
     def of(cls, steps: int, total: int) -> "Clock":
