@@ -42,9 +42,7 @@ class DDPG(Algorithm):
 
     name: str = named("ddpg")
 
-    learning_rate: Schedule = (
-        1e-3  #: Adam's learning rate for actor and critic, a number or a schedule such as "lin_1e-3"
-    )
+    learning_rate: Schedule = 1e-3  #: Adam's learning rate, a number or a schedule such as "lin_1e-3"
     buffer_size: int = eqx.field(static=True, default=1_000_000)  #: steps the replay buffer keeps
     learning_starts: int = eqx.field(static=True, default=100)  #: random steps before learning begins
     batch_size: int = eqx.field(static=True, default=256)  #: steps per update
