@@ -30,6 +30,8 @@ _PUBLIC = {
     "load": "tegu.agents.agent",
     "train": "tegu.training.train",
     "resume": "tegu.training.train",
+    "sweep": "tegu.training.sweep",
+    "Phase": "tegu.training.train",
 }
 
 __all__ = ["__version__", *_ALGORITHMS, *_PUBLIC]

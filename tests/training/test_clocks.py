@@ -192,7 +192,7 @@ def test_the_first_update_comes_exactly_when_it_is_due(world: Any, learning_star
     first = next(k for k in range(10) if 4 * (k + 1) > learning_starts and 4 * k >= 2 * n_steps)
     algorithm = Watch(replays=True, learning_starts=learning_starts, n_steps=n_steps)
     loop = make_loop(make_plan(world, algorithm, steps=1_000, n_envs=2))
-    fresh = loop.dump(loop.start())
+    fresh = loop.dump(loop.start(), range(1))
     for chunks in ([1] * 6, [8, 4], [2, 8, 1]):
         before = 0
         for steps, tally in driven(loop, 0, 1_000, chunks, loop.restore(*fresh)):

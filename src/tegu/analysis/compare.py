@@ -17,7 +17,16 @@ from tegu.runs import Run
 RETURN = "rollout/ep_rew_mean"
 
 # What two runs may differ in and still be the same experiment: its seeds, its origin, and how it was recorded.
-_INCIDENTAL = {"seeds", "created", "command", "versions", "log_interval", "checkpoint_every"}
+_INCIDENTAL = {
+    "seeds",
+    "created",
+    "command",
+    "versions",
+    "log_interval",
+    "checkpoint_every",
+    "eval_every",
+    "eval_episodes",
+}
 
 Curve = tuple[np.ndarray, np.ndarray]  #: steps (int64 ``[L]``, rising) and values (float64 ``[L]``) as logged
 

@@ -52,6 +52,8 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     if args.show:
         show_updates(args.environment, args.algorithm, settings, args.show_updates, out)
     saving = {"folder": args.runs, "checkpoint_every": args.checkpoint_every}
+    if args.sweep:
+        return _swept(args, saving | settings, out)
     return trained(
         lambda watching: train(
             args.environment,
@@ -61,6 +63,22 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
             **saving,
             **settings,
         ),
+        args,
+        out,
+    )
+
+
+def _swept(args: argparse.Namespace, settings: dict[str, Any], out: Console) -> Outcome:
+    from tegu.cli.sweeping import swept, values_of
+    from tegu.training.plan import make_plan
+    from tegu.training.sweep import sweep
+
+    planned = {name: value for name, value in settings.items() if name != "folder"}
+    name = make_plan(args.environment, args.algorithm, **planned).algorithm.name
+    values = values_of(args.sweep, name)
+    return swept(
+        lambda watching: sweep(args.environment, name, values=values, callbacks=(watching,), **settings),
+        list(values),
         args,
         out,
     )
@@ -87,6 +105,13 @@ def _parser(plan: "Plan | None" = None) -> Parser:
         ("--show-updates", count, "N", 10, "how many updates --show goes through (10)"),
     ):
         parser.add_argument(flag, type=kind, metavar=metavar, default=default, help=says)
+    parser.add_argument(
+        "--sweep",
+        nargs="+",
+        metavar="NAME=X,X",
+        default=[],
+        help="train with each value of a hyper-parameter (all combinations of several), a run each",
+    )
     parser.add_argument(
         "--show", action="store_true", help="Q-learning: first go through some updates number by number"
     )

@@ -192,19 +192,21 @@ class FusedLoop:
         """The state with new episodes in all environments; the running ones are cut."""
         return [self._restart(*each) for each in zip(state, self._algorithms, strict=True)]
 
-    def dump(self, state: list[FusedState]) -> tuple[Blobs, dict[str, Any]]:
-        """The state as blobs of named arrays and plain data, for a checkpoint."""
+    def dump(self, state: list[FusedState], members: Sequence[int]) -> tuple[Blobs, dict[str, Any]]:
+        """The state of some seeds, by index, as blobs of named arrays and plain data, for a checkpoint."""
         learner, collector, key = (
-            self.layout.join([getattr(each, name) for each in state]) for name in ("learner", "collector", "key")
+            jax.tree.map(lambda leaf: leaf[members], self.layout.join([getattr(each, name) for each in state]))
+            for name in ("learner", "collector", "key")
         )
         blobs: Blobs = {
             "learner": to_arrays(learner),
             "environments": to_arrays({"collector": collector, "key": key}),
         }
         if self.one.size.replays:
-            buffers = self.layout.each([each.buffer for each in state])
-            for seed, buffer in zip(self.seeds, buffers, strict=True):
-                blobs |= buffer_to_blobs(f"replay-{seed}", buffer, self.stored, revised=self._revised)
+            for index, buffer in enumerate(self.layout.each([each.buffer for each in state])):
+                if index in members:
+                    name = f"replay-{self.seeds[index]}"
+                    blobs |= buffer_to_blobs(name, buffer, self.stored, revised=self._revised)
         return blobs, {"stored": self.stored}
 
     def restore(self, blobs: Mapping[str, Arrays], data: Mapping[str, Any]) -> list[FusedState]:

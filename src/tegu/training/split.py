@@ -197,11 +197,11 @@ class SplitLoop:
         """The state with new episodes in all environments; the running ones are cut."""
         return [one.restart(mine) for one, mine in zip(self.each, state, strict=True)]
 
-    def dump(self, state: list[SplitState]) -> tuple[Blobs, dict[str, Any]]:
-        """The state as blobs of named arrays and plain data, for a checkpoint."""
-        blobs: Blobs = {"learner": to_arrays(self.learners(state))}
+    def dump(self, state: list[SplitState], members: Sequence[int]) -> tuple[Blobs, dict[str, Any]]:
+        """The state of some seeds, by index, as blobs of named arrays and plain data, for a checkpoint."""
+        blobs: Blobs = {"learner": to_arrays(self.learners([state[i] for i in members]))}
         data = {}
-        for one, mine in zip(self.each, state, strict=True):
+        for one, mine in ((self.each[i], state[i]) for i in members):
             of_seed, data[str(one.seed)] = one.dump(mine)
             blobs |= {f"{name}-{one.seed}": blob for name, blob in of_seed.items()}
         return blobs, data

@@ -1,10 +1,8 @@
 """Training in chunks. Between them, on the host: metrics, checkpoints, progress, observers, and the wish to stop."""
 
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,9 +10,8 @@ import numpy as np
 from tegu.algorithms.base import Learner
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
-from tegu.runs import Run, RunError, checkpoint
-from tegu.runs.checkpoint import CheckpointError
-from tegu.runs.metrics import MetricsError
+from tegu.runs import Run, checkpoint
+from tegu.training.record import Record
 from tegu.training.saving import Arrays, Blobs
 from tegu.training.signals import stop_on_signal
 from tegu.training.tally import Tally, fault_message, summarize
@@ -39,7 +36,7 @@ class Loop(Protocol):
     def with_learners(self, state: Any, learners: Learner) -> Any: ...
     def with_keys(self, state: Any, seeds: Sequence[int]) -> Any: ...
     def restart(self, state: Any) -> Any: ...
-    def dump(self, state: Any) -> tuple[Blobs, dict[str, Any]]: ...
+    def dump(self, state: Any, members: Sequence[int]) -> tuple[Blobs, dict[str, Any]]: ...
     def restore(self, blobs: Mapping[str, Arrays], data: Mapping[str, Any]) -> Any: ...
     def close(self) -> None: ...
 
@@ -56,7 +53,7 @@ class Progress:
     fps: float  #: environment steps per second over all seeds, in the last chunk
     metrics: list[dict[str, float]] = field(default_factory=list)  #: the last ones, a dict per seed
     shares: dict[str, float] = field(default_factory=dict)  #: of the last chunk's time, by kind of work
-    run: Run | None = None
+    run: Run | None = None  #: the first one, where several share the loop
     network: str = ""  #: what the networks are and how large, in one line
 
 
@@ -94,6 +91,7 @@ class Trainer:
         ready: Callable[[Learner], object] | None = None,
         start: int = 0,
         before: int = 0,
+        records: Sequence[Record] | None = None,
         network: str = "",
     ):
         """Train from step ``start`` to ``steps`` in all, rounded up to whole iterations; schedules end there, too.
@@ -101,9 +99,11 @@ class Trainer:
         ``before`` steps were taken in earlier phases of the run: they count in what is logged and saved.
         ``checkpoint_every`` is in seconds, 0 for every chunk; where saving takes so long that it would fill more than a
         tenth of the time, it is done less often. ``facts`` go into each checkpoint's manifest. ``ready`` is called
-        once, with the learners ``[S, ...]`` as they are when everything is compiled.
+        once, with the learners ``[S, ...]`` as they are when everything is compiled. ``records``: several runs that
+        share the loop, in place of ``run``.
         """
-        self.loop, self.run, self.facts = loop, run, dict(facts)
+        alone = [] if run is None else [Record(run, facts, range(len(loop.seeds)))]
+        self.loop, self.records = loop, alone if records is None else list(records)
         self.callbacks, self.observers, self.ready = callbacks, observers, ready
         self._start, self._before = start, before
         self.network = network  #: what the networks are, for those who follow the training
@@ -112,7 +112,6 @@ class Trainer:
         self._now = start
         self.log_interval, self.checkpoint_every = log_interval, checkpoint_every
         self._saved_at = -1
-        self._saved_as: Path | None = None  # the last checkpoint, of which a new one links what has not changed
         self._saving_seconds = 0.0  # that the last save took
         self._stop = False
         self._elapsed_before = 0.0
@@ -175,10 +174,10 @@ class Trainer:
 
     def _restored(self, saved: checkpoint.Checkpoint) -> Any:
         self._now = saved.step - self._before
-        self._saved_at, self._saved_as = saved.step, saved.path
-        self._elapsed_before = saved.state["elapsed"]
-        if self.run is not None:
-            with self.run.metrics() as metrics:
+        self._saved_at, self._elapsed_before = saved.step, saved.state["elapsed"]
+        for record in self.records:
+            record.saved_as = saved.path
+            with record.run.metrics() as metrics:
                 metrics.truncate(saved.step)
         return self.loop.restore(saved.blobs, saved.state["loop"])
 
@@ -199,7 +198,8 @@ class Trainer:
         }
         metrics = [found | clock for found in summarize(tally)]
         shares = {kind: (seconds - spent[kind]) / elapsed for kind, seconds in self.loop.seconds.items()}
-        self._log(metrics)
+        for record in self.records:
+            record.log(self.steps, self.loop.seeds, metrics)
         progress = self._progress("training", fps, metrics, shares)
         self._observe(progress, start)
         if time.perf_counter() - self._last_save >= self._pause:
@@ -223,47 +223,31 @@ class Trainer:
             if observer(progress, learners) is False:
                 self._stop = True
 
-    def _log(self, metrics: list[dict[str, float]]) -> None:
-        if self.run is None:
-            return
-        try:
-            with self.run.metrics() as store:
-                store.write(self.steps, dict(zip(self.loop.seeds, metrics, strict=True)))
-        except MetricsError as error:
-            warnings.warn(f"{error}; training goes on", stacklevel=2)
-
     def _save(self) -> None:
-        """Commit a checkpoint. What cannot be written is a warning: the last one stays, and training goes on."""
-        if self.run is None or self._saved_at == self.steps:
+        """Commit a checkpoint of every run."""
+        if not self.records or self._saved_at == self.steps:
             return
         began = time.perf_counter()
-        blobs, data = self.loop.dump(self.state)
-        for name, array in blobs["learner"].items():  # type: ignore[union-attr]
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                self._fail(f"{name} of the learner became NaN or infinite by step {self.steps:,}")
-        saved = {**self.facts, "elapsed": self._elapsed, "loop": data}
-        try:
-            self._saved_as = checkpoint.save(self.run.checkpoints, self.steps, blobs, saved, base=self._saved_as)
+        written = True
+        for record in self.records:
+            blobs, data = self.loop.dump(self.state, record.members)
+            for name, array in blobs["learner"].items():  # type: ignore[union-attr]
+                if array.dtype.kind == "f" and not np.isfinite(array).all():
+                    self._fail(f"{name} of the learner became NaN or infinite by step {self.steps:,}")
+            written &= record.save(self.steps, blobs, {"elapsed": self._elapsed, "loop": data})
+        if written:
             self._saved_at = self.steps
-        except CheckpointError as error:
-            warnings.warn(f"{error}; training goes on", stacklevel=2)
         self._last_save = time.perf_counter()
         self._saving_seconds = self._last_save - began
         self._status("running")
 
     def _fail(self, fault: str) -> None:
-        kept = checkpoint.steps(self.run.checkpoints) if self.run is not None else []
-        saved = f"; the checkpoint of step {max(kept):,} is kept" if kept else "; there is no checkpoint yet"
         self._status("failed", fault)
-        raise NonFiniteError(fault + (saved if self.run is not None else ""))
+        raise NonFiniteError("; ".join([fault, *(record.kept() for record in self.records[:1])]))
 
     def _status(self, state: str, message: str = "") -> None:
-        if self.run is None:
-            return
-        try:
-            self.run.set_status(state, steps=self.steps, total=self.total, message=message)
-        except RunError as error:
-            warnings.warn(f"{error}; training goes on", stacklevel=2)
+        for record in self.records:
+            record.status(state, self.steps, self.total, message)
 
     def _progress(
         self,
@@ -272,19 +256,9 @@ class Trainer:
         metrics: list[dict[str, float]] | None = None,
         shares: dict[str, float] | None = None,
     ) -> Progress:
-        n_seeds = len(self.loop.seeds)
-        return Progress(
-            state,
-            self.steps,
-            self.total,
-            n_seeds,
-            self._elapsed,
-            fps,
-            metrics or [],
-            shares or {},
-            self.run,
-            self.network,
-        )
+        run = self.records[0].run if self.records else None
+        counts = self.steps, self.total, len(self.loop.seeds)
+        return Progress(state, *counts, self._elapsed, fps, metrics or [], shares or {}, run, self.network)
 
     def _report(self, progress: Progress) -> None:
         self._last = progress

@@ -1,0 +1,86 @@
+"""Training with several values of hyper-parameters: each combination is a run of its own."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from tegu.agents.agent import Agent, facts
+from tegu.algorithms.base import Algorithm
+from tegu.core.errors import TeguError
+from tegu.runs import Run
+from tegu.training.fused import FusedLoop
+from tegu.training.plan import Plan, make_plan, spec_of, validate
+from tegu.training.record import Record
+from tegu.training.train import train
+from tegu.training.trainer import Callback, Trainer
+
+
+def sweep(
+    environment: Any,
+    algorithm: str | None = None,
+    *,
+    values: Mapping[str, Sequence[Any]],
+    folder: str | Path = "runs",
+    callbacks: Sequence[Callback] = (),
+    **options: Any,
+) -> list[Agent]:
+    """Train with every combination of the ``values`` of some hyper-parameters; ``options`` are those of ``make_plan``.
+
+    Where the environment is in JAX and the values differ in numbers, not in shapes, all seeds of all combinations train
+    in one compiled program; elsewhere one combination after the other. Each agent equals what its combination alone
+    would have become, and each has a run of its own, which resumes by itself.
+    """
+    if isinstance(algorithm, Algorithm):
+        raise TeguError("a sweep sets hyper-parameters: name the algorithm")
+    combinations = [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
+    if not combinations:
+        raise TeguError(f"a sweep needs values, got {dict(values)}")
+    plans = [make_plan(environment, algorithm, **(options | chosen)) for chosen in combinations]
+    if not _share_a_program(plans):
+        settings = [options | chosen for chosen in combinations]
+        return [train(environment, algorithm, folder=folder, callbacks=callbacks, **each) for each in settings]
+    return _together(plans, folder, callbacks)
+
+
+def _share_a_program(plans: Sequence[Plan]) -> bool:
+    structures = {jax.tree.structure(plan.algorithm) for plan in plans}
+    return plans[0].source.native is not None and len(structures) == 1 and not plans[0].eval_every
+
+
+def _together(plans: Sequence[Plan], folder: str | Path, callbacks: Sequence[Callback]) -> list[Agent]:
+    """Train all plans in one loop, which differ in the numbers of their algorithms only."""
+    first, n = plans[0], len(plans[0].seeds)
+    assert first.source.native is not None
+    spec = spec_of(first.source.id, first.source.native, first.n_envs)
+    for plan in plans:
+        validate(plan.algorithm, spec)
+    algorithms = [plan.algorithm for plan in plans for _ in plan.seeds]
+    loop = FusedLoop(algorithms, first.source.native, spec, first.seeds * len(plans))
+    with ExitStack() as stack:
+        records = []
+        for i, plan in enumerate(plans):
+            run = Run.create(folder, spec.id, plan.algorithm.name, plan.config | {"phases": []})
+            stack.enter_context(run.lock())
+            known = facts(plan.algorithm, spec, plan.seeds, plan.source) | {"phase": 0}
+            records.append(Record(run, known, range(i * n, (i + 1) * n)))
+        trainer = Trainer(
+            loop,
+            None,
+            steps=first.steps,
+            log_interval=first.log_interval,
+            checkpoint_every=first.checkpoint_every,
+            facts={},
+            callbacks=callbacks,
+            records=records,
+        )
+        learners = loop.learners(trainer.train())
+    agents = []
+    for plan, record in zip(plans, records, strict=True):
+        mine = jax.tree.map(lambda leaf, record=record: leaf[record.members[0] : record.members[-1] + 1], learners)
+        given = plan.algorithm, spec, mine, plan.seeds, trainer.steps, plan.source, record.run, trainer.total
+        agents.append(Agent(*given))
+    return agents
