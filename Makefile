@@ -5,7 +5,7 @@ LOCK := requirements/dev.lock
 
 .PHONY: train test test-long lint bench docs install lock clean
 
-train: install  ## the main job: Q-learning on the lizard's grid, then PPO on CartPole-v1, then a replay of it
+train: install  ## Q-learning on the lizard's grid, then PPO on CartPole-v1, then a recorded episode
 	@$(BIN)/tegu train lizard
 	@$(BIN)/tegu train CartPole-v1
 	@$(BIN)/tegu watch CartPole-v1/ppo/last
@@ -22,7 +22,7 @@ lint: install  ## format, lint, types and who imports whom
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: install .venv-bench/.installed  ## ours and the peers in turn on this machine, into benchmarks/results
+bench: install .venv-bench/.installed  ## benchmarks of Tegu and its peers on this machine, into benchmarks/results
 	@$(BIN)/python -m benchmarks
 
 docs: install  ## the documentation, into docs/_build/html

@@ -148,11 +148,11 @@ def _besides(case: Mapping[str, Any]) -> str:
 def _crossplay(case: Mapping[str, Any]) -> list[str]:
     """A table of who played whom, of one world."""
     crossed = case["crossplay"]
-    sides, cells = list(crossed["sides"]), crossed["cells"]
+    teams, cells = list(crossed["teams"]), crossed["cells"]
     quantities = [name for name, value in cells[0].items() if isinstance(value, dict) and "mean" in value]
     rows = [
         (
-            *(cell["by"][side] for side in sides),
+            *(cell["by"][team] for team in teams),
             *(
                 f"{number(cell[name]['mean'])} ({number(cell[name]['interval'][0])} to "
                 f"{number(cell[name]['interval'][1])})"
@@ -166,7 +166,7 @@ def _crossplay(case: Mapping[str, Any]) -> list[str]:
         f"The mean over {crossed['episodes']:,} episodes of each of {len(case['per_seed'])} pairs of seeds, and its "
         "95% interval over pairs."
     )
-    return [title, explained, table((*sides, *quantities), rows)]
+    return [title, explained, table((*teams, *quantities), rows)]
 
 
 def _surroundings(records: list[dict[str, Any]]) -> list[str]:

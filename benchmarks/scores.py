@@ -27,7 +27,7 @@ class Learning(NamedTuple):
     seeds: int = 10
     episodes: int = 100  #: that each seed's score is the mean of
     judge: Literal["", "optimal", "perfect", "matches", "crossplay"] = ""
-    rival: str = ""  #: crossplay: the algorithm that plays the other side
+    rival: str = ""  #: crossplay: the algorithm that plays the other team
 
     @property
     def name(self) -> str:
@@ -131,8 +131,8 @@ def judged(case: Learning, path: Path, folder: Path) -> dict[str, Any]:
             found = tegu(folder, "crossplay", other, path, "--episodes", str(case.episodes))["result"]
             algorithms = case.rival, case.algorithm
             for cell in found["cells"]:
-                cell["by"] = dict(zip(found["sides"], (algorithms[i] for i in cell["indices"]), strict=True))
-            return {"crossplay": {name: found[name] for name in ("sides", "episodes", "cells")}}
+                cell["by"] = dict(zip(found["teams"], (algorithms[i] for i in cell["indices"]), strict=True))
+            return {"crossplay": {name: found[name] for name in ("teams", "episodes", "cells")}}
     return {}
 
 

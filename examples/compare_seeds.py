@@ -1,4 +1,4 @@
-"""Four passes over every rollout, or twenty? Five seeds of each, a table, and how sure one can be."""
+"""PPO with 4 or 20 epochs per rollout: five seeds of each, a table, and the probability of improvement."""
 
 from rich.console import Console
 
@@ -13,4 +13,4 @@ four, twenty = rows = summary(curves(runs), last=0.2)  # per seed: its mean retu
 Console(width=110).print(table(rows))
 
 chance = float(probability_of_improvement(twenty.finals, four.finals))
-print(f"a seed with twenty passes beats one with four with probability {chance:.2f}")
+print(f"a seed with 20 epochs beats one with 4 with probability {chance:.2f}")

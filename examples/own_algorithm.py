@@ -18,7 +18,7 @@ class Learner(NamedTuple):
 class Reinforce(tegu.Algorithm):
     """Actions are made more likely by the return that followed them, less the mean."""
 
-    learning_rate: float = 0.3  #: step size
+    learning_rate: float = 0.3  #: learning rate
     gamma: float = 0.98  #: discount factor
     n_steps: int = eqx.field(static=True, default=256)  #: steps per environment between two updates
 

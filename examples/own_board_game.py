@@ -1,4 +1,4 @@
-"""A board game of one's own: stones on a row, no two may touch, whoever cannot move loses."""
+"""Your own board game: stones on a row, no two may touch, the player who cannot move loses."""
 
 import equinox as eqx
 import jax

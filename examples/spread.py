@@ -2,8 +2,8 @@
 
 import tegu
 
-world = tegu.make("simple_spread_v3")
-print(f"{world.id}: {', '.join(world.agents)}")
+environment = tegu.make("simple_spread_v3")
+print(f"{environment.id}: {', '.join(environment.agents)}")
 
 settings = {"n_envs": 16, "n_steps": 50, "batch_size": 480, "learning_rate": "lin_2e-3", "share_parameters": True}
 agent = tegu.train("simple_spread_v3", "mappo", steps=200_000, **settings)

@@ -15,7 +15,7 @@ import pytest
 
 import tegu
 from tegu.algorithms.registry import ALGORITHMS, algorithm, settings
-from tegu.cli import _ALIASES, VERBS
+from tegu.cli import _ALIASES, COMMANDS
 from tegu.core.schedule import Clock
 from tegu.training.fused import Fused
 from tegu.training.plan import spec_of
@@ -31,7 +31,7 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-COMMANDS = [
+LINES = [
     pytest.param(line, id=f"{page}: {line}")
     for page, text in TEXTS.items()
     for block in blocks(text, "sh")
@@ -40,21 +40,21 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("line", COMMANDS)
+@pytest.mark.parametrize("line", LINES)
 def test_a_command_parses(line: str) -> None:
-    _, verb, *words = shlex.split(line, comments=True)
-    assert verb in VERBS
+    _, command, *words = shlex.split(line, comments=True)
+    assert command in COMMANDS
     try:
-        import_module(f"tegu.cli.{verb}").arguments(words)
+        import_module(f"tegu.cli.{command}").arguments(words)
     except SystemExit as end:
         assert not end.code, "only --help may end here"  # noqa: PT017
 
 
 @pytest.mark.parametrize("page", TEXTS)
 def test_names_exist(page: str) -> None:
-    """Verbs in the text, dotted names, and what Python blocks import."""
-    for verb in re.findall(r"`tegu ([a-z]\w*)[^`]*`", TEXTS[page]):
-        assert verb in {*VERBS, *_ALIASES}, verb
+    """Commands in the text, dotted names, and what Python blocks import."""
+    for command in re.findall(r"`tegu ([a-z]\w*)[^`]*`", TEXTS[page]):
+        assert command in {*COMMANDS, *_ALIASES}, command
     for name in re.findall(r"\btegu(?:\.[A-Za-z]\w*)+", TEXTS[page]):
         resolve(name)
     for block in blocks(TEXTS[page], "python"):

@@ -23,7 +23,7 @@ def own_jax_environment(printed: str) -> bool:
     return "no problems found" in printed and number(r"(\d+)% of", printed) >= 75
 
 
-def own_jax_world(printed: str) -> bool:
+def own_multi_agent_environment(printed: str) -> bool:
     return "no problems found" in printed and number(r"ends ([\d.]+) from", printed) < 0.35
 
 
@@ -70,7 +70,7 @@ def compare_seeds(printed: str) -> bool:
         quickstart,
         own_gymnasium_environment,
         own_jax_environment,
-        own_jax_world,
+        own_multi_agent_environment,
         own_parallel_environment,
         own_network,
         own_algorithm,

@@ -50,7 +50,7 @@ class HyperParameters(Directive):
 
 
 class CommandHelp(Directive):
-    """The help of a verb, as printed."""
+    """The help of a command, as printed."""
 
     required_arguments = 1
     final_argument_whitespace = True

@@ -122,7 +122,7 @@ def test_a_saved_agent_does_not_play_where_it_does_not_fit(tmp_path: Path) -> No
     world = tegu.make("simple_v3", continuous_actions=True)
     agent = tegu.train(world, "iddpg", folder=None, **IDDPG)
     agent.save(tmp_path / "saved")
-    with pytest.raises(tegu.TeguError, match="this agent knows no environment"):
+    with pytest.raises(tegu.TeguError, match="this agent has no environment"):
         tegu.load(tmp_path / "saved").evaluate(3)
     with pytest.raises(tegu.TeguError, match="simple_v3 does not have the observations and actions"):
         tegu.load(tmp_path / "saved", environment="simple_v3")
@@ -132,5 +132,7 @@ def test_a_saved_agent_does_not_play_where_it_does_not_fit(tmp_path: Path) -> No
 def test_options_are_for_what_is_yet_to_be_made() -> None:
     agent = tegu.train(FrozenLake, "q-learning", environment_options={"map_name": "8x8"}, folder=None, steps=100)
     assert agent.spec.observation_space == gymnasium.spaces.Discrete(64)
-    with pytest.raises(tegu.TeguError, match="FrozenLake-v1 is made already, it can take no options: got is_slippery"):
+    with pytest.raises(
+        tegu.TeguError, match="FrozenLake-v1 is an instance already, so options have no effect: got is_slippery"
+    ):
         tegu.train(FrozenLake(), environment_options={"is_slippery": False}, folder=None, steps=100)

@@ -11,7 +11,7 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete
 
 import tegu
-from tegu.agents.crossplay import arena_of, crossplay, sides_of
+from tegu.agents.crossplay import crossplay, shared_environment, teams_of
 from tegu.algorithms.base import Algorithm, Update, named
 from tegu.core.step import Decision
 from tegu.environments.make import Source
@@ -33,7 +33,7 @@ class Told(tegu.Environment):
         return AGENTS
 
     @property
-    def sides(self):
+    def teams(self):
         return {"hunters": AGENTS[:2], "prey": AGENTS[2:]}
 
     @property
@@ -94,7 +94,7 @@ def says(*numbers: int, environment: tegu.Environment | None = None) -> tegu.Age
 def test_each_side_is_played_by_its_own() -> None:
     """Seeds paired, memories kept apart, measures of what all did."""
     agents = [says(1, 2), says(3, 4, 5)]
-    found = crossplay(agents, sides_of(Told()), episodes=4)
+    found = crossplay(agents, teams_of(Told()), episodes=4)
     assert set(found) == {(0, 0), (0, 1), (1, 0), (1, 1)}
     numbers = np.array([[1, 2], [3, 4]])
     for (i, j), played in found.items():
@@ -108,7 +108,7 @@ def test_each_side_is_played_by_its_own() -> None:
 
 
 def test_the_policies_may_explore() -> None:
-    found = crossplay([says(1), says(2)], sides_of(Told()), episodes=2, deterministic=False)
+    found = crossplay([says(1), says(2)], teams_of(Told()), episodes=2, deterministic=False)
     assert found[0, 1].agents["prey"].tolist() == [[3 * 52 + 30] * 2]
 
 
@@ -124,7 +124,7 @@ def test_against_itself_an_agent_plays_as_it_is_evaluated() -> None:
     """Also where the players are of different kinds; the same episodes begin in all cells."""
     kinds = (tegu.MADDPG(net_arch=(8,)), tegu.MATD3(net_arch=(6,), ensemble=2))
     agents = [untrained(algorithm, seed) for seed, algorithm in enumerate(kinds)]
-    found = crossplay(agents, sides_of(arena_of(agents)), episodes=50)
+    found = crossplay(agents, teams_of(shared_environment(agents)), episodes=50)
     alone = agents[0].evaluate(50)
     for name, returns in alone.agents.items():
         np.testing.assert_allclose(found[0, 0].agents[name], returns, rtol=1e-5, atol=1e-4)
@@ -134,33 +134,38 @@ def test_against_itself_an_agent_plays_as_it_is_evaluated() -> None:
     assert len(np.unique(found[0, 0].returns)) > 20
 
 
-def test_sides() -> None:
+def test_teams() -> None:
     world = Told()
-    assert sides_of(world) == world.sides
-    assert sides_of(world, [["prey"]]) == {"prey": ("prey",), "hunter_0+hunter_1": ("hunter_0", "hunter_1")}
+    assert teams_of(world) == world.teams
+    assert teams_of(world, [["prey"]]) == {"prey": ("prey",), "hunter_0+hunter_1": ("hunter_0", "hunter_1")}
     both = [["hunter_0", "prey"], ["hunter_1"]]
-    assert list(sides_of(world, both).values()) == [("hunter_0", "prey"), ("hunter_1",)]
+    assert list(teams_of(world, both).values()) == [("hunter_0", "prey"), ("hunter_1",)]
     with pytest.raises(tegu.TeguError, match="told has no agent 'hunter_2': did you mean hunter_"):
-        sides_of(world, [["hunter_2"]])
+        teams_of(world, [["hunter_2"]])
     for given in (
         [["prey"], ["hunter_0"]],
         [list(AGENTS)],
         [["prey"], ["prey", "hunter_0", "hunter_1"]],
         [["prey"]] * 3,
     ):
-        with pytest.raises(tegu.TeguError, match="two sides must have each of hunter_0, hunter_1, prey once"):
-            sides_of(world, given)
-    with pytest.raises(tegu.TeguError, match="simple_spread_v3 has no two sides: say who plays together, of agent_0"):
-        sides_of(tegu.make("simple_spread_v3"))
+        with pytest.raises(tegu.TeguError, match="the two teams must contain each of hunter_0, hunter_1, prey once"):
+            teams_of(world, given)
+    with pytest.raises(
+        tegu.TeguError, match="simple_spread_v3 defines no teams: name the agents of one team, out of agent_0"
+    ):
+        teams_of(tegu.make("simple_spread_v3"))
 
 
 def strangers() -> Iterator[Any]:
     """What cannot be crossed, and what is said."""
     spec = says(1).spec
     unnamed = tegu.Agent(Says(), spec, says(1).learners, (0,), 0)
-    yield "none", unnamed, "cross-play needs an environment in JAX, told is none"
-    yield "options", says(1, environment=Told(unit=2.0)), "not trained in the same world"
-    for name, says_what in (("tic-tac-toe", "tic-tac-toe is a board game"), ("CartPole-v1", "has one agent alone")):
+    yield "none", unnamed, "cross-play needs an environment in JAX, told is not"
+    yield "options", says(1, environment=Told(unit=2.0)), "not trained in the same environment"
+    for name, says_what in (
+        ("tic-tac-toe", "tic-tac-toe is a board game"),
+        ("CartPole-v1", "CartPole-v1 has one agent"),
+    ):
         world = tegu.make(name)
         yield (
             name,
@@ -172,4 +177,4 @@ def strangers() -> Iterator[Any]:
 @pytest.mark.parametrize(("stranger", "says_what"), [pytest.param(*rest, id=id) for id, *rest in strangers()])
 def test_who_cannot_be_crossed(stranger: tegu.Agent, says_what: str) -> None:
     with pytest.raises(tegu.TeguError, match=says_what):
-        arena_of([says(1), stranger])
+        shared_environment([says(1), stranger])

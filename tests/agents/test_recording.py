@@ -47,7 +47,7 @@ def test_an_episode_through_gymnasium(pole: tegu.Agent) -> None:
     assert len(episode.frames()) == len(episode.actions) + 1 == 6
     assert episode.frames()[0].shape == (400, 600, 3)
     assert episode.total == 5.0
-    with pytest.raises(tegu.TeguError, match="only tegu's own environments"):
+    with pytest.raises(tegu.TeguError, match="only Tegu's own environments"):
         episode.text(episode.states[0])
 
 
@@ -86,5 +86,5 @@ def test_no_environment_and_no_such_seed(lizard: tegu.Agent) -> None:
     with pytest.raises(tegu.TeguError, match=r"seed_index must lie in 0\.\.1, got 2"):
         record(lizard, seed_index=2)
     alone = tegu.Agent(lizard.algorithm, lizard.spec, lizard.learners, lizard.seeds, lizard.steps)
-    with pytest.raises(tegu.TeguError, match="knows no environment"):
+    with pytest.raises(tegu.TeguError, match="has no environment"):
         record(alone)

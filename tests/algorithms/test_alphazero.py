@@ -300,7 +300,7 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(settings, message):
 
 def test_it_needs_a_board_game():
     AlphaZero(**SMALL).validate(SPEC)
-    with pytest.raises(TeguError, match=r"^AlphaZero needs a board game whose rules are in JAX, CartPole-v1 is none"):
+    with pytest.raises(TeguError, match=r"^AlphaZero needs a board game in JAX, CartPole-v1 is not one"):
         AlphaZero().validate(spec_of("CartPole-v1", CartPole(), 1))
 
 

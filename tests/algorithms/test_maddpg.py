@@ -464,8 +464,11 @@ def test_environments_that_do_not_fit_are_refused_in_one_line(kind):
     alone = EnvironmentSpec("alone", spaces.Box(-1, 1, (2,)), spaces.Discrete(2))
     several = spaces.Dict(alto=ACTIONS["alto"], bass=spaces.MultiBinary(2))
     for spec, message in (
-        (alone, f"{kind().name.upper()} needs an environment of several agents that act at once, alone is none"),
-        (spec_of("tic-tac-toe", TicTacToe(), 1), "several agents that act at once, tic-tac-toe is none"),
+        (
+            alone,
+            f"{kind().name.upper()} needs a multi-agent environment whose agents act in parallel, alone is not one",
+        ),
+        (spec_of("tic-tac-toe", TicTacToe(), 1), "agents act in parallel, tic-tac-toe is not one"),
         (
             EnvironmentSpec("test", OBSERVATIONS, several, 1, AGENTS),
             f"{kind().name.upper()} for bass needs a Box or Discrete",

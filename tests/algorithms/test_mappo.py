@@ -84,12 +84,12 @@ NORMALIZED = {"normalize_observation": True, "normalize_reward": True}
 
 
 def test_one_agent_alone_learns_as_with_ppo_to_the_bit():
-    """The first of as many keys as there are teams is PPO's key, in ``init``, ``act`` and ``update``."""
+    """The first of as many keys as there are policies is PPO's key, in ``init``, ``act`` and ``update``."""
     ours, plain = IPPO(**SMALL, **NORMALIZED), PPO(**SMALL, **NORMALIZED)
     (key,) = jax.random.split(KEY, 1)
     learner, batch = prepared(ours, ALONE)
     its = plain.init(key, ALONE.of_agent("alto"))
-    same(learner.teams[("alto",)], its)
+    same(learner.policies[("alto",)], its)
     mine = of(batch, "alto")
     for explore in (True, False):
         both = ACT(ours, learner, batch.observation, (), KEY, explore=explore)
@@ -97,19 +97,19 @@ def test_one_agent_alone_learns_as_with_ppo_to_the_bit():
         same((both.action["alto"], both.extras["alto"]), (alone.action, alone.extras))
     learner, metrics = UPDATE(ours, learner, batch, KEY)
     its, expected = UPDATE(plain, its, mine, key)
-    same(learner.teams[("alto",)], its)
+    same(learner.policies[("alto",)], its)
     same(metrics, expected)
 
 
 @pytest.mark.parametrize("share", [True, False])
-def test_teams_are_agents_of_one_kind_or_each_its_own(share):
+def test_policies_are_shared_by_agents_of_one_kind_or_each_has_its_own(share):
     algorithm = IPPO(share_parameters=share, **SMALL)
-    teams, specs = algorithm.init(KEY, TRIO).teams, algorithm.teams(TRIO)
+    policies, specs = algorithm.init(KEY, TRIO).policies, algorithm.policies(TRIO)
     members = [("alto", "soprano"), ("bass",)] if share else [("alto",), ("bass",), ("soprano",)]
-    assert list(teams) == list(specs) == members
+    assert list(policies) == list(specs) == members
     assert [spec.n_envs for spec in specs.values()] == [B * len(agents) for agents in members]
-    for agents, team in teams.items():
-        assert team.network.spaces == specs[agents].spaces == TRIO.of_agent(agents[0]).spaces
+    for agents, policy in policies.items():
+        assert policy.network.spaces == specs[agents].spaces == TRIO.of_agent(agents[0]).spaces
 
 
 @pytest.mark.parametrize("share", [True, False])
@@ -119,9 +119,9 @@ def test_each_agent_acts_on_its_own_observation(share):
     learner, batch = prepared(algorithm, TRIO)
     seen = jax.tree.map(lambda leaf: leaf[0], batch.observation)
     action = ACT(algorithm, learner, seen, (), KEY, explore=False).action
-    for members, team in learner.teams.items():
+    for members, policy in learner.policies.items():
         for agent in members:
-            alone = ACT(PPO(**SMALL), team, seen[agent], (), KEY, explore=False).action
+            alone = ACT(PPO(**SMALL), policy, seen[agent], (), KEY, explore=False).action
             np.testing.assert_allclose(action[agent], alone, rtol=1e-6)
 
 
@@ -131,20 +131,20 @@ def test_agents_who_share_parameters_are_one_larger_batch():
     learner, batch = prepared(algorithm, TRIO)
     both = jax.tree.map(lambda *sides: np.concatenate(sides, axis=1), of(batch, "alto"), of(batch, "soprano"))
     key, _ = jax.random.split(KEY, 2)
-    expected, _ = UPDATE(PPO(**settings), learner.teams[PAIR], both, key)
+    expected, _ = UPDATE(PPO(**settings), learner.policies[PAIR], both, key)
     learner, _ = UPDATE(algorithm, learner, batch, KEY)
-    for ours, its in zip(jax.tree.leaves(learner.teams[PAIR]), jax.tree.leaves(expected), strict=True):
+    for ours, its in zip(jax.tree.leaves(learner.policies[PAIR]), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(ours, its, rtol=1e-5, atol=1e-7)
 
 
-def test_figures_are_means_over_the_teams():
-    """Those that only some teams report, over those."""
+def test_metrics_are_means_over_the_policies():
+    """Those that only some policies report, over those."""
     algorithm = IPPO(**SMALL)
     learner, batch = prepared(algorithm, DUO)
     _, metrics = UPDATE(algorithm, learner, batch, KEY)
     reports = [
-        UPDATE(PPO(**SMALL), team, of(batch, agent), key)[1]
-        for team, agent, key in zip(learner.teams.values(), DUO.agents, jax.random.split(KEY, 2), strict=True)
+        UPDATE(PPO(**SMALL), policy, of(batch, agent), key)[1]
+        for policy, agent, key in zip(learner.policies.values(), DUO.agents, jax.random.split(KEY, 2), strict=True)
     ]
     assert ["std" in report for report in reports] == [False, True]
     assert metrics.keys() == reports[1].keys()
@@ -166,8 +166,10 @@ def test_a_mappo_actor_sees_its_own_observation_only_and_its_critic_all(share):
     for explore in (True, False):
         one, two = (ACT(algorithm, learner, each, (), KEY, explore=explore) for each in (seen, other))
         same((one.action["alto"], one.extras["alto"]), (two.action["alto"], two.extras["alto"]))
-    team = learner.teams[PAIR if share else ("alto",)]
-    values = [team.network.value(algorithm.ppo.inputs(team, algorithm.view(each, "alto"))) for each in (seen, other)]
+    policy = learner.policies[PAIR if share else ("alto",)]
+    values = [
+        policy.network.value(algorithm.ppo.inputs(policy, algorithm.view(each, "alto"))) for each in (seen, other)
+    ]
     assert (values[0] != values[1]).all()
 
 
@@ -177,7 +179,7 @@ def test_what_others_saw_counts_in_learning_only_with_a_central_critic(kind, see
     learner, batch = prepared(algorithm, DUO)
     other = batch._replace(next_observation=batch.next_observation | {"bass": batch.next_observation["bass"] + 1})
     (one, _), (two, _) = (UPDATE(algorithm, learner, each, KEY) for each in (batch, other))
-    alto = [jax.tree.leaves(each.teams[("alto",)].network) for each in (one, two)]
+    alto = [jax.tree.leaves(each.policies[("alto",)].network) for each in (one, two)]
     assert all(np.array_equal(a, b) for a, b in zip(*alto, strict=True)) != sees
 
 
@@ -197,8 +199,12 @@ def test_illegal_actions_are_never_taken(kind):
 def test_what_does_not_fit_is_refused_in_one_line(kind):
     alone = EnvironmentSpec("alone", PLACE, spaces.Discrete(2))
     for settings, spec, message in (
-        ({}, alone, f"^{kind().name.upper()} needs an environment of several agents that act at once, alone is none"),
-        ({}, spec_of("tic-tac-toe", TicTacToe(), 1), "several agents that act at once, tic-tac-toe is none"),
+        (
+            {},
+            alone,
+            f"^{kind().name.upper()} needs a multi-agent environment whose agents act in parallel, alone is not one",
+        ),
+        ({}, spec_of("tic-tac-toe", TicTacToe(), 1), "agents act in parallel, tic-tac-toe is not one"),
         ({"n_steps": 5, "batch_size": 4}, TRIO, "n_steps x n_envs must be a multiple of batch_size"),
         ({"activation": "swish"}, TRIO, "swish"),
     ):

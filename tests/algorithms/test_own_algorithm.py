@@ -83,7 +83,9 @@ def test_a_run_names_its_algorithm_and_wants_it_again(module: str, backend: str)
     assert Run.open("last").config["hyper_parameters"] == {"sigma": 0.5, "length": 8, "decay": None}
     del sys.modules[module]
     for read in (tegu.load, tegu.resume):
-        with pytest.raises(tegu.TeguError, match=rf"trained with {named}, which is code: .*\(--algorithm {named}, or"):
+        with pytest.raises(
+            tegu.TeguError, match=rf"trained with {named}, which is your own code: .*\(--algorithm {named}, or"
+        ):
             read("last")
         with pytest.raises(tegu.TeguError, match=rf"was trained with {named}, not with dqn"):
             read("last", algorithm="dqn")
@@ -142,7 +144,7 @@ def test_a_class_derived_from_one_of_ours_is_not_taken_for_it(tmp_path: Path) ->
     agent = tegu.train("CartPole-v1", learning, steps=32, n_envs=1, seeds=2, folder=None)
     assert agent.algorithm.name == f"{__name__}:MyPPO"
     agent.save(tmp_path / "agent")
-    with pytest.raises(tegu.TeguError, match="MyPPO, which is code"):
+    with pytest.raises(tegu.TeguError, match="MyPPO, which is your own code"):
         tegu.load(tmp_path / "agent")
     again = tegu.load(tmp_path / "agent", algorithm=MyPPO)
     assert type(again.algorithm) is MyPPO
@@ -158,7 +160,7 @@ def test_a_class_derived_from_one_of_ours_is_not_taken_for_it(tmp_path: Path) ->
         ("walk", "there is no algorithm 'walk'"),
         (Odd, "Odd.table is of type dict, expected int, float"),
         (Taken, r"Taken.steps has the name of a keyword of tegu.train"),
-        (Text, r"Text.kind is 'new', no number: make it eqx.field\(static=True"),
+        (Text, r"Text.kind is 'new', which is not a number: make it eqx.field\(static=True"),
         (Abstract, "cannot make .*Abstract: TypeError"),
     ],
 )

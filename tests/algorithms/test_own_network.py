@@ -93,7 +93,7 @@ NETWORKS = {
     tegu.DQN: lambda learner: learner.online,
     tegu.PPO: lambda learner: learner.network,
     tegu.DDPG: lambda learner: (learner.actor, learner.critic),
-    tegu.IPPO: lambda learner: [team.network for team in learner.teams.values()],
+    tegu.IPPO: lambda learner: [policy.network for policy in learner.policies.values()],
     tegu.AlphaZero: lambda learner: learner.network.network,
 }
 
@@ -204,7 +204,7 @@ def test_a_network_of_ones_own_is_not_called_like_one_of_ours() -> None:
         return residual(key, spec)
 
     conv.__qualname__ = "conv"
-    with pytest.raises(tegu.TeguError, match="has a network called conv: call your own otherwise"):
+    with pytest.raises(tegu.TeguError, match="has a network called conv: rename yours"):
         tegu.train("tic-tac-toe", tegu.AlphaZero(network=conv), steps=64, folder=None)
 
 

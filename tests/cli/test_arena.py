@@ -26,7 +26,7 @@ def test_two_players(tegu: Command) -> None:
     answer = tegu("arena", "minimax", "random", "--game", "tic-tac-toe", "--games", "40", "--openings", "0")
     assert answer.status == 0
     title, _, header, _, first, second, both = answer.out.splitlines()
-    assert title == "tic-tac-toe, 40 games with both colours"
+    assert title == "tic-tac-toe, 40 games played twice, each player moving first once"
     assert header.split("  ")[0] == "minimax against random"
     rows = [line.split() for line in (first, second, both)]
     wins, draws, losses = ([int(row[2 + column]) for row in rows] for column in range(3))
@@ -89,7 +89,11 @@ def test_agents_name_their_game(tegu: Command, agents: Path) -> None:
         ("tic-tac-toe random", 1, "tic-tac-toe is a game, not a player: name it with --game tic-tac-toe"),
         ("random minimax --game tictactoe", 2, "there is no game 'tictactoe': did you mean tic-tac-toe?"),
         ("random minimax --game chess", 2, "there is no game 'chess': expected tic-tac-toe or connect-four"),
-        ("random random --game tegu.environments.grids.lizard:Lizard", 1, "is no board game: expected tic-tac-toe or"),
+        (
+            "random random --game tegu.environments.grids.lizard:Lizard",
+            1,
+            "is not a board game: expected tic-tac-toe or",
+        ),
         ("random minimax --game connect-four", 1, "connect-four is too large to be solved"),
         ("random random --game tic-tac-toe --openings 9", 1, "nearly always over after 9 random moves"),
         ("fixed other", 1, "other plays connect-four, not tic-tac-toe"),

@@ -53,10 +53,10 @@ def test_hyper_parameters_are_flat_flags() -> None:
 
 def test_help_shows_hyper_parameters_with_their_presets(tegu: Command) -> None:
     shown = " ".join(tegu("train", "CartPole-v1", "ppo", "--help").out.split())
-    assert "--learning-rate X|lin_X Adam's step size" in shown
+    assert "--learning-rate X|lin_X Adam's learning rate" in shown
     assert "(preset lin_0.002, else 0.0003)" in shown
     assert "--no-normalize-advantage mean 0 and variance 1 in each minibatch (on)" in shown
-    assert "for each seed (100,000)" in shown
+    assert "of each seed (100,000)" in shown
     assert "--tau" not in shown
     assert "--tau" in tegu("train", "CartPole-v1", "dqn", "--help").out
 

@@ -32,8 +32,8 @@ def test_ctrl_c_saves_and_resume_finishes(tegu: Command, tmp_path: Path) -> None
     finally:
         process.kill()
     assert process.returncode == 130
-    assert "go on with: tegu resume lizard/q-learning/1" in out
-    assert "finishing this chunk and saving" in err
+    assert "continue with: tegu resume lizard/q-learning/1" in out
+    assert "stopping: saves a checkpoint" in err
     assert "Traceback" not in err
     run = Run.open("last", tmp_path / "runs")
     assert run.status.state == "stopped"

@@ -15,7 +15,7 @@ from tegu.cli.terminal import ascii_where_needed
 from tegu.runs import Run
 from tegu.training.trainer import Progress
 
-FIGURES = {"rollout/ep_rew_mean": 10.0, "train/loss": 0.5, "train/n_updates": 1200.0, "train/odd": math.nan}
+METRICS = {"rollout/ep_rew_mean": 10.0, "train/loss": 0.5, "train/n_updates": 1200.0, "train/odd": math.nan}
 
 
 @pytest.fixture
@@ -23,9 +23,9 @@ def run(tmp_path: Path) -> Run:
     return Run.create(tmp_path, "CartPole-v1", "ppo", {"backend": "jax"})
 
 
-def chunk(run: Run, step: int, state: str = "training", seeds: int = 2) -> Progress:
-    figures = [FIGURES | {"rollout/ep_rew_mean": float(step + i)} for i in range(seeds)]
-    return Progress(state, step, 1000, seeds, step / 100, 200.0, figures, {"compiled loop": 0.9}, run)
+def report(run: Run, step: int, state: str = "training", seeds: int = 2) -> Progress:
+    metrics = [METRICS | {"rollout/ep_rew_mean": float(step + i)} for i in range(seeds)]
+    return Progress(state, step, 1000, seeds, step / 100, 200.0, metrics, {"compiled program": 0.9}, run)
 
 
 def drawn(run: Run, encoding: str = "utf-8", width: int = 100, height: int = 40) -> str:
@@ -37,9 +37,9 @@ def drawn(run: Run, encoding: str = "utf-8", width: int = 100, height: int = 40)
     with LivePanel(screen) as panel:
         panel(Progress("compiling", 0, 1000, 2, 0.0, 0.0, run=run))
         for step in range(100, 1001, 100):
-            panel(chunk(run, step))
-        panel(chunk(run, 1000, "saving"))
-        panel(chunk(run, 1000, "finished"))
+            panel(report(run, step))
+        panel(report(run, 1000, "saving"))
+        panel(report(run, 1000, "finished"))
         panel.say("done")
     file.flush()
     return raw.getvalue().decode(encoding)
@@ -48,8 +48,8 @@ def drawn(run: Run, encoding: str = "utf-8", width: int = 100, height: int = 40)
 def test_the_panel_says_all(run: Run) -> None:
     shown = drawn(run)
     for text in ("CartPole-v1 with ppo", "done", "1,000 of 1,000 steps x 2 seeds", "▁▂▃▃▄▅▆▆▇█", "1000", "std 0.5",
-                 "200 steps/s", "compiled loop 90%", "loss", "1,200", "nan", str(run.path)[:40],
-                 "using tegu's CartPole-v1 in JAX, --backend gymnasium for the original"):  # fmt: skip
+                 "200 steps/s", "compiled program 90%", "loss", "1,200", "nan", str(run.path)[:40],
+                 "environment: Tegu's JAX implementation; --backend gymnasium uses Gymnasium's"):  # fmt: skip
         assert text in shown
 
 
@@ -69,7 +69,7 @@ def test_the_panel_says_how_it_ended(run: Run, error: type[BaseException], state
     file = io.StringIO()
     panel = LivePanel(Console(file=file, force_terminal=True, width=80))
     panel.__enter__()
-    panel(chunk(run, 500))
+    panel(report(run, 500))
     panel.__exit__(error, error(), None)
     assert state in file.getvalue()
 
@@ -77,7 +77,7 @@ def test_the_panel_says_how_it_ended(run: Run, error: type[BaseException], state
 def test_time_left(run: Run) -> None:
     lines = Lines()
     assert math.isnan(lines.left)
-    lines(chunk(run, 400))
+    lines(report(run, 400))
     assert lines.left == pytest.approx(600 * 2 / 200)
 
 
@@ -87,7 +87,7 @@ def test_plain_lines_are_rare(run: Run, capsys: pytest.CaptureFixture[str], monk
     lines = Lines()
     for step in range(1000):
         now = step / 50
-        lines(chunk(run, step))
+        lines(report(run, step))
     shown = capsys.readouterr().err.splitlines()
     assert len(shown) == 20 / BETWEEN_LINES - 1
     assert shown[0] == "250 of 1,000 steps, return 250.5, 200 steps/s, 8 s left"

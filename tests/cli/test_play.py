@@ -87,14 +87,14 @@ def test_moves_are_taken_back(person: Person, agents: Path) -> None:
     second = person("undo b3 u a2 quit", *words, "--side", "second").data["moves"]
     assert len(second) == 3
     assert "b3" not in second[:2]
-    assert "there is no move of yours to take back" in person("undo", agents / "fixed").out
+    assert "you have made no move to take back" in person("undo", agents / "fixed").out
 
 
 def test_a_hint_shows_the_numbers(person: Person, agents: Path) -> None:
     out = person("a1 hint", "tic-tac-toe", "--opponent", "minimax").out
     rows = [line.split() for line in out.splitlines() if "%" in line]
     assert len(rows) == 7
-    assert sum(int(share.removesuffix("%")) for _, share, _ in rows) == pytest.approx(100, abs=4)
+    assert sum(int(percent.removesuffix("%")) for _, percent, _ in rows) == pytest.approx(100, abs=4)
     assert {value for _, _, value in rows} <= {"-1.00", "+0.00", "+1.00"}
     assert "this position: " in out
     out = person("hint", f"{agents / 'planner'}@32").out
@@ -102,8 +102,8 @@ def test_a_hint_shows_the_numbers(person: Person, agents: Path) -> None:
     assert [len(row) for row in rows] == [3] + [2] * 8  # a value where the search has been
     assert rows[0][2] == "+0.50"
     assert "this position: +0.32" in out
-    assert "random has no numbers to show" in person("hint", "tic-tac-toe", "--opponent", "random").out
-    assert "fixed has no numbers to show" in person("hint", agents / "fixed").out
+    assert "random cannot explain its moves" in person("hint", "tic-tac-toe", "--opponent", "random").out
+    assert "fixed cannot explain its moves" in person("hint", agents / "fixed").out
 
 
 @pytest.mark.parametrize("ending", ["quit", "q", "exit", "Ctrl-C", "Ctrl-D"])
@@ -131,7 +131,7 @@ def test_quiet(person: Person) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [
-        ("", 1, "there is no run or game 'last': there is no run 'last' in runs: there are 0 runs; a game will do"),
+        ("", 1, "there is no run or game 'last': there is no run 'last' in runs: there are 0 runs; or name a game"),
         ("conect-four", 1, "there is no run or game 'conect-four': did you mean connect-four?"),
         ("random", 2, "name the game with --game"),
         ("tic-tac-toe --opponent minmax", 1, "there is no player 'minmax': did you mean minimax?"),

@@ -1,4 +1,4 @@
-"""Help, versions and wrong verbs come at once: nothing heavy is imported for them."""
+"""Help, versions and wrong commands come at once: nothing heavy is imported for them."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 from cli.conftest import Command, one_line
 
 from tegu import __version__
-from tegu.cli import VERBS
+from tegu.cli import COMMANDS
 
 HEAVY = ("jax", "gymnasium", "numpy")
 
@@ -36,18 +36,18 @@ def test_looking_at_runs_starts_no_jax(words: list[str], runs: Path, tmp_path: P
     assert "jax" not in imported([*words, "--runs", str(runs)], tmp_path)
 
 
-def test_help_names_every_verb(tegu: Command) -> None:
+def test_help_names_every_command(tegu: Command) -> None:
     answer = tegu("--help")
     assert answer.status == 0
-    assert all(f"  {verb} " in answer.out for verb in VERBS)
+    assert all(f"  {command} " in answer.out for command in COMMANDS)
     assert tegu() == answer
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_help(verb: str, tegu: Command) -> None:
-    answer = tegu(verb, "--help")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, tegu: Command) -> None:
+    answer = tegu(command, "--help")
     assert answer.status == 0
-    assert answer.out.startswith(f"usage: tegu {verb} ")
+    assert answer.out.startswith(f"usage: tegu {command} ")
     assert all(flag in answer.out for flag in ("--json", "--quiet", "--help"))
 
 
@@ -55,8 +55,8 @@ def test_version(tegu: Command) -> None:
     assert tegu("--version").out == f"tegu {__version__}\n"
 
 
-def test_wrong_verb_names_the_nearest(tegu: Command) -> None:
-    assert one_line(tegu("trian"), 2) == "tegu: there is no verb 'trian': did you mean train?"
+def test_wrong_command_names_the_nearest(tegu: Command) -> None:
+    assert one_line(tegu("trian"), 2) == "tegu: there is no command 'trian': did you mean train?"
     assert "expected one of train, resume" in one_line(tegu("xyz"), 2)
 
 

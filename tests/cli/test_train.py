@@ -42,11 +42,11 @@ def test_a_lizard_without_a_terminal(tegu: Command) -> None:
     """Plain lines while training, then the table, the score and what to do next."""
     answer = tegu("train", "lizard", "--steps", "5k")
     first, *_, last = answer.err.splitlines()
-    assert first == "lizard with q-learning, 5,000 steps: runs/lizard/q-learning/1; using lizard in JAX"
+    assert first == "lizard with q-learning, 5,000 steps: runs/lizard/q-learning/1; environment: JAX, compiled"
     assert re.fullmatch(r"done after \d+ s: 5,000 of 5,000 steps, return -?[\d.]+", last)
     assert re.search(r"empty 6 +\S+ +10\.00\*", answer.out)
     assert "→" in answer.out
-    assert "return  9  std 0, 95% interval 9 to 9; 100 fresh episodes, greedy" in answer.out
+    assert "return  9  std 0, 95% interval 9 to 9; 100 fresh episodes, deterministic policy" in answer.out
     assert "tegu resume lizard/q-learning/1 --steps 10000" in answer.out
     assert not ESCAPE.search(answer.out + answer.err)
 
@@ -80,9 +80,9 @@ def test_code_of_ones_own_is_named_again(tegu: Command, tmp_path: Path) -> None:
     )
     answer = tegu("train", "corridors:Other", "--steps", "100", "--episodes", "5")
     assert "tegu evaluate corridors:Other/q-learning/1 --env corridors:Other" in answer.out
-    assert "name the environment with --env" in one_line(tegu("evaluate"), 1)
+    assert "name it with --env" in one_line(tegu("evaluate"), 1)
     assert tegu("evaluate", "--env", "corridors:Other", "--episodes", "5", "--quiet").status == 0
-    assert "which is code" in one_line(tegu("resume"), 1)
+    assert "which is your own code" in one_line(tegu("resume"), 1)
 
 
 def test_through_gymnasium(tegu: Command) -> None:

@@ -69,7 +69,7 @@ def test_a_run_wants_it_again(package: str) -> None:
     assert agent.evaluate(2).lengths.max() <= 20
     forget(package)
     assert tegu.load("last").source is None
-    with pytest.raises(tegu.TeguError, match=f"was trained on {id}, which is code: name it yourself"):
+    with pytest.raises(tegu.TeguError, match=f"was trained on {id}, which is your own code: pass it again"):
         tegu.resume("last")
     assert package not in sys.modules
     again = tegu.load("last", environment=id)

@@ -169,7 +169,7 @@ def test_real_environments_play_to_their_end(name: str) -> None:
         ("mpe2:simple_tagg_v3", None, {}, "mpe2 has no simple_tagg_v3, did you mean simple_tag_v3?"),
         ("simple_tagg_v3", "pettingzoo", {}, "mpe2 has no simple_tagg_v3, did you mean simple_tag_v3?"),
         ("CartPole-v1", "pettingzoo", {}, "mpe2 has no CartPole-v1"),
-        ("simple_tag_v3", "gymnasium", {}, "Gymnasium has no simple_tag_v3; ours in JAX has that name"),
+        ("simple_tag_v3", "gymnasium", {}, "Gymnasium has no simple_tag_v3; only Tegu has it, in JAX"),
         ("simple_tag_v3", "pettingzoo", {"speed": 3}, "unexpected keyword argument 'speed'"),
         ("mpe2:simple_tag_v3", None, {"speed": 3}, "unexpected keyword argument 'speed'"),
         ("pettingzoo.classic:tictactoe_v3", None, {}, "in tictactoe_v3 agents act one after the other"),
@@ -198,7 +198,7 @@ def test_objects_that_cannot_be_had_either(environment: Any) -> None:
     ids=str,
 )
 def test_stable_baselines3s_face_trains_one_agent_alone(environment: Any) -> None:
-    with pytest.raises(tegu.TeguError, match=r"tegu\.sb3 trains one agent alone, .+ has \d \(.*\): use tegu\.train"):
+    with pytest.raises(tegu.TeguError, match=r"tegu\.sb3 trains a single agent, .+ has \d \(.*\): use tegu\.train"):
         PPO("MultiInputPolicy", environment)
 
 

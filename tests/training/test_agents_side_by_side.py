@@ -75,13 +75,13 @@ def test_every_agents_returns_are_evaluated(environment: Any) -> None:
 
 @pytest.mark.parametrize("name", [name for name in ALGORITHMS if not class_of(name).multi_agent])
 def test_one_agents_algorithms_are_refused_where_there_are_several(name: str) -> None:
-    with pytest.raises(tegu.TeguError, match=rf"^{name} trains one agent alone, duet has 2 \(alto, bass\):"):
+    with pytest.raises(tegu.TeguError, match=rf"^{name} trains a single agent, duet has 2 \(alto, bass\):"):
         tegu.train(Duet(), name, folder=None)
 
 
 @pytest.mark.parametrize("name", [name for name in ALGORITHMS if class_of(name).multi_agent])
 def test_several_agents_algorithms_are_refused_where_there_is_one(name: str) -> None:
-    with pytest.raises(tegu.TeguError, match=r"needs .* CartPole-v1 is none$"):
+    with pytest.raises(tegu.TeguError, match=r"needs .* CartPole-v1 is not one$"):
         tegu.train("CartPole-v1", name, folder=None)
 
 

@@ -291,12 +291,12 @@ def test_a_critic_sees_the_state_and_actors_do_not() -> None:
     seen = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], spec.observation_space.sample())
     ppo = agent.algorithm.ppo  # type: ignore[attr-defined]
     for name in AGENTS:
-        team = learner.teams[(name,)]
+        policy = learner.policies[(name,)]
         outputs = []
         for song in (0, 1):
             view = agent.algorithm.view(seen | {"state": jnp.eye(2)[song][None]}, name)  # type: ignore[attr-defined]
-            x = ppo.inputs(team, view)
-            outputs.append((team.network.actor(x[..., : team.network.actor_inputs]), team.network.value(x)))
+            x = ppo.inputs(policy, view)
+            outputs.append((policy.network.actor(x[..., : policy.network.actor_inputs]), policy.network.value(x)))
         np.testing.assert_array_equal(outputs[0][0], outputs[1][0])
         assert abs(float(outputs[0][1][0] - outputs[1][1][0])) > 1e-3
 

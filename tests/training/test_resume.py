@@ -104,7 +104,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
     assert whole.run is not None
     newest = max(agent.run.checkpoints.glob("[0-9]*"))
     (newest / "learner.safetensors").write_bytes(b"not what it was")
-    with pytest.warns(UserWarning, match="a newer checkpoint is passed over"):
+    with pytest.warns(UserWarning, match="a newer checkpoint is skipped"):
         tegu.resume(agent.run)
     assert_same(everything(agent.run), everything(whole.run))
 

@@ -106,7 +106,7 @@ def test_an_episode_that_was_lost_stays_cut(tmp_path: Path, monkeypatch: pytest.
     settings = SETTINGS | {"n_envs": 1, "train_freq": 4, "log_interval": 20, "steps": 240, "buffer_size": 400}
     stopped = tegu.train(Restless, "dqn", folder=tmp_path, callbacks=(half_way,), **settings)
     assert stopped.run is not None
-    with pytest.warns(UserWarning, match="is not deterministic: 1 of 1 episodes could not be brought back"):
+    with pytest.warns(UserWarning, match="is not deterministic: 1 of 1 episodes could not be replayed"):
         tegu.resume(stopped.run, environment=Restless)
     saved = checkpoint.load_latest(stopped.run.checkpoints)
     chunks = [saved.blobs[name] for name in sorted(saved.blobs) if name.startswith("replay-0")]

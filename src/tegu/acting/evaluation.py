@@ -29,7 +29,7 @@ LONGEST = 10_000  #: steps after which an episode without a time limit is cut
 class Evaluation(NamedTuple):
     """Fresh episodes, ``[seeds, episodes]`` each."""
 
-    returns: np.ndarray  #: undiscounted; where there are several agents, the mean over them
+    returns: np.ndarray  #: undiscounted; in multi-agent environments the mean over the agents
     lengths: np.ndarray  #: steps
     agents: Mapping[str, np.ndarray] = MappingProxyType({})  #: each agent's returns, or those from each seat of a game
     measures: Mapping[str, np.ndarray] = MappingProxyType({})  #: "name/mean" over the steps, "name/end" at their end
@@ -163,7 +163,7 @@ class AgainstRandom(eqx.Module):
 class HostEvaluator:
     """Plays ``episodes`` with each seed's learner in environments of the host, one seed after the other.
 
-    Each of the environments plays its share of the episodes one after the other, so that short ones are not favoured.
+    Each of the environments plays its part of the episodes one after the other, so that short ones are not favoured.
     """
 
     def __init__(

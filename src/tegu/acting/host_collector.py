@@ -88,8 +88,8 @@ class HostCollector:
         lost = ~np.logical_and.reduce(jax.tree.leaves(same))
         if lost.any():
             warnings.warn(
-                f"the environment is not deterministic: {lost.sum()} of {lost.size} episodes could not be brought back "
-                "to where they stood and begin anew",
+                f"the environment is not deterministic: {lost.sum()} of {lost.size} episodes could not be replayed "
+                "to their last state and start again",
                 stacklevel=2,
             )
             self.observation = self.environments.begin_anew(lost)

@@ -34,7 +34,7 @@ BEST = "@best"  #: after a run's name: the best agent that evaluations while tra
 
 
 class Agent:
-    """What training leaves behind: an algorithm and what each seed has learned."""
+    """A trained agent: an algorithm and the learner of each seed."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Agent:
         if episodes < 1:
             raise TeguError(f"episodes must be at least 1, got {episodes}")
         if self.source is None:
-            raise TeguError("this agent knows no environment: load its run, or pass environment= to tegu.load")
+            raise TeguError("this agent has no environment: load its run, or pass environment= to tegu.load")
         wanted = episodes, deterministic
         if wanted not in self._evaluators:
             given = self.seeds, episodes, deterministic
@@ -142,7 +142,7 @@ class Agent:
 
     @cached_property
     def network(self) -> str:
-        """What the networks are and how large, in one line; empty if there are none."""
+        """Architecture and number of parameters of the networks, in one line; empty if there are none."""
         return describe(self.algorithm.networks(self._shapes))
 
     @cached_property
@@ -201,10 +201,9 @@ def load(
 ) -> Agent:
     """Load an agent: a folder that ``Agent.save`` wrote, or a run by its folder or name, such as ``"last"``.
 
-    ``"last@best"`` is the best that evaluations while training found in that run. Nothing but data is read.
-    ``environment`` is needed to evaluate an agent trained on one's own environment; ``algorithm`` (a class or
-    ``module:Class``) and ``network`` (a function or ``module:function``) where they are one's own: they must have the
-    names that were saved.
+    ``"last@best"`` is the best agent that ``eval_every`` found. Nothing but data is read.
+    Your own code must be passed again, under the name that was saved: ``environment`` (needed to evaluate),
+    ``algorithm`` (a class or ``module:Class``) and ``network`` (a function or ``module:function``).
     """
     configure_jax()
     if isinstance(path, str | Path) and checkpoint.steps(path):

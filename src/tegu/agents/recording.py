@@ -41,7 +41,7 @@ class Episode:
         try:
             return [self.draw(state) for state in self.states]
         except ImportError as error:
-            raise TeguError("pictures need Matplotlib and Pillow: pip install 'tegu[plot]'") from error
+            raise TeguError("plots and animations need Matplotlib and Pillow: pip install 'tegu[plot]'") from error
         except AttributeError as error:  # what ``Environment.image`` raises where it is not defined
             raise TeguError(str(error)) from error
 
@@ -54,7 +54,7 @@ def record(agent: Agent, seed_index: int = 0, deterministic: bool = True, max_st
     if not 0 <= seed_index < len(agent.seeds):
         raise TeguError(f"seed_index must lie in 0..{len(agent.seeds) - 1}, got {seed_index}")
     if agent.source is None:
-        raise TeguError("this agent knows no environment: load its run, or pass environment= to tegu.load")
+        raise TeguError("this agent has no environment: load its run, or pass environment= to tegu.load")
     if agent.source.native is not None:
         return _record_jax(agent, seed_index, deterministic, max_steps)
     try:
@@ -137,4 +137,4 @@ def _mean(reward: PyTree) -> float:
 
 
 def _no_text(state: PyTree) -> str:
-    raise TeguError("only tegu's own environments can be drawn as text")
+    raise TeguError("only Tegu's own environments can be drawn as text")

@@ -78,15 +78,15 @@ class AlphaZero(Algorithm):
     plans: ClassVar[bool] = True
     name: str = named("alphazero")
 
-    learning_rate: Schedule = 1e-3  #: Adam's step size, a number or a schedule such as "lin_1e-3"
-    simulations: int = eqx.field(static=True, default=32)  #: of each search
+    learning_rate: Schedule = 1e-3  #: Adam's learning rate, a number or a schedule such as "lin_1e-3"
+    simulations: int = eqx.field(static=True, default=32)  #: simulations of each search
     search: str = eqx.field(static=True, default="gumbel")  #: gumbel or puct
-    max_considered: int = eqx.field(static=True, default=16)  #: gumbel: actions looked at in the root
-    c_puct: float = 1.25  #: puct: how much the prior counts against the values
-    dirichlet_alpha: float = 0.3  #: puct: shape of the noise in the root; small is peaked
-    dirichlet_fraction: float = 0.25  #: puct: its share of the prior
-    temperature: float = 1.0  #: puct: how evenly actions are drawn from visits
-    random_moves: int = eqx.field(static=True, default=0)  #: up to how many moves of a game are random, for variety
+    max_considered: int = eqx.field(static=True, default=16)  #: gumbel: actions considered at the root
+    c_puct: float = 1.25  #: puct: exploration constant, the weight of the prior
+    dirichlet_alpha: float = 0.3  #: puct: parameter of the Dirichlet noise at the root
+    dirichlet_fraction: float = 0.25  #: puct: fraction of noise in the prior of the root
+    temperature: float = 1.0  #: puct: temperature of sampling actions from visit counts
+    random_moves: int = eqx.field(static=True, default=0)  #: maximum number of random moves at the start of a game
     train_freq: int = eqx.field(static=True, default=4096)  #: moves (over all games) between two rounds of updates
     buffer_size: int = eqx.field(static=True, default=100_000)  #: moves the replay buffer keeps
     learning_starts: int = eqx.field(static=True, default=0)  #: moves before learning begins
@@ -95,7 +95,7 @@ class AlphaZero(Algorithm):
     l2: float = 1e-4  #: weight of the squared parameters in the loss, c in the paper
     max_grad_norm: float = 1.0  #: the gradient's norm is clipped to this
     network: Callable[..., Any] | str = network_field(*NETWORKS)  #: mlp, conv, or your own as module:function
-    width: int = eqx.field(static=True, default=128)  #: numbers (or planes) of each residual block
+    width: int = eqx.field(static=True, default=128)  #: units (mlp) or channels (conv) of each residual block
     blocks: int = eqx.field(static=True, default=3)  #: residual blocks
 
     @property
@@ -104,7 +104,7 @@ class AlphaZero(Algorithm):
 
     def validate(self, spec: EnvironmentSpec) -> None:
         if not isinstance(spec.model, Game):
-            raise TeguError(f"AlphaZero needs a board game whose rules are in JAX, {spec.id} is none")
+            raise TeguError(f"AlphaZero needs a board game in JAX, {spec.id} is not one")
         if self.search not in SEARCHES:
             raise TeguError(f"AlphaZero: search must be one of {', '.join(SEARCHES)}, got {self.search!r}")
         if isinstance(self.network, str):
@@ -112,7 +112,7 @@ class AlphaZero(Algorithm):
                 choices = f"one of {', '.join(NETWORKS)}, or module:function"
                 raise TeguError(f"AlphaZero: network must be {choices}, got {self.network!r}")
         elif network_name(self.network) in NETWORKS:
-            raise TeguError(f"AlphaZero has a network called {network_name(self.network)}: call your own otherwise")
+            raise TeguError(f"AlphaZero has a network called {network_name(self.network)}: rename yours")
         else:
             planes = planes_spec(spec)
             logits_and_value = Signature((planes.observation_space,), ((int(spec.action_space.n),), ()))

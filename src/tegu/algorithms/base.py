@@ -34,7 +34,7 @@ class Algorithm(eqx.Module):
     algorithm knows nothing of environments' insides, devices, files or logs.
     """
 
-    multi_agent: ClassVar[bool] = False  #: whether it is made for several agents, or for two players
+    multi_agent: ClassVar[bool] = False  #: whether it is for multi-agent environments, or for two players
     plans: ClassVar[bool] = False  #: whether ``act`` searches ahead with the environment as its model
 
     name: str = eqx.field(static=True, kw_only=True, default="")  #: as registered
@@ -65,18 +65,18 @@ class Algorithm(eqx.Module):
         """A fresh learner for environments as in ``spec``. It does not depend on ``spec.n_envs``."""
 
     def begin(self, learner: Learner, key: jax.Array, n: int) -> PyTree:
-        """The memory ``[n, ...]`` with which ``act`` starts ``n`` episodes; empty unless the policy remembers."""
+        """The recurrent state ``[n, ...]`` with which ``act`` starts ``n`` episodes; empty for policies without one."""
         return ()
 
     @abstractmethod
     def act(self, learner: Learner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool) -> Decision:
-        """Choose actions for a batch of observations ``[B, ...]``; ``explore=False`` is the greedy policy."""
+        """Choose actions for a batch of observations ``[B, ...]``; ``explore=False`` is the deterministic policy."""
 
     def take(self, learner: Learner, steps: Step) -> tuple[Learner, PyTree]:
-        """What fresh steps ``[T, B, ...]`` teach at once, and what of them a replay buffer keeps ``[T, B, ...]``.
+        """What the learner learns directly from new steps ``[T, B, ...]``, and the rows to store ``[T, B, ...]``.
 
         Called where ``experience`` is a ``Replay``: after every round of updates, before its steps are stored. By
-        default all of the steps is kept, and nothing learned.
+        default the steps are stored whole, and nothing is learned.
         """
         return learner, steps
 
@@ -91,7 +91,7 @@ def named(name: str) -> Any:
 
 
 def derived(value: Any) -> Any:
-    """A field that is no hyper-parameter: ``at`` works it out from the others; ``value`` holds until then."""
+    """A field that is not a hyper-parameter: ``at`` computes it from the others; ``value`` holds until then."""
     return eqx.field(kw_only=True, default=value, metadata={"derived": True})
 
 

@@ -42,7 +42,9 @@ class DDPG(Algorithm):
 
     name: str = named("ddpg")
 
-    learning_rate: Schedule = 1e-3  #: Adam's step size for actor and critic, a number or a schedule such as "lin_1e-3"
+    learning_rate: Schedule = (
+        1e-3  #: Adam's learning rate for actor and critic, a number or a schedule such as "lin_1e-3"
+    )
     buffer_size: int = eqx.field(static=True, default=1_000_000)  #: steps the replay buffer keeps
     learning_starts: int = eqx.field(static=True, default=100)  #: random steps before learning begins
     batch_size: int = eqx.field(static=True, default=256)  #: steps per update
@@ -50,7 +52,7 @@ class DDPG(Algorithm):
     gamma: float = 0.99  #: discount factor
     train_freq: int = eqx.field(static=True, default=1)  #: environment steps between two rounds of updates
     gradient_steps: int = eqx.field(static=True, default=1)  #: updates per round; -1: as many as steps were taken
-    action_noise: float = 0.1  #: standard deviation of the exploring noise; 1 is half the range of the actions
+    action_noise: float = 0.1  #: standard deviation of the exploration noise; 1 is half the range of the actions
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(400, 300))  #: hidden layers of actor and critic each
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function

@@ -47,7 +47,7 @@ class DQN(Algorithm):
 
     name: str = named("dqn")
 
-    learning_rate: Schedule = 1e-4  #: Adam's step size, a number or a schedule such as "lin_1e-4"
+    learning_rate: Schedule = 1e-4  #: Adam's learning rate, a number or a schedule such as "lin_1e-4"
     buffer_size: int = eqx.field(static=True, default=1_000_000)  #: steps the replay buffer keeps
     learning_starts: int = eqx.field(static=True, default=100)  #: random steps before learning begins
     batch_size: int = eqx.field(static=True, default=32)  #: steps per update
@@ -55,9 +55,9 @@ class DQN(Algorithm):
     gamma: float = 0.99  #: discount factor
     train_freq: int = eqx.field(static=True, default=4)  #: environment steps between two rounds of updates
     gradient_steps: int = eqx.field(static=True, default=1)  #: updates per round; -1: as many as steps were taken
-    n_steps: int = eqx.field(static=True, default=1)  #: rewards taken from experience before the network's estimate
+    n_steps: int = eqx.field(static=True, default=1)  #: number of rewards in the target (n-step return)
     target_update_interval: int = eqx.field(static=True, default=10_000)  #: environment steps between syncs
-    exploration_fraction: float = 0.1  #: share of training over which epsilon falls
+    exploration_fraction: float = 0.1  #: fraction of training over which epsilon falls
     exploration_initial_eps: float = 1.0  #: epsilon at the start
     exploration_final_eps: float = 0.05  #: epsilon at the end
     max_grad_norm: float = 10.0  #: the gradient's norm is clipped to this

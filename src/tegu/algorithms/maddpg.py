@@ -75,7 +75,7 @@ class MADDPG(Algorithm):
     multi_agent: ClassVar[bool] = True
     name: str = named("maddpg")
 
-    learning_rate: Schedule = 0.01  #: Adam's step size for actors and critics, a number or a schedule
+    learning_rate: Schedule = 0.01  #: Adam's learning rate for actors and critics, a number or a schedule
     buffer_size: int = eqx.field(static=True, default=1_000_000)  #: steps the replay buffer keeps
     learning_starts: int = eqx.field(static=True, default=25_600)  #: steps before learning begins
     batch_size: int = eqx.field(static=True, default=1024)  #: steps per update
@@ -85,15 +85,15 @@ class MADDPG(Algorithm):
     gradient_steps: int = eqx.field(static=True, default=1)  #: updates per round; -1: as many as steps were taken
     max_grad_norm: float = 0.5  #: each gradient's norm is clipped to this
     logit_penalty: float = 1e-3  #: weight of the squared outputs of the actors in their loss
-    centralised: bool = eqx.field(static=True, default=True)  #: critics see all agents; if not, only their own
-    twin: bool = eqx.field(static=True, default=False)  #: two critics, the lower one counts (TD3)
-    policy_delay: int = eqx.field(static=True, default=1)  #: critic updates to one of the actors and targets (TD3)
-    target_noise: float = 0.0  #: of the target policy's Box actions, in half ranges, clipped at 2.5 times this (TD3)
-    action_noise: float = 0.1  #: standard deviation of the exploring noise of Box actions, in half ranges
+    centralised: bool = eqx.field(static=True, default=True)  #: critics see all agents; off: only their own agent
+    twin: bool = eqx.field(static=True, default=False)  #: two critics, the target uses the lower value (TD3)
+    policy_delay: int = eqx.field(static=True, default=1)  #: critic updates per update of the actors and targets (TD3)
+    target_noise: float = 0.0  #: noise of the target policy's Box actions, in half ranges, clipped at 2.5 times this
+    action_noise: float = 0.1  #: standard deviation of the exploration noise of Box actions; 1 is half their range
     relax: str = eqx.field(static=True, default="soft")  #: soft, or straight_through: one-hot with the soft gradient
     word_after: int = eqx.field(static=True, default=5)  #: a relaxed action longer than this is a move and then a word
-    ensemble: int = eqx.field(static=True, default=1)  #: policies per agent, one drawn for every episode
-    infer_policies: bool = eqx.field(static=True, default=False)  #: learn the others' policies instead of being told
+    ensemble: int = eqx.field(static=True, default=1)  #: policies per agent, one is sampled for every episode
+    infer_policies: bool = eqx.field(static=True, default=False)  #: targets use learned models of the other policies
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers of actors and critics each
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
 
@@ -105,7 +105,9 @@ class MADDPG(Algorithm):
         title = self.name.upper()
         check_network(self.activation, self.net_arch)
         if not spec.agents or not isinstance(spec.action_space, spaces.Dict):
-            raise TeguError(f"{title} needs an environment of several agents that act at once, {spec.id} is none")
+            raise TeguError(
+                f"{title} needs a multi-agent environment whose agents act in parallel, {spec.id} is not one"
+            )
         check_replay(self)
         at_least(self, 1, "ensemble", "policy_delay", "word_after")
         if self.relax not in RELAXATIONS:
@@ -255,7 +257,7 @@ class MADDPG(Algorithm):
     ) -> tuple[AgentLearner, jax.Array]:
         """Equation 5 of the paper: only the agent's own action is chosen anew; then the targets follow.
 
-        In an ensemble each policy learns from the steps of the episodes it played, which is its share of the buffer.
+        In an ensemble each policy learns from the steps of the episodes it played, which is its part of the buffer.
         """
 
         def loss(actor: Actor) -> jax.Array:

@@ -16,22 +16,23 @@ from tegu.core.step import Decision, PyTree, Step, of_agent
 from tegu.experience.base import Rollout
 from tegu.spaces.features import ACTION_MASK, STATE
 
-Members = tuple[str, ...]  #: the agents of a team
+Members = tuple[str, ...]  #: the agents that share a policy
 
 
 class MultiAgentLearner(NamedTuple):
-    teams: dict[Members, PPOLearner]  #: what the agents of each team have learned together
+    policies: dict[Members, PPOLearner]  #: one for each agent, or for the agents that share it
 
 
 class IPPO(Algorithm):
-    """PPO for each agent on its own observation and reward. A team of several fills one batch ``[..., N * B, ...]``."""
+    """PPO for each agent on its own observation and reward. ``N`` agents that share a policy fill one batch
+    ``[..., N * B, ...]``."""
 
     multi_agent: ClassVar[bool] = True
     name: str = named("ippo")
 
-    ppo: PPO = PPO()  #: with the hyper-parameters of every team
+    ppo: PPO = PPO()  #: with the hyper-parameters of every policy
     share_parameters: bool = eqx.field(static=True, default=False)  #: agents with equal spaces learn one policy
-    centralised: bool = eqx.field(static=True, default=False)  #: value functions see what all agents see
+    centralised: bool = eqx.field(static=True, default=False)  #: value functions see all agents' observations
 
     def __init__(
         self,
@@ -58,12 +59,14 @@ class IPPO(Algorithm):
     def validate(self, spec: EnvironmentSpec) -> None:
         if not spec.agents or not isinstance(spec.action_space, spaces.Dict):
             title = self.name.upper()
-            raise TeguError(f"{title} needs an environment of several agents that act at once, {spec.id} is none")
-        for team in self.teams(spec).values():
-            self.ppo.validate(team, actor_sees=self.actor_sees)
+            raise TeguError(
+                f"{title} needs a multi-agent environment whose agents act in parallel, {spec.id} is not one"
+            )
+        for seen in self.policies(spec).values():
+            self.ppo.validate(seen, actor_sees=self.actor_sees)
 
-    def teams(self, spec: EnvironmentSpec) -> dict[Members, EnvironmentSpec]:
-        """What each team knows of the environment; its ``n_envs`` counts every agent of it."""
+    def policies(self, spec: EnvironmentSpec) -> dict[Members, EnvironmentSpec]:
+        """The environment as each policy sees it; its ``n_envs`` counts every agent that shares the policy."""
         found: dict[Any, list[str]] = {}
         for agent in spec.agents:
             alone = spec.of_agent(agent)
@@ -94,23 +97,23 @@ class IPPO(Algorithm):
         return several({"own": own, "state": state, **mask})
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> MultiAgentLearner:
-        teams = self.teams(spec)
+        specs = self.policies(spec)
         learners = {}
-        for (members, team), k in zip(teams.items(), jax.random.split(key, len(teams)), strict=True):
-            learners[members] = self.ppo.init(k, team, actor_sees=self.actor_sees)
+        for (members, seen), k in zip(specs.items(), jax.random.split(key, len(specs)), strict=True):
+            learners[members] = self.ppo.init(k, seen, actor_sees=self.actor_sees)
         return MultiAgentLearner(learners)
 
     def networks(self, learner: MultiAgentLearner) -> Sequence[tuple[str, Any]]:
-        return [part for team in learner.teams.values() for part in self.ppo.networks(team)]
+        return [part for policy in learner.policies.values() for part in self.ppo.networks(policy)]
 
     def act(
         self, learner: MultiAgentLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
     ) -> Decision:
         action, log_prob = {}, {}
-        keys = jax.random.split(key, len(learner.teams))
-        for (members, team), k in zip(learner.teams.items(), keys, strict=True):
+        keys = jax.random.split(key, len(learner.policies))
+        for (members, policy), k in zip(learner.policies.items(), keys, strict=True):
             seen = self.joined_views(members, observation, axis=0)
-            decision = self.ppo.act(team, seen, (), k, explore=explore)
+            decision = self.ppo.act(policy, seen, (), k, explore=explore)
             for agent, *part in zip(
                 members,
                 jnp.split(decision.action, len(members)),
@@ -121,10 +124,10 @@ class IPPO(Algorithm):
         return Decision(action, memory, extras=log_prob)
 
     def update(self, learner: MultiAgentLearner, batch: Step, key: jax.Array) -> Update:
-        """PPO's update of every team; the metrics are means over the teams."""
-        teams, metrics = {}, []
-        keys = jax.random.split(key, len(learner.teams))
-        for (members, team), k in zip(learner.teams.items(), keys, strict=True):
+        """PPO's update of every policy; the metrics are means over the policies."""
+        policies, metrics = {}, []
+        keys = jax.random.split(key, len(learner.policies))
+        for (members, policy), k in zip(learner.policies.items(), keys, strict=True):
             rollout = Step(
                 self.joined_views(members, batch.observation, axis=1),
                 joined([batch.action[agent] for agent in members], axis=1),
@@ -134,16 +137,16 @@ class IPPO(Algorithm):
                 joined([of_agent(batch.truncated, agent) for agent in members], axis=1),
                 joined([batch.extras[agent] for agent in members], axis=1),
             )
-            teams[members], report, _ = self.ppo.update(team, rollout, k)
+            policies[members], report, _ = self.ppo.update(policy, rollout, k)
             metrics.append(report)
         means = {
             name: jnp.stack([report[name] for report in metrics if name in report]).mean()
             for name in sorted({name for report in metrics for name in report})
         }
-        return Update(MultiAgentLearner(teams), means)
+        return Update(MultiAgentLearner(policies), means)
 
     def joined_views(self, members: Members, observation: PyTree, axis: int) -> PyTree:
-        """What a team's members see, one after the other along the axis of environments."""
+        """What the agents that share a policy see, one after the other along the axis of environments."""
         return joined([self.view(observation, agent) for agent in members], axis)
 
 

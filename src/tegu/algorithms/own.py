@@ -16,7 +16,7 @@ from tegu.nn.custom import named_network, network_name, recorded_network
 
 
 class CodeWanted(TeguError):
-    """A file names code, and nobody has allowed it."""
+    """A file names code, which must be passed again."""
 
 
 def prepared(algorithm: Algorithm) -> Algorithm:
@@ -27,7 +27,7 @@ def prepared(algorithm: Algorithm) -> Algorithm:
     for path, leaf in jax.tree_util.tree_leaves_with_path(algorithm):
         if not isinstance(leaf, int | float | np.generic | np.ndarray | jax.Array):
             field = f"{type(algorithm).__name__}{jax.tree_util.keystr(path)}"
-            raise TeguError(f"{field} is {leaf!r}, no number: make it eqx.field(static=True, default=...)")
+            raise TeguError(f"{field} is {leaf!r}, which is not a number: make it eqx.field(static=True, default=...)")
     network = own_network(algorithm)
     if isinstance(network, str):
         algorithm = _with_network(algorithm, named_network(network))
@@ -58,8 +58,8 @@ def restored(
     if network is None:
         typed = recorded if is_code(recorded) else f"MODULE:{recorded}"
         raise CodeWanted(
-            f"{whose} was trained with the network {recorded}, which is code: "
-            f"name it yourself (--network {typed}, or network= in Python) to allow it"
+            f"{whose} was trained with the network {recorded}, which is your own code: "
+            f"pass it again (--network {typed}, or network= in Python)"
         )
     return _with_network(made, recorded_network(recorded, network, whose))
 
@@ -100,8 +100,8 @@ def _allowed(name: str, given: Choice | None, whose: str) -> Choice:
     if given is None:
         if is_code(name):
             raise CodeWanted(
-                f"{whose} was trained with {name}, which is code: "
-                f"name it yourself (--algorithm {name}, or algorithm= in Python) to allow it"
+                f"{whose} was trained with {name}, which is your own code: "
+                f"pass it again (--algorithm {name}, or algorithm= in Python)"
             )
         return name
     found = registry.chosen(given)

@@ -50,21 +50,21 @@ class PPO(Algorithm):
 
     name: str = named("ppo")
 
-    learning_rate: Schedule = 3e-4  #: Adam's step size, a number or a schedule such as "lin_3e-4"
+    learning_rate: Schedule = 3e-4  #: Adam's learning rate, a number or a schedule such as "lin_3e-4"
     n_steps: int = eqx.field(static=True, default=2048)  #: steps per environment between two updates
     batch_size: int = eqx.field(static=True, default=64)  #: steps per minibatch
-    n_epochs: int = eqx.field(static=True, default=10)  #: passes over each rollout
+    n_epochs: int = eqx.field(static=True, default=10)  #: epochs of updates over each rollout
     gamma: float = 0.99  #: discount factor
-    gae_lambda: float = 0.95  #: bias against variance of the advantages
+    gae_lambda: float = 0.95  #: lambda of GAE: lower has less variance and more bias
     clip_range: Schedule = 0.2  #: how far the probability ratio may move, epsilon in equation 7
     clip_range_vf: float | None = None  #: the same for the value function; off by default
     normalize_advantage: bool = eqx.field(static=True, default=True)  #: mean 0 and variance 1 in each minibatch
     ent_coef: float = 0.0  #: weight of the entropy bonus, c2 in equation 9
     vf_coef: float = 0.5  #: weight of the value loss, c1 in equation 9
     max_grad_norm: float = 0.5  #: the gradient's norm is clipped to this
-    target_kl: float | None = None  #: skip the rest of a rollout's updates once the policy moved 1.5 times this far
-    normalize_observation: bool = eqx.field(static=True, default=False)  #: running mean and variance of observations
-    normalize_reward: bool = eqx.field(static=True, default=False)  #: running variance of discounted returns
+    target_kl: float | None = None  #: skip the rest of a rollout's updates once approx_kl exceeds 1.5 times this
+    normalize_observation: bool = eqx.field(static=True, default=False)  #: standardise observations (running moments)
+    normalize_reward: bool = eqx.field(static=True, default=False)  #: divide rewards by the running std of returns
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers of actor and critic each
     activation: str = eqx.field(static=True, default="tanh")  #: tanh, relu, elu, gelu or silu
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
@@ -85,7 +85,9 @@ class PPO(Algorithm):
             raise TeguError("PPO: normalize_advantage leaves nothing to learn with batch_size 1")
         if self.network is not None:
             if self.normalize_observation:
-                raise TeguError("PPO: normalize_observation is for features, a network of your own sees observations")
+                raise TeguError(
+                    "PPO: normalize_observation cannot be used with your own network, which sees raw observations"
+                )
             check_custom("PPO", self.network, spec, *self.signatures(spec, actor_sees))
         if (self.n_steps * spec.n_envs) % self.batch_size:
             raise TeguError(

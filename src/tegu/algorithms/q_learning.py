@@ -36,7 +36,7 @@ class QLearning(Algorithm):
 
     learning_rate: Schedule = 0.7  #: alpha, a number or a schedule such as "lin_0.7"
     gamma: float = 0.99  #: discount factor
-    exploration_fraction: float = 0.5  #: share of training over which epsilon falls
+    exploration_fraction: float = 0.5  #: fraction of training over which epsilon falls
     exploration_initial_eps: float = 1.0  #: epsilon at the start
     exploration_final_eps: float = 0.05  #: epsilon at the end
     initial_value: float = 0.0  #: every entry of the table at the start

@@ -1,4 +1,4 @@
-"""Algorithms by name: ours, and those that installed packages register. No file can name other code.
+"""Algorithms by name: Tegu's, and those that installed packages register. No file can name other code.
 
 Nothing heavy is imported until one is wanted.
 """
@@ -67,7 +67,7 @@ def class_of(algorithm: Choice) -> "type[Algorithm]":
         module, _, cls = ALGORITHMS[algorithm].path.partition(":")
         return getattr(import_module(module), cls)
     if is_code(algorithm):
-        raise TeguError(f"the algorithm {algorithm} is code, which only a person may name")
+        raise TeguError(f"the algorithm {algorithm} is your own code: pass it again")
     points = registered(ALGORITHMS)
     if algorithm not in points:
         near = difflib.get_close_matches(algorithm, [*ALGORITHMS, *points], n=1)

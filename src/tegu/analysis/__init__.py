@@ -1,7 +1,7 @@
-"""Comparing runs: statistics over seeds, curves, tables and pictures. Imports no JAX: looking is quick."""
+"""Comparing runs: statistics over seeds, learning curves, tables and plots. Imports no JAX, so it starts quickly."""
 
 from tegu.analysis.compare import Group, Row, curves, summary, table, to_json
-from tegu.analysis.figures import animation, compare_figure, curve_figure, frame_strip, sparkline
+from tegu.analysis.plots import animation, frame_strip, plot_comparison, plot_curves, sparkline
 from tegu.analysis.statistics import (
     Interval,
     bootstrap_interval,
@@ -17,13 +17,13 @@ __all__ = [
     "Row",
     "animation",
     "bootstrap_interval",
-    "compare_figure",
-    "curve_figure",
     "curves",
     "episode_interval",
     "frame_strip",
     "iqm",
     "mean",
+    "plot_comparison",
+    "plot_curves",
     "probability_of_improvement",
     "sparkline",
     "summary",

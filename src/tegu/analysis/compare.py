@@ -1,4 +1,4 @@
-"""Runs side by side: the curves of each configuration over its seeds, and what they come to in the end."""
+"""Comparing runs: the learning curves of each configuration over its seeds, and their final scores."""
 
 import difflib
 import re
@@ -35,7 +35,7 @@ Curve = tuple[np.ndarray, np.ndarray]  #: steps (int64 ``[L]``, rising) and valu
 class Group:
     """The seeds of one configuration, and one metric of theirs."""
 
-    label: str  #: the algorithm, and what tells this group from its like
+    label: str  #: the algorithm, and the settings in which this group differs from the others
     environment: str
     metric: str
     runs: tuple[str, ...]  #: the names of the runs it comes from
@@ -52,7 +52,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Row:
-    """What a group comes to: one number per seed, its mean over the last part of training, and their statistics."""
+    """The final scores of a group: for each seed its mean over the last part of training, and their statistics."""
 
     label: str
     environment: str
@@ -187,8 +187,8 @@ def _labels(groups: list[list[_Recorded]]) -> list[str]:
         like = [other for other in groups if other[0].kind == group[0].kind]
         names = dict.fromkeys(name for other in like for name in other[0].settings)
         differing = [name for name in names if len({str(other[0].settings.get(name)) for other in like}) > 1]
-        ours = group[0].settings  # what is None is not there and not mentioned
-        settings = [f"{_short(name, differing)}={_value(ours[name])}" for name in differing if name in ours]
+        own = group[0].settings  # what is None is not there and not mentioned
+        settings = [f"{_short(name, differing)}={_value(own[name])}" for name in differing if name in own]
         if sum(_same(other[0], group[0]) for other in like) > 1:
             settings.append("#" + "+".join(one.run.path.name for one in group))
         labels.append(" ".join([group[0].kind[1], *settings]))

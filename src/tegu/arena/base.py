@@ -1,4 +1,4 @@
-"""What it takes to play: the contract of players, and how games are counted."""
+"""The contract of players of board games, and counts of results."""
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -9,7 +9,7 @@ from tegu.environments.games.base import Position
 
 
 class Player(Protocol):
-    """Whoever plays a board game."""
+    """A player of a board game."""
 
     name: str
 
@@ -21,7 +21,7 @@ class Player(Protocol):
 class Explanation(NamedTuple):
     """What a player thinks of a position. Values lie in [-1, 1] and are those of the player to move."""
 
-    policy: np.ndarray  #: float ``[A]``: the share of each action, in a search that of the visits; the sum is 1
+    policy: np.ndarray  #: float ``[A]``: probability of each action, after a search its fraction of the visits
     value: float  #: of the position
     action_values: np.ndarray | None = None  #: float ``[A]``, NaN where unknown
 

@@ -17,7 +17,7 @@ class Ratings(NamedTuple):
 
 
 def ratings(points: np.ndarray, confidence: float = 0.95) -> Ratings:
-    """Ratings from ``points[i, j]``, what player ``i`` won in games against ``j``: 1 for a win, 1/2 for a draw.
+    """Ratings from ``points[i, j]``, the points of player ``i`` against ``j``: 1 for a win, 1/2 for a draw.
 
     A player is expected to win ``1 / (1 + 10 ** (-difference / 400))`` points in a game. Draws enter as half a win and
     half a loss. Someone who won every game would be infinitely strong: half a game drawn against an imaginary player

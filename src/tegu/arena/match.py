@@ -1,4 +1,4 @@
-"""Matches: two players, both colours, the same openings for both."""
+"""Matches between two players: each opening is played twice, each player moving first once."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -19,7 +19,7 @@ _ATTEMPTS = 100  # times that openings in which the game was over are drawn agai
 
 
 class Match(NamedTuple):
-    """What a match came to for the first player named."""
+    """The result of a match for the first player named."""
 
     names: tuple[str, str]
     as_first: Tally  #: games in which that player moved first
@@ -32,7 +32,7 @@ class Match(NamedTuple):
 
     @property
     def score(self) -> float:
-        """The share of points won, draws half."""
+        """The fraction of points won; a draw is half a point."""
         return self.total.points / self.total.games
 
     @property
@@ -85,7 +85,7 @@ def play_match(
 def round_robin(
     game: Game, players: Sequence[Player], games: int, key: jax.Array, opening_plies: int = OPENING_PLIES
 ) -> dict[tuple[int, int], Match]:
-    """Everybody against everybody, ``games`` games each: matches by the indices of the players, the lower first.
+    """A round robin, ``games`` games of each pair: matches by the indices of the players, the lower first.
 
     All matches are played from the same openings.
     """
@@ -96,7 +96,7 @@ def round_robin(
 
 
 def points(matches: Mapping[tuple[int, int], Match], n_players: int) -> np.ndarray:
-    """What everybody won against everybody, float64 ``[P, P]``, as ``tegu.arena.elo.ratings`` takes it."""
+    """The points of each player against each other, float64 ``[P, P]``, as ``tegu.arena.elo.ratings`` takes it."""
     won = np.zeros((n_players, n_players))
     for (i, j), match in matches.items():
         won[i, j], won[j, i] = match.total.points, match.total.games - match.total.points

@@ -1,4 +1,4 @@
-"""Who can play: chance, perfect play, plain tree search, and trained agents."""
+"""Players: random, minimax, plain Monte Carlo tree search, and trained agents."""
 
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
@@ -67,7 +67,7 @@ class MCTSPlayer:
         return _any_of(_is_best(np.concatenate(visits)), key)
 
     def explain(self, position: Position, key: jax.Array) -> Explanation:
-        """The policy is the share of visits, an action's value the mean result of its rollouts."""
+        """The policy is the fraction of visits, an action's value the mean result of its rollouts."""
         searched = search(self._game, _one(position), self._rollouts, jax.random.fold_in(key, 0))
         visits, wins = (np.asarray(array)[0] for array in searched)
         values = 2 * wins / np.where(visits > 0, visits, np.nan) - 1

@@ -18,7 +18,8 @@ __all__ = ["Finding", "Report", "check"]
 def check(environment: Any, *, steps: int = 200, seed: int = 0) -> Report:
     """Try an environment with random actions and report everything that is wrong with it, not only the first thing.
 
-    ``environment`` is one of ours in JAX, board games among them, of Gymnasium's, or of PettingZoo's. Nothing that it
+    ``environment`` is a ``tegu.Environment`` (board games included), a ``gymnasium.Env``,
+    or one of PettingZoo's. Nothing that it
     does is raised: its exceptions become findings. One on the host takes ``steps`` steps and is left somewhere in an
     episode; one in JAX takes ``steps`` steps in each of 8 copies.
     """

@@ -1,59 +1,59 @@
-"""The command line: one file per verb, imported when it is asked for, so that help comes at once."""
+"""The command line: one file per command, imported when it is used, so that help comes at once."""
 
 import difflib
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-VERBS = {
+COMMANDS = {
     "train": "train an agent",
-    "resume": "go on with a run as if it had never stopped",
-    "evaluate": "play fresh episodes and report how good an agent is",
-    "watch": "play one episode into an animation, or in the terminal",
+    "resume": "continue a run from its last checkpoint",
+    "evaluate": "play fresh episodes and report the returns",
+    "watch": "record one episode as an animation, or show it in the terminal",
     "play": "play a board game against an agent",
-    "arena": "let agents and other players of a board game meet",
-    "crossplay": "one side of a world played by one run, the other by another",
-    "compare": "runs side by side: a table and a picture",
-    "list": "environments, algorithms, presets and runs",
-    "check": "try an environment and say what is wrong with it",
-    "export": "a run's metrics as CSV or for TensorBoard",
+    "arena": "matches between agents and other players of a board game, with Elo ratings",
+    "crossplay": "multi-agent: one team played by one run, the other team by another run",
+    "compare": "compare runs over seeds: a table and a plot",
+    "list": "list environments, algorithms, presets and runs",
+    "check": "test an environment and report what is wrong with it",
+    "export": "write a run's metrics as CSV or for TensorBoard",
 }
 _ALIASES = {"enjoy": "watch", "eval": "evaluate", "plot": "compare"}  # other libraries' words
 
 _EXAMPLES = """\
-  tegu train CartPole-v1                        what suits it: a preset, or a sensible choice
-  tegu train CartPole-v1 dqn --seeds 5          say more; tegu train CartPole-v1 dqn --help shows it all
-  tegu train lizard --show                      the first updates of Q-learning, with all numbers
+  tegu train CartPole-v1                        algorithm and hyper-parameters from the preset
+  tegu train CartPole-v1 dqn --seeds 5          --help after it lists all hyper-parameters
+  tegu train lizard --show                      print the first Q-learning updates with their numbers
   tegu watch last"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit status: 0, 1 for an error, 2 for wrong usage, 130 after Ctrl-C."""
-    verb, *words = (sys.argv[1:] if argv is None else argv) or ["--help"]
-    if verb in ("-h", "--help", "help"):
+    command, *words = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if command in ("-h", "--help", "help"):
         print(_help())
         return 0
-    if verb == "--version":
+    if command == "--version":
         from tegu import __version__
 
         print(f"tegu {__version__}")
         return 0
-    verb = _ALIASES.get(verb, verb)
-    if verb not in VERBS:
-        near = difflib.get_close_matches(verb, VERBS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(VERBS)}"
-        print(f"tegu: there is no verb {verb!r}: {hint}", file=sys.stderr)
+    command = _ALIASES.get(command, command)
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(COMMANDS)}"
+        print(f"tegu: there is no command {command!r}: {hint}", file=sys.stderr)
         return 2
     from tegu.cli.common import call
 
-    return call(import_module(f"tegu.cli.{verb}"), words)
+    return call(import_module(f"tegu.cli.{command}"), words)
 
 
 def _help() -> str:
-    verbs = "\n".join(f"  {verb:11}{what}" for verb, what in VERBS.items())
+    commands = "\n".join(f"  {command:11}{what}" for command, what in COMMANDS.items())
     return (
         "tegu: reinforcement learning from the first Q-table to self-play Go\n\n"
-        f"usage: tegu VERB ...\n\n{verbs}\n\n"
-        "tegu VERB --help says more; every verb knows --json and --quiet.\n\n"
+        f"usage: tegu COMMAND ...\n\n{commands}\n\n"
+        "tegu COMMAND --help lists its flags; every command takes --json and --quiet.\n\n"
         f"{_EXAMPLES}"
     )

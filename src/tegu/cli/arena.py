@@ -1,4 +1,4 @@
-"""``tegu arena``: let players of a board game meet."""
+"""``tegu arena``: matches between players of a board game."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -16,21 +16,25 @@ if TYPE_CHECKING:  # slow to import: not for --help
     from tegu.arena.match import Match
 
 _DESCRIPTION = """\
-Let players of a board game meet, with both colours and from the same random openings; of more than two, everybody meets
-everybody and gets an Elo rating. A PLAYER is a run's name, the beginning of one, a folder, or last, and RUN@64 searches
-with 64 simulations; or random; or mcts:1000, plain tree search with so many random rollouts; or minimax, perfect play,
-for games as small as tic-tac-toe."""
+Matches between players of a board game. Each random opening is played twice, so that each player moves first once.
+More than two players play a round robin and get Elo ratings. A PLAYER is a run's name, the beginning of one (the newest
+is meant), a folder, or last, and RUN@64 searches with 64 simulations; or random; or mcts:1000, Monte Carlo tree search
+with 1000 random rollouts; or minimax, perfect play, for small games such as tic-tac-toe."""
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = Parser("arena", "PLAYER PLAYER... [flags]", _DESCRIPTION)
-    parser.add_argument("players", metavar="PLAYER", nargs="+", help="who plays, at least two")
-    parser.add_argument("--games", type=count, metavar="N", default=100, help="games of each two players (100)")
-    parser.add_argument("--openings", type=count, metavar="PLIES", default=4, help="random moves to begin with (4)")
-    parser.add_argument("--seed", type=count, metavar="N", default=0, help="decides openings and chance (0)")
-    parser.add_argument("--seed-index", type=count, metavar="I", default=0, help="which of the runs' seeds (0)")
+    parser.add_argument("players", metavar="PLAYER", nargs="+", help="at least two players")
+    parser.add_argument("--games", type=count, metavar="N", default=100, help="games of each pair of players (100)")
     parser.add_argument(
-        "--game", type=environment, metavar="GAME", help="the game, where no run names it or a run names code to import"
+        "--openings", type=count, metavar="PLIES", default=4, help="random moves at the start of a game (4)"
+    )
+    parser.add_argument("--seed", type=count, metavar="N", default=0, help="random seed of openings and players (0)")
+    parser.add_argument(
+        "--seed-index", type=count, metavar="I", default=0, help="index of the seed to use, if a run has several (0)"
+    )
+    parser.add_argument(
+        "--game", type=environment, metavar="GAME", help="the game, if no run names it or it is your own code"
     )
     add_code(parser)
     add_runs(parser)
@@ -47,20 +51,20 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
 
     from tegu.arena.elo import ratings
     from tegu.arena.match import points, round_robin
-    from tegu.cli.players import entrant, game_named, game_of, seated
+    from tegu.cli.players import game_named, game_of, make_player, player_spec
 
     given = game_named(args.game) if args.game else None
-    entrants = [entrant(word, given, args) for word in args.players]
-    game = game_of(entrants, given)
+    specs = [player_spec(word, given, args) for word in args.players]
+    game = game_of(specs, given)
     with working(args, f"playing {game.id}"):
-        players = [seated(entrant, game, args) for entrant in entrants]
+        players = [make_player(spec, game, args) for spec in specs]
         matches = round_robin(game, players, args.games, jax.random.key(args.seed), args.openings)
     names = [player.name for player in players]
     won = points(matches, len(names))
     standings = _standings(names, won, *ratings(won))
-    each = "" if len(names) == 2 else " for each two players"
+    each = "" if len(names) == 2 else " for each pair of players"
     begun = f" after {args.openings} random moves, each opening" if args.openings else ""
-    out.print(f"{game.id}, {args.games} games{each}{begun} with both colours\n", style="bold")
+    out.print(f"{game.id}, {args.games} games{each}{begun} played twice, each player moving first once\n", style="bold")
     out.print(_match_table(matches[0, 1]) if len(names) == 2 else _standings_table(standings, names, won))
     return Outcome(
         {
@@ -105,7 +109,7 @@ def _match_table(match: "Match") -> Table:
 
 
 def _standings_table(standings: Sequence[Mapping[str, Any]], names: Sequence[str], won: "np.ndarray") -> Table:
-    """Ratings, and in the columns on the right what each won against each, in the same order."""
+    """Ratings, and in the columns on the right the points against each other player, in the same order."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("")
     table.add_column("player", no_wrap=True)

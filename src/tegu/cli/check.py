@@ -1,4 +1,4 @@
-"""``tegu check``: is an environment sound?"""
+"""``tegu check``: test an environment."""
 
 import argparse
 import dataclasses
@@ -9,20 +9,27 @@ from rich.console import Console
 from tegu.cli.common import Outcome, Parser, count, environment, option, working
 
 _DESCRIPTION = """\
-Try an environment with random actions and report everything that is wrong with it: what, where, and how to mend it. ENV
-is a name (tegu list) or module:Class. The exit status is 1 if there are errors."""
+Test an environment with random actions and report every problem: what, where, and how to fix it. ENV is a name (tegu
+list), module:Class, or package:Name-v0. The exit status is 1 if there are errors."""
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = Parser("check", "ENV [flags]", _DESCRIPTION)
     parser.add_argument("environment", type=environment, metavar="ENV", help="an environment's name, or module:Class")
-    parser.add_argument("--steps", type=count, metavar="N", default=200, help="steps to take (200)")
-    parser.add_argument("--seed", type=count, metavar="S", default=0, help="of the actions (0)")
+    parser.add_argument("--steps", type=count, metavar="N", default=200, help="environment steps to take (200)")
+    parser.add_argument("--seed", type=count, metavar="S", default=0, help="seed of the random actions (0)")
     parser.add_argument(
-        "--backend", choices=("jax", "gymnasium", "pettingzoo"), help="whose environment (ours in JAX, if we have it)"
+        "--backend",
+        choices=("jax", "gymnasium", "pettingzoo"),
+        help="implementation of the environment (jax where Tegu has one)",
     )
     parser.add_argument(
-        "--env-options", type=option, nargs="+", metavar="KEY=VALUE", default=[], help="settings of the environment"
+        "--env-options",
+        type=option,
+        nargs="+",
+        metavar="KEY=VALUE",
+        default=[],
+        help="keyword arguments of the environment",
     )
     return parser.parse(words)
 

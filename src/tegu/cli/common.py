@@ -1,4 +1,4 @@
-"""What the verbs share: flags, numbers as people type them, errors on one line, one JSON object."""
+"""What the commands share: flags, numbers as people type them, errors on one line, one JSON object."""
 
 import argparse
 import difflib
@@ -20,7 +20,7 @@ from tegu.core.errors import TeguError
 
 
 class Outcome(NamedTuple):
-    """What a verb came to."""
+    """The result of a command."""
 
     data: Mapping[str, Any]  #: what ``--json`` prints
     status: int = 0  #: the exit status
@@ -30,14 +30,14 @@ class UsageError(TeguError):
     """A command that makes no sense as it was typed."""
 
 
-def call(verb: ModuleType, words: Sequence[str]) -> int:
-    """Run the file of a verb: ``run(arguments(words), console)`` gives an ``Outcome``. Returns the exit status."""
+def call(command: ModuleType, words: Sequence[str]) -> int:
+    """Run the module of a command: ``run(arguments(words), console)`` gives an ``Outcome``. Returns the exit status."""
     ascii_where_needed(sys.stdout, sys.stderr)
     try:
-        args = verb.arguments(words)
+        args = command.arguments(words)
         out = console(sys.stdout, quiet=args.quiet or args.json)
         with _plain_warnings(), redirect_stdout(sys.stderr) if args.json else nullcontext():
-            outcome = verb.run(args, out)
+            outcome = command.run(args, out)
     except SystemExit as end:  # argparse has shown its help
         return int(end.code or 0)
     except TeguError as error:
@@ -56,29 +56,29 @@ def call(verb: ModuleType, words: Sequence[str]) -> int:
 class Parser(argparse.ArgumentParser):
     """Flags with dashes or underscores; one line with the nearest match for one that does not exist."""
 
-    aliases: Mapping[str, str] = {}  #: flags of other programs, and ours
+    aliases: Mapping[str, str] = {}  #: flags of other libraries, and Tegu's
 
-    def __init__(self, verb: str, usage: str, description: str):
+    def __init__(self, command: str, usage: str, description: str):
         super().__init__(
-            prog=f"tegu {verb}",
-            usage=f"tegu {verb} {usage}".rstrip(),
+            prog=f"tegu {command}",
+            usage=f"tegu {command} {usage}".rstrip(),
             description=description,
             allow_abbrev=False,
             formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=34, width=118),
         )
         output = self.add_argument_group("output")
-        output.add_argument("--json", action="store_true", help="print one JSON object on stdout, nothing else there")
-        output.add_argument("--quiet", action="store_true", help="print nothing but errors (and what --json asks for)")
-        output.add_argument("--debug", action="store_true", help="show where in the code an error came from")
+        output.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
+        output.add_argument("--quiet", action="store_true", help="print only errors (and the JSON object of --json)")
+        output.add_argument("--debug", action="store_true", help="show the Python traceback of an error")
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
         return self.parse_args([self._known(word) for word in words])
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; {self.prog} --help says more")
+        raise UsageError(f"{message}; see {self.prog} --help")
 
     def _known(self, word: str) -> str:
-        """A word with its flag spelled our way. Done before parsing, which would take a stray value for a name."""
+        """A word with its flag spelled with dashes. Done before parsing, which would take a stray value for a name."""
         flag, equals, value = word.partition("=")
         if not flag.startswith("--"):
             return word
@@ -86,29 +86,31 @@ class Parser(argparse.ArgumentParser):
         flags = self._option_string_actions
         if flag not in flags:
             near = [self.aliases[flag]] if flag in self.aliases else difflib.get_close_matches(flag, flags, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"{self.prog} --help shows all there are"
+            hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
             raise UsageError(f"there is no flag {flag}: {hint}")
         return flag + equals + value
 
 
 def add_code(parser: Parser) -> None:
-    """``--algorithm`` and ``--network``, for runs that name code to import."""
+    """``--algorithm`` and ``--network``, for runs of a user's own code."""
     parser.add_argument(
-        "--algorithm", type=code, metavar="MODULE:CLASS", help="the run's algorithm, where it names code to import"
+        "--algorithm", type=code, metavar="MODULE:CLASS", help="the run's algorithm, if it is your own code"
     )
     parser.add_argument(
-        "--network", type=code, metavar="MODULE:FUNCTION", help="the run's network, where it names code to import"
+        "--network", type=code, metavar="MODULE:FUNCTION", help="the run's network, if it is your own code"
     )
 
 
 def add_run(parser: Parser) -> None:
     """``RUN`` and ``--runs``."""
-    parser.add_argument("selector", metavar="RUN", nargs="?", default="last", help="a run's name or folder (last)")
+    parser.add_argument(
+        "selector", metavar="RUN", nargs="?", default="last", help="a run's name or folder (default: last)"
+    )
     add_runs(parser)
 
 
 def add_runs(parser: Parser) -> None:
-    parser.add_argument("--runs", metavar="FOLDER", default="runs", help="where runs are kept (runs)")
+    parser.add_argument("--runs", metavar="FOLDER", default="runs", help="folder of the runs (runs)")
 
 
 def number(text: str) -> float:
@@ -151,7 +153,7 @@ environment = code  #: an environment's name
 
 
 def option(text: str) -> tuple[str, Any]:
-    """``key=value`` for an environment: numbers, true, false and none are what they seem, all else is text."""
+    """``key=value`` for an environment: numbers, true, false and none are parsed, anything else is text."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise argparse.ArgumentTypeError(f"expected key=value, got {text!r}")

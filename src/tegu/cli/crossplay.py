@@ -1,4 +1,4 @@
-"""``tegu crossplay``: how good is a side against others than the one it grew up with?"""
+"""``tegu crossplay``: how good is a team against opponents that it was not trained with?"""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -14,32 +14,35 @@ from tegu.cli.common import Outcome, Parser, UsageError, add_code, add_runs, cou
 if TYPE_CHECKING:  # slow to import: not for --help
     from tegu.acting.evaluation import Evaluation
     from tegu.agents.agent import Agent
-    from tegu.agents.crossplay import Sides
+    from tegu.agents.crossplay import Teams
 
 _DESCRIPTION = """\
-Let one side of a world, such as the predators, be played by one run and the other, the prey, by another: every run
-against every run, itself included, as in the tables of the MADDPG paper. The i-th seed of one run meets the i-th of the
-other. The worlds say themselves who is on which side; elsewhere --side does. The worlds must be in JAX. RUN is a run's
-name, the beginning of one, a folder, or last; or a folder that Agent.save wrote."""
+Cross-play of a multi-agent environment with two teams, such as predators and prey. For every pair of runs, one run
+plays the first team and the other run the second, as in the tables of the MADDPG paper; each run also plays against
+itself. The i-th seed of one run plays against the i-th seed of the other. The environment must be in JAX. It defines
+the teams, or --team does. RUN is a run's name, the beginning of one (the newest is meant), a folder, or last; or a
+folder that Agent.save wrote."""
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = Parser("crossplay", "RUN RUN... [flags]", _DESCRIPTION)
     parser.add_argument("selectors", metavar="RUN", nargs="+", help="the runs, at least two")
-    parser.add_argument("--episodes", type=count, metavar="N", default=1000, help="of each pair of seeds (1000)")
-    parser.add_argument("--stochastic", action="store_true", help="the policies that explore, not the greedy ones")
-    parser.add_argument("--seed", type=count, metavar="N", default=0, help="decides how episodes begin (0)")
     parser.add_argument(
-        "--side",
+        "--episodes", type=count, metavar="N", default=1000, help="episodes of each pair of seeds (1000)"
+    )
+    parser.add_argument(
+        "--stochastic", action="store_true", help="use the stochastic policies, not the deterministic (greedy) ones"
+    )
+    parser.add_argument("--seed", type=count, metavar="N", default=0, help="seed of the episodes (0)")
+    parser.add_argument(
+        "--team",
         type=_names,
         metavar="A,B",
         action="append",
         default=[],
-        help="agents who play together against all others; twice to name both sides",
+        help="agents of one team, against all others; give it twice to name both teams",
     )
-    parser.add_argument(
-        "--env", type=environment, metavar="ENV", help="the environment, where the runs name code to import"
-    )
+    parser.add_argument("--env", type=environment, metavar="ENV", help="the environment, if it is your own code")
     add_code(parser)
     add_runs(parser)
     args = parser.parse(words)
@@ -51,56 +54,56 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
-    from tegu.agents.crossplay import arena_of, crossplay, sides_of
+    from tegu.agents.crossplay import crossplay, shared_environment, teams_of
     from tegu.cli.loading import loaded
 
     with working(args, f"playing {args.episodes} episodes of each pair"):
         agents = [loaded(selector, args) for selector in args.selectors]
-        sides = sides_of(arena_of(agents), args.side)
-        played = crossplay(agents, sides, episodes=args.episodes, seed=args.seed, deterministic=not args.stochastic)
+        teams = teams_of(shared_environment(agents), args.team)
+        played = crossplay(agents, teams, episodes=args.episodes, seed=args.seed, deterministic=not args.stochastic)
     names = [_name(agent, selector) for agent, selector in zip(agents, args.selectors, strict=True)]
-    matrix = {pair: figures(evaluation, sides) for pair, evaluation in played.items()}
+    matrix = {pair: scores_of(evaluation, teams) for pair, evaluation in played.items()}
     n_seeds = played[0, 0].returns.shape[0]
-    policy = "the policies that explore" if args.stochastic else "greedy"
+    policy = "stochastic policies" if args.stochastic else "deterministic policies"
     out.print(f"{agents[0].spec.id}, {args.episodes:,} episodes of each of {n_seeds} pairs of seeds, {policy}")
-    one, other = (f"{name} ({', '.join(members)})" for name, members in sides.items())
-    out.print(f"down: who plays {one}\nacross: who plays {other}\n", soft_wrap=True)
+    one, other = (f"{name} ({', '.join(members)})" for name, members in teams.items())
+    out.print(f"rows: the run that plays {one}\ncolumns: the run that plays {other}\n", soft_wrap=True)
     for quantity in matrix[0, 0]:
         out.print(_table(quantity, matrix, names), "")
     over = "pairs of seeds" if n_seeds > 1 else "the episodes of one pair of seeds"
-    out.print(f"in brackets 95% intervals over {over}", style="dim")
+    out.print(f"in brackets: 95% intervals over {over}", style="dim")
     return Outcome(
         {
             "environment": agents[0].spec.id,
-            "sides": {name: list(members) for name, members in sides.items()},
+            "teams": {name: list(members) for name, members in teams.items()},
             "runs": [_entry(name, agent) for name, agent in zip(names, agents, strict=True)],
             "episodes": args.episodes,
             "seeds": n_seeds,
             "seed": args.seed,
             "deterministic": not args.stochastic,
             "cells": [
-                {"by": dict(zip(sides, (names[i], names[j]), strict=True)), "indices": [i, j], **found}
+                {"by": dict(zip(teams, (names[i], names[j]), strict=True)), "indices": [i, j], **found}
                 for (i, j), found in matrix.items()
             ],
         }
     )
 
 
-def figures(evaluation: "Evaluation", sides: "Sides") -> dict[str, Any]:
-    """What one pair came to: each side's return, the mean of its agents', and the environment's measures."""
+def scores_of(evaluation: "Evaluation", teams: "Teams") -> dict[str, Any]:
+    """The result of one pair: each team's return (mean over its agents), and the environment's measures."""
     from numpy import mean
 
     from tegu.cli.score import part
 
     returns = {
         f"return of {name}": part(mean([evaluation.agents[agent] for agent in members], axis=0))
-        for name, members in sides.items()
+        for name, members in teams.items()
     }
     return returns | {name: part(values) for name, values in evaluation.measures.items()}
 
 
 def _table(quantity: str, matrix: Mapping[tuple[int, int], Mapping[str, Any]], names: Sequence[str]) -> Table:
-    from tegu.cli.score import figure, interval
+    from tegu.cli.score import formatted, interval
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column(quantity)
@@ -108,7 +111,7 @@ def _table(quantity: str, matrix: Mapping[tuple[int, int], Mapping[str, Any]], n
         table.add_column(name, justify="right")
     for i, name in enumerate(names):
         cells = [matrix[i, j][quantity] for j in range(len(names))]
-        table.add_row(name, *(f"{figure(cell['mean'])} ({interval(*cell['interval'])})" for cell in cells))
+        table.add_row(name, *(f"{formatted(cell['mean'])} ({interval(*cell['interval'])})" for cell in cells))
     return table
 
 

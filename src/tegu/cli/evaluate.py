@@ -11,18 +11,17 @@ from rich.table import Table
 from tegu.cli.common import Outcome, Parser, add_code, add_run, count, environment, working
 
 _DESCRIPTION = """\
-Play fresh episodes that training never saw, with the greedy policy and with the one that explores. Where there are
-several agents the return is the mean of theirs; board games are played against random moves (see also tegu arena). RUN
-is a run's name, the beginning of one, a folder, or last; or a folder that Agent.save wrote."""
+Evaluate an agent on fresh episodes, with the deterministic (greedy) policy and with the stochastic one. In multi-agent
+environments the return is the mean over the agents. Board games are played against random moves (see also tegu arena).
+RUN is a run's name, the beginning of one (the newest is meant), a folder, or last; RUN@best is the best agent of
+--eval-every; or a folder that Agent.save wrote."""
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = Parser("evaluate", "[RUN] [flags]", _DESCRIPTION)
     add_run(parser)
-    parser.add_argument("--episodes", type=count, metavar="N", default=100, help="episodes of each seed (100)")
-    parser.add_argument(
-        "--env", type=environment, metavar="ENV", help="the environment, where the run names code to import"
-    )
+    parser.add_argument("--episodes", type=count, metavar="N", default=100, help="episodes per seed (100)")
+    parser.add_argument("--env", type=environment, metavar="ENV", help="the environment, if it is your own code")
     add_code(parser)
     return parser.parse(words)
 
@@ -55,18 +54,18 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
 
 
 def _table(scores: dict[str, dict[str, Any]], seeds: tuple[int, ...]) -> Table:
-    from tegu.cli.score import figure, interval
+    from tegu.cli.score import formatted, interval
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("policy")
     for name in ("mean", "std", "95% interval", "min", "max"):
         table.add_column(name, justify="right")
     for way, found in scores.items():
-        cells = [figure(found["mean"]), figure(found["std"]), interval(*found["interval"])]
-        table.add_row(way, *cells, figure(found["min"]), figure(found["max"]))
+        cells = [formatted(found["mean"]), formatted(found["std"]), interval(*found["interval"])]
+        table.add_row(way, *cells, formatted(found["min"]), formatted(found["max"]))
         if len(seeds) > 1:
             for seed, mean in zip(seeds, found["per_seed"], strict=True):
-                table.add_row(f"  seed {seed}", figure(mean), style="dim")
+                table.add_row(f"  seed {seed}", formatted(mean), style="dim")
         for name, part in (found["agents"] | found["measures"]).items():
-            table.add_row(f"  {name}", figure(part["mean"]), figure(part["std"]), interval(*part["interval"]))
+            table.add_row(f"  {name}", formatted(part["mean"]), formatted(part["std"]), interval(*part["interval"]))
     return table

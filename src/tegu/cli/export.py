@@ -1,4 +1,4 @@
-"""``tegu export``: a run's metrics for other programs."""
+"""``tegu export``: a run's metrics as CSV or for TensorBoard."""
 
 import argparse
 from collections.abc import Sequence
@@ -9,16 +9,18 @@ from rich.console import Console
 from tegu.cli.common import Outcome, Parser, add_run
 
 _DESCRIPTION = """\
-Write a run's metrics as one CSV table (step, seed, name, value) or as TensorBoard events. RUN is a run's name, the
-beginning of one (the newest run is meant), a folder, or last."""
+Write a run's metrics as a CSV file (step, seed, name, value) or as TensorBoard event files. RUN is a run's name, the
+beginning of one (the newest is meant), a folder, or last."""
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = Parser("export", "[RUN] --csv FILE | --tensorboard FOLDER", _DESCRIPTION)
     add_run(parser)
     target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument("--csv", metavar="FILE", type=Path, help="one table")
-    target.add_argument("--tensorboard", metavar="FOLDER", type=Path, help="a new folder of events for each seed")
+    target.add_argument("--csv", metavar="FILE", type=Path, help="CSV file to write")
+    target.add_argument(
+        "--tensorboard", metavar="FOLDER", type=Path, help="folder for the event files, a new one for each seed in it"
+    )
     return parser.parse(words)
 
 

@@ -1,4 +1,4 @@
-"""The first updates of Q-learning with every number in its place (``tegu train lizard --show``)."""
+"""The first updates of Q-learning with their numbers (``tegu train lizard --show``)."""
 
 import sys
 from collections.abc import Mapping
@@ -25,13 +25,13 @@ def show_updates(
 ) -> None:
     """Print the first ``count`` updates of the run that is about to begin.
 
-    They are taken by the loop and the algorithm that train, from the first seed: the run will repeat them exactly.
+    They use the same loop, algorithm and first seed as the training, so the run will repeat them exactly.
     """
     plan = make_plan(environment, algorithm, **settings)
-    world, learning = plan.source.native, plan.algorithm
-    if not isinstance(world, FiniteEnvironment) or not isinstance(learning, QLearning) or plan.n_envs > 1:
-        raise TeguError("--show needs q-learning on one of the small grids, such as the lizard, with one environment")
-    loop = Fused(learning, world, spec_of(world.id, world, 1))
+    grid, learning = plan.source.native, plan.algorithm
+    if not isinstance(grid, FiniteEnvironment) or not isinstance(learning, QLearning) or plan.n_envs > 1:
+        raise TeguError("--show needs q-learning, a small grid such as lizard, and n_envs 1")
+    loop = Fused(learning, grid, spec_of(grid.id, grid, 1))
     state = loop.init(jax.numpy.asarray(plan.seeds[0]), learning)
     iterate = jax.jit(partial(loop.iteration, learns=True))
     pause = sys.stdin.isatty() and out.is_terminal and not out.quiet
@@ -42,21 +42,21 @@ def show_updates(
         state, _, (step, _, metrics) = iterate(before, learning, *clocks)
         taken = jax.tree.map(lambda leaf: np.asarray(leaf)[0, 0], step)
         out.print(f"step {number}", style="bold", end="  ")
-        out.print(_story(world, taken, float(metrics["exploration_rate"])))
-        out.print(_sum(world, learning, before.learner, state.learner, taken, float(metrics["learning_rate"])) + "\n")
+        out.print(_story(grid, taken, float(metrics["exploration_rate"])))
+        out.print(_sum(grid, learning, before.learner, state.learner, taken, float(metrics["learning_rate"])) + "\n")
         if pause and number < count:
-            input("Enter for the next one ")
+            input("press Enter for the next update ")
 
 
-def _story(world: FiniteEnvironment, step: Step, epsilon: float) -> str:
-    here, there = world.state_names[int(step.observation)], world.state_names[int(step.next_observation)]
-    move = f"at {here}, {world.action_names[int(step.action)]}"
-    end = "; the episode ends" if step.terminated else "; the time is up" if step.truncated else ""
+def _story(grid: FiniteEnvironment, step: Step, epsilon: float) -> str:
+    here, there = grid.state_names[int(step.observation)], grid.state_names[int(step.next_observation)]
+    move = f"at {here}, {grid.action_names[int(step.action)]}"
+    end = "; the episode ends" if step.terminated else "; the time limit is reached" if step.truncated else ""
     return f"{move} leads to {there}, reward {float(step.reward):g}{end}  (epsilon {epsilon:.2f})"
 
 
 def _sum(
-    world: FiniteEnvironment,
+    grid: FiniteEnvironment,
     learning: QLearning,
     before: QLearningLearner,
     after: QLearningLearner,
@@ -68,7 +68,7 @@ def _sum(
     old, new = (float(learner.table.values[state, action]) for learner in (before, after))
     best = float(before.table.values[int(step.next_observation)].max())
     future = "0" if step.terminated else f"{learning.gamma:g} x {_number(best)}"  # nothing follows the end
-    place = f"Q({world.state_names[state]}, {world.action_names[action]})"
+    place = f"Q({grid.state_names[state]}, {grid.action_names[action]})"
     return (
         f"        {place} <- {_number(old)} + {alpha:g} "
         f"[{float(step.reward):g} + {future} - {_number(old)}] = {round(new, 4):g}"

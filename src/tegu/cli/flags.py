@@ -14,7 +14,7 @@ from tegu.core.schedule import Linear
 
 
 def names(*own: Choice) -> set[str]:
-    """Every hyper-parameter of every algorithm of ours, and of ``own`` ones."""
+    """Every hyper-parameter of every algorithm of Tegu's, and of ``own`` ones."""
     return {name for algorithm in (*ALGORITHMS, *own) for name in settings(algorithm)}
 
 

@@ -1,4 +1,4 @@
-"""A person at the board."""
+"""A person plays a board game."""
 
 import argparse
 import secrets
@@ -16,7 +16,7 @@ from tegu.core.errors import TeguError
 from tegu.environments.games.base import PLAYERS, Game, Position
 
 
-class Sitting:
+class HumanGame:
     """One game of a person, who plays ``args.side``, and its history."""
 
     def __init__(self, game: Game, opponent: Player, screen: Console, args: argparse.Namespace):
@@ -27,7 +27,7 @@ class Sitting:
         self._key = jax.random.key(secrets.randbelow(2**31) if args.seed is None else args.seed)
 
     def play(self) -> float | None:
-        """Take turns until the end. Returns the person's reward, or None once they have had enough."""
+        """Take turns until the end. Returns the person's reward, or None if they quit."""
         if self._mover() == self.side:
             self._show()
         while (action := self._next()) is not None:
@@ -82,21 +82,21 @@ class Sitting:
         """Take back the person's last move and what followed."""
         own = len(self.moves) - 2
         if own < 0:
-            self.screen.print("there is no move of yours to take back")
+            self.screen.print("you have made no move to take back")
             return
         del self.moves[own:], self.positions[own + 1 :]
         self._show()
 
     def _hint(self) -> None:
         """Show what the opponent thinks of the person's moves."""
-        said, position = None, take(self.positions[-1], 0)
+        hint, position = None, take(self.positions[-1], 0)
         if isinstance(self.opponent, Explains):
-            said = self.opponent.explain(position, self._fresh_key())
-        if said is None:
-            self.screen.print(f"{self.opponent.name} has no numbers to show")
+            hint = self.opponent.explain(position, self._fresh_key())
+        if hint is None:
+            self.screen.print(f"{self.opponent.name} cannot explain its moves")
         else:
-            self.screen.print(hint_table(self.game, position, said))
-            self.screen.print(f"values lie between -1, you lose, and 1, you win; this position: {said.value:+.2f}\n")
+            self.screen.print(hint_table(self.game, position, hint))
+            self.screen.print(f"value: -1 you lose, 1 you win; this position: {hint.value:+.2f}\n")
 
     def _mover(self) -> int:
         return int(self.positions[-1]["to_play"][0])
@@ -109,14 +109,14 @@ class Sitting:
         self.screen.print(f"{self.game.text(take(self.positions[-1], 0))}\n")
 
 
-def hint_table(game: Game, position: Position, said: Explanation) -> Table:
-    """The legal moves, the most promising first, with their shares and, where known, values."""
+def hint_table(game: Game, position: Position, hint: Explanation) -> Table:
+    """The legal moves, the most promising first, with their probabilities and, where known, values."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in ("move", "share", "value"):
+    for name in ("move", "policy", "value"):
         table.add_column(name, justify="right")
-    values = np.full(len(said.policy), np.nan) if said.action_values is None else said.action_values
+    values = np.full(len(hint.policy), np.nan) if hint.action_values is None else hint.action_values
     legal = position["action_mask"].nonzero()[0]
-    for action in sorted(legal, key=lambda action: -said.policy[action]):
+    for action in sorted(legal, key=lambda action: -hint.policy[action]):
         value = "" if np.isnan(values[action]) else f"{values[action]:+.2f}"
-        table.add_row(game.action_name(action), f"{said.policy[action]:.0%}", value)
+        table.add_row(game.action_name(action), f"{hint.policy[action]:.0%}", value)
     return table

@@ -1,4 +1,4 @@
-"""``tegu list``: what there is."""
+"""``tegu list``: environments, algorithms, presets and runs."""
 
 import argparse
 import inspect
@@ -22,7 +22,9 @@ _KINDS = ("environments", "algorithms", "presets", "runs")
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = Parser(
-        "list", "[environments|algorithms|presets|runs] [flags]", "Show what there is; without a word, all."
+        "list",
+        "[environments|algorithms|presets|runs] [flags]",
+        "List environments, algorithms, presets and runs; all of them without KIND.",
     )
     parser.add_argument("kind", choices=_KINDS, nargs="?", metavar="KIND", help=f"one of {', '.join(_KINDS)} (all)")
     add_runs(parser)
@@ -44,34 +46,36 @@ def _environments(out: Console) -> list[dict[str, Any]]:
     from tegu.environments.make import names
 
     found = [{"name": name, "backend": backend} for name, backend in names().items()]
-    ours = [_ours(entry) for entry in found if entry["backend"] == "jax"]
+    native = [_native(entry) for entry in found if entry["backend"] == "jax"]
     others = [entry for entry in found if entry["backend"] != "jax"]
-    ours.sort(key=lambda entry: (len(entry["agents"]) > 0, entry["agents"] == list(PLAYERS)))
-    _title(out, "tegu's environments, in JAX")
-    rows = [entry | {"agents": _crowd(entry["agents"]), "algorithms": ", ".join(entry["algorithms"])} for entry in ours]
+    native.sort(key=lambda entry: (len(entry["agents"]) > 0, entry["agents"] == list(PLAYERS)))
+    _title(out, "Tegu's environments, in JAX")
+    rows = [
+        entry | {"agents": _agents(entry["agents"]), "algorithms": ", ".join(entry["algorithms"])} for entry in native
+    ]
     _print_table(out, rows, ("name", "agents", "algorithms"))
     _title(out, "Gymnasium's environments")
     out.print(Columns([entry["name"] for entry in others], padding=(0, 3)), "")
-    return ours + others
+    return native + others
 
 
-def _ours(entry: dict[str, Any]) -> dict[str, Any]:
-    """With the agents, and the algorithms that suit: first the one that is taken where none is named."""
+def _native(entry: dict[str, Any]) -> dict[str, Any]:
+    """With the agents, and the algorithms that can be used, the default first."""
     from tegu import presets
     from tegu.algorithms.registry import fitting
     from tegu.environments.make import find
     from tegu.training.plan import spec_of
 
-    name, world = entry["name"], find(entry["name"]).native
-    assert world is not None
-    spec = spec_of(name, world, 1)
+    name, environment = entry["name"], find(entry["name"]).native
+    assert environment is not None
+    spec = spec_of(name, environment, 1)
     usual = presets.preset(name, None, spec.observation_space, spec.action_space)["algorithm"]
     suits = sorted(fitting(spec), key=lambda algorithm: algorithm != usual)
     return entry | {"agents": list(spec.agents), "algorithms": suits}
 
 
-def _crowd(agents: Sequence[str]) -> str:
-    """``adversary_0 to adversary_2, agent_0``; nothing for one alone."""
+def _agents(agents: Sequence[str]) -> str:
+    """``adversary_0 to adversary_2, agent_0``; empty for a single agent."""
     kinds = [list(kind) for _, kind in groupby(agents, key=lambda agent: agent.rpartition("_")[0] or agent)]
     return ", ".join(
         kind[0] if len(kind) == 1 else f"{kind[0]} {'and' if len(kind) == 2 else 'to'} {kind[-1]}" for kind in kinds
@@ -122,8 +126,8 @@ def _made_for(name: str, for_players: Sequence[str]) -> str:
     from tegu.algorithms.registry import class_of
 
     if name in for_players:
-        return "two players"
-    return "several agents" if class_of(name).multi_agent else "one agent"
+        return "board games"
+    return "multi-agent" if class_of(name).multi_agent else "single agent"
 
 
 def _presets(out: Console) -> list[dict[str, Any]]:
@@ -135,7 +139,7 @@ def _presets(out: Console) -> list[dict[str, Any]]:
         for algorithm, settings in presets.load(environment).items()
         if isinstance(settings, dict)
     ]
-    _title(out, "presets: steps, and how many environments side by side")
+    _title(out, "presets: algorithm, total steps, number of environments (n_envs)")
     by_environment = groupby(found, key=lambda entry: entry["environment"])
     rows = [
         {"environment": environment, "algorithms": _tuned(list(entries))} for environment, entries in by_environment
@@ -145,21 +149,26 @@ def _presets(out: Console) -> list[dict[str, Any]]:
 
 
 def _tuned(entries: Sequence[dict[str, Any]]) -> str:
-    """``ppo 100,000 in 8; dqn 50,000 in 1``, algorithms that train alike together."""
-    alike = groupby(entries, key=lambda entry: f"{entry['settings']['steps']:,} in {entry['settings']['n_envs']}")
+    """``ppo 100,000 steps, 8 envs; dqn 50,000 steps, 1 env``, algorithms with equal settings together."""
+    alike = groupby(entries, key=lambda entry: _size(entry["settings"]))
     return "; ".join(f"{', '.join(entry['algorithm'] for entry in group)} {size}" for size, group in alike)
+
+
+def _size(settings: dict[str, Any]) -> str:
+    n_envs = settings["n_envs"]
+    return f"{settings['steps']:,} steps, {n_envs} env{'s' * (n_envs > 1)}"
 
 
 def _runs(root: str, out: Console) -> list[dict[str, Any]]:
     from tegu.runs import Run
 
     found = [_run(run) for run in Run.list(root)]
-    _title(out, f"runs in {root}, the newest first")
+    _title(out, f"runs in {root}, newest first")
     if found:
         shown = [entry | {"created": _local(entry["created"])} for entry in found]
         _print_table(out, shown, ("run", "state", "steps", "total", "seeds", "return", "created"))
     else:
-        out.print("none yet: tegu train CartPole-v1\n")
+        out.print("no runs yet: tegu train CartPole-v1\n")
     return found
 
 

@@ -21,7 +21,7 @@ def loaded(selector: str, args: argparse.Namespace) -> Agent:
 
 
 def allowing(selector: str, environment: Any, args: argparse.Namespace) -> Agent:
-    """One of several agents: code that the command allows is used for those that ask for it."""
+    """One of several agents: the ``--algorithm`` and ``--network`` of the command are used for those that need them."""
     try:
         return load_agent(selector, environment=environment, folder=args.runs)
     except CodeWanted:
@@ -34,7 +34,7 @@ def _code(args: argparse.Namespace) -> dict[str, Any]:
 
 def _playing(selector: str, agent: Agent) -> Agent:
     if agent.source is None:
-        raise TeguError(f"{selector} was trained on {agent.spec.id}: name the environment with --env")
+        raise TeguError(f"{selector} was trained on {agent.spec.id}: name it with --env")
     return agent
 
 

@@ -1,4 +1,4 @@
-"""Following a training: what is known of it, and plain lines about it where there is no terminal."""
+"""Progress of a training: its state and metrics, and plain lines about it where there is no terminal."""
 
 import math
 import sys
@@ -23,9 +23,9 @@ class Monitor:
     def __init__(self) -> None:
         self.progress: Progress | None = None
         self.state = "starting"
-        self.curve: list[float] = []  #: mean return over seeds, after each chunk that had one
-        self.returns: dict[int, float] = {}  #: the last of each seed
-        self.figures: dict[str, float] = {}  #: what learning reports, the last of each
+        self.curve: list[float] = []  #: mean return over seeds, one for each report that has one
+        self.returns: dict[int, float] = {}  #: the latest of each seed
+        self.metrics: dict[str, float] = {}  #: the latest value of each logged metric
         self._speeds: deque[float] = deque(maxlen=10)
         self._heard = time.perf_counter()
 
@@ -42,11 +42,11 @@ class Monitor:
         self.state = _STATES.get(progress.state, progress.state)
         if progress.state == "training":
             self._speeds.append(progress.fps)
-            found = {i: figures[RETURN] for i, figures in enumerate(progress.metrics) if RETURN in figures}
+            found = {i: metrics[RETURN] for i, metrics in enumerate(progress.metrics) if RETURN in metrics}
             self.returns = self.returns | found  # a new one, as another thread may be drawing the old one
             if found:
                 self.curve.append(float(np.mean(list(self.returns.values()))))
-            self.figures = self.figures | mean_figures(progress.metrics)
+            self.metrics = self.metrics | mean_metrics(progress.metrics)
 
     def say(self, state: str) -> None:
         """What is being done now that the training itself is over."""
@@ -54,7 +54,7 @@ class Monitor:
 
     @property
     def elapsed(self) -> float:
-        """Seconds of training so far, ticking between chunks."""
+        """Seconds of training so far, counting on between reports."""
         if self.progress is None:
             return 0.0
         running = self.progress.state in ("compiling", "training")
@@ -62,7 +62,7 @@ class Monitor:
 
     @property
     def left(self) -> float:
-        """Seconds to go at the speed of most of the last chunks; NaN while that is unknown."""
+        """Seconds to go at the median speed of the latest reports; NaN while that is unknown."""
         if self.progress is None or not self._speeds:
             return math.nan
         return (self.progress.total - self.progress.steps) * self.progress.n_seeds / float(np.median(self._speeds))
@@ -101,24 +101,24 @@ def heading(progress: Progress) -> str:
 
 
 def where(progress: Progress) -> str:
-    return str(progress.run.path) if progress.run is not None else "kept nowhere"
+    return str(progress.run.path) if progress.run is not None else "not saved to disk"
 
 
 def origin(progress: Progress) -> str:
-    """Which environment it is that is being used."""
+    """Which implementation of the environment is used."""
     from gymnasium import registry
 
     environment, backend = _config(progress)["environment"], _config(progress)["backend"]
     if backend == "jax" and environment in registry:
-        return f"using tegu's {environment} in JAX, --backend gymnasium for the original"
-    through = {"gymnasium": "through Gymnasium", "pettingzoo": "through PettingZoo"}
-    return f"using {environment} {through.get(backend, 'in JAX')}"
+        return "environment: Tegu's JAX implementation; --backend gymnasium uses Gymnasium's"
+    kinds = {"gymnasium": "Gymnasium, stepped in Python", "pettingzoo": "PettingZoo, stepped in Python"}
+    return f"environment: {kinds.get(backend, 'JAX, compiled')}"
 
 
-def mean_figures(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """What learning reports and how it explores, the mean over seeds."""
+def mean_metrics(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The ``train/`` metrics and the exploration rate, mean over seeds."""
     names = [name for name in metrics[0] if name.startswith("train/") or name == "rollout/exploration_rate"]
-    return {name.partition("/")[2]: float(np.mean([figures[name] for figures in metrics])) for name in names}
+    return {name.partition("/")[2]: float(np.mean([found[name] for found in metrics])) for name in names}
 
 
 def clock(seconds: float) -> str:

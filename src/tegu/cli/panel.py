@@ -1,4 +1,4 @@
-"""How a training goes, on the terminal."""
+"""Progress of a training, on the terminal."""
 
 import sys
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tegu.analysis.figures import sparkline
+from tegu.analysis.plots import sparkline
 from tegu.cli.common import console
 from tegu.cli.monitor import Lines, Monitor, clock, heading, origin, rounded, where
 from tegu.training.trainer import Progress
@@ -57,8 +57,8 @@ class LivePanel(Monitor):
         if progress is None:
             return Group(Text("starting", style="dim"), "")
         parts: list[RenderableType] = [self._rows(progress)]
-        if self.figures:
-            parts += ["", _columns(self.figures)]
+        if self.metrics:
+            parts += ["", _columns(self.metrics)]
         about = [origin(progress), progress.network and f"network: {progress.network}", where(progress)]
         parts += ["", Text("\n".join(filter(None, about)), style="dim", overflow="fold")]
         title, width = Text(heading(progress), style="bold"), min(self._live.console.width, WIDTH)
@@ -85,7 +85,7 @@ class LivePanel(Monitor):
 
     def _curve(self, progress: Progress) -> Text:
         if not self.curve:
-            return Text("no episode has ended yet" if progress.steps else "", style="dim")
+            return Text("no episode finished yet" if progress.steps else "", style="dim")
         text = Text.assemble((sparkline(self.curve, 28, ascii=self._ascii), "green"), f"  {self.curve[-1]:.4g}")
         if len(self.returns) > 1:
             text.append(f"  std {np.std(list(self.returns.values())):.3g} over {len(self.returns)} seeds", "dim")
@@ -93,17 +93,17 @@ class LivePanel(Monitor):
 
     def _times(self, progress: Progress) -> Text:
         left = f", {clock(self.left)} left" if self.state == "training" and self._speeds else ""
-        shares = ", ".join(f"{kind} {share:.0%}" for kind, share in progress.shares.items())
-        return Text.assemble(f"{clock(self.elapsed)}{left}", (f"  {shares}", "dim"))
+        fractions = ", ".join(f"{kind} {fraction:.0%}" for kind, fraction in progress.time_fractions.items())
+        return Text.assemble(f"{clock(self.elapsed)}{left}", (f"  {fractions}", "dim"))
 
 
-def _columns(figures: Mapping[str, float], across: int = 2) -> Table:
+def _columns(metrics: Mapping[str, float], across: int = 2) -> Table:
     """Names and values, two pairs to a row."""
     grid = Table.grid(padding=(0, 4, 0, 0))
     for _ in range(across):
         grid.add_column(style="dim", width=20, no_wrap=True)
         grid.add_column(width=10, no_wrap=True)
-    cells = [cell for name, value in figures.items() for cell in (name, _value(value))]
+    cells = [cell for name, value in metrics.items() for cell in (name, _value(value))]
     for start in range(0, len(cells), 2 * across):
         grid.add_row(*cells[start : start + 2 * across])
     return grid

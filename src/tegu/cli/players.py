@@ -19,12 +19,12 @@ GAMES = [name for name, path in NATIVE.items() if path.startswith("tegu.environm
 _WORDS = ("random", "minimax", "mcts:1000")
 
 
-class NoPlayer(TeguError):
-    """Nobody is called that."""
+class UnknownPlayer(TeguError):
+    """No player has that name."""
 
 
-class Entrant(NamedTuple):
-    """A player of whom one does not know yet what will be played."""
+class PlayerSpec(NamedTuple):
+    """A player as a command names it, before the game is known."""
 
     name: str
     agent: Agent | None = None
@@ -32,16 +32,16 @@ class Entrant(NamedTuple):
     simulations: int | None = None
 
 
-def entrant(word: str, game: Game | None, args: argparse.Namespace) -> Entrant:
-    """``random``, ``minimax``, ``mcts:1000``, or a run, which is loaded; with ``@64`` it searches as long as that.
+def player_spec(word: str, game: Game | None, args: argparse.Namespace) -> PlayerSpec:
+    """``random``, ``minimax``, ``mcts:1000``, or a run, which is loaded; with ``@64`` it searches with 64 simulations.
 
-    Raises ``NoPlayer`` if there is no such run.
+    Raises ``UnknownPlayer`` if there is no such run.
     """
     kind, _, text = word.partition(":")
     if word in ("random", "minimax"):
-        return Entrant(word)
+        return PlayerSpec(word)
     if kind == "mcts":
-        return Entrant(word, rollouts=_count(text or "1000", f"{word}: expected rollouts as in mcts:1000"))
+        return PlayerSpec(word, rollouts=_count(text or "1000", f"{word}: expected rollouts as in mcts:1000"))
     selector, at, text = word.partition("@")
     if text.partition("@")[0] == "best":
         selector, (_, at, text) = selector + BEST, text.partition("@")
@@ -49,9 +49,9 @@ def entrant(word: str, game: Game | None, args: argparse.Namespace) -> Entrant:
     try:
         agent = allowing(selector, game, args)
     except RunError as error:
-        raise NoPlayer(_nobody(word, str(error))) from error
+        raise UnknownPlayer(_unknown(word, str(error))) from error
     name = agent.run.name + BEST * selector.endswith(BEST) if agent.run is not None else selector
-    return Entrant(f"{name}{at}{text}", agent, simulations=simulations)
+    return PlayerSpec(f"{name}{at}{text}", agent, simulations=simulations)
 
 
 def game_named(name: str) -> Game:
@@ -62,28 +62,28 @@ def game_named(name: str) -> Game:
     return _as_game(find(name).native, name)
 
 
-def game_of(entrants: Sequence[Entrant], given: Game | None) -> Game:
+def game_of(specs: Sequence[PlayerSpec], given: Game | None) -> Game:
     """The game that is meant: the one given, or that of the first run."""
     if given is not None:
         return given
-    for agent in (entrant.agent for entrant in entrants if entrant.agent is not None):
+    for agent in (spec.agent for spec in specs if spec.agent is not None):
         if agent.source is None:
-            raise TeguError(f"{agent.spec.id} is code to import: name the game with --game")
+            raise TeguError(f"{agent.spec.id} is your own code: name the game with --game")
         return _as_game(agent.source.native, agent.spec.id)
     raise UsageError(f"name the game with --game: {_choice()}")
 
 
-def seated(entrant: Entrant, game: Game, args: argparse.Namespace) -> Player:
+def make_player(spec: PlayerSpec, game: Game, args: argparse.Namespace) -> Player:
     """The player, ready for ``game``."""
-    if entrant.agent is not None:
-        return AgentPlayer(entrant.agent, game, entrant.name, index=args.seed_index, simulations=entrant.simulations)
-    if entrant.rollouts is not None:
-        return MCTSPlayer(game, entrant.rollouts)
-    return MinimaxPlayer(game) if entrant.name == "minimax" else RandomPlayer()
+    if spec.agent is not None:
+        return AgentPlayer(spec.agent, game, spec.name, index=args.seed_index, simulations=spec.simulations)
+    if spec.rollouts is not None:
+        return MCTSPlayer(game, spec.rollouts)
+    return MinimaxPlayer(game) if spec.name == "minimax" else RandomPlayer()
 
 
-def _nobody(word: str, otherwise: str) -> str:
-    """What to say of a word that names neither a player nor a run."""
+def _unknown(word: str, otherwise: str) -> str:
+    """The error for a word that names neither a player nor a run."""
     if word in GAMES:
         return f"{word} is a game, not a player: name it with --game {word}"
     near = difflib.get_close_matches(word, _WORDS, n=1)
@@ -92,7 +92,7 @@ def _nobody(word: str, otherwise: str) -> str:
 
 def _as_game(environment: object, name: str) -> Game:
     if not isinstance(environment, Game):
-        raise TeguError(f"{name} is no board game: {_choice()}")
+        raise TeguError(f"{name} is not a board game: {_choice()}")
     return environment
 
 

@@ -1,4 +1,4 @@
-"""How ``train`` and ``resume`` end: evaluate what was learned, say where it is kept and what can be done next."""
+"""How ``train`` and ``resume`` end: evaluate the agent, print where the run is and which commands come next."""
 
 import argparse
 import importlib
@@ -11,11 +11,11 @@ from typing import Any
 from rich.console import Console
 
 from tegu.agents.agent import Agent
-from tegu.analysis.figures import curve_figure
+from tegu.analysis.plots import plot_curves
 from tegu.cli.common import Outcome, shown
 from tegu.cli.monitor import Monitor
 from tegu.cli.panel import monitor
-from tegu.cli.score import figure, interval, score
+from tegu.cli.score import formatted, interval, score
 from tegu.core.code import is_code
 from tegu.core.errors import TeguError
 from tegu.environments.games.base import Game
@@ -42,7 +42,9 @@ def trained(start: Callable[[Monitor], Agent], args: argparse.Namespace, out: Co
             watching.say("done")
     name = shown(run, args.runs)
     if stopped:
-        out.print(f"stopped at step {progress.steps:,}; go on with: tegu resume {_command(name, run)}", soft_wrap=True)
+        out.print(
+            f"stopped at step {progress.steps:,}; continue with: tegu resume {_command(name, run)}", soft_wrap=True
+        )
     else:
         _report(agent, found, curve, out)
         _what_next(name, run, progress, out)
@@ -55,26 +57,30 @@ def _import_matplotlib() -> None:
 
 
 def _curve(run: Run) -> Path | None:
-    """The learning curve as a picture, if it can be drawn here."""
+    """The plot of the learning curve, if Matplotlib is installed."""
     path = run.path / "curve.png"
     try:
-        curve_figure(run, path)
+        plot_curves(run, path)
     except TeguError:  # no Matplotlib, or no episode has ended
         return None
     return path
 
 
 def _report(agent: Agent, found: dict[str, Any] | None, curve: Path | None, out: Console) -> None:
-    """The table of a lizard's values, the evaluation, and where things are."""
+    """The lizard's Q-table, the evaluation, and the files of the run."""
     assert agent.run is not None
     if agent.source is not None and isinstance(agent.source.native, Lizard) and hasattr(agent.learner(), "table"):
         out.print(policy_text(agent.source.native, agent.learner().table.values), end="\n\n")
     if found is not None:
         each = f" of each of {len(agent.seeds)} seeds" if len(agent.seeds) > 1 else ""
-        spread = f"std {figure(found['std'])}, 95% interval {interval(*found['interval'])}"
+        spread = f"std {formatted(found['std'])}, 95% interval {interval(*found['interval'])}"
         native = agent.source.native if agent.source is not None else None
         kind = "games against random moves" if isinstance(native, Game) else "episodes"
-        _say("return", f"{figure(found['mean'])}  {spread}; {found['episodes']} fresh {kind}{each}, greedy", out)
+        _say(
+            "return",
+            f"{formatted(found['mean'])}  {spread}; {found['episodes']} fresh {kind}{each}, deterministic policy",
+            out,
+        )
     _say("run", str(agent.run.path), out)
     if curve is not None:
         _say("curve", str(curve), out)
@@ -95,7 +101,7 @@ def _say(label: str, text: str, out: Console) -> None:
 
 
 def _command(name: str, run: Run) -> str:
-    """The run, and what of it is code that only a person may name."""
+    """The run, and the flags for a user's own code, which files never import by themselves."""
     named = {"env": run.config["environment"], "algorithm": run.config["algorithm"]}
     named["network"] = str(run.config["hyper_parameters"].get("network"))
     return " ".join([name, *(f"--{flag} {code}" for flag, code in named.items() if is_code(code))])

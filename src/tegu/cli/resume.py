@@ -1,4 +1,4 @@
-"""``tegu resume``: go on with a run."""
+"""``tegu resume``: continue a run."""
 
 import argparse
 from collections.abc import Sequence
@@ -8,20 +8,26 @@ from rich.console import Console
 from tegu.cli.common import Outcome, Parser, add_code, add_run, count, environment
 
 _DESCRIPTION = """\
-Go on with a run from its last checkpoint as if it had never stopped: to the number of steps first planned, or to
---steps in all. RUN is a run's name, such as CartPole-v1/ppo/3, the beginning of one, a folder, or last."""
+Continue a run from its last checkpoint, as if it had never stopped: to the planned number of steps, or to --steps in
+total. RUN is a run's name such as CartPole-v1/ppo/3, the beginning of one (the newest is meant), a folder, or last."""
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = Parser("resume", "[RUN] [flags]", _DESCRIPTION)
     add_run(parser)
-    parser.add_argument("--steps", type=count, metavar="N", help="environment steps in all, those done included")
     parser.add_argument(
-        "--env", type=environment, metavar="MODULE:CLASS", help="the run's environment, where it names code to import"
+        "--steps", type=count, metavar="N", help="total environment steps, including those already done"
+    )
+    parser.add_argument(
+        "--env", type=environment, metavar="MODULE:CLASS", help="the run's environment, if it is your own code"
     )
     add_code(parser)
     parser.add_argument(
-        "--episodes", type=count, metavar="N", default=100, help="fresh episodes of the evaluation at the end (100)"
+        "--episodes",
+        type=count,
+        metavar="N",
+        default=100,
+        help="episodes of the evaluation after training, per seed; 0 for none (100)",
     )
     return parser.parse(words)
 

@@ -1,4 +1,4 @@
-"""Evaluations in numbers."""
+"""Statistics of evaluations, for the command line."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tegu.analysis.statistics import bootstrap_interval
 
 
 def score(evaluation: Evaluation, *, deterministic: bool) -> dict[str, Any]:
-    """What fresh episodes came to. The interval (95 %) is over seeds, or over the episodes of a single one."""
+    """Statistics of an evaluation. The interval (95 %) is over seeds, or over the episodes of a single seed."""
     returns = evaluation.returns
     per_seed = returns.mean(axis=1)
     return {
@@ -27,7 +27,7 @@ def score(evaluation: Evaluation, *, deterministic: bool) -> dict[str, Any]:
 
 
 def part(values: np.ndarray) -> dict[str, Any]:
-    """What one agent's returns, or one measure, ``[seeds, episodes]``, came to."""
+    """Statistics of one agent's returns, or of one measure, ``[seeds, episodes]``."""
     return {"mean": float(values.mean()), "std": float(values.std()), "interval": _interval(values)}
 
 
@@ -37,10 +37,10 @@ def _interval(values: np.ndarray) -> list[float]:
     return [float(low), float(high)]
 
 
-def figure(value: float) -> str:
-    """A return, to a sensible number of digits."""
+def formatted(value: float) -> str:
+    """A number as text, with a sensible number of digits."""
     return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def interval(low: float, high: float) -> str:
-    return f"{figure(low)} to {figure(high)}" if low == low else "-"
+    return f"{formatted(low)} to {formatted(high)}" if low == low else "-"

@@ -1,4 +1,4 @@
-"""``tegu train --sweep``: several values of hyper-parameters, and what became of each."""
+"""``tegu train --sweep``: several values of hyper-parameters, and the score of each."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from tegu.algorithms.registry import settings
 from tegu.cli.common import Outcome, UsageError
 from tegu.cli.monitor import Monitor
 from tegu.cli.panel import monitor
-from tegu.cli.score import figure, interval, score
+from tegu.cli.score import formatted, interval, score
 
 
 def values_of(words: Sequence[str], algorithm: str) -> dict[str, list[Any]]:
@@ -72,7 +72,7 @@ def _table(
     table.add_column("run")
     for values, agent, found in zip(chosen, agents, scores, strict=True):
         cells = [str(values[name]) for name in names] + [str(len(agent.seeds))]
-        cells += ["-", "-"] if found is None else [figure(found["mean"]), interval(*found["interval"])]
+        cells += ["-", "-"] if found is None else [formatted(found["mean"]), interval(*found["interval"])]
         assert agent.run is not None
         table.add_row(*map(Text, [*cells, agent.run.name]))
     return table

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 _HELP = ("-h", "--help")
 _DESCRIPTION = """\
-Train an agent. The preset of the environment says how, and every flag overrides it; without ALGO it also says with
-which algorithm. `tegu train ENV [ALGO] --help` shows the hyper-parameters. ENV and ALGO are names (tegu list) or
-module:Class; ENV may also be package:Name-v0, which the package registers with Gymnasium.
-Numbers may be written 1e6, 1_000_000, 100k or 1M."""
+Train an agent. The preset of the environment sets the hyper-parameters, and the algorithm if ALGO is not given. Flags
+override the preset. `tegu train ENV [ALGO] --help` lists the hyper-parameters. ENV and ALGO are names (tegu list) or
+module:Class; ENV may also be package:Name-v0, an environment that the package registers with Gymnasium.
+Numbers may be written 1e6, 1_000_000, 100k or 1M. Ctrl-C saves a checkpoint and stops."""
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -33,7 +33,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     others = {"total_timesteps": "steps", "n_timesteps": "steps", "num_envs": "n_envs", "env_kwargs": "env_options"}
     parser.aliases = {_flag(other): _flag(ours) for other, ours in (ALIASES | others).items()}
     if own and (taken := sorted({_flag(name) for name in settings(own)} & parser._option_string_actions.keys())):
-        raise TeguError(f"{name_of(own)}: the flag {taken[0]} is tegu's own, call the hyper-parameter otherwise")
+        raise TeguError(f"{name_of(own)}: {taken[0]} is a flag of tegu train, rename the hyper-parameter")
     for algorithm in filter(None, (own, *ALGORITHMS)):
         add_flags(parser, algorithm)
     args = parser.parse([word for word in words if word not in _HELP])
@@ -85,24 +85,36 @@ def _swept(args: argparse.Namespace, settings: dict[str, Any], out: Console) -> 
 
 
 def _parser(plan: "Plan | None" = None) -> Parser:
-    """The flags that every algorithm has; with a plan, the help says what it would do."""
+    """The flags that every algorithm has; with a plan, the help shows its values."""
     parser = Parser("train", "ENV [ALGO] [flags]", _DESCRIPTION)
     preset = {name: f" ({getattr(plan, name):,})" if plan else " (preset)" for name in ("steps", "n_envs")}
     parser.add_argument("environment", type=environment, metavar="ENV", help="an environment's name, or module:Class")
     parser.add_argument(
-        "algorithm", metavar="ALGO", nargs="?", help="an algorithm's name, or module:Class (what suits ENV)"
+        "algorithm", metavar="ALGO", nargs="?", help="an algorithm's name, or module:Class (default: the preset's)"
     )
     for flag, kind, metavar, default, says in (
-        ("--seeds", count, "N", 1, "agents to train side by side (1)"),
-        ("--seed", count, "S", 0, "the first of their seeds (0)"),
-        ("--steps", count, "N", None, "environment steps in all, for each seed" + preset["steps"]),
-        ("--n-envs", count, "N", None, "environments side by side, for each seed" + preset["n_envs"]),
-        ("--checkpoint-every", number, "SECONDS", 30.0, "how often to save (30)"),
-        ("--log-interval", count, "STEPS", None, "steps between two logged figures (a hundredth of all)"),
-        ("--eval-every", count, "STEPS", None, "steps between two evaluations while training; keeps the best (never)"),
-        ("--eval-episodes", count, "N", 20, "fresh episodes of each of those, for each seed (20)"),
-        ("--episodes", count, "N", 100, "fresh episodes of the evaluation at the end, 0 for none (100)"),
-        ("--show-updates", count, "N", 10, "how many updates --show goes through (10)"),
+        ("--seeds", count, "N", 1, "agents to train, each with its own seed (1)"),
+        ("--seed", count, "S", 0, "the first seed (0)"),
+        ("--steps", count, "N", None, "total environment steps of each seed" + preset["steps"]),
+        ("--n-envs", count, "N", None, "parallel environments of each seed" + preset["n_envs"]),
+        ("--checkpoint-every", number, "SECONDS", 30.0, "seconds between two checkpoints (30)"),
+        (
+            "--log-interval",
+            count,
+            "STEPS",
+            None,
+            "steps between two rows of logged metrics (1 percent of all, at most 20,000)",
+        ),
+        (
+            "--eval-every",
+            count,
+            "STEPS",
+            None,
+            "evaluate every so many steps while training, and keep the best agent as RUN@best (never)",
+        ),
+        ("--eval-episodes", count, "N", 20, "episodes of each of these evaluations, per seed (20)"),
+        ("--episodes", count, "N", 100, "episodes of the evaluation after training, per seed; 0 for none (100)"),
+        ("--show-updates", count, "N", 10, "number of updates that --show prints (10)"),
     ):
         parser.add_argument(flag, type=kind, metavar=metavar, default=default, help=says)
     parser.add_argument(
@@ -110,25 +122,32 @@ def _parser(plan: "Plan | None" = None) -> Parser:
         nargs="+",
         metavar="NAME=X,X",
         default=[],
-        help="train with each value of a hyper-parameter (all combinations of several), a run each",
+        help="a run for each value of a hyper-parameter, and for each combination if several are given",
     )
     parser.add_argument(
-        "--show", action="store_true", help="Q-learning: first go through some updates number by number"
+        "--show", action="store_true", help="Q-learning on a small grid: print the first updates with their numbers"
     )
     parser.add_argument(
-        "--backend", choices=("jax", "gymnasium", "pettingzoo"), help="whose environment (ours in JAX, if we have it)"
+        "--backend",
+        choices=("jax", "gymnasium", "pettingzoo"),
+        help="implementation of the environment (jax where Tegu has one)",
     )
     parser.add_argument(
-        "--env-options", type=option, nargs="+", metavar="KEY=VALUE", default=[], help="settings of the environment"
+        "--env-options",
+        type=option,
+        nargs="+",
+        metavar="KEY=VALUE",
+        default=[],
+        help="keyword arguments of the environment",
     )
     add_runs(parser)
     return parser
 
 
 def _own_algorithm(words: Sequence[str]) -> Any:
-    """The algorithm in a command, if it is none of ours: its class, or the name under which a package registers it.
+    """The algorithm in a command, if it is not one of Tegu's: its class, or the name that a package registers.
 
-    Its flags are not known yet, so nothing is said here of what is not understood.
+    Its flags are not known yet, so unknown flags are not an error here.
     """
     from tegu.algorithms.registry import ALGORITHMS, chosen, settings
     from tegu.cli.flags import add_flags
@@ -144,7 +163,7 @@ def _own_algorithm(words: Sequence[str]) -> Any:
     found = chosen(code(typed.algorithm))
     if isinstance(found, type):
         return found
-    with suppress(TeguError):  # training will say that there is none of that name
+    with suppress(TeguError):  # training raises the error for an unknown name
         settings(found)
         return found
     return None

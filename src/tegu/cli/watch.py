@@ -13,23 +13,30 @@ from rich.text import Text
 from tegu.cli.common import Outcome, Parser, UsageError, add_code, add_run, console, count, environment, number, working
 
 _DESCRIPTION = """\
-Play one episode and write it as an animation and as a strip of pictures, into replays/ of the run; or play it right in
-the terminal. RUN is a run's name, the beginning of one, a folder, or last; or a folder that Agent.save wrote."""
+Record one episode into replays/ of the run: an animation (GIF or WebP), and a frame strip, one PNG with a few frames of
+the episode side by side. --terminal shows it in the terminal instead. RUN is a run's name, the beginning of one (the
+newest is meant), a folder, or last; RUN@best is the best agent of --eval-every; or a folder that Agent.save wrote."""
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = Parser("watch", "[RUN] [flags]", _DESCRIPTION)
     add_run(parser)
-    parser.add_argument("--seed-index", type=count, metavar="I", default=0, help="which of the run's seeds (0)")
-    parser.add_argument("--stochastic", action="store_true", help="the policy that explores in place of the greedy one")
-    parser.add_argument("--max-steps", type=count, metavar="N", default=1000, help="stop the episode there (1000)")
-    parser.add_argument("--terminal", action="store_true", help="play in the terminal, for tegu's own environments")
-    parser.add_argument("--fps", type=number, metavar="X", help="steps per second (what suits the environment)")
-    parser.add_argument("--format", choices=("gif", "webp"), default="gif", help="of the animation (gif)")
-    parser.add_argument("--out", metavar="FOLDER", type=Path, help="where to write in place of the run's replays/")
     parser.add_argument(
-        "--env", type=environment, metavar="ENV", help="the environment, where the run names code to import"
+        "--seed-index", type=count, metavar="I", default=0, help="index of the seed to use, if the run has several (0)"
     )
+    parser.add_argument(
+        "--stochastic", action="store_true", help="use the stochastic policy, not the deterministic (greedy) one"
+    )
+    parser.add_argument(
+        "--max-steps", type=count, metavar="N", default=1000, help="maximum length of the episode (1000)"
+    )
+    parser.add_argument(
+        "--terminal", action="store_true", help="show the episode in the terminal (Tegu's own environments)"
+    )
+    parser.add_argument("--fps", type=number, metavar="X", help="frames per second (the environment's)")
+    parser.add_argument("--format", choices=("gif", "webp"), default="gif", help="format of the animation (gif)")
+    parser.add_argument("--out", metavar="FOLDER", type=Path, help="folder to write to (replays/ of the run)")
+    parser.add_argument("--env", type=environment, metavar="ENV", help="the environment, if it is your own code")
     add_code(parser)
     args = parser.parse(words)
     if args.fps is not None and args.fps <= 0:
@@ -39,7 +46,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
     from tegu.agents.recording import Episode, record
-    from tegu.analysis.figures import animation, frame_strip
+    from tegu.analysis.plots import animation, frame_strip
     from tegu.cli.loading import load, place
 
     with working(args, "playing an episode"):
@@ -67,13 +74,13 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
             "return": episode.total,
             "steps": len(episode.actions),
             "animation": None if args.terminal else str(moving),
-            "strip": None if args.terminal else str(strip),
+            "frame_strip": None if args.terminal else str(strip),
         }
     )
 
 
 def _play(pictures: Sequence[str], fps: float, out: Console) -> None:
-    """One picture after the other in the same place; one below the other where there is no terminal."""
+    """One frame after the other in the same place; one below the other where there is no terminal."""
     screen = console(sys.stdout)
     if out.quiet or not screen.is_interactive:
         for picture in pictures:

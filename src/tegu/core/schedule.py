@@ -1,4 +1,4 @@
-"""How far training has come, and hyper-parameters that follow it."""
+"""The progress of training, and hyper-parameters that follow it."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,10 +11,10 @@ _LARGEST = 2**31 - 1
 
 
 class Clock(NamedTuple):
-    """How far training has come: what ``Algorithm.at`` reads."""
+    """The progress of training, for ``Algorithm.at``."""
 
     steps: Any  #: int32 scalar: environment steps so far, over all environments; stays at 2**31 - 1 from there on
-    progress: Any  #: float32 scalar: share of the steps planned, in [0, 1]
+    progress: Any  #: float32 scalar: fraction of the steps planned, in [0, 1]
 
     @classmethod
     def of(cls, steps: int, total: int) -> "Clock":

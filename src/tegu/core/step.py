@@ -1,4 +1,4 @@
-"""The words every part of Tegu shares: a step, and a decision."""
+"""What every part of Tegu uses: a step, and a decision."""
 
 from functools import reduce
 from operator import and_, or_
@@ -10,14 +10,14 @@ PyTree = Any
 
 
 class Step(NamedTuple):
-    """One decision and what came of it. Stacked in time and over environments every leaf is ``[T, B, ...]``."""
+    """One transition. Stacked in time and over environments every leaf is ``[T, B, ...]``."""
 
     observation: PyTree  #: what the policy saw
     action: PyTree  #: what the policy chose, before the mapping to the environment's bounds
-    reward: PyTree  #: float32; by agent where there are several
+    reward: PyTree  #: float32; by agent in multi-agent environments
     next_observation: PyTree  #: the true next observation, never the one after an automatic reset
     terminated: PyTree  #: bool: the task ended, no reward follows; by agent where they may leave on their own
-    truncated: PyTree  #: bool: only the clock ran out, bootstrap from ``next_observation``
+    truncated: PyTree  #: bool: only the time limit ended it, bootstrap from ``next_observation``
     extras: PyTree = ()  #: what ``act`` wants ``update`` to see again
 
 
@@ -25,7 +25,7 @@ class Decision(NamedTuple):
     """What ``Algorithm.act`` returns for a batch of ``B`` observations."""
 
     action: PyTree  #: ``[B, ...]``
-    memory: PyTree = ()  #: recurrent state to hand to the next call, ``[B, ...]``
+    memory: PyTree = ()  #: recurrent state for the next call, ``[B, ...]``
     extras: PyTree = ()  #: kept in ``Step.extras``, ``[B, ...]``
 
 

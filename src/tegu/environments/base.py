@@ -24,7 +24,7 @@ class Environment(eqx.Module):
     """An environment as two pure functions. Parameters are fields; the state is a pytree of arrays, handed along.
 
     The loops batch it with ``vmap``, keep the clock (``max_episode_steps``) and start new episodes; an environment
-    only says how a world begins and how it moves.
+    only defines the first state and the next one.
     """
 
     id: str = eqx.field(static=True, kw_only=True)  #: as registered, e.g. ``"CartPole-v1"``
@@ -32,12 +32,12 @@ class Environment(eqx.Module):
 
     @property
     def agents(self) -> tuple[str, ...]:
-        """The names under which rewards are paid where there are several agents, else empty."""
+        """The names of the agents of a multi-agent environment, which are the keys of its dicts; else empty."""
         return ()
 
     @property
-    def sides(self) -> dict[str, tuple[str, ...]]:
-        """Two groups of agents who want opposite things, by what each is called; else empty."""
+    def teams(self) -> dict[str, tuple[str, ...]]:
+        """Where agents compete, the two teams by name; else empty."""
         return {}
 
     @property
@@ -57,7 +57,7 @@ class Environment(eqx.Module):
         raise AttributeError(f"{type(self).__name__} must define step")
 
     def measures(self, state: PyTree) -> dict[str, jax.Array]:
-        """Figures of a state, besides rewards, that say how good the behaviour is: float32 scalars by name."""
+        """Measures of a state, besides rewards, of how good the behaviour is: float32 scalars by name."""
         return {}
 
     def image(self, state: PyTree) -> np.ndarray:

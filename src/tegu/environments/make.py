@@ -1,4 +1,4 @@
-"""Environments by name: ours in JAX, Gymnasium's, PettingZoo's, and a person's own."""
+"""Environments by name: Tegu's in JAX, Gymnasium's, PettingZoo's, and a user's own."""
 
 import difflib
 import importlib
@@ -40,7 +40,7 @@ NATIVE = {
     "tic-tac-toe": "tegu.environments.games.tic_tac_toe:TicTacToe",
     "connect-four": "tegu.environments.games.connect_four:ConnectFour",
 }
-"""Our environments in pure JAX. The names are Gymnasium's where both have the environment."""
+"""Tegu's environments in pure JAX. The names are Gymnasium's where both have the environment."""
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "FrozenLake8x8-v1": {"map_name": "8x8"},
@@ -63,11 +63,11 @@ class Source:
     make: Callable[[], gymnasium.Env] | None = None
     backend: str = "gymnasium"
     options: dict[str, Any] = field(default_factory=dict)  #: what the constructor was given
-    single: bool = False  #: somebody's own instance, of which there is no second
+    single: bool = False  #: an instance that the user made: it cannot be made a second time
 
 
-class _Lent(gymnasium.Wrapper):
-    """Somebody's own instance: it is theirs to close."""
+class _KeptOpen(gymnasium.Wrapper):
+    """An instance that the user made: ``close`` leaves it open."""
 
     def close(self) -> None:
         pass
@@ -80,10 +80,10 @@ def find(
 ) -> Source:
     """Where to get ``environment`` from.
 
-    A name is ours in JAX if we have it (unless ``backend="gymnasium"``), else Gymnasium's; ``"module:Class"`` names a
-    class of either kind, ``"package:Name-v0"`` what a package registers with Gymnasium; an instance or a function that
-    makes one is taken as it is. ``options`` go to the constructor, or to the function. Raises ``TeguError`` naming the
-    nearest match, or what to install.
+    A name is Tegu's JAX implementation if there is one (unless ``backend`` says otherwise), else Gymnasium's.
+    ``"module:Class"`` names a class of either kind, ``"package:Name-v0"`` what a package registers with Gymnasium; an
+    instance or a function that makes one is taken as it is. ``options`` go to the constructor, or to the function.
+    Raises ``TeguError`` naming the nearest match, or what to install.
     """
     if backend not in (None, *BACKENDS):
         raise TeguError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
@@ -102,12 +102,12 @@ def find(
         return _made(environment, lambda: _build(environment, environment, options), options)
     if backend == "jax":
         raise TeguError(
-            f"{environment} does not exist in JAX{_nearest(environment, NATIVE)}; we have {', '.join(NATIVE)}"
+            f"{environment} does not exist in JAX{_nearest(environment, NATIVE)}; expected one of {', '.join(NATIVE)}"
         )
     if backend == "pettingzoo":
-        world = _particle_world(environment)
+        factory = _mpe2(environment)
         return Source(
-            environment, make=lambda: adapted(_called(environment, world, options)), backend=backend, options=options
+            environment, make=lambda: adapted(_called(environment, factory, options)), backend=backend, options=options
         )
     _register(environment)
     return Source(environment, make=lambda: _from_gymnasium(environment, options), options=options)
@@ -170,7 +170,7 @@ def _is_registered_by(name: str) -> bool:
 
 def _called(name: str, factory: Any, options: Mapping[str, Any]) -> Any:
     if not callable(factory):
-        raise TeguError(f"cannot make {name}: it is a {type(factory).__name__}, no class or function")
+        raise TeguError(f"cannot make {name}: it is a {type(factory).__name__}, not a class or function")
     try:
         return factory(**options)
     except TypeError as error:
@@ -190,8 +190,8 @@ def _attribute(package: ModuleType, name: str) -> Any:
     return getattr(module, "parallel_env", None) or module.env
 
 
-def _particle_world(name: str) -> Any:
-    """What makes the world in ``mpe2``, the package that ours follow."""
+def _mpe2(name: str) -> Any:
+    """The constructor of the environment in ``mpe2``, the package that Tegu's MPE follows."""
     try:
         importlib.import_module("mpe2")
     except ImportError as error:
@@ -207,25 +207,25 @@ def _from_gymnasium(name: str, options: Mapping[str, Any]) -> gymnasium.Env:
 
 
 def _existing(environment: Any, options: Mapping[str, Any]) -> Source:
-    """An object that somebody made."""
+    """An instance that the user made."""
     own = adapted(environment)
     name = own.id if isinstance(own, Environment) else _instance_id(own)
     if options:
-        raise TeguError(f"{name} is made already, it can take no options: got {', '.join(options)}")
+        raise TeguError(f"{name} is an instance already, so options have no effect: got {', '.join(options)}")
     if isinstance(own, Environment):
         return Source(name, own, backend="jax")
-    return Source(name, make=lambda: _Lent(own), backend=_backend(own), single=True)
+    return Source(name, make=lambda: _KeptOpen(own), backend=_backend(own), single=True)
 
 
 def _made(name: str, make: Callable[[], Any], options: dict[str, Any]) -> Source:
-    """What somebody's own class or function makes; of which kind that is shows when it is called."""
+    """What a user's own class or function makes; its kind is known once it is called."""
     environment = make()
     if isinstance(environment, Environment):
         return Source(name, environment, backend="jax", options=options)
     if isinstance(environment, gymnasium.Env):
         return Source(name, make=make, backend=_backend(environment), options=options)
     raise TeguError(
-        f"{name} is no gymnasium.Env, no environment of PettingZoo's and no tegu.Environment, it is a "
+        f"{name} must be a gymnasium.Env, a PettingZoo environment or a tegu.Environment, it is a "
         f"{type(environment).__mro__[0].__name__}"
     )
 
@@ -252,7 +252,7 @@ def _register(name: str) -> None:
     if name in gymnasium.registry:
         return
     if name in NATIVE:
-        raise TeguError(f"Gymnasium has no {name}; ours in JAX has that name")
+        raise TeguError(f"Gymnasium has no {name}, only Tegu has it, in JAX")
     raise TeguError(f"there is no environment {name}{_nearest(name, [*NATIVE, *gymnasium.registry])}")
 
 

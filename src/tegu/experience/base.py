@@ -1,4 +1,4 @@
-"""How steps reach an algorithm: what it declares, what it is given, and what it may answer."""
+"""How steps reach an algorithm: what it declares, what ``update`` gets, and what it may return."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -29,8 +29,8 @@ class Uniform:
 class Prioritized:
     """Rows are drawn in proportion to a power of their last error (Schaul et al. 2016, proportional variant)."""
 
-    alpha: Any = 0.6  #: the power; 0 is uniform
-    beta: Any = 0.4  #: how far the weights make up for it; 1 entirely
+    alpha: Any = 0.6  #: exponent of the priorities; 0 is uniform
+    beta: Any = 0.4  #: exponent of the importance weights; 1 corrects fully
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,11 @@ class Batch(NamedTuple):
     """What a replay buffer gives ``update``."""
 
     rows: PyTree  #: ``[batch_size, ...]``, or windows ``[n_steps, batch_size, ...]``
-    weight: (
-        jax.Array
-    )  #: float32 ``[batch_size]``: by which a loss counts each row, for its mean to be right; 1 is usual
+    weight: jax.Array  #: float32 ``[batch_size]``: weight of each row in the loss (importance sampling); 1 is usual
 
 
 class Feedback(NamedTuple):
-    """What ``update`` answers of the rows drawn, ``[batch_size, ...]`` each; of a window, its first row."""
+    """What ``update`` returns for the rows drawn, ``[batch_size, ...]`` each; of a window, its first row."""
 
     priority: Any = None  #: float32: errors by which they are drawn from now on; for ``Prioritized``
     rows: PyTree = None  #: new contents, like ``Batch.rows``, with None in place of each part that stays

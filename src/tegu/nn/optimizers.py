@@ -27,5 +27,5 @@ def descend(
 
 
 def follow(target: Parameters, online: Parameters, tau: float | jax.Array) -> Parameters:
-    """Target parameters a share ``tau`` of the way nearer to the online ones (Polyak averaging); 1 copies them."""
+    """Target parameters moved by the fraction ``tau`` towards the online ones (Polyak averaging); 1 copies them."""
     return jax.tree.map(lambda old, new: (1 - tau) * old + tau * new, target, online)

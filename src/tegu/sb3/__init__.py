@@ -1,4 +1,4 @@
-"""Stable-Baselines3's face on Tegu: change the imports of a script, keep the rest.
+"""Stable-Baselines3's API on top of Tegu: change the imports of a script, keep the rest.
 
 ``from stable_baselines3 import PPO`` becomes ``from tegu.sb3 import PPO``; what lives in
 ``stable_baselines3.common.*`` (``make_vec_env``, ``evaluate_policy``, the callbacks, ``Monitor``...) is imported from

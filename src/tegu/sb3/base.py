@@ -56,7 +56,7 @@ class BaseAlgorithm:
         self._env: DummyVecEnv | None = None
 
     def _attach(self, env: Any, *, fresh: bool) -> None:
-        """Train in ``env`` from now on: a ``fresh`` learner, or what was learned so far."""
+        """Train in ``env`` from now on, with a ``fresh`` learner or the present one."""
         id, environment = resolve(env)
         if not fresh:
             self._check_spaces(environment)
@@ -72,8 +72,8 @@ class BaseAlgorithm:
         self._policy = Policy(self.algorithm, spec, None, (self._seed,), steps)
         self._followed = -1
         if self.verbose:
-            where = "on the host" if self._env is not None else "in JAX, compiled into one program with learning"
-            print(f"{id} runs {where}; learning on {jax.default_backend()}")
+            where = "is stepped in Python" if self._env is not None else "runs in JAX, compiled together with learning"
+            print(f"{id} {where}; JAX device: {jax.default_backend()}")
 
     # Training
 
@@ -152,7 +152,7 @@ class BaseAlgorithm:
         return self.get_env()
 
     def get_env(self) -> DummyVecEnv | None:
-        """The environments trained in; where those live inside the compiled program, Gymnasium's of the same name."""
+        """The training environments; where those are in JAX, Gymnasium's environments of the same name."""
         if self._env is None and self._training is not None:
             if self._show is None:
                 raise TeguError("an environment in JAX is not a VecEnv: name it, or make one of Gymnasium's")

@@ -1,8 +1,8 @@
-"""Stable-Baselines3's callbacks. They are called after every chunk, a compiled piece of training of many steps.
+"""Stable-Baselines3's callbacks. They are called between compiled pieces of training of many steps each.
 
-``on_step`` is therefore called once per chunk, not once per environment step, and there are no ``locals``. A callback
-names the ``frequencies`` that it needs, in environment steps over all environments, and no chunk passes a multiple of
-one by more than an iteration (a rollout of PPO, ``train_freq`` steps of DQN).
+``on_step`` is therefore called once per piece, not once per environment step, and there are no ``locals``. A callback
+names the ``frequencies`` that it needs, in environment steps over all environments: it is called at the multiples of
+each, to within an iteration (a rollout of PPO, ``train_freq`` steps of DQN).
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class BaseCallback:
 
     def __init__(self, verbose: int = 0):
         self.verbose = verbose
-        self.n_calls = 0  #: chunks so far
+        self.n_calls = 0  #: calls of ``on_step`` so far
         self.num_timesteps = 0
         self.parent: BaseCallback | None = None
         self._before = 0  # num_timesteps at the call before
@@ -79,14 +79,14 @@ class BaseCallback:
         """Before the first step."""
 
     def _on_rollout_start(self) -> None:
-        """Before every chunk."""
+        """Before every compiled piece of training."""
 
     def _on_step(self) -> bool:
-        """After every chunk."""
+        """After every compiled piece of training."""
         return True
 
     def _on_rollout_end(self) -> None:
-        """After every chunk, after ``_on_step``."""
+        """After ``_on_step``."""
 
     def _on_training_end(self) -> None:
         """After the last step, also of a training that fails."""

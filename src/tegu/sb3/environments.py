@@ -22,7 +22,7 @@ Indices = int | Iterable[int] | None
 class Monitor(gymnasium.Wrapper):
     """Adds ``info["episode"]`` to every last step: return ``r``, length ``l``, its own age in seconds ``t``.
 
-    Remembers the infos of the last step and reset. Inside another monitor the inner one's figures stay.
+    Keeps the infos of the last step and reset. Around another monitor it keeps the inner one's ``info["episode"]``.
     """
 
     def __init__(self, env: gymnasium.Env, filename: str | None = None, allow_early_resets: bool = True):
@@ -217,7 +217,7 @@ def _alone(id: str, environment: Environment | DummyVecEnv) -> tuple[str, Enviro
     """Both as they are, if there is only one agent."""
     if agents := environment.agents:
         names = ", ".join(agents)
-        raise TeguError(f"tegu.sb3 trains one agent alone, {id} has {len(agents)} ({names}): use tegu.train")
+        raise TeguError(f"tegu.sb3 trains a single agent, {id} has {len(agents)} ({names}): use tegu.train")
     return id, environment
 
 

@@ -25,7 +25,7 @@ def evaluate_policy(
 ) -> tuple[float, float] | tuple[list[float], list[int]]:
     """Mean and standard deviation of the return over ``n_eval_episodes``, or lists of returns and lengths.
 
-    ``model`` has SB3's ``predict``. Each environment of a vector plays its share of the episodes, so that short ones
+    ``model`` has SB3's ``predict``. Each environment of a vector plays its part of the episodes, so that short ones
     are not favoured. An episode without end is cut after ``LONGEST`` steps. Rewards are the monitor's, before outer
     wrappers change them. ``warn`` has no use here: every environment is monitored.
     """

@@ -1,4 +1,4 @@
-"""One call of ``learn``: Tegu's trainer, and what happens between its chunks."""
+"""One call of ``learn``: Tegu's trainer, and what happens each time it reports."""
 
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,11 @@ from tegu.training.trainer import Progress, Trainer
 if TYPE_CHECKING:
     from tegu.sb3.base import BaseAlgorithm
 
-LONGEST_CHUNK = 20_000  #: steps, where no callback asks for less
+LONGEST_INTERVAL = 20_000  #: steps, where no callback asks for less
 
 
 class Learning:
-    """Train a model for some steps. Metrics are logged and callbacks called after every chunk."""
+    """Train a model for some steps. Metrics are logged and callbacks called each time the trainer reports."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Learning:
         return (self.training.steps - self.began) // self.training.loop.steps_per_iteration
 
     def _between(self, progress: Progress) -> bool:
-        """What the trainer calls after every chunk, and before the first."""
+        """What the trainer calls each time it reports, and before the first step."""
         if progress.state == "training":
             self.training.steps, self.training.state = self.trainer.steps, self.trainer.state
             self._log(progress)
@@ -69,15 +69,15 @@ class Learning:
             if not go_on:
                 return False
         if progress.state in ("compiling", "training"):
-            self.trainer.log_interval = self._chunk() * self.training.loop.steps_per_iteration
+            self.trainer.log_interval = self._interval() * self.training.loop.steps_per_iteration
             self.callback.on_rollout_start()
             self.training.restart_if_touched()
             self.trainer.state = self.training.state  # callbacks may have changed it
         return True
 
-    def _chunk(self) -> int:
+    def _interval(self) -> int:
         """Iterations to the next multiple of a frequency, or 1 % of the training where that is less."""
-        most = min((self.total - self.began) // 100, LONGEST_CHUNK) // self.training.loop.steps_per_iteration
+        most = min((self.total - self.began) // 100, LONGEST_INTERVAL) // self.training.loop.steps_per_iteration
         ahead = [every - self.training.steps % every for every in self._frequencies() if every > 0]
         return max(min([most, *(-(-steps // self.training.loop.steps_per_iteration) for steps in ahead)]), 1)
 
@@ -89,9 +89,9 @@ class Learning:
         return [*self.callback.frequencies, *(rollouts if seen else [])]
 
     def _log(self, progress: Progress) -> None:
-        """Record a chunk's metrics, and dump them if it is time."""
+        """Record the latest metrics, and dump them if it is time."""
         logger = self.model.logger
-        metrics = self.window.figures(progress.metrics[0])
+        metrics = self.window.metrics(progress.metrics[0])
         metrics["time/total_timesteps"] = self.training.steps
         metrics["time/iterations" if self.on_policy else "time/episodes"] = self._done
         for key, value in metrics.items():

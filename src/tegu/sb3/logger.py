@@ -10,17 +10,17 @@ from tegu.core.errors import TeguError
 
 
 class Logger:
-    """Figures by name. ``record`` keeps one, ``dump`` prints and writes what was recorded since the last time."""
+    """Metrics by name. ``record`` keeps one, ``dump`` prints and writes what was recorded since the last time."""
 
     def __init__(self, verbose: int = 0):
         self.verbose = verbose
-        self.name_to_value: dict[str, Any] = {}  #: the latest figures
+        self.name_to_value: dict[str, Any] = {}  #: the latest metrics
         self.dir: str | None = None  #: where TensorBoard events go
         self._new: dict[str, tuple[str, ...]] = {}  # names not dumped yet, and where not to
         self._writer: Any = None
 
     def record(self, key: str, value: Any, exclude: str | tuple[str, ...] | None = None) -> None:
-        """Keep a figure; ``exclude`` names outputs that do not get it: "stdout", "tensorboard"."""
+        """Keep a metric; ``exclude`` names outputs that do not get it: "stdout", "tensorboard"."""
         self.name_to_value[key] = value
         self._new[key] = (exclude,) if isinstance(exclude, str) else exclude or ()
 
@@ -57,34 +57,34 @@ class Logger:
 
 
 class EpisodeWindow:
-    """Means over about the last ``size`` episodes, from the means of chunks of training."""
+    """Means over about the last ``size`` episodes, from the means between two reports of the trainer."""
 
     def __init__(self, size: int):
         self.size = size
         self.ended = 0.0  #: episodes so far
-        self._chunks: deque[tuple[float, float, float]] = deque()  # episodes, sum of returns, sum of lengths
+        self._means: deque[tuple[float, float, float]] = deque()  # episodes, sum of returns, sum of lengths
 
-    def figures(self, latest: Mapping[str, float]) -> dict[str, float]:
-        """Take in a chunk's figures. Returns them with the means over the window in place of the chunk's own."""
+    def metrics(self, latest: Mapping[str, float]) -> dict[str, float]:
+        """Add the latest metrics. Returns them with the episode means taken over the window."""
         latest = dict(latest)
         if ended := latest.pop("rollout/episodes", 0.0):
             means = latest["rollout/ep_rew_mean"], latest["rollout/ep_len_mean"]
-            self._chunks.append((ended, ended * means[0], ended * means[1]))
+            self._means.append((ended, ended * means[0], ended * means[1]))
             self.ended += ended
-        total = sum(chunk[0] for chunk in self._chunks)
-        while self._chunks and total - self._chunks[0][0] >= self.size:
-            total -= self._chunks.popleft()[0]
+        total = sum(part[0] for part in self._means)
+        while self._means and total - self._means[0][0] >= self.size:
+            total -= self._means.popleft()[0]
         if total:
-            _, rewards, lengths = (sum(column) for column in zip(*self._chunks, strict=True))
+            _, rewards, lengths = (sum(column) for column in zip(*self._means, strict=True))
             latest |= {"rollout/ep_rew_mean": rewards / total, "rollout/ep_len_mean": lengths / total}
         return latest
 
 
-def table(figures: Mapping[str, Any]) -> str:
-    """The figures as a table, grouped by what stands before the slash."""
+def table(metrics: Mapping[str, Any]) -> str:
+    """The metrics as a table, grouped by what stands before the slash."""
     rows: list[tuple[str, str]] = []
     group = ""
-    for key, value in sorted(figures.items()):
+    for key, value in sorted(metrics.items()):
         before, slash, name = key.rpartition("/")
         if slash and before != group:
             rows.append((f"{before}/", ""))

@@ -14,7 +14,7 @@ POLICIES = ("MlpPolicy", "MultiInputPolicy")
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
 
 _SAMPLES = [i / 40 for i in range(41)]  # of the progress remaining
-_NEAR_THE_START = 1e-3  # share of training over which a schedule shows its slope
+_NEAR_THE_START = 1e-3  # fraction of training over which a schedule shows its slope
 
 
 def schedule(name: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Evaluating while training: how good the greedy policies are, and which were the best."""
+"""Evaluation while training: returns of the deterministic policies, and the best agent."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from tegu.training.trainer import Progress
 
 
 class EvaluationObserver:
-    """Plays fresh episodes every so many steps, in environments apart from the training's.
+    """Plays fresh episodes every so many steps, in environments separate from those of training.
 
     Logs ``eval/mean_reward`` and ``eval/mean_ep_length`` of each seed, and keeps the learners whose mean over seeds was
     the highest so far in the run's folder ``best/``.

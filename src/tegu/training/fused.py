@@ -135,7 +135,7 @@ class FusedLoop:
         self.spec, self.seeds, self.layout = spec, tuple(seeds), Layout(len(seeds))
         self.one = Fused(each[0], environment, spec)
         self.steps_per_iteration = self.one.size.steps
-        self.seconds: dict[str, float] = {"training": 0.0}
+        self.seconds: dict[str, float] = {"compiled program": 0.0}
         self.stored = 0  #: rows that were ever written into each replay buffer
         self._algorithms = self.layout.split(stacked(each))
         self._init = self.layout.program(self.one.init)
@@ -164,7 +164,7 @@ class FusedLoop:
         rounds = [jax.block_until_ready(self._chunk[learns](*each, *counts)) for each in pairs]
         tally = self.layout.join([tally for _, tally in rounds])
         self.stored += int(counts[0]) * self.steps_per_iteration
-        self.seconds["training"] += time.perf_counter() - began
+        self.seconds["compiled program"] += time.perf_counter() - began
         return [state for state, _ in rounds], tally
 
     def compile(self, state: list[FusedState], start: int) -> None:

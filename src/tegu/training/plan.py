@@ -86,15 +86,17 @@ def make_plan(
     ``n_envs`` also come from the preset unless given. ``seeds`` independent agents are trained from ``seed``,
     ``seed + 1``, ... ``backend`` says whose implementation of the environment is meant, ``environment_options`` are
     arguments of its constructor. Metrics are logged every ``log_interval`` steps (a hundredth of all, at most 20,000),
-    checkpoints saved every ``checkpoint_every`` seconds. Every ``eval_every`` steps (never) the greedy policies play
-    ``eval_episodes`` fresh episodes each, and the best are kept.
+    checkpoints saved every ``checkpoint_every`` seconds. Every ``eval_every`` steps (never) the deterministic
+    policies play ``eval_episodes`` episodes each, and the best agent is saved as ``RUN@best``.
     """
     configure_jax()
     options = dict(environment_options or {})
     source = find(environment, backend, options)
     if isinstance(algorithm, Algorithm):
         if hyper:
-            raise TeguError(f"set {', '.join(hyper)} on {type(algorithm).__name__} itself, or name the algorithm")
+            raise TeguError(
+                f"pass {', '.join(hyper)} to {type(algorithm).__name__}(...), or give the algorithm by name"
+            )
         algorithm = prepared(algorithm)
         settings: dict[str, Any] = preset(source.id, algorithm.name)
     else:
@@ -114,9 +116,11 @@ def make_plan(
     if steps > MOST_STEPS:
         raise TeguError(f"steps must be at most {MOST_STEPS:,}, got {steps:,}")
     if source.single and (n_envs > 1 or seeds > 1):
-        raise TeguError("one environment cannot be several: pass a function that makes it for n_envs > 1 or seeds > 1")
+        raise TeguError(
+            "n_envs > 1 or seeds > 1 need several environments: pass a function that makes one, not an instance"
+        )
     if source.single and eval_every:
-        raise TeguError("eval_every needs environments apart from the training's: pass a function that makes them")
+        raise TeguError("eval_every needs separate environments: pass a function that makes one, not an instance")
     log_interval = int(log_interval or min(max(steps // 100, 1), 20_000))
     return Plan(
         source,
@@ -132,11 +136,11 @@ def make_plan(
 
 
 def _check_keywords(algorithm: Algorithm) -> None:
-    """Raise ``TeguError`` if a hyper-parameter could not be told from what training itself is told."""
+    """Raise ``TeguError`` if a hyper-parameter has the name of a keyword of ``make_plan``."""
     taken = inspect.signature(make_plan).parameters.keys() & settings_of(type(algorithm)).keys()
     for name in sorted(taken - {"hyper"}):
         title = type(algorithm).__name__
-        raise TeguError(f"{title}.{name} has the name of a keyword of tegu.train: call the hyper-parameter otherwise")
+        raise TeguError(f"{title}.{name} has the name of a keyword of tegu.train: rename the hyper-parameter")
 
 
 def plan_of(
@@ -173,7 +177,7 @@ def source_of(run: Run, environment: Any = None) -> Source:
     if environment is not None and not isinstance(environment, str):
         return replace(find(environment), id=name)
     if is_code(name) and environment != name:
-        raise TeguError(f"{run.name} was trained on {name}, which is code: name it yourself (--env {name}) to allow it")
+        raise TeguError(f"{run.name} was trained on {name}, which is your own code: pass it again (--env {name})")
     return find(name, run.config.get("backend"), run.config.get("environment_options"))
 
 
@@ -210,7 +214,7 @@ def validate(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
     """Raise ``TeguError`` with one clear line where algorithm and environment do not fit."""
     if spec.agents and not algorithm.multi_agent:
         raise TeguError(
-            f"{algorithm.name} trains one agent alone, {spec.id} has {len(spec.agents)} ({', '.join(spec.agents)}): "
+            f"{algorithm.name} trains a single agent, {spec.id} has {len(spec.agents)} ({', '.join(spec.agents)}): "
             f"expected {' or '.join(fitting(spec))}"
         )
     algorithm.validate(spec)

@@ -25,7 +25,10 @@ def stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
         for each in kinds:
             signal.signal(each, signal.SIG_DFL)
         with suppress(RuntimeError):  # stderr was being written to when the signal came
-            print("finishing this chunk and saving; once more to leave at once", file=sys.stderr)
+            print(
+                "stopping: saves a checkpoint after the current ~1 s of training; press Ctrl-C again to quit at once",
+                file=sys.stderr,
+            )
 
     for kind in kinds:
         signal.signal(kind, first)

@@ -28,14 +28,14 @@ def sweep(
     callbacks: Sequence[Callback] = (),
     **options: Any,
 ) -> list[Agent]:
-    """Train with every combination of the ``values`` of some hyper-parameters; ``options`` are those of ``make_plan``.
+    """Train with every combination of hyper-parameter ``values``; ``options`` are those of ``tegu.train``.
 
     Where the environment is in JAX and the values differ in numbers, not in shapes, all seeds of all combinations train
-    in one compiled program; elsewhere one combination after the other. Each agent equals what its combination alone
-    would have become, and each has a run of its own, which resumes by itself.
+    in one compiled program; elsewhere one combination after the other. Each agent is the same as if its
+    combination were trained alone, and has a run of its own, which can be resumed by itself.
     """
     if isinstance(algorithm, Algorithm):
-        raise TeguError("a sweep sets hyper-parameters: name the algorithm")
+        raise TeguError("a sweep sets hyper-parameters: give the algorithm by name")
     combinations = [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
     if not combinations:
         raise TeguError(f"a sweep needs values, got {dict(values)}")

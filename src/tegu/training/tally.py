@@ -69,26 +69,28 @@ def finite(tree: PyTree) -> jax.Array:
 
 
 def summarize(tally: Tally) -> list[dict[str, float]]:
-    """Named figures of each seed from a tally whose leaves are NumPy arrays ``[seeds]``."""
-    return [_figures(jax.tree.map(lambda leaf, seed=seed: leaf[seed], tally)) for seed in range(len(tally.iterations))]
+    """The metrics of each seed, by log key, from a tally whose leaves are NumPy arrays ``[seeds]``."""
+    return [
+        _seed_metrics(jax.tree.map(lambda leaf, seed=seed: leaf[seed], tally)) for seed in range(len(tally.iterations))
+    ]
 
 
-def _figures(tally: Tally) -> dict[str, float]:
-    figures: dict[str, float] = {}
+def _seed_metrics(tally: Tally) -> dict[str, float]:
+    metrics: dict[str, float] = {}
     if tally.episodes.ended > 0:
         means = jax.tree.map(lambda total: float(total / tally.episodes.ended), tally.episodes.total_reward)
-        figures["rollout/ep_rew_mean"] = fmean(jax.tree.leaves(means))  # over the agents, where there are several
+        metrics["rollout/ep_rew_mean"] = fmean(jax.tree.leaves(means))  # over the agents, where there are several
         if isinstance(means, dict):
-            figures |= {f"rollout/ep_rew_mean/{agent}": mean for agent, mean in means.items()}
-        figures["rollout/ep_len_mean"] = float(tally.episodes.length / tally.episodes.ended)
-        figures["rollout/episodes"] = float(tally.episodes.ended)
+            metrics |= {f"rollout/ep_rew_mean/{agent}": mean for agent, mean in means.items()}
+        metrics["rollout/ep_len_mean"] = float(tally.episodes.length / tally.episodes.ended)
+        metrics["rollout/episodes"] = float(tally.episodes.ended)
     if tally.updates > 0:
-        figures |= {_key(name): float(total / tally.updates) for name, total in tally.metrics.items()}
-    return figures
+        metrics |= {_key(name): float(total / tally.updates) for name, total in tally.metrics.items()}
+    return metrics
 
 
 def _key(name: str) -> str:
-    """The log key that Stable-Baselines3 uses for a figure."""
+    """The log key that Stable-Baselines3 uses for a metric."""
     return f"rollout/{name}" if name == "exploration_rate" else f"train/{name}"
 
 

@@ -19,16 +19,16 @@ from tegu.training.plan import Plan, make_loop, make_plan, plan_of
 from tegu.training.trainer import Callback, Loop, Observer, Trainer
 
 HandOver = Callable[[Learner, Learner], Learner]
-"""What the next phase begins with: from what the last one learned and the fresh learners of the next, ``[S, ...]``."""
+"""Makes the learners of a phase from those of the phase before and the freshly initialised ones, all ``[S, ...]``."""
 
 
 class Phase(NamedTuple):
-    """A later part of a training: another algorithm or environment goes on with what was learned."""
+    """A later part of a training: another algorithm or environment continues with the learners."""
 
     environment: Any
     algorithm: Algorithm | Choice
     steps: int
-    hand_over: HandOver | None = None  #: None: the learners go on as they are
+    hand_over: HandOver | None = None  #: None: the learners are kept unchanged
 
 
 def train(
@@ -47,8 +47,9 @@ def train(
     ``environment`` is a name, an environment, or a function that makes one; ``algorithm`` an algorithm with its
     hyper-parameters, or a name, a class or ``module:Class``. ``options`` are those of
     ``tegu.training.plan.make_plan``: steps, seeds, n_envs..., and the hyper-parameters of an algorithm that is named.
-    The run is kept under ``folder`` (``None`` keeps nothing).
-    ``callbacks`` are called after every chunk, ``observers`` every so many steps. ``then`` are phases that follow.
+    The run is saved under ``folder`` (``None`` saves nothing).
+    ``callbacks`` get a ``Progress`` every ``log_interval`` steps, ``observers`` the learners every ``every`` steps.
+    ``then`` are phases that follow in the same run.
     ``prepare_evaluation``: how many episodes ``Agent.evaluate`` will be asked for, so that it is compiled meanwhile.
     Raises ``TeguError`` with one clear line before anything is compiled.
     """
@@ -77,12 +78,10 @@ def resume(
     then: Sequence[Phase] = (),
     prepare_evaluation: int = 0,
 ) -> Agent:
-    """Go on with a run from its last good checkpoint, to ``steps`` in all (by default those first planned).
+    """Continue a run from its last good checkpoint, to ``steps`` in total (by default those first planned).
 
-    A run on ``module:Class`` names code, which is not imported because a file says so: pass the same ``environment``.
-    So does one with an ``algorithm`` or a ``network`` of your own.
-    A run on an object or a function needs that again, as in ``train``. So do phases that followed: pass the same
-    ``then``.
+    Code is never imported because a file names it. So pass your own ``environment``, ``algorithm`` or ``network``
+    again, as ``train`` got it, and the phases (``then``).
     """
     run = run if isinstance(run, Run) else Run.open(run, folder)
     with run.lock():
@@ -92,7 +91,7 @@ def resume(
             raise TeguError(f"{run.name} was trained in {1 + len(run.config['phases'])} phases: pass the same as then=")
         saved = checkpoint.load_latest(run.checkpoints) if checkpoint.steps(run.checkpoints) else None
         for reason in saved.skipped if saved else ():
-            warnings.warn(f"a newer checkpoint is passed over: {reason}", stacklevel=2)
+            warnings.warn(f"a newer checkpoint is skipped: {reason}", stacklevel=2)
         loops = [make_loop(plan) for plan in plans]
         hand_overs = [phase.hand_over for phase in then]
         return _Training(plans, loops, hand_overs, callbacks, observers, prepare_evaluation).run(run, saved)

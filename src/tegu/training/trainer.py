@@ -43,27 +43,29 @@ class Loop(Protocol):
 
 @dataclass(frozen=True)
 class Progress:
-    """How a run stands, after every chunk. Steps are environment steps of one seed, over all its environments."""
+    """The state of a training, for callbacks. Steps are environment steps of one seed, over all its environments."""
 
     state: str  #: "compiling", "training", "saving", and then "finished" or "stopped"
     steps: int
     total: int
     n_seeds: int
     seconds: float  #: since training began, compilation included
-    fps: float  #: environment steps per second over all seeds, in the last chunk
-    metrics: list[dict[str, float]] = field(default_factory=list)  #: the last ones, a dict per seed
-    shares: dict[str, float] = field(default_factory=dict)  #: of the last chunk's time, by kind of work
-    run: Run | None = None  #: the first one, where several share the loop
-    network: str = ""  #: what the networks are and how large, in one line
+    fps: float  #: environment steps per second over all seeds, since the last report
+    metrics: list[dict[str, float]] = field(default_factory=list)  #: the latest logged metrics, a dict per seed
+    time_fractions: dict[str, float] = field(
+        default_factory=dict
+    )  #: of the time since the last report, by kind of work
+    run: Run | None = None  #: the first one, where a sweep trains several
+    network: str = ""  #: architecture and number of parameters, in one line
 
 
-Callback = Callable[[Progress], object]  #: called after every chunk; returning False stops the training
+Callback = Callable[[Progress], object]  #: called every ``log_interval`` steps; returning False stops the training
 
 
 class Observer(Protocol):
-    """Looks at what was learned every so many steps."""
+    """Called with the learners every so many steps, such as an evaluation while training."""
 
-    every: int  #: steps between two calls; the trainer cuts its chunks there
+    every: int  #: steps between two calls
 
     def __call__(self, progress: Progress, learners: Learner) -> bool | None:
         """``learners`` are ``[S, ...]``. Returning False stops the training."""
@@ -71,7 +73,7 @@ class Observer(Protocol):
 
 
 class NonFiniteError(TeguError):
-    """Training met NaN or infinity. The last good checkpoint is kept."""
+    """Training produced NaN or infinity. The last good checkpoint is kept."""
 
 
 class Trainer:
@@ -197,10 +199,10 @@ class Trainer:
             "time/total_timesteps": float(self.steps),
         }
         metrics = [found | clock for found in summarize(tally)]
-        shares = {kind: (seconds - spent[kind]) / elapsed for kind, seconds in self.loop.seconds.items()}
+        fractions = {kind: (seconds - spent[kind]) / elapsed for kind, seconds in self.loop.seconds.items()}
         for record in self.records:
             record.log(self.steps, self.loop.seeds, metrics)
-        progress = self._progress("training", fps, metrics, shares)
+        progress = self._progress("training", fps, metrics, fractions)
         self._observe(progress, start)
         if time.perf_counter() - self._last_save >= self._pause:
             self._save()
@@ -254,11 +256,11 @@ class Trainer:
         state: str,
         fps: float = 0.0,
         metrics: list[dict[str, float]] | None = None,
-        shares: dict[str, float] | None = None,
+        fractions: dict[str, float] | None = None,
     ) -> Progress:
         run = self.records[0].run if self.records else None
         counts = self.steps, self.total, len(self.loop.seeds)
-        return Progress(state, *counts, self._elapsed, fps, metrics or [], shares or {}, run, self.network)
+        return Progress(state, *counts, self._elapsed, fps, metrics or [], fractions or {}, run, self.network)
 
     def _report(self, progress: Progress) -> None:
         self._last = progress

@@ -1,4 +1,4 @@
-"""Two agents that tell each other where to go."""
+"""Two agents that communicate to each other where to go."""
 
 import equinox as eqx
 import jax
@@ -45,7 +45,7 @@ class Reference(ParticleWorld):
         return -self.local_ratio * distance - (1 - self.local_ratio) * distance.mean()
 
     def measures(self, state: Particles) -> dict[str, jax.Array]:
-        """``distance``: from an agent to its landmark. ``success``: the share of agents that are within 0.1 of theirs.
+        """``distance``: from an agent to its landmark. ``success``: the fraction of agents within 0.1 of theirs.
         Both are averaged over the two agents."""
         distance = _distances(state)
         return {"distance": distance.mean(), "success": (distance < 0.1).mean(dtype=float)}

@@ -1,4 +1,4 @@
-"""The simplest particle world: go to the landmark."""
+"""The simplest of the particle environments: go to the landmark."""
 
 import equinox as eqx
 import jax

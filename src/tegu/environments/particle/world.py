@@ -1,4 +1,4 @@
-"""What the particle worlds share: discs on a plane that are pushed, bump into each other, and speak."""
+"""What the particle environments share: discs on a plane that are pushed, bump into each other, and speak."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from tegu.environments.base import Environment, Timestep
 from tegu.environments.drawing import INK, PAPER, Canvas
 
 DT = 0.1  #: seconds per step
-DAMPING = 0.25  #: the share of its velocity that an agent loses per step
+DAMPING = 0.25  #: the fraction of its velocity that an agent loses per step
 CONTACT_FORCE = 100.0  #: N per length of overlap
 CONTACT_MARGIN = 0.001  #: the length over which a contact sets in
 MOVES = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))  #: where the five moves push
@@ -104,7 +104,7 @@ class ParticleWorld(Environment):
         return tuple(body.name for body in self.bodies)
 
     @property
-    def sides(self) -> dict[str, tuple[str, ...]]:
+    def teams(self) -> dict[str, tuple[str, ...]]:
         adversaries = tuple(name for name in self.agents if name.startswith(ADVERSARIES))
         good = tuple(name for name in self.agents if name not in adversaries)
         return {"adversaries": adversaries, "good": good} if adversaries and good else {}

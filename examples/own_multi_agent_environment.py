@@ -1,4 +1,4 @@
-"""A world of two agents in pure JAX: one sees where to go and can only call, the other walks and can only listen."""
+"""A multi-agent environment in pure JAX: one agent sees the goal and can only call, the other walks and only listens."""
 
 import equinox as eqx
 import gymnasium

@@ -1,4 +1,4 @@
-"""One side played by one run, the other by another, from the command line."""
+"""One team played by one run, the other by another, from the command line."""
 
 from itertools import product
 from pathlib import Path
@@ -12,13 +12,13 @@ from tegu.cli import main
 from tegu.training.plan import spec_of
 
 PLAYERS = ("first", "second")
-SIDES = ("adversaries", "good")
+TEAMS = ("adversaries", "good")
 MEASURES = {f"{name}_distance/{when}" for name in ("agent", "adversary") for when in ("mean", "end")}
 
 
 @pytest.fixture(scope="module")
 def pushers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two saved agents of two seeds, untrained, in a world with two sides, and a run with one agent."""
+    """Two saved agents of two seeds, untrained, in a world with two teams, and a run with one agent."""
     folder = tmp_path_factory.mktemp("pushers")
     world, algorithm = library.make("simple_push_v3"), library.MADDPG(net_arch=(8,))
     spec = spec_of(world.id, world, 1)
@@ -35,32 +35,34 @@ def test_every_run_on_every_side(tegu: Command, pushers: Path) -> None:
     words = ("crossplay", *runs, "--episodes", "40")
     answer = tegu(*words)
     assert answer.status == 0
-    assert "simple_push_v3, 40 episodes of each of 2 pairs of seeds, greedy" in answer.out
-    assert "down: who plays adversaries (adversary_0)\nacross: who plays good (agent_0)" in answer.out
-    for quantity in (*(f"return of {side}" for side in SIDES), *MEASURES):
+    assert "simple_push_v3, 40 episodes of each of 2 pairs of seeds, deterministic policies" in answer.out
+    assert (
+        "rows: the run that plays adversaries (adversary_0)\ncolumns: the run that plays good (agent_0)" in answer.out
+    )
+    for quantity in (*(f"return of {team}" for team in TEAMS), *MEASURES):
         assert answer.out.count(f"\n{quantity} ") == 1
     data = tegu(*words, "--json").data
-    assert data["sides"] == {"adversaries": ["adversary_0"], "good": ["agent_0"]}
+    assert data["teams"] == {"adversaries": ["adversary_0"], "good": ["agent_0"]}
     assert [(entry["run"], entry["algorithm"]) for entry in data["runs"]] == [(run, "maddpg") for run in runs]
     assert (data["episodes"], data["seeds"], data["deterministic"]) == (40, 2, True)
     assert [cell["by"] for cell in data["cells"]] == [
-        dict(zip(SIDES, pair, strict=True)) for pair in product(runs, runs)
+        dict(zip(TEAMS, pair, strict=True)) for pair in product(runs, runs)
     ]
     for cell in data["cells"]:
-        figures = {name: found for name, found in cell.items() if name not in ("by", "indices")}
-        assert set(figures) == {"return of adversaries", "return of good", *MEASURES}
-        for found in figures.values():
+        metrics = {name: found for name, found in cell.items() if name not in ("by", "indices")}
+        assert set(metrics) == {"return of adversaries", "return of good", *MEASURES}
+        for found in metrics.values():
             assert found["interval"][0] <= found["mean"] <= found["interval"][1]
         # what the adversary gains is the good agent's distance less its own, over 25 steps
-        gain = 25 * (figures["agent_distance/mean"]["mean"] - figures["adversary_distance/mean"]["mean"])
-        assert figures["return of adversaries"]["mean"] == pytest.approx(gain, rel=1e-4, abs=1e-3)
+        gain = 25 * (metrics["agent_distance/mean"]["mean"] - metrics["adversary_distance/mean"]["mean"])
+        assert metrics["return of adversaries"]["mean"] == pytest.approx(gain, rel=1e-4, abs=1e-3)
 
 
 def test_sides_of_ones_own(tegu: Command, pushers: Path) -> None:
     runs = [pushers / name for name in PLAYERS]
-    words = ("crossplay", *runs, "--episodes", "5", "--json", "--stochastic", "--seed", "7", "--side", "agent_0")
+    words = ("crossplay", *runs, "--episodes", "5", "--json", "--stochastic", "--seed", "7", "--team", "agent_0")
     data = tegu(*words).data
-    assert data["sides"] == {"agent_0": ["agent_0"], "adversary_0": ["adversary_0"]}
+    assert data["teams"] == {"agent_0": ["agent_0"], "adversary_0": ["adversary_0"]}
     assert not data["deterministic"]
     assert "return of agent_0" in data["cells"][0]
 
@@ -69,7 +71,7 @@ def test_what_makes_no_sense(tegu: Command, pushers: Path) -> None:
     first, _ = runs = [pushers / name for name in PLAYERS]
     assert "at least two runs, got only last" in one_line(tegu("crossplay", "last"), 2)
     assert "--episodes must be at least 2" in one_line(tegu("crossplay", *runs, "--episodes", "1"), 2)
-    assert "expected agents as in" in one_line(tegu("crossplay", *runs, "--side", "a,,b"), 2)
-    assert "did you mean agent_0?" in one_line(tegu("crossplay", *runs, "--side", "agent_1"), 1)
-    assert "lizard has one agent alone" in one_line(tegu("crossplay", first, "lizard", "--runs", pushers), 1)
+    assert "expected agents as in" in one_line(tegu("crossplay", *runs, "--team", "a,,b"), 2)
+    assert "did you mean agent_0?" in one_line(tegu("crossplay", *runs, "--team", "agent_1"), 1)
+    assert "lizard has one agent" in one_line(tegu("crossplay", first, "lizard", "--runs", pushers), 1)
     assert "there is no run" in one_line(tegu("crossplay", first, "simple_push_v3/ppo", "--runs", pushers), 1)

@@ -32,7 +32,7 @@ def test_train_resume_evaluate_and_watch(tegu: Command) -> None:
 def test_the_backend_is_named(tegu: Command) -> None:
     answer = tegu("train", "simple_v3", "maddpg", "--backend", "pettingzoo", "--steps", "100", *SMALL)
     assert answer.status == 0
-    assert "using simple_v3 through PettingZoo" in answer.err
+    assert "environment: PettingZoo, stepped in Python" in answer.err
     assert "did you mean simple_tag_v3" in one_line(tegu("train", "mpe2:simple_tagg_v3", "maddpg"), 1)
 
 

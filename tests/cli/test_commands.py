@@ -1,4 +1,4 @@
-"""The verbs that look at runs and environments."""
+"""The commands that look at runs and environments."""
 
 import csv
 import shutil
@@ -50,7 +50,7 @@ def test_resume_adds_steps(tegu: Command, runs: Path, tmp_path: Path) -> None:
     assert (answer.status, answer.data["steps"], answer.data["evaluation"]["episodes"]) == (0, 6000, 100)
 
 
-def test_watch_writes_an_animation_and_a_strip(tegu: Command, runs: Path, tmp_path: Path) -> None:
+def test_watch_writes_an_animation_and_a_frame_strip(tegu: Command, runs: Path, tmp_path: Path) -> None:
     words = ("watch", RUN, "--runs", runs, "--seed-index", "1", "--out", tmp_path, "--format", "webp", "--fps", "2")
     answer = tegu(*words)
     assert answer.status == 0
@@ -61,7 +61,7 @@ def test_watch_writes_an_animation_and_a_strip(tegu: Command, runs: Path, tmp_pa
         assert picture.n_frames == 3
     assert strip.is_file()
     data = tegu(*words, "--json").data
-    assert data.keys() == {"run", "environment", "seed", "return", "steps", "animation", "strip"}
+    assert data.keys() == {"run", "environment", "seed", "return", "steps", "animation", "frame_strip"}
     assert "seed_index must lie in 0..1" in one_line(tegu("watch", "--runs", runs, "--seed-index", "2"), 1)
 
 
@@ -77,8 +77,8 @@ def test_compare(tegu: Command, runs: Path, tmp_path: Path) -> None:
     assert "q-learning" in answer.out
     assert (tmp_path / "compare.png").is_file()
     data = tegu("compare", RUN, runs / RUN, "--runs", runs, "--metric", "time/fps", "--out", "a.svg", "--json").data
-    assert data.keys() == {"metric", "groups", "picture"}
-    assert (len(data["groups"]), data["metric"], data["picture"]) == (2, "time/fps", "a.svg")
+    assert data.keys() == {"metric", "groups", "plot"}
+    assert (len(data["groups"]), data["metric"], data["plot"]) == (2, "time/fps", "a.svg")
     assert "did you mean rollout/ep_rew_mean" in one_line(tegu("compare", RUN, "--runs", runs, "--metric", "ep_rew"), 1)
 
 
@@ -100,9 +100,9 @@ def test_list(tegu: Command, runs: Path) -> None:
         ["alphazero"],
     )
     assert {entry["name"]: entry["for"] for entry in data["algorithms"]} == {
-        **dict.fromkeys(("q-learning", "dqn", "ppo", "ddpg"), "one agent"),
-        **dict.fromkeys(("maddpg", "matd3", "iddpg", "ippo", "mappo"), "several agents"),
-        "alphazero": "two players",
+        **dict.fromkeys(("q-learning", "dqn", "ppo", "ddpg"), "single agent"),
+        **dict.fromkeys(("maddpg", "matd3", "iddpg", "ippo", "mappo"), "multi-agent"),
+        "alphazero": "board games",
     }
     assert any(entry["environment"] == "CartPole-v1" for entry in data["presets"])
     (run,) = data["runs"]
@@ -115,7 +115,7 @@ def test_list(tegu: Command, runs: Path) -> None:
 
 
 def test_list_passes_over_damage(tegu: Command, tmp_path: Path) -> None:
-    assert "none yet" in tegu("list", "runs").out
+    assert "no runs yet" in tegu("list", "runs").out
     folder = tmp_path / "runs/a/b/1"
     folder.mkdir(parents=True)
     (folder / "config.toml").write_text("= 3")

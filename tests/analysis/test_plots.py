@@ -12,8 +12,8 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from PIL import Image
 
-from tegu.analysis import animation, compare_figure, curve_figure, curves, frame_strip, iqm, sparkline
-from tegu.analysis.figures import COLOURS, _compact, _spread, _style
+from tegu.analysis import animation, curves, frame_strip, iqm, plot_comparison, plot_curves, sparkline
+from tegu.analysis.plots import COLOURS, _compact, _spread, _style
 from tegu.core.errors import TeguError
 from tegu.runs import Run
 
@@ -42,7 +42,7 @@ def texts(ax):
 
 def test_five_seeds_have_a_line_and_a_band(make, tmp_path):
     (group,) = curves([make(5)])
-    (ax,) = compare_figure([group], tmp_path / "a.png").axes
+    (ax,) = plot_comparison([group], tmp_path / "a.png").axes
     (line,), (band,) = ax.lines, bands(ax)
     np.testing.assert_array_equal(line.get_ydata(), group.values.mean(axis=0))
     inside = band.get_paths()[0].vertices
@@ -55,7 +55,7 @@ def test_five_seeds_have_a_line_and_a_band(make, tmp_path):
 
 def test_the_interquartile_mean_is_called_so(make, tmp_path):
     (group,) = curves([make(8)])
-    (ax,) = compare_figure([group], tmp_path / "a.png", statistic="iqm").axes
+    (ax,) = plot_comparison([group], tmp_path / "a.png", statistic="iqm").axes
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), iqm(group.values))
     assert texts(ax) == ["ppo\nIQM, 95% CI, n=8"]
 
@@ -64,7 +64,7 @@ def test_the_interquartile_mean_is_called_so(make, tmp_path):
     ("n", "lines", "label"), [(1, 1, "ppo\nn=1"), (2, 3, "ppo\nmean, n=2"), (3, 4, "ppo\nmean, n=3")]
 )
 def test_few_seeds_are_lines_without_a_band(make, tmp_path, n, lines, label):
-    (ax,) = compare_figure(curves([make(n)]), tmp_path / "a.png").axes
+    (ax,) = plot_comparison(curves([make(n)]), tmp_path / "a.png").axes
     assert len(ax.lines) == lines
     assert not bands(ax)
     assert texts(ax) == [label]
@@ -72,7 +72,7 @@ def test_few_seeds_are_lines_without_a_band(make, tmp_path, n, lines, label):
 
 def test_a_panel_per_environment_and_a_colour_per_label(make, tmp_path):
     runs = [make(4), make(4, algorithm="dqn"), make(4, "Acrobot-v1", "dqn"), make(4, "Acrobot-v1", "sac")]
-    figure = compare_figure(curves(runs), tmp_path / "a.png")
+    figure = plot_comparison(curves(runs), tmp_path / "a.png")
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["CartPole-v1", "Acrobot-v1"]
     colours = [{line.get_label(): to_hex(line.get_color()).upper() for line in ax.lines} for ax in figure.axes]
     assert colours == [{"ppo": COLOURS[0], "dqn": COLOURS[1]}, {"dqn": COLOURS[1], "sac": COLOURS[2]}]
@@ -81,7 +81,7 @@ def test_a_panel_per_environment_and_a_colour_per_label(make, tmp_path):
 
 def test_labels_lie_clear_of_each_other_and_within_the_picture(make, tmp_path):
     runs = [make(4, learning_rate=10.0**-power, network="x" * power) for power in range(1, 13)]
-    figure = compare_figure(curves(runs), tmp_path / "a.png")
+    figure = plot_comparison(curves(runs), tmp_path / "a.png")
     (ax,) = figure.axes
     boxes = sorted((Text.get_window_extent(text) for text in ax.texts), key=lambda box: box.y0)  # without its line
     assert len(boxes) == 12
@@ -93,7 +93,7 @@ def test_labels_lie_clear_of_each_other_and_within_the_picture(make, tmp_path):
 
 def test_a_diverged_group_leaves_the_others_to_be_seen(make, tmp_path):
     diverged = make(4, algorithm="dqn", final=math.nan)
-    (ax,) = compare_figure(curves([make(4), diverged]), tmp_path / "a.png").axes
+    (ax,) = plot_comparison(curves([make(4), diverged]), tmp_path / "a.png").axes
     assert texts(ax) == ["ppo\nmean, 95% CI, n=4", "dqn\nmean, 95% CI, n=4"]
 
 
@@ -102,12 +102,12 @@ def test_a_diverged_group_leaves_the_others_to_be_seen(make, tmp_path):
 )
 def test_the_suffix_decides_the_format(make, tmp_path, suffix, start):
     path = tmp_path / "new" / f"a{suffix}"
-    compare_figure(curves([make(2)]), path)
+    plot_comparison(curves([make(2)]), path)
     assert path.read_bytes().startswith(start)
 
 
 def test_the_colours_are_in_the_file(make, tmp_path):
-    compare_figure(curves([make(5)]), tmp_path / "a.png")
+    plot_comparison(curves([make(5)]), tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as picture:
         pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
     blue = np.array([0x00, 0x72, 0xB2])
@@ -116,24 +116,24 @@ def test_the_colours_are_in_the_file(make, tmp_path):
 
 
 def test_curve_figure_shows_every_seed_and_metric(make, tmp_path):
-    figure = curve_figure(make(5), tmp_path / "a.png", ["rollout/ep_rew_mean", "train/loss"])
+    figure = plot_curves(make(5), tmp_path / "a.png", ["rollout/ep_rew_mean", "train/loss"])
     assert [len(ax.lines) for ax in figure.axes] == [6, 6]
     assert [ax.get_ylabel() for ax in figure.axes] == ["episode return", "train/loss"]
     assert figure.axes[0].get_title(loc="left") == "CartPole-v1/ppo/1"
     assert figure.axes[0].get_title(loc="right") == "mean of 5 seeds, each thin"
     with pytest.raises(TeguError, match="no metric 'x'"):
-        curve_figure(make(1), tmp_path / "b.png", ["x"])
+        plot_curves(make(1), tmp_path / "b.png", ["x"])
 
 
 def test_what_cannot_be_drawn_is_one_line(make, tmp_path):
     groups = curves([make(1)])
-    with pytest.raises(TeguError, match="nothing to draw"):
-        compare_figure([], tmp_path / "a.png")
+    with pytest.raises(TeguError, match="no runs to plot"):
+        plot_comparison([], tmp_path / "a.png")
     with pytest.raises(TeguError, match=r"cannot write 'a.bmp': the name must end in .png or .svg or .pdf"):
-        compare_figure(groups, tmp_path / "a.bmp")
+        plot_comparison(groups, tmp_path / "a.bmp")
     (tmp_path / "file").touch()
     with pytest.raises(TeguError, match=r"cannot write .*a.png: "):
-        compare_figure(groups, tmp_path / "file" / "a.png")
+        plot_comparison(groups, tmp_path / "file" / "a.png")
 
 
 def test_without_matplotlib_and_pillow_it_says_what_to_install(make, tmp_path, monkeypatch):
@@ -141,7 +141,7 @@ def test_without_matplotlib_and_pillow_it_says_what_to_install(make, tmp_path, m
     for name in ("matplotlib.figure", "PIL"):
         monkeypatch.setitem(sys.modules, name, None)
     for draw in (
-        lambda: compare_figure(groups, tmp_path / "a.png"),
+        lambda: plot_comparison(groups, tmp_path / "a.png"),
         lambda: frame_strip(frames(1), tmp_path / "a.png"),
         lambda: animation(frames(1), tmp_path / "a.gif"),
     ):

@@ -1,4 +1,4 @@
-"""Pictures: learning curves with honest bands, sparklines for the terminal, contact sheets and animations of frames."""
+"""Plots: learning curves with confidence bands, sparklines for the terminal, frame strips and animations."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -34,12 +34,12 @@ _PANEL = (5.2, 3.6)  # inches, of one panel without its labels
 _FONT = 9.0  # points
 _CHARACTERS = 30  # of a label's line
 _BLOCKS, _ASCII = "▁▂▃▄▅▆▇█", "_.:-=+*#"
-_ANIMATED, _ON_SHEET = 480, 240  # pixels: the longer side of a frame
+_ANIMATED, _IN_STRIP = 480, 240  # pixels: the longer side of a frame
 _GIF_FASTEST = 50  # frames per second; browsers slow down what is faster
 
 
-def compare_figure(groups: Sequence[Group], path: Path | str, *, statistic: str = "mean") -> "Figure":
-    """Draw groups into a .png, .svg or .pdf: a panel per environment, and in it a line per group.
+def plot_comparison(groups: Sequence[Group], path: Path | str, *, statistic: str = "mean") -> "Figure":
+    """Plot groups into a .png, .svg or .pdf file: a panel per environment, a line per group.
 
     ``statistic`` is "mean" or "iqm". Its band is the 95 % bootstrap interval over seeds at each step; three seeds or
     fewer have no band, and each seed a thin line. Every label says which. One colour means the same label everywhere.
@@ -56,8 +56,9 @@ def compare_figure(groups: Sequence[Group], path: Path | str, *, statistic: str 
     return _saved(figure, path)
 
 
-def curve_figure(run: Run, path: Path | str, metrics: Sequence[str] = (RETURN,)) -> "Figure":
-    """Draw one run's curves into a .png, .svg or .pdf: a panel per metric, every seed thin and their mean."""
+def plot_curves(run: Run, path: Path | str, metrics: Sequence[str] = (RETURN,)) -> "Figure":
+    """Plot one run's learning curves into a .png, .svg or .pdf file: a panel per metric, thin lines for the seeds, a
+    thick one for their mean."""
     figure, axes = _figure(len(metrics))
     for ax, metric in zip(axes, metrics, strict=True):
         (group,) = curves([run], metric)
@@ -89,7 +90,7 @@ def frame_strip(frames: Sequence[np.ndarray], path: Path | str, columns: int = 6
     with _plotting():
         from PIL import Image, ImageDraw, ImageFont
     chosen = np.unique(np.linspace(0, len(frames) - 1, columns * rows).round().astype(int))[: len(frames)]
-    pictures = _pictures([frames[index] for index in chosen], _ON_SHEET)
+    pictures = _pictures([frames[index] for index in chosen], _IN_STRIP)
     width, height = pictures[0].size
     gap, caption = 8, 22
     across = min(columns, len(pictures))
@@ -128,7 +129,7 @@ def _plotting() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise TeguError("pictures need Matplotlib and Pillow: pip install 'tegu[plot]'") from error
+        raise TeguError("plots need Matplotlib and Pillow: pip install 'tegu[plot]'") from error
 
 
 @contextmanager
@@ -149,7 +150,7 @@ def _checked_path(path: Path | str, *suffixes: str) -> Path:
 
 def _in_order(groups: Sequence[Group]) -> list[str]:
     if not groups:
-        raise TeguError("there is nothing to draw")
+        raise TeguError("there are no runs to plot")
     return list(dict.fromkeys(group.environment for group in groups))
 
 
