@@ -1,4 +1,4 @@
-"""A multi-agent environment in pure JAX: one agent sees the goal and only calls, the other walks and only listens."""
+"""A multi-agent environment in pure JAX: one agent sees the goal and only speaks, the other walks and only listens."""
 
 import equinox as eqx
 import gymnasium

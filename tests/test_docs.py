@@ -105,7 +105,7 @@ def test_every_key_of_an_algorithm_is_documented(environment: str, name: str) ->
 
     def reported() -> Any:
         state, clock = loop.init(jax.numpy.int32(0), made), Clock.of(0, 1)
-        _, _, (_, episodes, metrics) = loop.iteration(state, made, clock, clock, learns=True)
+        _, episodes, metrics = loop.iteration(state, made, clock, clock, learns=True)[2]
         return episodes, metrics
 
     one = np.ones(1)

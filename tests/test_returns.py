@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tegu.core.step import Step
-from tegu.returns import discounted_sums, gae, n_step, outcomes, td_target
+from tegu.returns import discounted_sums, gae, n_step, next_values, outcomes, td_target
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -245,3 +245,34 @@ def test_outcomes_by_hand():
     reward, value = np.array([[0, 0, 1, 0, 0], [9, 9, 9, 9, 0.4]])[..., None]
     terminated, truncated = np.array([[0, 0, 1, 0, 0], [0, 0, 0, 0, 1]], bool)[..., None]
     np.testing.assert_allclose(outcomes(reward, terminated, truncated, value).ravel(), [1, -1, 1, -0.4, 0.4])
+
+
+class Seen:
+    """A value function that counts the observations it is asked about."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, observation: jax.Array) -> jax.Array:
+        jax.debug.callback(lambda n: setattr(self, "asked", self.asked + int(n)), np.prod(observation.shape[:-1]))
+        return (observation**2).sum(axis=-1)
+
+
+@pytest.mark.parametrize("truncations", [0, 1, 3, 17, 40])
+def test_next_values_are_those_of_the_true_next_observations(truncations: int) -> None:
+    """At every step that is not terminated; few are computed where few are truncated."""
+    rng = np.random.default_rng(truncations)
+    steps, n_envs = 20, 3
+    observation, true_next = rng.normal(size=(2, steps, n_envs, 2)).astype(np.float32)
+    ended = rng.permutation(steps * n_envs).reshape(steps, n_envs)
+    truncated, terminated = ended < truncations, (ended >= truncations) & (ended < truncations + 5)
+    goes_on = ~(truncated | terminated)[:-1]
+    true_next[:-1][goes_on] = observation[1:][goes_on]
+
+    value = Seen()
+    found = jax.jit(lambda *given: next_values(value, *given))(true_next, (observation**2).sum(-1), truncated)
+    expected = (true_next**2).sum(axis=-1)
+    np.testing.assert_allclose(np.asarray(found)[~terminated], expected[~terminated], rtol=1e-6)
+    jax.effects_barrier()
+    inside = int(truncated[:-1].sum())
+    assert value.asked == n_envs + -(-inside // n_envs) * n_envs

@@ -1,9 +1,11 @@
 """Returns and advantages. Termination ends the future; truncation only ends the record of it."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
-from tegu.core.step import Step
+from tegu.core.step import PyTree, Step
 
 
 def gae(
@@ -31,6 +33,31 @@ def gae(
 
     _, advantages = jax.lax.scan(backwards, jnp.zeros_like(residual[0]), (residual, decay), reverse=True)
     return advantages
+
+
+def next_values(
+    value: Callable[[PyTree], jax.Array], next_observations: PyTree, values: jax.Array, truncated: jax.Array
+) -> jax.Array:
+    """Values ``[T, B]`` of the true next observations of a rollout, whose observations are worth ``values`` ``[T, B]``.
+
+    Most are the values of the step that follows. ``value`` is computed where there is none, at the end of the rollout,
+    and where the step that follows begins another episode although the task had not ended: where it was ``truncated``.
+    At terminated steps, which have no future, what is returned means nothing.
+    """
+    last = value(jax.tree.map(lambda leaf: leaf[-1], next_observations))
+    found = jnp.concatenate([values[1:], last[None]]).ravel()
+    flat = jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:])), next_observations)
+    wanted = truncated.at[-1].set(False).ravel()
+    size = truncated.shape[1]  # as many at a time as there are environments
+    (index,) = jnp.nonzero(wanted, size=wanted.size, fill_value=wanted.size)
+
+    def compute(block: jax.Array, found: jax.Array) -> jax.Array:
+        where = jax.lax.dynamic_slice_in_dim(index, block * size, size)
+        computed = value(jax.tree.map(lambda leaf: leaf[where], flat))
+        return found.at[where].set(computed, mode="drop")
+
+    blocks = (wanted.sum() + size - 1) // size
+    return jax.lax.fori_loop(0, blocks, compute, found).reshape(values.shape)
 
 
 def n_step(window: Step, gamma: float | jax.Array) -> tuple[Step, jax.Array]:

@@ -98,7 +98,7 @@ def test_a_run_keeps_its_types(home, learns):
     assert not any(leaf.weak_type for leaf in jax.tree.leaves(state.learner))
     if not learns and not loop.size.replays:
         pytest.skip("it has nothing to wait for")
-    after, _ = jax.eval_shape(lambda *given: loop.iteration(*given, learns=learns), state, made, CLOCK, CLOCK)
+    after, *_ = jax.eval_shape(lambda *given: loop.iteration(*given, learns=learns), state, made, CLOCK, CLOCK)
     for part in ("learner", "buffer", "collector"):
         assert types(getattr(after, part)) == types(getattr(state, part))
         assert jax.tree.structure(getattr(after, part)) == jax.tree.structure(getattr(state, part))
@@ -108,7 +108,7 @@ def test_figures_are_scalars(home):
     made, environment, spec = home
     loop = Fused(made, environment, spec)
     state = jax.eval_shape(lambda made: loop.init(jnp.int32(0), made), made)
-    _, happened = jax.eval_shape(lambda *given: loop.iteration(*given, learns=True), state, made, CLOCK, CLOCK)
+    _, _, happened = jax.eval_shape(lambda *given: loop.iteration(*given, learns=True), state, made, CLOCK, CLOCK)
     metrics = happened[2]
     assert len(metrics) > 2
     assert {(leaf.shape, leaf.dtype) for leaf in metrics.values()} == {((), np.dtype(np.float32))}

@@ -94,7 +94,6 @@ NETWORKS = {
     tegu.PPO: lambda learner: learner.network,
     tegu.DDPG: lambda learner: (learner.actor, learner.critic),
     tegu.IPPO: lambda learner: [policy.network for policy in learner.policies.values()],
-    tegu.MAPPO: lambda learner: [policy.network for policy in learner.policies.values()],
     tegu.AlphaZero: lambda learner: learner.network.network,
 }
 
@@ -112,7 +111,7 @@ def test_the_same_network_learns_the_same(case: str) -> None:
     options = {"steps": 192, "n_envs": 2, "seeds": 2, "backend": backend, "folder": None}
     ours = tegu.train(environment, make(**settings), **options)
     theirs = tegu.train(environment, make(**settings, network=network), **options)
-    pick = NETWORKS[make]
+    pick = NETWORKS[type(ours.algorithm)]
     for (shape, *sums), (other_shape, *other_sums) in zip(
         numbers(pick(ours.learners)), numbers(pick(theirs.learners)), strict=True
     ):

@@ -210,6 +210,8 @@ def rollout(kind, seed=0):
     x, next_x = (2 + rng.normal(size=(T, B, 3)).astype(np.float32) for _ in range(2))
     terminated = np.array([[False, True], [False, False], [True, False], [False, False]])
     truncated = np.array([[True, False], [False, False], [False, True], [False, False]])
+    goes_on = ~(terminated | truncated)[:-1]  # then what is seen next is what the next decision is made on
+    next_x[:-1][goes_on] = x[1:][goes_on]
     observation, next_observation = (
         {"x": o, "action_mask": mask.astype(np.int8)} if kind == "discrete" else o for o in (x, next_x)
     )

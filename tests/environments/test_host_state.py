@@ -1,4 +1,4 @@
-"""Where environments of the host stand, saved and brought back: by their own state, or by the actions that led there."""
+"""Where environments of the host stand, saved and brought back: by a state of their own, or by actions."""
 
 import json
 from collections.abc import Callable

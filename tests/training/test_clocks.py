@@ -144,7 +144,7 @@ def test_a_trainer_begins_where_it_is_told(world: Any, tmp_path: Path) -> None:
         first.loop.close()
         if first.stopped:
             assert first.steps == 2**31 + 10
-            first = trainer(until=lambda progress: seen.append(progress))
+            first = trainer(until=seen.append)
             state = first.train(resume=checkpoint.load_latest(run.checkpoints))
             first.loop.close()
         assert first.steps == steps

@@ -43,19 +43,30 @@ def test_a_case_runs_in_the_loop_that_it_is_named_after(case: Case) -> None:
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(case: Case, tmp_path: Path) -> None:
-    given = case.environment, case.algorithm
-    settings = case.settings | {"eval_every": case.settings["steps"] // 4, "eval_episodes": 2}
+    """Two of the algorithms are evaluated meanwhile, which has to go on, too."""
+    given, settings = (case.environment, case.algorithm), case.settings
+    evaluated = case.algorithm in ("q-learning", "dqn")
+    if evaluated:
+        settings = settings | {"eval_every": settings["steps"] // 4, "eval_episodes": 2}
     whole = tegu.train(*given, folder=tmp_path / "whole", **settings)
     assert whole.run is not None
     resumed = stopped_and_resumed(*given, folder=tmp_path / "stopped", **settings)
     ours = everything(whole.run)
-    assert any(name == "eval/mean_reward" for _, _, name in ours["metrics"])
+    assert any(name == "eval/mean_reward" for _, _, name in ours["metrics"]) == evaluated
     assert any(name.startswith("train/") for _, _, name in ours["metrics"])
     assert_same(everything(resumed), ours)
 
 
-def test_a_seed_among_three_is_what_it_is_alone(case: Case) -> None:
+# A round of seeds over several devices is another program than one seed's own, and XLA fuses its sums another way:
+# from some number of updates on, they differ in the last bits (all seeds of a round agree with each other).
+ROUNDED = ("ppo, fused", "maddpg, fused", "matd3, fused", "iddpg, fused")
+
+
+def test_a_seed_among_three_is_what_it_is_alone(case: Case, request: pytest.FixtureRequest) -> None:
     """To the bit: what it learned, and every figure of it."""
+    if case.name in ROUNDED and jax.local_device_count() > 1:
+        why = "Layout.program: shard_map over two devices and jit on one are rounded differently"
+        request.applymarker(pytest.mark.xfail(strict=True, reason=why))
     found = []
     for seed, seeds, index in ((5, 3, 1), (6, 1, 0)):
         figures: list[dict[str, float]] = []

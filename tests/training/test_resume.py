@@ -22,23 +22,27 @@ tegu.train(environment, algorithm, folder=folder, checkpoint_every=0, **settings
 """
 
 
-def steps_for(algorithm: str) -> dict[str, Any]:
-    return (
-        {"steps": 38_400, "log_interval": 256} if algorithm != "q-learning" else {"steps": 20_000, "log_interval": 100}
-    )
+PPO = {"n_envs": 4, "n_steps": 32, "batch_size": 64, "n_epochs": 2, "net_arch": [16]}
+DQN = {"n_envs": 2, "buffer_size": 500, "learning_starts": 50, "batch_size": 16, "net_arch": [16]}
+FUSED, HOST = {"steps": 38_400, "log_interval": 256}, {"steps": 5_120, "log_interval": 256, "backend": "gymnasium"}
 
 
-@pytest.mark.parametrize("backend", [None, "gymnasium"])
+@pytest.mark.parametrize(
+    ("environment", "algorithm", "settings"),
+    [
+        pytest.param("lizard", "q-learning", {"n_envs": 1, "steps": 20_000, "log_interval": 100}, id="q-learning"),
+        pytest.param("CartPole-v1", "ppo", PPO | FUSED, id="ppo, fused", marks=pytest.mark.long),
+        pytest.param("CartPole-v1", "dqn", DQN | FUSED, id="dqn, fused", marks=pytest.mark.long),
+        pytest.param("CartPole-v1", "ppo", PPO | HOST, id="ppo, host", marks=pytest.mark.long),
+        pytest.param("CartPole-v1", "dqn", DQN | HOST, id="dqn, host", marks=pytest.mark.long),
+    ],
+)
 def test_a_killed_run_ends_as_one_never_stopped(
-    task: tuple[str, str, dict[str, Any]], backend: str | None, tmp_path: Path
+    environment: str, algorithm: str, settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    """SIGKILL in the middle of training, twice; then resume to the end and compare everything but times."""
-    environment, algorithm, settings = task
-    if backend and environment == "lizard":
-        pytest.skip("the lizard is ours alone")
-    settings = {**settings, **steps_for(algorithm), "backend": backend, "seeds": 2}
-    if backend:
-        settings |= {"steps": 5_120}
+    """SIGKILL in the middle of training, twice, by another process; then resume to the end and compare everything but
+    times."""
+    settings = settings | {"seeds": 2}
     whole = tegu.train(environment, algorithm, folder=tmp_path / "whole", **settings)
 
     child = [sys.executable, "-c", KILLED, environment, algorithm, str(tmp_path / "killed"), json.dumps(settings)]
@@ -53,29 +57,6 @@ def test_a_killed_run_ends_as_one_never_stopped(
     assert resumed.steps == whole.steps
     assert whole.run is not None
     assert_same(everything(run), everything(whole.run))
-
-
-@pytest.mark.parametrize("backend", ["jax", "gymnasium"])
-def test_a_checkpoint_holds_no_more_of_a_replay_buffer_than_is_filled(backend: str, tmp_path: Path) -> None:
-    settings = {"n_envs": 2, "train_freq": 10, "learning_starts": 50, "batch_size": 16, "net_arch": [16]}
-    settings |= {"steps": 400, "log_interval": 100, "backend": backend}
-    whole = tegu.train("CartPole-v1", "dqn", seeds=3, folder=tmp_path / "whole", **settings)
-    stopped = tegu.train(
-        "CartPole-v1",
-        "dqn",
-        seeds=3,
-        folder=tmp_path / "stopped",
-        callbacks=(lambda progress: progress.steps < 200,),
-        **settings,
-    )
-    assert stopped.run is not None
-    assert whole.run is not None
-    found = checkpoint.load_latest(stopped.run.checkpoints)
-    rows = [array.shape for name, array in found.blobs["experience"].items() if name.endswith("observation")]
-    assert rows
-    assert set(rows) == {(3, 200, 4) if backend == "jax" else (200, 4)}
-    tegu.resume(stopped.run)
-    assert_same(everything(stopped.run), everything(whole.run))
 
 
 def kill_after_checkpoints(command: list[str], folder: Path, n: int) -> None:

@@ -21,7 +21,7 @@ from tegu.nn.heads import ActorCritic, CustomActorCritic, initial_log_std
 from tegu.nn.mlp import check_network
 from tegu.nn.moments import RunningMoments
 from tegu.nn.optimizers import adam, descend
-from tegu.returns import discounted_sums, gae
+from tegu.returns import discounted_sums, gae, next_values
 from tegu.spaces.features import action_mask, features, n_features, require
 
 
@@ -148,8 +148,14 @@ class PPO(Algorithm):
         network, space = learner.network, learner.network.spaces.observation
         learner, rewards = self.scaled_rewards(learner, batch)
         x = self.inputs(learner, batch.observation)
-        values, next_values = self.values(learner, x, batch)
-        advantages = gae(rewards, values, next_values, batch.terminated, batch.truncated, self.gamma, self.gae_lambda)
+        values = network.value(x)
+        bootstrap = next_values(
+            lambda observation: network.value(self.inputs(learner, observation)),
+            batch.next_observation,
+            values,
+            batch.truncated,
+        )
+        advantages = gae(rewards, values, bootstrap, batch.terminated, batch.truncated, self.gamma, self.gae_lambda)
         mask = action_mask(space, batch.observation)
         samples = Sample(x, mask, batch.action, batch.extras, values, advantages, advantages + values)
         samples = flatten_time(samples)
@@ -180,11 +186,6 @@ class PPO(Algorithm):
             raw = features(space, batch.observation)
             learner = learner._replace(observation_moments=learner.observation_moments.merge(raw))
         return Update(learner._replace(network=network, optimizer=state, updates=updates), report)
-
-    def values(self, learner: PPOLearner, x: PyTree, batch: Step) -> tuple[jax.Array, jax.Array]:
-        """The values ``[T, B]`` of observations, whose features are ``x``, and of the true next observations."""
-        network = learner.network
-        return network.value(x), network.value(self.inputs(learner, batch.next_observation))
 
     def loss(self, network: ActorCritic | CustomActorCritic, sample: Sample) -> tuple[jax.Array, Metrics]:
         """Equation 9 with its sign turned, for gradient descent; ``sample`` is ``[batch_size, ...]``."""
