@@ -1,4 +1,4 @@
-"""Tegu: reinforcement learning from the first Q-table to self-play Go."""
+"""Tegu: reinforcement learning from tabular Q-learning to AlphaZero."""
 
 from importlib import import_module
 from typing import Any

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _help() -> str:
     commands = "\n".join(f"  {command:11}{what}" for command, what in COMMANDS.items())
     return (
-        "tegu: reinforcement learning from the first Q-table to self-play Go\n\n"
+        "tegu: reinforcement learning from tabular Q-learning to AlphaZero\n\n"
         f"usage: tegu COMMAND ...\n\n{commands}\n\n"
         "tegu COMMAND --help lists its flags; every command takes --json and --quiet.\n\n"
         f"{_EXAMPLES}"

@@ -252,7 +252,7 @@ def _register(name: str) -> None:
     if name in gymnasium.registry:
         return
     if name in NATIVE:
-        raise TeguError(f"Gymnasium has no {name}, only Tegu has it, in JAX")
+        raise TeguError(f"Gymnasium has no {name}; only Tegu has it, in JAX")
     raise TeguError(f"there is no environment {name}{_nearest(name, [*NATIVE, *gymnasium.registry])}")
 
 
