@@ -138,6 +138,6 @@ def test_ppo_acts_in_every_kind_of_space(space: gymnasium.Space) -> None:
 
 
 def test_one_instance_is_one_environment() -> None:
-    with pytest.raises(tegu.TeguError, match="one environment cannot be several"):
+    with pytest.raises(tegu.TeguError, match="need several environments: pass a function"):
         tegu.train(Switch(), "ppo", n_envs=4, folder=None)
     assert tegu.train(Switch(), "ppo", steps=32, n_steps=32, batch_size=32, folder=None).steps == 32

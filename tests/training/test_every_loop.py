@@ -66,7 +66,7 @@ def test_a_seed_among_three_is_what_it_is_alone(case: Case, request: pytest.Fixt
     """To the bit: what it learned, and every figure of it."""
     if case.name in ROUNDED and jax.local_device_count() > 1:
         why = "Layout.program: shard_map over two devices and jit on one are rounded differently"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=why))
+        request.applymarker(pytest.mark.xfail(strict=False, reason=why))
     found = []
     for seed, seeds, index in ((5, 3, 1), (6, 1, 0)):
         figures: list[dict[str, float]] = []

@@ -87,10 +87,12 @@ class DQN(Algorithm):
         check_network(self.activation, self.net_arch)
         check_replay(self)
         at_least(self, 1, "n_steps", "target_update_interval")
-        if self.n_steps > 1 and self.n_steps * spec.n_envs > self.buffer_size:
+        replay = self.experience
+        rows = replay.rows(replay.steps_per_env(spec.n_envs) * spec.n_envs)
+        if self.n_steps > 1 and replay.window(spec.n_envs) > rows:
             raise TeguError(
                 f"DQN: n_steps x n_envs must be at most buffer_size, got {self.n_steps} x {spec.n_envs} and "
-                f"{self.buffer_size}"
+                f"{self.buffer_size}, which holds {rows} in whole rounds of train_freq"
             )
         require("DQN", "action", spec.action_space, spaces.Discrete)
         require("DQN", "observation", spec.observation_space, spaces.Space)

@@ -15,8 +15,9 @@ from tegu.core.step import PyTree
 class Layout:
     """Where ``n_seeds`` are computed: in rounds, one after the other, each over all devices at once.
 
-    On a CPU a device is a core, and a round has one seed on each: every seed then computes exactly, to the bit, what it
-    would alone, and nothing is copied into or out of a stack of seeds. On accelerators there is one round, and the
+    On a CPU a device is a core, and a round has one seed on each: every seed then computes what it would alone (to the
+    bit, where XLA rounds the program of a round as it does that of one seed), and nothing is copied into or out of a
+    stack of seeds. On accelerators there is one round, and the
     seeds of a device are batched with ``vmap``. Where seeds do not fill the devices evenly, the last one is computed
     several times.
     """

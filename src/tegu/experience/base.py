@@ -57,6 +57,10 @@ class Replay:
         """Updates per round."""
         return self.steps_per_env(n_envs) * n_envs if self.gradient_steps == -1 else self.gradient_steps
 
+    def rows(self, block: int) -> int:
+        """The capacity in whole blocks of as many rows: at least one."""
+        return max(self.capacity // block, 1) * block
+
     def window(self, n_envs: int) -> int:
         """Rows that ``n_steps`` consecutive steps of one environment stretch over."""
         return self.n_steps * n_envs

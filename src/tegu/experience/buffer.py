@@ -34,7 +34,7 @@ class ReplayBuffer(NamedTuple):
     def empty(cls, block: PyTree, experience: Replay) -> "ReplayBuffer":
         """Room for ``experience.capacity`` rows, rounded to whole blocks; ``block`` gives the shapes ``[n, ...]``."""
         length = jax.tree.leaves(block)[0].shape[0]
-        capacity = max(experience.capacity // length, 1) * length
+        capacity = experience.rows(length)
         rows = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape[1:]), leaf.dtype), block)
         priorities: Any = Priorities.empty(capacity) if isinstance(experience.draw, Prioritized) else ()
         return cls(rows, jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), priorities)

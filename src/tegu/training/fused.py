@@ -137,6 +137,7 @@ class FusedLoop:
         self.steps_per_iteration = self.one.size.steps
         self.seconds: dict[str, float] = {"compiled program": 0.0}
         self.stored = 0  #: rows that were ever written into each replay buffer
+        self.cuts = 0  #: how often episodes were cut in them
         self._algorithms = self.layout.split(stacked(each))
         self._init = self.layout.program(self.one.init)
         self._restart = self.layout.program(self.one.restart)
@@ -190,6 +191,7 @@ class FusedLoop:
 
     def restart(self, state: list[FusedState]) -> list[FusedState]:
         """The state with new episodes in all environments; the running ones are cut."""
+        self.cuts += 1
         return [self._restart(*each) for each in zip(state, self._algorithms, strict=True)]
 
     def dump(self, state: list[FusedState], members: Sequence[int]) -> tuple[Blobs, dict[str, Any]]:
@@ -206,8 +208,8 @@ class FusedLoop:
             for index, buffer in enumerate(self.layout.each([each.buffer for each in state])):
                 if index in members:
                     name = f"replay-{self.seeds[index]}"
-                    blobs |= buffer_to_blobs(name, buffer, self.stored, revised=self._revised)
-        return blobs, {"stored": self.stored}
+                    blobs |= buffer_to_blobs(name, buffer, self.stored, cuts=self.cuts, revised=self._revised)
+        return blobs, {"stored": self.stored, "cuts": self.cuts}
 
     def restore(self, blobs: Mapping[str, Arrays], data: Mapping[str, Any]) -> list[FusedState]:
         """The state that ``dump`` was given."""
@@ -222,7 +224,7 @@ class FusedLoop:
         if self.one.size.replays:
             buffers = [buffer_from_blobs(f"replay-{seed}", one.buffer, blobs) for seed in self.seeds]
             buffer = jax.tree.map(lambda *leaves: np.stack(leaves), *buffers)
-        self.stored = data["stored"]
+        self.stored, self.cuts = data["stored"], data["cuts"]
         return self.layout.split(FusedState(learner, buffer, environments["collector"], environments["key"]))
 
     def close(self) -> None:

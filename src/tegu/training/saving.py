@@ -20,10 +20,11 @@ Blobs = dict[str, Arrays | Chunk]
 CHUNK_BYTES = 2**24
 
 
-def buffer_to_blobs(name: str, buffer: ReplayBuffer, written: int, *, revised: bool) -> Blobs:
+def buffer_to_blobs(name: str, buffer: ReplayBuffer, written: int, *, cuts: int, revised: bool) -> Blobs:
     """The blob ``name`` with all but the rows, and one for each chunk of filled rows.
 
-    ``written`` rows were ever added. ``revised``: rows are also changed in place, so that every chunk is new each time.
+    ``written`` rows were ever added, and ``cuts`` times episodes were cut in place, which makes all chunks new.
+    ``revised``: updates also change rows in place, so that every chunk is new each time.
     """
     rows = jax.tree.map(np.asarray, buffer.rows)
     size, per_chunk = int(buffer.size), _rows_per_chunk(buffer)
@@ -32,7 +33,7 @@ def buffer_to_blobs(name: str, buffer: ReplayBuffer, written: int, *, revised: b
         end = min(first + per_chunk, size)
         arrays = partial(_part, rows, first, end)
         whole = f"{name}-{number:04d}"
-        blobs[whole] = arrays() if revised else Chunk(_version(first, end, buffer.capacity, written), arrays)
+        blobs[whole] = arrays() if revised else Chunk(_version(first, end, buffer.capacity, written, cuts), arrays)
     return blobs
 
 
@@ -60,10 +61,11 @@ def _rows_per_chunk(buffer: ReplayBuffer) -> int:
     return max(int(CHUNK_BYTES // max(row, 1)), 1)
 
 
-def _version(first: int, end: int, capacity: int, written: int) -> int:
-    """How many rows had been added when one of ``first`` to ``end`` last changed."""
+def _version(first: int, end: int, capacity: int, written: int, cuts: int) -> int:
+    """How many rows had been added when one of ``first`` to ``end`` was last written, apart for each number of cuts."""
     position = written % capacity
-    return written if first < position < end else written - (position - end) % capacity
+    last = written if first < position < end else written - (position - end) % capacity
+    return (cuts << 48) + last
 
 
 def _part(rows: PyTree, first: int, end: int) -> Arrays:

@@ -42,6 +42,7 @@ class Split:
         self.programs, self.seed, self.collector = programs, seed, collector
         self.size = programs.size
         self.stored = 0  #: rows that were ever written into the replay buffer
+        self.cuts = 0  #: how often episodes were cut in it
         self.seconds = {"learning": 0.0}
         self._thread = ThreadPoolExecutor(1)
         self._replay_seconds = 0.0  # that the last round of updates took
@@ -73,8 +74,8 @@ class Split:
         blobs: Blobs = {**collected, "key": to_arrays({"key": state.key})}
         if self.size.replays:
             revised = self.programs.revises_rows(state.buffer)
-            blobs |= buffer_to_blobs("replay", state.buffer, self.stored, revised=revised)
-        return blobs, {"stored": self.stored, "collector": data}
+            blobs |= buffer_to_blobs("replay", state.buffer, self.stored, cuts=self.cuts, revised=revised)
+        return blobs, {"stored": self.stored, "cuts": self.cuts, "collector": data}
 
     def restore(self, learner: Learner, blobs: Mapping[str, Arrays], data: Mapping[str, Any]) -> SplitState:
         """The state that ``dump`` was given, the environments brought back to where they stood."""
@@ -83,7 +84,7 @@ class Split:
         if self.size.replays:
             buffer = buffer_from_blobs("replay", jax.eval_shape(lambda: state.buffer), blobs)
         lost = self.collector.restore(blobs, data["collector"])
-        self.stored = data["stored"]
+        self.stored, self.cuts = data["stored"], data["cuts"] + int(lost.any())
         key = from_arrays({"key": state.key}, blobs["key"], "the checkpoint")["key"]
         return SplitState(jax.tree.leaves(learner), cut_episodes(buffer, jnp.asarray(lost)), key)
 
@@ -92,6 +93,7 @@ class Split:
         key, start_key = jax.random.split(state.key)
         self.collector.restart(self.programs.learner(state.learner), start_key)
         buffer = cut_episodes(state.buffer, jnp.ones(self.programs.spec.n_envs, bool))
+        self.cuts += 1
         return SplitState(state.learner, buffer, key)
 
     def close(self) -> None:
@@ -111,7 +113,8 @@ class Split:
         learner = self.programs.learner(leaves)
         if not self.size.replays:
             if self.size.experience.whole:
-                self.collector.restart(learner, collect_key)
+                collect_key, start_key = jax.random.split(collect_key)
+                self.collector.restart(learner, start_key)
             steps, episodes = self.collector.collect(learner, before, collect_key, self.size.n_steps)
             leaves, tally = self._timed(self.programs.rollout, leaves, tally, steps, episodes, update_key, after)
             return SplitState(leaves, buffer, key), tally
