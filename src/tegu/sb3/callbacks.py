@@ -7,7 +7,7 @@ each, to within an iteration (a rollout of PPO, ``train_freq`` steps of DQN).
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -15,16 +15,13 @@ from tegu.sb3.environments import DummyVecEnv
 from tegu.sb3.logger import Logger
 from tegu.sb3.settings import refuse
 
-if TYPE_CHECKING:
-    from tegu.sb3.base import BaseAlgorithm
-
 Function = Callable[[dict[str, Any], dict[str, Any]], Any]
 
 
 class BaseCallback:
     """Derive from this and define ``_on_step``; it returns False to stop the training."""
 
-    model: "BaseAlgorithm"
+    model: Any  #: a ``BaseAlgorithm``
 
     def __init__(self, verbose: int = 0):
         self.verbose = verbose
@@ -46,7 +43,7 @@ class BaseCallback:
     def logger(self) -> Logger:
         return self.model.logger
 
-    def init_callback(self, model: "BaseAlgorithm") -> None:
+    def init_callback(self, model: Any) -> None:
         self.model = model
         self._init_callback()
 
@@ -151,7 +148,7 @@ class EventCallback(BaseCallback):
     def children(self) -> list[BaseCallback]:
         return [self.callback] if self.callback is not None else []
 
-    def init_callback(self, model: "BaseAlgorithm") -> None:
+    def init_callback(self, model: Any) -> None:
         super().init_callback(model)
         for child in self.children:
             child.parent = self

@@ -1,6 +1,6 @@
 """One call of ``learn``: Tegu's trainer, and what happens each time it reports."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from tegu.core.errors import TeguError
 from tegu.experience.base import Rollout
@@ -10,9 +10,6 @@ from tegu.sb3.training_state import TrainingState
 from tegu.training.plan import MOST_STEPS
 from tegu.training.trainer import Progress, Trainer
 
-if TYPE_CHECKING:
-    from tegu.sb3.base import BaseAlgorithm
-
 LONGEST_INTERVAL = 20_000  #: steps, where no callback asks for less
 
 
@@ -21,7 +18,7 @@ class Learning:
 
     def __init__(
         self,
-        model: "BaseAlgorithm",
+        model: Any,
         training: TrainingState,
         callback: CallbackList,
         steps: int,
