@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from residual_by_hand import numpy_mlp
-from run_contents import assert_same, everything, stopped_and_resumed
 from scipy import stats
 
 import tegu
@@ -322,13 +321,3 @@ def test_it_hardly_ever_loses_to_chance(trained):
     assert returns.shape == (2, 200)
     assert (returns < 0).sum(axis=1).max() <= 10
     assert (returns > 0).sum(axis=1).min() > 160
-
-
-def test_a_seed_equals_its_single_run_to_the_bit(trained):
-    alone = tegu.train(GAME, "alphazero", folder=None, **TRAINING | {"seed": 51})
-    jax.tree.map(np.testing.assert_array_equal, alone.learner(), trained.learner(1))
-
-
-def test_a_resumed_run_ends_as_one_never_stopped(trained, tmp_path):
-    run = stopped_and_resumed(GAME, "alphazero", seeds=2, folder=tmp_path, **TRAINING)
-    assert_same(everything(run), everything(trained.run))

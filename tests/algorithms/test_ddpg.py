@@ -210,8 +210,3 @@ def pendulum():
 def test_it_swings_the_pendulum_up(pendulum):
     """A random policy earns about -1,200, a good one -150."""
     assert pendulum.evaluate(20).returns.mean(axis=1).min() >= -250
-
-
-def test_a_seed_equals_its_single_run_to_the_bit(pendulum):
-    alone = tegu.train("Pendulum-v1", "ddpg", seed=21, **PENDULUM)
-    jax.tree.map(np.testing.assert_array_equal, alone.learner(), pendulum.learner(1))

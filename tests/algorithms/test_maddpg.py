@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from duet import ACTIONS, AGENTS, OBSERVATIONS, Duet, ParallelDuet
 from gymnasium import spaces
-from run_contents import assert_same, everything, stopped_and_resumed
 from scipy import stats
 
 import tegu
@@ -513,16 +512,6 @@ def test_it_learns_the_duet(trained):
     assert trained.evaluate(100).returns.mean(axis=1).min() > 2.8
 
 
-def test_a_seed_equals_its_single_run_to_the_bit(trained):
-    alone = tegu.train(Duet(), "maddpg", folder=None, **FUSED | {"seed": 31})
-    jax.tree.map(np.testing.assert_array_equal, alone.learner(), trained.learner(1))
-
-
-def test_a_resumed_run_ends_as_one_never_stopped(trained, tmp_path):
-    run = stopped_and_resumed(Duet(), "maddpg", seeds=2, folder=tmp_path, **FUSED)
-    assert_same(everything(run), everything(trained.run))
-
-
 def left_early():
     return ParallelDuet(bass_leaves_after=2)
 
@@ -535,8 +524,3 @@ def trained_on_the_host(tmp_path_factory):
 def test_it_learns_on_the_host_though_the_bass_leaves_early(trained_on_the_host):
     """Of a best score of 2.5: the alto is paid in four steps, the bass in two."""
     assert trained_on_the_host.evaluate(40).mean > 2.2
-
-
-def test_a_resumed_run_on_the_host_ends_as_one_never_stopped(trained_on_the_host, tmp_path):
-    run = stopped_and_resumed(left_early, "maddpg", folder=tmp_path, **HOST)
-    assert_same(everything(run), everything(trained_on_the_host.run))

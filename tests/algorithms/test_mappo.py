@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from duet import Duet, ParallelDuet
 from gymnasium import spaces
-from run_contents import assert_same, everything, stopped_and_resumed
 
 import tegu
 from tegu.algorithms.mappo import IPPO
@@ -240,16 +239,6 @@ def trained(tmp_path_factory):
 def test_mappo_learns_the_duet(trained):
     """Of a best score of 3, on average over the agents; chance gets about 0.9."""
     assert trained.evaluate(100).returns.mean(axis=1).min() > 2.9
-
-
-def test_a_seed_equals_its_single_run_to_the_bit(trained):
-    alone = tegu.train(Duet(), "mappo", folder=None, **DUET | {"seed": 41})
-    same(alone.learner(), trained.learner(1))
-
-
-def test_a_resumed_run_ends_as_one_never_stopped(trained, tmp_path):
-    run = stopped_and_resumed(Duet(), "mappo", seeds=2, folder=tmp_path, **DUET)
-    assert_same(everything(run), everything(trained.run))
 
 
 def test_ippo_learns_on_the_host():
