@@ -18,6 +18,7 @@ class Collector(Protocol):
     """Environments in the middle of their episodes, and the policy that acts in them: steps come out."""
 
     seconds: dict[str, float]  #: time spent so far, by kind of work
+    all_cores: bool  #: whether it keeps all cores busy, so that nothing can well be computed beside it
 
     def start(self, learner: Learner, key: jax.Array) -> None:
         """Fresh episodes in all environments."""

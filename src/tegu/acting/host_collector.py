@@ -24,6 +24,8 @@ Arrays = Mapping[str, np.ndarray]
 class HostCollector:
     """``B`` environments in the middle of their episodes, and the policy that acts in them."""
 
+    all_cores = False
+
     def __init__(self, policy: Policy, environments: GymnasiumEnvironments):
         self.environments, self.policy = environments, policy
         self.n_envs = len(environments)

@@ -26,6 +26,8 @@ class MulticoreCollector:
     Steps go to the learner by way of the host, so that no core ever waits within a program for another.
     """
 
+    all_cores = True
+
     def __init__(self, algorithm: Algorithm, learner: Learner, environment: Environment, n_envs: int):
         """``learner`` gives the shapes of those that will act."""
         self.algorithm = algorithm

@@ -46,6 +46,7 @@ class Split:
         self.seconds = {"learning": 0.0}
         self._thread = ThreadPoolExecutor(1)
         self._replay_seconds = 0.0  # that the last round of updates took
+        self._no_tally: dict[bool, Tally] = {}  # that of no iterations at all, by whether they learn
 
     def start(self) -> SplitState:
         """The state before the first step."""
@@ -61,7 +62,9 @@ class Split:
     def chunk(self, state: SplitState, iterations: int, start: int, total: int) -> tuple[SplitState, Tally]:
         """As ``SplitLoop.chunk``; all ``iterations`` learn, or none."""
         learns = self.warm_up(start) == 0
-        tally = self.programs.no_tally(self._steps(), state.buffer, learns=learns)
+        if learns not in self._no_tally:  # shapes are found by tracing, which takes long where act searches
+            self._no_tally[learns] = self.programs.no_tally(self._steps(), state.buffer, learns=learns)
+        tally = self._no_tally[learns]
         for done in range(iterations):
             steps = start + done * self.size.steps
             clocks = Clock.of(steps, total), Clock.of(steps + self.size.steps, total)
@@ -129,7 +132,7 @@ class Split:
 
     def _in_background(self, *given: Any) -> Future[Any]:
         """A round of updates, in another thread if it is long enough for that to pay, else at once."""
-        if self._replay_seconds > THREAD_PAYS:
+        if self._replay_seconds > THREAD_PAYS and not self.collector.all_cores:
             return self._thread.submit(self._replay, *given)
         return _done(self._timed(self._replay, *given))
 
