@@ -3,6 +3,7 @@
 Learners and hyper-parameters come as flat lists of leaves: a compiled function takes those much faster than modules.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -31,9 +32,10 @@ class Programs:
         self.shapes: Learner = jax.eval_shape(self._init, jax.random.key(0))  #: of a learner
         self._learner_structure = jax.tree.structure(self.shapes)
         self.keys: Any = jax.jit(lambda key: tuple(jax.random.split(key, 3)))
-        self._rollout: Any = jax.jit(self._rollout_traced)
-        self._replay: Any = jax.jit(self._replay_traced, donate_argnums=2)
-        self._store: Any = jax.jit(self._store_traced, donate_argnums=2)
+        # of leaves and what the traced functions below name after them; buffers are used up
+        self.rollout: Any = partial(jax.jit(self._rollout_traced), self.numbers)
+        self.replay: Any = partial(jax.jit(self._replay_traced, donate_argnums=2), self.numbers)
+        self.store: Any = partial(jax.jit(self._store_traced, donate_argnums=2), self.numbers)
 
     def init(self, key: jax.Array) -> Learner:
         return self._init(key)
@@ -41,77 +43,54 @@ class Programs:
     def learner(self, leaves: Leaves) -> Learner:
         return jax.tree.unflatten(self._learner_structure, leaves)
 
-    def rollout(
-        self, leaves: Leaves, tally: Tally, steps: Step, episodes: Episodes, key: jax.Array, clock: Clock
-    ) -> tuple[Leaves, Tally]:
-        """Learn from a rollout."""
-        return self._rollout(leaves, self.numbers, tally, steps, episodes, key, clock)
-
-    def replay(self, leaves: Leaves, buffer: ReplayBuffer, key: jax.Array, clock: Clock) -> Any:
-        """A round of updates from the ``buffer``, which is used up: leaves, buffer, metrics."""
-        return self._replay(leaves, self.numbers, buffer, key, clock)
-
-    def store(
-        self,
-        leaves: Leaves,
-        buffer: ReplayBuffer,
-        tally: Tally,
-        steps: Step,
-        episodes: Episodes,
-        metrics: Metrics,
-        clock: Clock,
-    ) -> tuple[Leaves, ReplayBuffer, Tally]:
-        """Keep fresh steps in the ``buffer``, which is used up."""
-        return self._store(leaves, self.numbers, buffer, tally, steps, episodes, metrics, clock)
-
     def empty_buffer(self, steps: Step) -> Any:
         return empty_buffer(self.algorithm, self.shapes, steps)
 
     def no_tally(self, steps: Step, buffer: Any, *, learns: bool) -> Tally:
         """The tally of no iterations at all; arguments give the shapes."""
         metrics: Metrics = {}
-        given = jax.tree.leaves(self.shapes), self.numbers
+        leaves, when = jax.tree.leaves(self.shapes), (jax.random.key(0), Clock.of(0, 1))
         if learns and self.size.replays:
-            metrics = jax.eval_shape(self._replay, *given, buffer, jax.random.key(0), Clock.of(0, 1))[2]
+            metrics = jax.eval_shape(self.replay, leaves, buffer, *when)[2]
         elif learns:
-            metrics = jax.eval_shape(self._update_traced, *given, steps, jax.random.key(0), Clock.of(0, 1))[1]
+            metrics = jax.eval_shape(self._update_traced, self.numbers, leaves, steps, *when)[1]
         return Tally.zero(steps.reward, metrics)
 
     def revises_rows(self, buffer: ReplayBuffer) -> bool:
         """Whether updates change rows that were stored; ``buffer`` gives the shapes."""
         return revises_rows(self.algorithm, self.shapes, buffer, self.spec.n_envs)
 
-    def _given(self, leaves: Leaves, numbers: Leaves) -> tuple[Algorithm, Learner]:
+    def _given(self, numbers: Leaves, leaves: Leaves) -> tuple[Algorithm, Learner]:
         return jax.tree.unflatten(self._algorithm_structure, numbers), self.learner(leaves)
 
-    def _update_traced(self, leaves: Leaves, numbers: Leaves, steps: Step, key: jax.Array, clock: Clock) -> Any:
-        algorithm, learner = self._given(leaves, numbers)
+    def _update_traced(self, numbers: Leaves, leaves: Leaves, steps: Step, key: jax.Array, clock: Clock) -> Any:
+        algorithm, learner = self._given(numbers, leaves)
         return tuple(algorithm.at(clock).update(learner, steps, key))
 
     def _rollout_traced(
         self,
-        leaves: Leaves,
         numbers: Leaves,
+        leaves: Leaves,
         tally: Tally,
         steps: Step,
         episodes: Episodes,
         key: jax.Array,
         clock: Clock,
     ) -> tuple[Leaves, Tally]:
-        learner, metrics, _ = self._update_traced(leaves, numbers, steps, key, clock)
+        learner, metrics, _ = self._update_traced(numbers, leaves, steps, key, clock)
         return jax.tree.leaves(learner), tally.add(steps, episodes, metrics)
 
     def _replay_traced(
-        self, leaves: Leaves, numbers: Leaves, buffer: ReplayBuffer, key: jax.Array, clock: Clock
+        self, numbers: Leaves, leaves: Leaves, buffer: ReplayBuffer, key: jax.Array, clock: Clock
     ) -> tuple[Leaves, ReplayBuffer, Metrics]:
-        algorithm, learner = self._given(leaves, numbers)
+        algorithm, learner = self._given(numbers, leaves)
         learner, buffer, metrics = replay(algorithm, learner, buffer, key, clock, self.spec.n_envs)
         return jax.tree.leaves(learner), buffer, metrics
 
     def _store_traced(
         self,
-        leaves: Leaves,
         numbers: Leaves,
+        leaves: Leaves,
         buffer: ReplayBuffer,
         tally: Tally,
         steps: Step,
@@ -119,6 +98,6 @@ class Programs:
         metrics: Metrics,
         clock: Clock,
     ) -> tuple[Leaves, ReplayBuffer, Tally]:
-        algorithm, learner = self._given(leaves, numbers)
+        algorithm, learner = self._given(numbers, leaves)
         learner, buffer, block = take(algorithm, learner, buffer, steps, clock, self.spec.n_envs)
         return jax.tree.leaves(learner), buffer.write(block), tally.add(steps, episodes, metrics)

@@ -1,5 +1,6 @@
 """Evaluation while training: returns of the deterministic policies, and the best agent."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from tegu.algorithms.base import Learner
 from tegu.core.schedule import Clock
 from tegu.core.trees import to_arrays
 from tegu.runs import Run, checkpoint
+from tegu.runs.checkpoint import CheckpointError
+from tegu.runs.metrics import MetricsError
 from tegu.training.trainer import Progress
 
 
@@ -37,9 +40,12 @@ class EvaluationObserver:
             seed: {"eval/mean_reward": float(returns.mean()), "eval/mean_ep_length": float(lengths.mean())}
             for seed, returns, lengths in zip(self.seeds, found.returns, found.lengths, strict=True)
         }
-        with self.run.metrics() as store:
-            store.write(progress.steps, rows)
-        if found.mean > self.best:
-            self.best = found.mean
-            facts = self.facts | {"total": progress.total, "mean_reward": self.best}
-            checkpoint.save(self.run.best, progress.steps, {"learner": to_arrays(learners)}, facts, keep=1)
+        try:
+            with self.run.metrics() as store:
+                store.write(progress.steps, rows)
+            if found.mean > self.best:
+                facts = self.facts | {"total": progress.total, "mean_reward": found.mean}
+                checkpoint.save(self.run.best, progress.steps, {"learner": to_arrays(learners)}, facts, keep=1)
+                self.best = found.mean
+        except (MetricsError, CheckpointError) as error:
+            warnings.warn(f"{error}; training goes on", stacklevel=2)

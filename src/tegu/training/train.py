@@ -87,8 +87,9 @@ def resume(
     with run.lock():
         plans = [plan_of(run, steps=steps, environment=environment, algorithm=algorithm, network=network)]
         plans += [_plan_of_phase(plans[0], phase) for phase in then]
-        if [_config_of_phase(plan) for plan in plans[1:]] != run.config.get("phases", []):
-            raise TeguError(f"{run.name} was trained in {1 + len(run.config['phases'])} phases: pass the same as then=")
+        recorded = run.config.get("phases", [])
+        if [_config_of_phase(plan) for plan in plans[1:]] != recorded:
+            raise TeguError(f"{run.name} was trained in {1 + len(recorded)} phases: pass the same as then=")
         saved = checkpoint.load_latest(run.checkpoints) if checkpoint.steps(run.checkpoints) else None
         for reason in saved.skipped if saved else ():
             warnings.warn(f"a newer checkpoint is skipped: {reason}", stacklevel=2)
