@@ -6,8 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +82,8 @@ def test_a_seed_among_three_is_what_it_is_alone(case: Case, request: pytest.Fixt
     assert len(our_figures) > 3
 
 
+TOUCHES = 20  # of files between two checkpoints, and a little more
+
 KILLED = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
@@ -93,18 +93,27 @@ train_and_be_killed(sys.argv[1])
 
 
 def train_and_be_killed(given: str) -> None:
-    """Train until, some time after the middle, this process is killed as if by somebody else, whatever it is doing."""
-    environment, algorithm, folder, delay, settings = json.loads(given)
-    dying = False
+    """Train until this process is killed as if by somebody else: after the middle, as it is about to touch a file.
+
+    What a kill leaves behind is what is on the disk, so that this is every moment of a run there is; and it is the same
+    one on a fast machine and a slow one.
+    """
+    environment, algorithm, folder, touches, settings = json.loads(given)
+
+    def touch(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal touches
+        if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir") and folder in str(arguments[0]):
+            touches -= 1
+            if touches == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     def half_way(progress: Progress) -> None:
-        nonlocal dying
-        if not dying and progress.steps >= progress.total / 2:
-            dying = True
-            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
-        if progress.steps >= progress.total:
-            time.sleep(60)  # it never comes to its end
+        nonlocal begun
+        if not begun and progress.steps >= progress.total / 2:
+            begun = True
+            sys.addaudithook(touch)
 
+    begun = False
     tegu.train(environment, algorithm, folder=folder, callbacks=(half_way,), checkpoint_every=0, **settings)
 
 
@@ -113,8 +122,8 @@ def test_a_killed_run_ends_as_one_never_stopped(case: Case, tmp_path: Path) -> N
     """SIGKILL, without warning; then resume to the end and compare everything but times."""
     settings: dict[str, Any] = case.settings | ({} if case.name.endswith("multicore") else {"seeds": 2})
     whole = tegu.train(case.environment, case.algorithm, folder=tmp_path / "whole", checkpoint_every=0, **settings)
-    delay = random.Random(case.name).uniform(0, 0.1)
-    given = [case.environment, case.algorithm, str(tmp_path / "killed"), delay, settings]
+    touches = random.Random(case.name).randint(1, TOUCHES)
+    given = [case.environment, case.algorithm, str(tmp_path / "killed"), touches, settings]
     died = subprocess.run([sys.executable, "-c", KILLED, json.dumps(given)], capture_output=True, timeout=200)
     assert died.returncode == -signal.SIGKILL, died.stderr.decode()
     run = Run.open("last", tmp_path / "killed")
