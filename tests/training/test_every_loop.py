@@ -17,6 +17,7 @@ from training.conftest import SMALL, Case
 
 import tegu
 from tegu.algorithms.registry import ALGORITHMS
+from tegu.core.runtime import cores
 from tegu.runs import Run, checkpoint
 from tegu.training.fused import FusedLoop
 from tegu.training.plan import make_loop, make_plan
@@ -33,7 +34,7 @@ def test_there_are_settings_for_every_algorithm() -> None:
 def test_a_case_runs_in_the_loop_that_it_is_named_after(case: Case) -> None:
     loop = make_loop(make_plan(case.environment, case.algorithm, **case.settings))
     kind = case.name.rpartition(" ")[2]
-    split = kind == "host" or (kind == "multicore" and jax.local_device_count() > 1)
+    split = kind == "host" or (kind == "multicore" and cores() > 1)
     assert isinstance(loop, SplitLoop if split else FusedLoop)
     if isinstance(loop, SplitLoop):
         assert type(loop.each[0].collector).__name__ == f"{kind.title()}Collector"
@@ -55,16 +56,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(case: Case, tmp_path: 
     assert_same(everything(resumed), ours)
 
 
-# A round of seeds over several devices is another program than one seed's own, and XLA fuses its sums another way:
-# from some number of updates on, they differ in the last bits (all seeds of a round agree with each other).
-ROUNDED = ("ppo, fused", "maddpg, fused", "matd3, fused", "iddpg, fused")
-
-
-def test_a_seed_among_three_is_what_it_is_alone(case: Case, request: pytest.FixtureRequest) -> None:
+def test_a_seed_among_three_is_what_it_is_alone(case: Case) -> None:
     """To the bit: what it learned, and every figure of it."""
-    if case.name in ROUNDED and jax.local_device_count() > 1:
-        why = "Layout.program: shard_map over two devices and jit on one are rounded differently"
-        request.applymarker(pytest.mark.xfail(strict=False, reason=why))
     found = []
     for seed, seeds, index in ((5, 3, 1), (6, 1, 0)):
         figures: list[dict[str, float]] = []

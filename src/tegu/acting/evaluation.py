@@ -85,8 +85,8 @@ class JaxEvaluator:
 
     def __call__(self, learners: Learner, clock: Clock) -> Evaluation:
         """Play with ``learners`` ``[S, ...]``; the first call compiles."""
-        rounds = self.layout.split((learners, np.asarray(self.seeds)))
-        played = self.layout.join([self._play(*each, self.algorithm, clock) for each in rounds])
+        parts = self.layout.split(learners), self.layout.split(np.asarray(self.seeds))
+        played = self.layout.join(self._play(*parts, self.algorithm, clock))
         if self.game is not None:
             first, second = (played.returns[player] for player in self.game.agents)
             returns = np.where(np.arange(first.shape[1]) % 2 == 0, first, second)

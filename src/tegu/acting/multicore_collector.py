@@ -2,17 +2,19 @@
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
 
 from tegu.acting.episodes import Episodes
 from tegu.acting.jax_collector import CollectorState, JaxCollector
 from tegu.algorithms.base import Algorithm, Learner
+from tegu.core.runtime import cores
 from tegu.core.schedule import Clock
-from tegu.core.seeds import on_host
+from tegu.core.seeds import Program
 from tegu.core.step import Step
 from tegu.core.trees import from_arrays, to_arrays
 from tegu.environments.base import Environment
@@ -21,10 +23,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class MulticoreCollector:
-    """A ``JaxCollector`` whose groups act on all cores at once. What they collect is the same, to the bit.
-
-    Steps go to the learner by way of the host, so that no core ever waits within a program for another.
-    """
+    """A ``JaxCollector`` whose groups act on all cores at once. What they collect is the same, to the bit."""
 
     all_cores = True
 
@@ -33,21 +32,9 @@ class MulticoreCollector:
         self.algorithm = algorithm
         self.one = JaxCollector(algorithm, environment, n_envs)
         self.seconds = {"acting": 0.0}
-        mesh = Mesh(np.array(jax.local_devices()[: cores_for(self.one)]), ("groups",))
-        same, split = PartitionSpec(), PartitionSpec("groups")
-
-        def collected(
-            algorithm: Algorithm, learner: Learner, clock: Clock, groups: Any, empty: jax.Array
-        ) -> tuple[CollectorState, Step, Episodes]:
-            now = algorithm.at(clock)
-            return jax.lax.map(lambda group: self.one.collect_group(now, learner, group, len(empty)), groups)
-
-        dealt = jax.shard_map(
-            collected, mesh=mesh, in_specs=(same, same, same, split, same), out_specs=split, check_vma=False
-        )
-        self._collect: Any = jax.jit(dealt)
-        self._split: Any = jax.jit(self.one.split)
-        self._join: Any = jax.jit(self.one.join)
+        self._collect: dict[int, Program] = {}  # by the number of steps
+        self._split: Any = jax.jit(self._split_traced)
+        self._join: Any = jax.jit(self._join_traced)
         self._start: Any = jax.jit(self.one.start)
         self.state: Any = jax.eval_shape(self.one.start, algorithm, learner, jax.random.key(0))
 
@@ -59,10 +46,11 @@ class MulticoreCollector:
 
     def collect(self, learner: Learner, clock: Clock, key: jax.Array, n_steps: int) -> tuple[Step, Episodes]:
         began = time.perf_counter()
+        if n_steps not in self._collect:
+            self._collect[n_steps] = Program(jax.jit(partial(self._collect_traced, n_steps)), n_shared=3)
         groups = self._split(self.state, key)
-        # the number of steps travels as the length of an array of nothing
-        collected = self._collect(self.algorithm, learner, clock, groups, np.zeros((n_steps, 0)))
-        self.state, steps, episodes = self._join(jax.tree.map(on_host, collected))
+        collected = self._collect[n_steps](groups, self.algorithm, learner, clock)
+        self.state, steps, episodes = self._join(collected)
         jax.block_until_ready(steps)
         self.seconds["acting"] += time.perf_counter() - began
         return steps, episodes
@@ -85,9 +73,21 @@ class MulticoreCollector:
     def close(self) -> None:
         """There is nothing to let go of."""
 
+    def _split_traced(self, state: CollectorState, key: jax.Array) -> list[tuple[CollectorState, jax.Array]]:
+        groups = self.one.split(state, key)
+        return [jax.tree.map(lambda leaf, i=i: leaf[i], groups) for i in range(self.one.n_groups)]
 
-def cores_for(collector: JaxCollector) -> int:
-    """Over how many devices the groups can be dealt out evenly; 1 where that is of no use."""
-    if jax.default_backend() != "cpu":
-        return 1
-    return max(n for n in range(1, jax.local_device_count() + 1) if collector.n_groups % n == 0)
+    def _collect_traced(
+        self, n_steps: int, group: Any, algorithm: Algorithm, learner: Learner, clock: Clock
+    ) -> tuple[CollectorState, Step, Episodes]:
+        return self.one.collect_group(algorithm.at(clock), learner, group, n_steps)
+
+    def _join_traced(
+        self, collected: list[tuple[CollectorState, Step, Episodes]]
+    ) -> tuple[CollectorState, Step, Episodes]:
+        return self.one.join(jax.tree.map(lambda *leaves: jnp.stack(leaves), *collected))
+
+    @staticmethod
+    def pays(collector: JaxCollector) -> bool:
+        """Whether there is anything to act side by side, and anything to do it with."""
+        return jax.default_backend() == "cpu" and collector.n_groups > 1 and cores() > 1

@@ -10,7 +10,7 @@ SMALL_LOOPS = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_thresho
 
 
 def configure() -> None:
-    """Set flags, CPU devices and the compilation cache, unless JAX is already loaded or the person has set them.
+    """Set flags and the compilation cache, unless JAX is already loaded or the person has set them.
 
     ``TEGU_COMPILATION_CACHE`` names another folder for the cache, or switches it off with ``0``.
     """
@@ -19,8 +19,6 @@ def configure() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_backend_extra_options" not in flags:
         flags = f"{flags} {SMALL_LOOPS}".strip()
-    if "xla_force_host_platform_device_count" not in flags:  # one device per core: seeds train side by side
-        flags = f"{flags} --xla_force_host_platform_device_count={cores()}"
     os.environ["XLA_FLAGS"] = flags
 
     folder = os.environ.get("TEGU_COMPILATION_CACHE", "")

@@ -1,6 +1,7 @@
-"""Many seeds in one process: how they lie on the devices, and one program for all of them."""
+"""Many seeds in one process: where they are computed, and one compiled program for all of them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -9,62 +10,56 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from tegu.core.runtime import cores
 from tegu.core.step import PyTree
 
 
 class Layout:
-    """Where ``n_seeds`` are computed: in rounds, one after the other, each over all devices at once.
+    """Where ``n_seeds`` are computed: in parts, each a tree with an axis of its seeds.
 
-    On a CPU a device is a core, and a round has one seed on each: every seed then computes what it would alone (to the
-    bit, where XLA rounds the program of a round as it does that of one seed), and nothing is copied into or out of a
-    stack of seeds. On accelerators there is one round, and the
-    seeds of a device are batched with ``vmap``. Where seeds do not fill the devices evenly, the last one is computed
-    several times.
+    On a CPU every seed is a part of its own, and the cores take them one by one. They all run the same program, so each
+    seed computes what it would alone, to the bit, and nothing is copied into or out of a stack of seeds. On
+    accelerators there is one part, spread over all devices, and the seeds of a device are batched with ``vmap``; where
+    seeds do not fill the devices evenly, the last one is computed several times.
     """
 
     def __init__(self, n_seeds: int):
         self.n_seeds = n_seeds
-        devices = jax.local_devices()
-        each = 1 if jax.default_backend() == "cpu" else -(-n_seeds // len(devices))
-        self._devices = devices[: min(-(-n_seeds // each), len(devices))]
-        self._width = each * len(self._devices)  # seeds of a round
+        self._devices = [] if jax.default_backend() == "cpu" else jax.local_devices()[:n_seeds]
+        n = len(self._devices)
+        self._width = -(-n_seeds // n) * n if n else 1  # seeds of a part
 
     def split(self, tree: PyTree) -> list[PyTree]:
-        """The parts of a tree ``[S, ...]`` that each round computes."""
+        """The parts of a tree ``[S, ...]``."""
+        if self._width == self.n_seeds:
+            return [tree]
         starts = range(0, self.n_seeds, self._width)
         index = [np.minimum(np.arange(start, start + self._width), self.n_seeds - 1) for start in starts]
-        if len(index) == 1 and self._width == self.n_seeds:
-            return [tree]
         return [jax.tree.map(lambda leaf, where=where: on_host(leaf)[where], tree) for where in index]
 
-    def join(self, rounds: Sequence[PyTree]) -> PyTree:
-        """Undo ``split``, by way of the host: leaves are NumPy arrays ``[S, ...]``, random keys their words.
-
-        To slice what is spread over devices they would have to wait for each other, and on a CPU with few cores such
-        programs have been seen to wait for ever.
-        """
+    def join(self, parts: Sequence[PyTree]) -> PyTree:
+        """Undo ``split``, by way of the host: leaves are NumPy arrays ``[S, ...]``, random keys their words."""
 
         def joined(*leaves: Any) -> np.ndarray:
             return np.concatenate([_as_numpy(leaf) for leaf in leaves])[: self.n_seeds]
 
-        return jax.tree.map(joined, *rounds)
+        return jax.tree.map(joined, *parts)
 
-    def each(self, rounds: Sequence[PyTree]) -> Iterator[PyTree]:
-        """What the rounds hold of each seed, one after the other, on the host."""
-        for number, part in enumerate(rounds):
+    def each(self, parts: Sequence[PyTree]) -> Iterator[PyTree]:
+        """What the parts hold of each seed, one after the other, on the host."""
+        for number, part in enumerate(parts):
             part = jax.tree.map(on_host, part)
             for i in range(min(self._width, self.n_seeds - number * self._width)):
                 yield jax.tree.map(lambda leaf, i=i: leaf[i], part)
 
-    def program(self, function: Callable[..., Any], n_shared: int = 0, **options: Any) -> Any:
-        """``function(*of_a_seed, *shared)`` of one seed as a compiled one for a round of seeds.
+    def program(self, function: Callable[..., Any], n_shared: int = 0, **options: Any) -> "Program":
+        """``function(*of_a_seed, *shared)`` of one seed, compiled to run on the parts of all seeds.
 
-        The last ``n_shared`` arguments are the same for all seeds; every other one has the axis of seeds. ``options``
-        are those of ``jax.jit``.
+        The last ``n_shared`` arguments are the same for all seeds. ``options`` are those of ``jax.jit``.
         """
         mapped = partial(_over_stack, function, n_shared=n_shared)
-        if len(self._devices) == 1:
-            return jax.jit(mapped, **options)
+        if len(self._devices) < 2:
+            return Program(jax.jit(mapped, **options), n_shared)
         mesh = Mesh(np.array(self._devices), ("seeds",))
         split, same = PartitionSpec("seeds"), PartitionSpec()
 
@@ -72,7 +67,45 @@ class Layout:
             specs = (*[split] * (len(given) - n_shared), *[same] * n_shared)
             return jax.shard_map(mapped, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)(*given)
 
-        return jax.jit(spread, **options)
+        return Program(jax.jit(spread, **options), n_shared)
+
+
+class Program:
+    """A function compiled once, for arguments of one shape, that runs on several parts at the same time."""
+
+    def __init__(self, function: Any, n_shared: int):
+        """``function`` is what ``jax.jit`` returns; its last ``n_shared`` arguments are the same for all parts."""
+        self._function, self._n_shared = function, n_shared
+        self._compiled: Any = None
+
+    def compile(self, *given: Any) -> None:
+        """Compile for such arguments as a call takes, unless it is done already."""
+        if self._compiled is None:
+            of_parts, shared = self._divided(given)
+            self._compiled = self._function.lower(*(parts[0] for parts in of_parts), *shared).compile()
+
+    def __call__(self, *given: Any) -> list[Any]:
+        """The result for each part. Arguments are lists with a tree for each part, the last ones for all of them."""
+        self.compile(*given)
+        of_parts, shared = self._divided(given)
+
+        def run(*part: PyTree) -> Any:
+            return jax.block_until_ready(self._compiled(*part, *shared))
+
+        return on_all_cores(run, *of_parts)
+
+    def _divided(self, given: Sequence[Any]) -> tuple[Sequence[Sequence[PyTree]], Sequence[Any]]:
+        n = len(given) - self._n_shared
+        return given[:n], given[n:]
+
+
+def on_all_cores(function: Callable[..., Any], *each: Sequence[Any]) -> list[Any]:
+    """``function`` of the first of ``each``, of the second and so on, as many at a time as there are cores."""
+    n = min(len(each[0]), cores())
+    if n == 1:
+        return list(map(function, *each))
+    with ThreadPoolExecutor(n) as threads:
+        return list(threads.map(function, *each))
 
 
 def stacked(trees: Sequence[PyTree]) -> PyTree:
@@ -81,7 +114,7 @@ def stacked(trees: Sequence[PyTree]) -> PyTree:
 
 
 def on_host(leaf: Any) -> Any:
-    """A leaf that can be sliced without devices waiting for each other."""
+    """A leaf that is sliced without a program of its own; random keys stay keys."""
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(np.asarray(jax.random.key_data(leaf))))
     return np.asarray(leaf)

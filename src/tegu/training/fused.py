@@ -120,7 +120,7 @@ class Fused:
 class FusedLoop:
     """``Fused`` for many seeds, compiled: what the trainer drives.
 
-    Its state is a list of what each round of the ``Layout`` holds, with an axis of seeds.
+    Its state is a list of the ``Layout``'s parts, each with an axis of seeds.
     """
 
     def __init__(
@@ -141,16 +141,14 @@ class FusedLoop:
         self._algorithms = self.layout.split(stacked(each))
         self._init = self.layout.program(self.one.init)
         self._restart = self.layout.program(self.one.restart)
-        programs = {
+        self._chunk = {
             learns: self.layout.program(partial(self.one.chunk, learns=learns), n_shared=3, donate_argnums=0)
             for learns in (False, True)
         }
-        self._chunk: dict[bool, Any] = programs
 
     def start(self) -> list[FusedState]:
         """The state of every seed before the first step."""
-        seeds = self.layout.split(np.asarray(self.seeds))
-        return [self._init(*each) for each in zip(seeds, self._algorithms, strict=True)]
+        return self._init(self.layout.split(np.asarray(self.seeds)), self._algorithms)
 
     def chunk(self, state: list[FusedState], iterations: int, start: int, total: int) -> tuple[list[FusedState], Tally]:
         """Run up to ``iterations`` from step ``start`` of ``total``: fewer where they end a warm-up.
@@ -161,19 +159,16 @@ class FusedLoop:
         warm_up = self.one.size.warm_up(start, self.stored)
         learns = warm_up == 0
         counts = np.int32(iterations if learns else min(iterations, warm_up)), StepCount.of(start), StepCount.of(total)
-        pairs = zip(state, self._algorithms, strict=True)
-        rounds = [jax.block_until_ready(self._chunk[learns](*each, *counts)) for each in pairs]
-        tally = self.layout.join([tally for _, tally in rounds])
+        parts = self._chunk[learns](state, self._algorithms, *counts)
+        tally = self.layout.join([tally for _, tally in parts])
         self.stored += int(counts[0]) * self.steps_per_iteration
         self.seconds["compiled program"] += time.perf_counter() - began
-        return [state for state, _ in rounds], tally
+        return [state for state, _ in parts], tally
 
     def compile(self, state: list[FusedState], start: int) -> None:
         """Compile what the first chunk runs now, so that it takes no longer than the others."""
         learns = self.one.size.warm_up(start, self.stored) == 0
-        if isinstance(self._chunk[learns], jax.stages.Wrapped):
-            counts = np.int32(0), StepCount.of(0), StepCount.of(1)
-            self._chunk[learns] = self._chunk[learns].lower(state[0], self._algorithms[0], *counts).compile()
+        self._chunk[learns].compile(state, self._algorithms, np.int32(0), StepCount.of(0), StepCount.of(1))
 
     def learners(self, state: list[FusedState]) -> Learner:
         """What every seed has learned, ``[S, ...]``: copies, for the next chunk uses up ``state``."""
@@ -192,7 +187,7 @@ class FusedLoop:
     def restart(self, state: list[FusedState]) -> list[FusedState]:
         """The state with new episodes in all environments; the running ones are cut."""
         self.cuts += 1
-        return [self._restart(*each) for each in zip(state, self._algorithms, strict=True)]
+        return self._restart(state, self._algorithms)
 
     def dump(self, state: list[FusedState], members: Sequence[int]) -> tuple[Blobs, dict[str, Any]]:
         """The state of some seeds, by index, as blobs of named arrays and plain data, for a checkpoint."""

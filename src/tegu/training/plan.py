@@ -8,7 +8,7 @@ from typing import Any
 
 from tegu.acting.host_collector import HostCollector
 from tegu.acting.jax_collector import JaxCollector
-from tegu.acting.multicore_collector import MulticoreCollector, cores_for
+from tegu.acting.multicore_collector import MulticoreCollector
 from tegu.acting.policy import Policy
 from tegu.algorithms.base import Algorithm
 from tegu.algorithms.hyper_parameters import hyper_parameters, settings_of
@@ -195,7 +195,7 @@ def make_loop(plan: Plan) -> FusedLoop | SplitLoop:
         return host_loop(algorithm, spec, environments)
     spec = spec_of(plan.source.id, native, plan.n_envs)
     validate(algorithm, spec)
-    if len(seeds) == 1 and cores_for(JaxCollector(algorithm, native, plan.n_envs)) > 1:
+    if len(seeds) == 1 and MulticoreCollector.pays(JaxCollector(algorithm, native, plan.n_envs)):
         programs = Programs(algorithm, spec)
         return SplitLoop(programs, {seeds[0]: MulticoreCollector(algorithm, programs.shapes, native, plan.n_envs)})
     return FusedLoop(algorithm, native, spec, seeds)
