@@ -1,6 +1,6 @@
 """Many seeds in one process: where they are computed, and one compiled program for all of them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -71,32 +71,32 @@ class Layout:
 
 
 class Program:
-    """A function compiled once, for arguments of one shape, that runs on several parts at the same time."""
+    """A function that is compiled for what it is given, and then runs on several parts at the same time."""
 
     def __init__(self, function: Any, n_shared: int):
         """``function`` is what ``jax.jit`` returns; its last ``n_shared`` arguments are the same for all parts."""
         self._function, self._n_shared = function, n_shared
-        self._compiled: Any = None
-
-    def compile(self, *given: Any) -> None:
-        """Compile for such arguments as a call takes, unless it is done already."""
-        if self._compiled is None:
-            of_parts, shared = self._divided(given)
-            self._compiled = self._function.lower(*(parts[0] for parts in of_parts), *shared).compile()
+        self._compiled: dict[Hashable, Any] = {}  # by the structure, shapes and types of the arguments
 
     def __call__(self, *given: Any) -> list[Any]:
         """The result for each part. Arguments are lists with a tree for each part, the last ones for all of them."""
-        self.compile(*given)
-        of_parts, shared = self._divided(given)
+        compiled = self.compile(*given)
+        n = len(given) - self._n_shared
 
         def run(*part: PyTree) -> Any:
-            return jax.block_until_ready(self._compiled(*part, *shared))
+            return jax.block_until_ready(compiled(*part, *given[n:]))
 
-        return on_all_cores(run, *of_parts)
+        return on_all_cores(run, *given[:n])
 
-    def _divided(self, given: Sequence[Any]) -> tuple[Sequence[Sequence[PyTree]], Sequence[Any]]:
+    def compile(self, *given: Any) -> Any:
+        """The compiled function for such arguments as a call takes; all parts are of one kind."""
         n = len(given) - self._n_shared
-        return given[:n], given[n:]
+        of_one = (*(parts[0] for parts in given[:n]), *given[n:])
+        leaves, structure = jax.tree.flatten(of_one)
+        kind = structure, tuple(map(jax.typeof, leaves))
+        if kind not in self._compiled:
+            self._compiled[kind] = self._function.lower(*of_one).compile()
+        return self._compiled[kind]
 
 
 def on_all_cores(function: Callable[..., Any], *each: Sequence[Any]) -> list[Any]:
