@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from benchmarks.cases import Case, Row
 from benchmarks.execution import Measurement, Prepared
 
@@ -68,11 +66,3 @@ def score_of(result: dict[str, Any]) -> float | None:
     """The greedy score at the end, where the side played for one."""
     evaluation = result.get("evaluation")
     return evaluation.get("mean") if isinstance(evaluation, dict) else result.get("score")
-
-
-def bootstrap(values: Sequence[float], level: float = 0.95, resamples: int = 10_000) -> tuple[float, float]:
-    """The percentile interval of the mean over resampled ``values``, the same every time."""
-    sample = np.asarray(values, float)
-    drawn = np.random.default_rng(0).choice(sample, (resamples, len(sample))).mean(axis=1)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

@@ -114,9 +114,9 @@ def _scores(scores: Mapping[str, Any]) -> list[str]:
             )
         )
     explained = (
-        "Greedy scores of fresh episodes after training with the preset, over seeds; the interval is a bootstrap of "
-        "the mean over seeds. Of several agents it is the mean of their returns; board games are played against random "
-        "moves. Optimal: the greedy policy's exact value from the start equals that of value iteration. Never loses: "
+        "Greedy scores of fresh episodes after training with the preset, over seeds; the interval is Student's, "
+        "of the mean over seeds. Of several agents it is the mean of their returns; board games are played against "
+        "random moves. Optimal: the greedy policy's exact value from the start equals that of value iteration. Never loses: "
         "on either side, against every reply there is. Training is that of all seeds together, compilation included; "
         "with `--runs` a finished run of the same settings stands for a new one, and the commit is the one that scored."
     )
@@ -164,7 +164,7 @@ def _crossplay(case: Mapping[str, Any]) -> list[str]:
     title = f"### Cross-play on {case['environment']}"
     explained = (
         f"The mean over {crossed['episodes']:,} episodes of each of {len(case['per_seed'])} pairs of seeds, and its "
-        "95% interval over pairs."
+        "95% interval over pairs (a percentile bootstrap, where scored before 2026-11-26)."
     )
     return [title, explained, table((*teams, *quantities), rows)]
 

@@ -15,7 +15,7 @@ from benchmarks import machine, report
 from benchmarks.__main__ import RESULTS
 from benchmarks.cases import OURS
 from benchmarks.execution import ROOT, BenchmarkError, environment, run
-from benchmarks.figures import bootstrap
+from tegu.analysis import mean_interval
 
 
 class Learning(NamedTuple):
@@ -138,7 +138,8 @@ def judged(case: Learning, path: Path, folder: Path) -> dict[str, Any]:
 
 def summary(scores: Sequence[float]) -> dict[str, Any]:
     """Mean, standard deviation over seeds, and the interval of the mean."""
-    return {"per_seed": scores, "mean": fmean(scores), "std": pstdev(scores), "interval": bootstrap(scores)}
+    low, high, _ = mean_interval(scores)
+    return {"per_seed": scores, "mean": fmean(scores), "std": pstdev(scores), "interval": [float(low), float(high)]}
 
 
 def arguments() -> argparse.Namespace:

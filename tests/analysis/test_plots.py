@@ -71,7 +71,7 @@ def test_few_seeds_are_lines_without_a_band(make, tmp_path, n, lines, label):
 
 
 def test_a_panel_per_environment_and_a_colour_per_label(make, tmp_path):
-    runs = [make(4), make(4, algorithm="dqn"), make(4, "Acrobot-v1", "dqn"), make(4, "Acrobot-v1", "sac")]
+    runs = [make(5), make(5, algorithm="dqn"), make(5, "Acrobot-v1", "dqn"), make(5, "Acrobot-v1", "sac")]
     figure = plot_comparison(curves(runs), tmp_path / "a.png")
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["CartPole-v1", "Acrobot-v1"]
     colours = [{line.get_label(): to_hex(line.get_color()).upper() for line in ax.lines} for ax in figure.axes]
@@ -80,7 +80,7 @@ def test_a_panel_per_environment_and_a_colour_per_label(make, tmp_path):
 
 
 def test_labels_lie_clear_of_each_other_and_within_the_picture(make, tmp_path):
-    runs = [make(4, learning_rate=10.0**-power, network="x" * power) for power in range(1, 13)]
+    runs = [make(5, learning_rate=10.0**-power, network="x" * power) for power in range(1, 13)]
     figure = plot_comparison(curves(runs), tmp_path / "a.png")
     (ax,) = figure.axes
     boxes = sorted((Text.get_window_extent(text) for text in ax.texts), key=lambda box: box.y0)  # without its line
@@ -92,9 +92,9 @@ def test_labels_lie_clear_of_each_other_and_within_the_picture(make, tmp_path):
 
 
 def test_a_diverged_group_leaves_the_others_to_be_seen(make, tmp_path):
-    diverged = make(4, algorithm="dqn", final=math.nan)
-    (ax,) = plot_comparison(curves([make(4), diverged]), tmp_path / "a.png").axes
-    assert texts(ax) == ["ppo\nmean, 95% CI, n=4", "dqn\nmean, 95% CI, n=4"]
+    diverged = make(5, algorithm="dqn", final=math.nan)
+    (ax,) = plot_comparison(curves([make(5), diverged]), tmp_path / "a.png").axes
+    assert texts(ax) == ["ppo\nmean, 95% CI, n=5", "dqn\nmean, 95% CI, n=5"]
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def trained(environment: str, algorithm: str, settings: dict[str, Any], *, seed:
     while done < ITERATIONS:  # a chunk ends with the warm-up
         state, tally = loop.chunk(state, ITERATIONS - done, done * loop.steps_per_iteration, 10_000)
         done += int(tally.iterations[0])
-        returns = returns + tally.episodes.total_reward
+        returns = returns + tally.total_reward.total
     assert done == ITERATIONS
     arrays = to_arrays(loop.learners(state))
     loop.close()

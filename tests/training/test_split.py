@@ -77,7 +77,7 @@ def test_it_makes_no_difference_who_plays(n_envs: int) -> None:
     assert steps == other_steps > SMALL["buffer_size"]
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
     jax.tree.map(np.testing.assert_array_equal, tallies, other_tallies)
-    assert sum(tally.episodes.ended[0] for tally in tallies) > 0
+    assert sum(tally.ended[0] for tally in tallies) > 0
     assert sum(tally.updates[0] for tally in tallies) >= 4
 
 

@@ -11,13 +11,12 @@ from tegu.core.step import PyTree
 class Episodes(NamedTuple):
     """Sums over the episodes that ended."""
 
-    ended: Any  #: float32: how many
+    ended: Any  #: int32: how many
     total_reward: PyTree  #: undiscounted; by agent where there are several
-    length: Any  #: steps
+    length: Any  #: int32: steps
 
     @classmethod
     def of(cls, ended: jax.Array, total_reward: PyTree, length: jax.Array) -> "Episodes":
         """From arrays of any equal shape: where an episode ended, its return so far and its length so far."""
-        count = ended.astype(jnp.float32)
-        total = jax.tree.map(lambda reward: (count * reward).sum(), total_reward)
-        return cls(count.sum(), total, (count * length).sum())
+        total = jax.tree.map(lambda reward: jnp.where(ended, reward, 0.0).sum(), total_reward)
+        return cls(ended.sum(dtype=jnp.int32), total, jnp.where(ended, length, 0).sum(dtype=jnp.int32))

@@ -57,7 +57,9 @@ class HostCollector:
             taken.append(step)
             ended.append(episodes)
         steps = jax.tree.map(lambda *leaves: np.stack(leaves), *taken)
-        return steps, jax.tree.map(lambda *sums: np.float32(sum(sums)), *ended)
+        sums = jax.tree.map(lambda *sums: sum(sums), *ended)
+        total_reward = jax.tree.map(np.float32, sums.total_reward)
+        return steps, Episodes(np.int32(sums.ended), total_reward, np.int32(sums.length))
 
     def shapes(self, learner: Learner, n_steps: int) -> Step:
         """The shapes of the steps that ``collect`` returns; call ``start`` first."""
@@ -117,8 +119,8 @@ class HostCollector:
         self.observation, self.memory = now.observation, decision.memory
         self.elapsed, self.total_reward = self.elapsed + 1, jax.tree.map(np.add, self.total_reward, now.reward)
         ended = episode_ended(*flags)
-        totals = jax.tree.map(lambda total: (ended * total).sum(), self.total_reward)
-        episodes = Episodes(ended.sum(), totals, (ended * self.elapsed).sum())
+        totals = jax.tree.map(lambda total: total[ended].sum(), self.total_reward)
+        episodes = Episodes(ended.sum(), totals, self.elapsed[ended].sum())
         self._forget(ended)
         return step, episodes
 

@@ -4,10 +4,10 @@ from tegu.analysis.compare import Group, Row, curves, summary, table, to_json
 from tegu.analysis.plots import animation, frame_strip, plot_comparison, plot_curves, sparkline
 from tegu.analysis.statistics import (
     Interval,
-    bootstrap_interval,
-    episode_interval,
     iqm,
+    iqm_interval,
     mean,
+    mean_interval,
     probability_of_improvement,
 )
 
@@ -16,12 +16,12 @@ __all__ = [
     "Interval",
     "Row",
     "animation",
-    "bootstrap_interval",
     "curves",
-    "episode_interval",
     "frame_strip",
     "iqm",
+    "iqm_interval",
     "mean",
+    "mean_interval",
     "plot_comparison",
     "plot_curves",
     "probability_of_improvement",

@@ -4,15 +4,15 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from tegu.analysis.statistics import FEW, Interval, bootstrap_interval, iqm, mean
+from tegu.analysis.statistics import Interval, iqm, iqm_interval, mean, mean_interval
 from tegu.core.errors import TeguError
-from tegu.runs import Run
+from tegu.runs import MetricStore, Run
 
 RETURN = "rollout/ep_rew_mean"
 
@@ -28,7 +28,16 @@ _INCIDENTAL = {
     "eval_episodes",
 }
 
-Curve = tuple[np.ndarray, np.ndarray]  #: steps (int64 ``[L]``, rising) and values (float64 ``[L]``) as logged
+EPISODES = "rollout/episodes"  #: how many a logged mean over episodes is of
+_OVER_EPISODES = re.compile(r"rollout/ep_(rew|len)_mean(/.*)?")
+
+
+class Curve(NamedTuple):
+    """A metric of one seed as it was logged."""
+
+    steps: np.ndarray  #: int64 ``[L]``, rising
+    values: np.ndarray  #: float64 ``[L]``
+    weights: np.ndarray  #: float64 ``[L]``: of how many episodes each value is the mean; 1 for other metrics
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +110,10 @@ def curves(runs: Sequence[Run], metric: str = RETURN, points: int = 200) -> list
 
 
 def summary(groups: Sequence[Group], last: float = 0.1) -> list[Row]:
-    """A row per group over the last fraction of its steps, with bootstrap intervals (95 %).
+    """A row per group over the last fraction of its steps, with intervals over seeds (95 %).
 
-    Every logged value counts, not only those on the grid. The best seed is the highest and a diverged one the worst.
+    Every logged value counts, not only those on the grid; of a mean over episodes, every episode. The best seed is the
+    highest and a diverged one the worst.
     """
     if not 0 < last <= 1:
         raise ValueError(f"last must lie above 0 and up to 1, got {last}")
@@ -128,23 +138,27 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows as plain data for JSON: ``None`` in place of NaN; ``few`` marks intervals too narrow to be trusted."""
-    return [{"n": row.n, "few": row.mean_interval.few} | {k: _plain(v) for k, v in vars(row).items()} for row in rows]
+    """The rows as plain data for JSON: ``None`` in place of NaN."""
+    return [{"n": row.n} | {k: _plain(v) for k, v in vars(row).items()} for row in rows]
 
 
 def _recorded(run: Run, metric: str) -> _Recorded:
     with run.metrics(read_only=True) as store:
-        logged = {seed: store.read(metric, seed) for seed in store.seeds()}
-        found = {
-            seed: (steps, np.where(np.isfinite(values), values, np.nan))
-            for seed, (steps, values) in logged.items()
-            if len(steps)
-        }
+        found = {seed: curve for seed in store.seeds() if len((curve := _curve(store, metric, seed)).steps)}
         if not found:
             raise TeguError(f"{run.name} has no metric {metric!r}: {_hint(metric, store.names())}")
         settings = dict(_flat({key: value for key, value in run.config.items() if key not in _INCIDENTAL}))
         kind = settings.pop("environment"), settings.pop("algorithm")
         return _Recorded(run, kind, settings, found, store.read("time/fps")[1])
+
+
+def _curve(store: MetricStore, metric: str, seed: int) -> Curve:
+    steps, values = store.read(metric, seed)
+    weights = np.ones(len(steps))
+    if _OVER_EPISODES.fullmatch(metric):
+        counts = dict(zip(*store.read(EPISODES, seed), strict=True))
+        weights = np.array([counts.get(step, 1.0) for step in steps])
+    return Curve(steps, np.where(np.isfinite(values), values, np.nan), weights)
 
 
 def _hint(metric: str, names: list[str]) -> str:
@@ -209,8 +223,8 @@ def _value(value: Any) -> str:
 def _group(label: str, recorded: list[_Recorded], metric: str, points: int) -> Group:
     environment = recorded[0].kind[0]
     logged = {seed: curve for one in recorded for seed, curve in one.curves.items()}
-    first = max(steps[0] for steps, _ in logged.values())
-    last = min(steps[-1] for steps, _ in logged.values())
+    first = max(curve.steps[0] for curve in logged.values())
+    last = min(curve.steps[-1] for curve in logged.values())
     if first > last:
         raise TeguError(f"the seeds of {label} on {environment} have no steps of {metric!r} in common")
     steps = np.linspace(first, last, points if first < last else 1)
@@ -222,7 +236,7 @@ def _group(label: str, recorded: list[_Recorded], metric: str, points: int) -> G
         tuple(one.run.name for one in recorded),
         tuple(logged),
         steps,
-        np.stack([np.interp(steps, *curve) for curve in logged.values()]),
+        np.stack([np.interp(steps, curve.steps, curve.values) for curve in logged.values()]),
         tuple(logged.values()),
         float(np.median(fps)) if len(fps) else np.nan,
     )
@@ -241,9 +255,9 @@ def _row(group: Group, last: float) -> Row:
         seeds=group.seeds,
         finals=tuple(finals.tolist()),
         mean=float(mean(finals)),
-        mean_interval=bootstrap_interval(finals, mean),
+        mean_interval=mean_interval(finals),
         iqm=float(iqm(finals)),
-        iqm_interval=bootstrap_interval(finals, iqm),
+        iqm_interval=iqm_interval(finals),
         best_seed=group.seeds[best],
         best=float(finals[best]),
         worst_seed=group.seeds[worst],
@@ -254,17 +268,17 @@ def _row(group: Group, last: float) -> Row:
 
 
 def _final(curve: Curve, end: float, last: float) -> float:
-    """The mean of what was logged in the last fraction of the steps up to ``end``, or the latest value before."""
-    steps, values = curve
-    steps, values = steps[steps <= end], values[steps <= end]
-    recent = values[steps > end * (1 - last)]
-    return float(recent.mean() if len(recent) else values[-1])
+    """The mean of what was logged in the last fraction of the steps up to ``end``, or the latest value before.
+
+    Where values are means over episodes, every episode counts the same.
+    """
+    steps, values, weights = (part[curve.steps <= end] for part in curve)
+    recent = steps > end * (1 - last)
+    return float(np.average(values[recent], weights=weights[recent]) if recent.any() else values[-1])
 
 
 def _caption(rows: Sequence[Row]) -> str:
-    metrics = ", ".join(dict.fromkeys(f"{row.metric} over the last {row.last:.0%} of the steps" for row in rows))
-    few = f"; no interval for {FEW} seeds or fewer" if any(row.mean_interval.few for row in rows) else ""
-    return metrics + few
+    return ", ".join(dict.fromkeys(f"{row.metric} over the last {row.last:.0%} of the steps" for row in rows))
 
 
 def _number(value: float) -> str:
@@ -272,7 +286,8 @@ def _number(value: float) -> str:
 
 
 def _range(interval: Interval) -> str:
-    return "-" if interval.few else f"{_number(float(interval.low))} to {_number(float(interval.high))}"
+    low, high = float(interval.low), float(interval.high)
+    return "-" if np.isnan(low) else f"{_number(low)} to {_number(high)}"
 
 
 def _plain(value: Any) -> Any:

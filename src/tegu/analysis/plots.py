@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tegu.analysis.compare import RETURN, Group, curves
-from tegu.analysis.statistics import FEW, STATISTICS, bootstrap_interval
+from tegu.analysis.statistics import STATISTICS
 from tegu.core.errors import TeguError
 from tegu.runs import Run
 
@@ -32,6 +32,7 @@ _NAMES = {
 _SHOWN = {"mean": "mean", "iqm": "IQM"}
 _PANEL = (5.2, 3.6)  # inches, of one panel without its labels
 _FONT = 9.0  # points
+_FEW = 4  # seeds that are better seen one by one than in a band
 _CHARACTERS = 30  # of a label's line
 _BLOCKS, _ASCII = "▁▂▃▄▅▆▇█", "_.:-=+*#"
 _ANIMATED, _IN_STRIP = 480, 240  # pixels: the longer side of a frame
@@ -41,8 +42,8 @@ _GIF_FASTEST = 50  # frames per second; browsers slow down what is faster
 def plot_comparison(groups: Sequence[Group], path: Path | str, *, statistic: str = "mean") -> "Figure":
     """Plot groups into a .png, .svg or .pdf file: a panel per environment, a line per group.
 
-    ``statistic`` is "mean" or "iqm". Its band is the 95 % bootstrap interval over seeds at each step; three seeds or
-    fewer have no band, and each seed a thin line. Every label says which. One colour means the same label everywhere.
+    ``statistic`` is "mean" or "iqm". Its band is the 95 % interval over seeds at each step; four seeds or fewer have no
+    band, and each seed a thin line. Every label says which. One colour means the same label everywhere.
     """
     panels = {environment: [g for g in groups if g.environment == environment] for environment in _in_order(groups)}
     styles = {label: index for index, label in enumerate(dict.fromkeys(group.label for group in groups))}
@@ -51,7 +52,7 @@ def plot_comparison(groups: Sequence[Group], path: Path | str, *, statistic: str
     for ax, (environment, panel) in zip(axes, panels.items(), strict=True):
         _prepare(ax, environment, panel)
         for group in panel:
-            _draw(ax, group, styles[group.label], statistic, thin=group.n <= FEW, band=group.n > FEW)
+            _draw(ax, group, styles[group.label], statistic, thin=group.n <= _FEW, band=group.n > _FEW)
         _label_lines(ax, panel, styles, statistic)
     return _saved(figure, path)
 
@@ -181,13 +182,13 @@ def _prepare(ax: "Axes", title: str, groups: Sequence[Group]) -> None:
 
 def _draw(ax: "Axes", group: Group, style: int, statistic: str, *, thin: bool, band: bool) -> None:
     colour, dash = _style(style)
+    centre_of, interval_of = STATISTICS[statistic]
     if band:
-        low, high, _ = bootstrap_interval(group.values, STATISTICS[statistic])
+        low, high, _ = interval_of(group.values)
         ax.fill_between(group.steps, low, high, color=colour, alpha=0.17, linewidth=0)
     if thin and group.n > 1:
         ax.plot(group.steps, group.values.T, color=colour, linewidth=0.8, alpha=0.45, label="_seed")
-    centre = STATISTICS[statistic](group.values)
-    ax.plot(group.steps, centre, color=colour, linestyle=dash, linewidth=1.8, label=group.label)
+    ax.plot(group.steps, centre_of(group.values), color=colour, linestyle=dash, linewidth=1.8, label=group.label)
 
 
 def _style(index: int) -> tuple[str, Any]:
@@ -196,8 +197,8 @@ def _style(index: int) -> tuple[str, Any]:
 
 
 def _label(group: Group, statistic: str) -> str:
-    how = f"{_SHOWN[statistic]}, 95% CI, " if group.n > FEW else "mean, " if group.n > 1 else ""
-    return "\n".join([*textwrap.wrap(group.label, _CHARACTERS), f"{how}n={group.n}"])
+    how = [_SHOWN[statistic]] * (group.n > 1) + ["95% CI"] * (group.n > _FEW)
+    return "\n".join([*textwrap.wrap(group.label, _CHARACTERS), ", ".join([*how, f"n={group.n}"])])
 
 
 def _height(label: str) -> float:
@@ -232,7 +233,7 @@ def _label_lines(ax: "Axes", groups: Sequence[Group], styles: dict[str, int], st
 
 def _end(group: Group, statistic: str, otherwise: float) -> tuple[float, float]:
     """The last point of a group's line; a group that diverged at once has none, and gets the height ``otherwise``."""
-    centre = STATISTICS[statistic](group.values)
+    centre = STATISTICS[statistic][0](group.values)
     drawn = np.flatnonzero(np.isfinite(centre))
     return (group.steps[drawn[-1]], centre[drawn[-1]]) if len(drawn) else (group.steps[-1], otherwise)
 

@@ -1,17 +1,17 @@
-"""What can be said from a few runs: means, interquartile means, intervals, and who beats whom. All seeded, in NumPy.
+"""What can be said from a few runs: means, interquartile means, intervals, and who beats whom. All in NumPy.
 
 The unit of replication is a training run (a seed), as in Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge
-of the Statistical Precipice", https://arxiv.org/abs/2108.13264.
+of the Statistical Precipice", https://arxiv.org/abs/2108.13264. The intervals are Student's and not the percentile
+bootstrap's: of 2, 3 and 5 normal runs a 95 % bootstrap interval holds the truth in 50, 76 and 84 % of cases, Student's
+in 95 %.
 """
 
+from collections.abc import Callable
 from statistics import NormalDist
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-
-FEW = 3  #: with so few runs "bootstrap CIs underestimate the true 95% CIs" (Agarwal et al. 2021)
-_BLOCK = 4_000_000  # resampled numbers held at once: 32 MB
 
 
 class Interval(NamedTuple):
@@ -20,17 +20,6 @@ class Interval(NamedTuple):
     low: np.ndarray  #: float64, ``[]`` or ``[T]``; NaN where there is no interval
     high: np.ndarray
     n: int
-
-    @property
-    def few(self) -> bool:
-        """Whether so few runs lie behind it that it is too narrow to be trusted."""
-        return self.n <= FEW
-
-
-class Statistic(Protocol):
-    """What reduces one axis of an array to one number, as ``mean`` and ``iqm`` do."""
-
-    def __call__(self, values: np.ndarray, axis: int = 0) -> np.ndarray: ...
 
 
 def mean(values: ArrayLike, axis: int = 0) -> np.ndarray:
@@ -51,41 +40,40 @@ def iqm(values: ArrayLike, axis: int = 0) -> np.ndarray:
     return np.where(np.isnan(ordered[-1]), np.nan, middle)  # NaN is sorted to the end, where it would be trimmed away
 
 
-STATISTICS: dict[str, Statistic] = {"mean": mean, "iqm": iqm}
+def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Student's interval (1908) of the mean over runs, or of one agent's over its evaluation episodes.
 
-
-def bootstrap_interval(
-    values: ArrayLike, statistic: Statistic = mean, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Interval:
-    """The percentile bootstrap interval of a statistic over runs (Efron 1979).
-
-    ``values`` is ``[N]``, a number per run, or ``[N, T]``, a curve per run; whole runs are drawn with replacement, so
-    that a curve stays one curve. The result is ``[]`` or ``[T]``, NaN throughout if ``N <= 1``. With ten runs a 95 %
-    interval holds the truth in about 90 % of cases; with three or fewer it is ``few`` and better not shown.
+    ``values`` is ``[N]`` or ``[N, T]``, the result ``[]`` or ``[T]``: NaN throughout if ``N <= 1``. Over episodes it
+    says how well they measure this agent, and nothing about what another seed would have learned.
     """
     values = np.asarray(values, np.float64)
     n = len(values)
     if n <= 1:
-        nothing = np.full(values.shape[1:], np.nan)
-        return Interval(nothing, nothing, n)
-    drawn = np.random.default_rng(seed).integers(n, size=(resamples, n))
-    blocks = np.array_split(drawn, -(-resamples * values.size // _BLOCK))
-    statistics = np.concatenate([statistic(values[block], axis=1) for block in blocks])
-    low, high = np.quantile(statistics, _tails(confidence), axis=0)
-    return Interval(low, high, n)
+        return _no_interval(values)
+    return _student(values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(n), n - 1, confidence, n)
 
 
-def episode_interval(returns: ArrayLike, confidence: float = 0.95) -> Interval:
-    """Student's interval of the mean return ``[]`` of one agent over its evaluation episodes ``[E]``.
+def iqm_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+    """The interval of the interquartile mean over runs, with winsorised variance (Tukey and McLaughlin 1963).
 
-    It says how well these episodes measure this agent, and nothing about what another seed would have learned.
+    Shapes are those of ``mean_interval``, and so is the result of up to three runs, of which ``iqm`` leaves out none.
+    Of 4 to 10 normal runs a 95 % interval holds the truth in 93 % of cases.
     """
-    returns = np.asarray(returns, np.float64)
-    n = len(returns)
+    values = np.sort(np.asarray(values, np.float64), axis=0)
+    n = len(values)
     if n <= 1:
-        return Interval(np.asarray(np.nan), np.asarray(np.nan), n)
-    half_width = _student_t(_tails(confidence)[1], n - 1) * returns.std(ddof=1) / np.sqrt(n)
-    return Interval(returns.mean() - half_width, returns.mean() + half_width, n)
+        return _no_interval(values)
+    trimmed = n // 4
+    kept = n - 2 * trimmed
+    winsorised = np.clip(values, values[trimmed], values[n - trimmed - 1])
+    error = winsorised.std(axis=0, ddof=1) * np.sqrt(n) / kept
+    return _student(iqm(values), error, kept - 1, confidence, n)
+
+
+STATISTICS: dict[str, tuple[Callable[..., np.ndarray], Callable[..., Interval]]] = {
+    "mean": (mean, mean_interval),
+    "iqm": (iqm, iqm_interval),
+}  #: by name, with their intervals
 
 
 def score_interval(scores: ArrayLike, confidence: float = 0.95) -> Interval:
@@ -120,6 +108,17 @@ def _tails(confidence: float) -> tuple[float, float]:
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
     return (1 - confidence) / 2, (1 + confidence) / 2
+
+
+def _student(centre: np.ndarray, error: np.ndarray, freedom: int, confidence: float, n: int) -> Interval:
+    """The interval about ``centre``, NaN included, for its standard ``error``."""
+    half_width = _student_t(_tails(confidence)[1], freedom) * error
+    return Interval(centre - half_width, centre + half_width, n)
+
+
+def _no_interval(values: np.ndarray) -> Interval:
+    nothing = np.full(values.shape[1:], np.nan)
+    return Interval(nothing, nothing, len(values))
 
 
 def _student_t(probability: float, freedom: int) -> float:

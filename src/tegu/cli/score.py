@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tegu.acting.evaluation import Evaluation
-from tegu.analysis.statistics import bootstrap_interval
+from tegu.analysis.statistics import mean_interval
 
 
 def score(evaluation: Evaluation, *, deterministic: bool) -> dict[str, Any]:
@@ -31,10 +31,11 @@ def part(values: np.ndarray) -> dict[str, Any]:
     return {"mean": float(values.mean()), "std": float(values.std()), "interval": _interval(values)}
 
 
-def _interval(values: np.ndarray) -> list[float]:
+def _interval(values: np.ndarray) -> list[float | None]:
+    """Two numbers, or None for both where there is one episode of one seed."""
     per_seed = values.mean(axis=1)
-    low, high, _ = bootstrap_interval(per_seed if len(per_seed) > 1 else values[0])
-    return [float(low), float(high)]
+    low, high, n = mean_interval(per_seed if len(per_seed) > 1 else values[0])
+    return [float(low), float(high)] if n > 1 else [None, None]
 
 
 def formatted(value: float) -> str:
@@ -42,5 +43,5 @@ def formatted(value: float) -> str:
     return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def interval(low: float, high: float) -> str:
-    return f"{formatted(low)} to {formatted(high)}" if low == low else "-"
+def interval(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{formatted(low)} to {formatted(high)}"

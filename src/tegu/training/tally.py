@@ -29,35 +29,61 @@ class Fault(NamedTuple):
         return cls(jnp.full((), -1, jnp.int32), no, no, no)
 
 
+class Sum(NamedTuple):
+    """A sum of float32 numbers that loses nothing however many there are: a plain one stands still beyond 2**24.
+
+    Neumaier's (1974) improvement of Kahan's summation.
+    """
+
+    total: Array
+    lost: Array  #: what rounding has kept out of ``total``
+
+    @classmethod
+    def zero(cls) -> "Sum":
+        return cls(jnp.zeros(()), jnp.zeros(()))
+
+    def add(self, term: Array) -> "Sum":
+        total = self.total + term
+        larger = jnp.abs(self.total) >= jnp.abs(term)
+        high, low = jnp.where(larger, self.total, term), jnp.where(larger, term, self.total)
+        return Sum(total, self.lost + ((high - total) + low))
+
+    def __float__(self) -> float:
+        return float(self.total) + float(self.lost)
+
+
 class Tally(NamedTuple):
     """Sums over the iterations of a chunk, for one seed."""
 
     iterations: Array  #: int32
-    episodes: Episodes
-    updates: Array  #: float32: iterations that learned
-    metrics: Metrics  #: sums over those
+    ended: Array  #: int32: episodes
+    total_reward: PyTree  #: a ``Sum`` of their returns; by agent where there are several
+    length: Array  #: int32: of their steps
+    updates: Array  #: int32: iterations that learned
+    metrics: dict[str, Sum]  #: over those
     fault: Fault
 
     @classmethod
     def zero(cls, reward: PyTree, metrics: PyTree) -> "Tally":
         """Nothing yet; the arguments give the structure (their values are not read)."""
-        zero = jnp.zeros(())
-        nothing = Episodes(zero, jax.tree.map(lambda _: zero, reward), zero)
-        return cls(jnp.zeros((), jnp.int32), nothing, zero, dict.fromkeys(metrics, zero), Fault.none())
+        none = jnp.zeros((), jnp.int32)
+        total_reward = jax.tree.map(lambda _: Sum.zero(), reward)
+        return cls(none, none, total_reward, none, none, {name: Sum.zero() for name in metrics}, Fault.none())
 
     def add(self, steps: Step, episodes: Episodes, metrics: Metrics) -> "Tally":
         """Take in one iteration: the steps collected, the episodes that ended in them, and what the update reported,
         which is nothing where none was made."""
-        weight = float(bool(metrics))
         observation = ~finite((steps.observation, steps.next_observation))
         reward, learning = ~finite(steps.reward), ~finite(metrics)
         first = (self.fault.iteration < 0) & (observation | reward | learning)
         found = Fault(self.iterations, observation, reward, learning)
         return Tally(
             self.iterations + 1,
-            jax.tree.map(jnp.add, self.episodes, episodes),
-            self.updates + weight,
-            {name: total + metrics.get(name, 0.0) for name, total in self.metrics.items()},
+            self.ended + episodes.ended,
+            jax.tree.map(lambda term, sum: sum.add(term), episodes.total_reward, self.total_reward),
+            self.length + episodes.length,
+            self.updates + bool(metrics),
+            {name: sum.add(metrics[name]) if metrics else sum for name, sum in self.metrics.items()},
             jax.tree.map(lambda old, new: jnp.where(first, new, old), self.fault, found),
         )
 
@@ -77,15 +103,16 @@ def summarize(tally: Tally) -> list[dict[str, float]]:
 
 def _seed_metrics(tally: Tally) -> dict[str, float]:
     metrics: dict[str, float] = {}
-    if tally.episodes.ended > 0:
-        means = jax.tree.map(lambda total: float(total / tally.episodes.ended), tally.episodes.total_reward)
+    if tally.ended > 0:
+        is_sum = lambda part: isinstance(part, Sum)  # noqa: E731
+        means = jax.tree.map(lambda sum: float(sum) / int(tally.ended), tally.total_reward, is_leaf=is_sum)
         metrics["rollout/ep_rew_mean"] = fmean(jax.tree.leaves(means))  # over the agents, where there are several
         if isinstance(means, dict):
             metrics |= {f"rollout/ep_rew_mean/{agent}": mean for agent, mean in means.items()}
-        metrics["rollout/ep_len_mean"] = float(tally.episodes.length / tally.episodes.ended)
-        metrics["rollout/episodes"] = float(tally.episodes.ended)
+        metrics["rollout/ep_len_mean"] = int(tally.length) / int(tally.ended)
+        metrics["rollout/episodes"] = float(tally.ended)
     if tally.updates > 0:
-        metrics |= {_key(name): float(total / tally.updates) for name, total in tally.metrics.items()}
+        metrics |= {_key(name): float(sum) / int(tally.updates) for name, sum in tally.metrics.items()}
     return metrics
 
 

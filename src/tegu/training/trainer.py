@@ -16,6 +16,8 @@ from tegu.training.saving import Arrays, Blobs
 from tegu.training.signals import stop_on_signal
 from tegu.training.tally import Tally, fault_message, summarize
 
+LONGEST_CHUNK = 2**31 - 1  #: environment steps: within a chunk they are counted in 32 bits
+
 
 class Loop(Protocol):
     """What the trainer drives: ``FusedLoop`` or ``SplitLoop``."""
@@ -211,7 +213,7 @@ class Trainer:
     def _iterations(self) -> int:
         """How many to run now: as long as a chunk is, and no observer's turn is passed by more than an iteration."""
         ahead = [observer.every - self.steps % observer.every for observer in self.observers]
-        steps = min([max(self.log_interval, 1), self._end - self._now, *ahead])
+        steps = min([max(self.log_interval, 1), LONGEST_CHUNK, self._end - self._now, *ahead])
         # a chunk of so many steps ends at or before them; one that leads to an observer's turn ends at or after it
         size = self.loop.steps_per_iteration
         return max(steps // size, 1) if steps not in ahead else -(-steps // size)
