@@ -114,11 +114,12 @@ def _scores(scores: Mapping[str, Any]) -> list[str]:
             )
         )
     explained = (
-        "Greedy scores of fresh episodes after training with the preset, over seeds; the interval is Student's, "
-        "of the mean over seeds. Of several agents it is the mean of their returns; board games are played against "
+        "Greedy scores of fresh episodes after training with the preset, over seeds; the interval is Student's, of "
+        "the mean over seeds. Of several agents it is the mean of their returns; board games are played against "
         "random moves. Optimal: the greedy policy's exact value from the start equals that of value iteration. Never "
-        "loses: on either side, against every reply there is. Training is that of all seeds together, compilation included; "
-        "with `--runs` a finished run of the same settings stands for a new one, and the commit is the one that scored."
+        "loses: on either side, against every reply there is. Training is that of all seeds together, compilation "
+        "included; with `--runs` a finished run of the same settings stands for a new one, and the commit is the one "
+        "that scored."
     )
     crossed = [part for case in scores["cases"] if "crossplay" in case for part in _crossplay(case)]
     return ["## Learning scores", explained, table(header, rows), *crossed]
