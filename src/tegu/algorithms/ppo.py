@@ -15,6 +15,7 @@ from tegu.core.schedule import Schedule
 from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import Decision, PyTree, Step, flatten_time
 from tegu.experience.base import Rollout
+from tegu.experience.shuffling import permutation
 from tegu.nn.custom import Signature, check_custom, custom_networks
 from tegu.nn.distributions import n_parameters
 from tegu.nn.heads import ActorCritic, CustomActorCritic, initial_log_std
@@ -171,7 +172,7 @@ class PPO(Algorithm):
             return (*updated, stopped, taken + ~stopped), metrics
 
         def epoch(carry: PyTree, key: jax.Array) -> tuple[PyTree, Metrics]:
-            order = jax.random.permutation(key, values.size).reshape(-1, self.batch_size)
+            order = permutation(key, values.size).reshape(-1, self.batch_size)
             return jax.lax.scan(minibatch, carry, jax.tree.map(lambda leaf: leaf[order], samples))
 
         carry = (network, learner.optimizer, jnp.zeros((), bool), learner.updates)
