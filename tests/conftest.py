@@ -5,6 +5,13 @@ import jax
 import pytest
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_programs_are_dropped():
+    """After each module: those of the whole suite take gigabytes."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="class")  # for a test outside a class that is the test alone, and Hypothesis accepts it
 def x64():
     """JAX in float64, so that rounding hides nothing: request it with ``pytest.mark.usefixtures("x64")``."""

@@ -70,15 +70,15 @@ def compare_seeds(printed: str) -> bool:
         quickstart,
         own_gymnasium_environment,
         own_jax_environment,
-        own_multi_agent_environment,
-        own_parallel_environment,
+        pytest.param(own_multi_agent_environment, marks=pytest.mark.long),
+        pytest.param(own_parallel_environment, marks=pytest.mark.long),
         own_network,
         own_algorithm,
         own_registered_environment,
         pytest.param(spread, marks=pytest.mark.long),
         pytest.param(tictactoe, marks=pytest.mark.long),
         finite_environment,
-        compare_seeds,
+        pytest.param(compare_seeds, marks=pytest.mark.long),
     ],
 )
 def test_an_example_learns(learned: Callable[[str], bool], tmp_path: Path) -> None:

@@ -207,6 +207,7 @@ def pendulum():
     return tegu.train("Pendulum-v1", "ddpg", seed=20, seeds=2, **PENDULUM)
 
 
+@pytest.mark.long
 def test_it_swings_the_pendulum_up(pendulum):
     """A random policy earns about -1,200, a good one -150."""
     assert pendulum.evaluate(20).returns.mean(axis=1).min() >= -250

@@ -502,25 +502,17 @@ FUSED = DUET | {
 HOST = DUET | {"train_freq": 8, "steps": 8_000, "log_interval": 1_000, "ensemble": 2}
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return tegu.train(Duet(), "maddpg", seeds=2, folder=tmp_path_factory.mktemp("runs"), **FUSED)
-
-
-def test_it_learns_the_duet(trained):
+@pytest.mark.long
+def test_it_learns_the_duet():
     """Of a best score of 3, on average over the agents; chance gets about 0.9."""
-    assert trained.evaluate(100).returns.mean(axis=1).min() > 2.8
+    assert tegu.train(Duet(), "maddpg", seeds=2, folder=None, **FUSED).evaluate(100).returns.mean(axis=1).min() > 2.8
 
 
 def left_early():
     return ParallelDuet(bass_leaves_after=2)
 
 
-@pytest.fixture(scope="module")
-def trained_on_the_host(tmp_path_factory):
-    return tegu.train(left_early, "maddpg", folder=tmp_path_factory.mktemp("runs"), **HOST)
-
-
-def test_it_learns_on_the_host_though_the_bass_leaves_early(trained_on_the_host):
+@pytest.mark.long
+def test_it_learns_on_the_host_though_the_bass_leaves_early():
     """Of a best score of 2.5: the alto is paid in four steps, the bass in two."""
-    assert trained_on_the_host.evaluate(40).mean > 2.2
+    assert tegu.train(left_early, "maddpg", folder=None, **HOST).evaluate(40).mean > 2.2

@@ -231,15 +231,12 @@ DUET = {"n_envs": 8, "n_steps": 32, "batch_size": 128, "n_epochs": 8, "learning_
 DUET |= {"net_arch": [16], "steps": 20_480, "log_interval": 2_048, "seed": 40}
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return tegu.train(Duet(), "mappo", seeds=2, folder=tmp_path_factory.mktemp("runs"), **DUET)
-
-
-def test_mappo_learns_the_duet(trained):
+@pytest.mark.long
+def test_mappo_learns_the_duet():
     """Of a best score of 3, on average over the agents; chance gets about 0.9."""
-    assert trained.evaluate(100).returns.mean(axis=1).min() > 2.9
+    assert tegu.train(Duet(), "mappo", seeds=2, folder=None, **DUET).evaluate(100).returns.mean(axis=1).min() > 2.9
 
 
+@pytest.mark.long
 def test_ippo_learns_on_the_host():
     assert tegu.train(ParallelDuet, "ippo", folder=None, **DUET).evaluate(40).mean > 2.9

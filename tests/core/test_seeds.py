@@ -1,4 +1,4 @@
-"""Seeds are independent, and each equals its own single run to the bit."""
+"""Many seeds in one program, each computed as it would be alone."""
 
 from typing import Any
 
@@ -99,8 +99,6 @@ def test_stacked_numbers_are_arrays() -> None:
     assert both["b"].shape == (2, 2)
 
 
-# Whole trainings
-
 TASKS: list[tuple[str, str, dict[str, Any]]] = [
     ("CartPole-v1", "ppo", {"n_envs": 4, "n_steps": 32, "batch_size": 64, "n_epochs": 2, "net_arch": [16]}),
     (
@@ -113,41 +111,6 @@ TASKS: list[tuple[str, str, dict[str, Any]]] = [
 tasks = pytest.mark.parametrize(("environment", "algorithm", "settings"), TASKS, ids=[task[1] for task in TASKS])
 
 
-def trained(environment: str, algorithm: str, settings: dict[str, Any], *, seed: int, seeds: int, backend: str | None):
-    """The learners after some iterations, and the returns of the episodes that ended in them."""
-    loop = make_loop(
-        make_plan(environment, algorithm, steps=10_000, seed=seed, seeds=seeds, backend=backend, **settings)
-    )
-    state, done, returns = loop.start(), 0, np.zeros(seeds)
-    while done < ITERATIONS:  # a chunk ends with the warm-up
-        state, tally = loop.chunk(state, ITERATIONS - done, done * loop.steps_per_iteration, 10_000)
-        done += int(tally.iterations[0])
-        returns = returns + tally.total_reward.total
-    assert done == ITERATIONS
-    arrays = to_arrays(loop.learners(state))
-    loop.close()
-    return arrays, returns
-
-
-ITERATIONS = 40
-
-
-@tasks
-@pytest.mark.parametrize("backend", [None, "gymnasium"])
-def test_each_of_three_seeds_equals_its_single_run(environment, algorithm, settings, backend: str | None) -> None:
-    """Three seeds, fused and on the host."""
-    if backend and environment == "lizard":
-        pytest.skip("the lizard is ours alone")
-    many, returns = trained(environment, algorithm, settings, seed=5, seeds=3, backend=backend)
-    for i in range(3):
-        one, its_returns = trained(environment, algorithm, settings, seed=5 + i, seeds=1, backend=backend)
-        for name, array in one.items():
-            np.testing.assert_array_equal(many[name][i], array[0], err_msg=name)
-        assert returns[i] == its_returns[0]
-    weights = max(many, key=lambda name: many[name][0].size)
-    assert not np.array_equal(many[weights][0], many[weights][1]), "different seeds learn differently"
-
-
 @tasks
 def test_nothing_is_compiled_twice(environment, algorithm, settings) -> None:
     """What a chunk hands back has exactly the types it was given, so the next one runs the same program."""
@@ -158,11 +121,3 @@ def test_nothing_is_compiled_twice(environment, algorithm, settings) -> None:
         steps += int(tally.iterations[0]) * loop.steps_per_iteration
     warms_up = algorithm == "dqn"
     assert [len(program._compiled) for program in loop._chunk.values()] == [int(warms_up), 1]
-
-
-@tasks
-def test_the_same_seed_gives_the_same_training(environment, algorithm, settings) -> None:
-    first, _ = trained(environment, algorithm, settings, seed=1, seeds=1, backend=None)
-    second, _ = trained(environment, algorithm, settings, seed=1, seeds=1, backend=None)
-    for name, array in first.items():
-        np.testing.assert_array_equal(second[name], array, err_msg=name)

@@ -47,6 +47,12 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
 }
 
 
+# These take longest to compile: they, too, are tested in every loop, but by ``make test-long``.
+LONG = {"alphazero, fused", "maddpg, fused", "mappo, fused"} | {
+    f"{algorithm}, {loop}" for algorithm in ("matd3", "iddpg", "ippo") for loop in ("fused", "host")
+}
+
+
 def cases() -> Iterator[Any]:
     """A ``Case``, as a parameter, for every algorithm of ``SMALL`` and every loop."""
     for algorithm, (environment, settings, backend) in SMALL.items():
@@ -60,7 +66,8 @@ def cases() -> Iterator[Any]:
 
 
 def _param(name: str, environment: str, algorithm: str, settings: dict[str, Any], *marks: Any) -> Any:
-    return pytest.param(Case(name, environment, algorithm, settings), id=name, marks=marks)
+    long = [pytest.mark.long] * (name in LONG)
+    return pytest.param(Case(name, environment, algorithm, settings), id=name, marks=[*marks, *long])
 
 
 @pytest.fixture(params=cases())

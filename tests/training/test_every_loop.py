@@ -69,6 +69,9 @@ def test_a_seed_among_three_is_what_it_is_alone(case: Case) -> None:
         given = {"folder": None, "callbacks": (note,), "seed": seed, "seeds": seeds}
         agent = tegu.train(case.environment, case.algorithm, **given, **case.settings)
         found.append((jax.tree.map(np.asarray, agent.learner(index)), figures))
+        if seeds > 1:
+            several = jax.tree.leaves(jax.tree.map(np.asarray, agent.learners))
+            assert not all(np.array_equal(leaf[0], leaf[1]) for leaf in several), "different seeds learn differently"
     (ours, our_figures), (alone, its_figures) = found
     jax.tree.map(np.testing.assert_array_equal, ours, alone)
     assert our_figures == its_figures
@@ -86,12 +89,12 @@ train_and_be_killed(sys.argv[1])
 
 
 def train_and_be_killed(given: str) -> None:
-    """Train until this process is killed as if by somebody else: after the middle, as it is about to touch a file.
+    """Train or resume until this process is killed as if by somebody else: after the middle, as it touches a file.
 
     What a kill leaves behind is what is on the disk, so that this is every moment of a run there is; and it is the same
     one on a fast machine and a slow one.
     """
-    environment, algorithm, folder, touches, settings = json.loads(given)
+    run, environment, algorithm, folder, touches, settings = json.loads(given)
 
     def touch(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal touches
@@ -107,21 +110,27 @@ def train_and_be_killed(given: str) -> None:
             sys.addaudithook(touch)
 
     begun = False
-    tegu.train(environment, algorithm, folder=folder, callbacks=(half_way,), checkpoint_every=0, **settings)
+    if run is None:
+        tegu.train(environment, algorithm, folder=folder, callbacks=(half_way,), checkpoint_every=0, **settings)
+    else:
+        tegu.resume(run, callbacks=(half_way,))
 
 
 @pytest.mark.long
 def test_a_killed_run_ends_as_one_never_stopped(case: Case, tmp_path: Path) -> None:
-    """SIGKILL, without warning; then resume to the end and compare everything but times."""
+    """SIGKILL, without warning, twice; then resume to the end and compare everything but times."""
     settings: dict[str, Any] = case.settings | ({} if case.name.endswith("multicore") else {"seeds": 2})
     whole = tegu.train(case.environment, case.algorithm, folder=tmp_path / "whole", checkpoint_every=0, **settings)
-    touches = random.Random(case.name).randint(1, TOUCHES)
-    given = [case.environment, case.algorithm, str(tmp_path / "killed"), touches, settings]
-    died = subprocess.run([sys.executable, "-c", KILLED, json.dumps(given)], capture_output=True, timeout=200)
-    assert died.returncode == -signal.SIGKILL, died.stderr.decode()
-    run = Run.open("last", tmp_path / "killed")
-    assert run.status.state == "interrupted"
-    assert 0 < checkpoint.steps(run.checkpoints)[-1] < whole.steps
+    random_touches, given = random.Random(case.name), (case.environment, case.algorithm, str(tmp_path / "killed"))
+    path = None
+    for most in (TOUCHES, TOUCHES // 2):
+        words = json.dumps([path, *given, random_touches.randint(1, most), settings])
+        died = subprocess.run([sys.executable, "-c", KILLED, words], capture_output=True, timeout=200)
+        assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+        run = Run.open("last", tmp_path / "killed")
+        assert run.status.state == "interrupted"
+        assert 0 < checkpoint.steps(run.checkpoints)[-1] < whole.steps
+        path = str(run.path)
     resumed = tegu.resume(run.path)
     assert resumed.steps == whole.steps
     assert whole.run is not None

@@ -36,12 +36,14 @@ def test_ppo_solves_cartpole_in_both_loops(backend: str) -> None:
     assert agent.evaluate(20).mean >= 400
 
 
+@pytest.mark.long
 def test_ppo_learns_continuous_actions() -> None:
     """Pendulum: a random policy earns about -1,200, a good one -150 to -200."""
     agent = tegu.train("Pendulum-v1", "ppo", seed=13, steps=60_000, folder=None)
     assert agent.evaluate(20).mean >= -400
 
 
+@pytest.mark.long
 def test_dqn_learns_cartpole() -> None:
     """Far above the 22 of a random policy after 20 thousand steps."""
     settings = {"net_arch": [64, 64], "batch_size": 64, "gamma": 0.97, "learning_rate": "lin_2e-3", "train_freq": 4}
