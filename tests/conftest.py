@@ -1,6 +1,7 @@
 """Fixtures for tests against float64 oracles."""
 
 import tegu  # noqa: F401, I001 - before JAX, so that JAX is set up here as everywhere else
+import gc
 import jax
 import pytest
 
@@ -10,6 +11,7 @@ def _compiled_programs_are_dropped():
     """After each module: those of the whole suite take gigabytes."""
     yield
     jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="class")  # for a test outside a class that is the test alone, and Hypothesis accepts it

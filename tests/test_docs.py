@@ -19,7 +19,7 @@ from tegu.cli import _ALIASES, COMMANDS
 from tegu.core.schedule import Clock
 from tegu.training.fused import Fused
 from tegu.training.plan import spec_of
-from tegu.training.tally import Fault, Tally, summarize
+from tegu.training.tally import Fault, Sum, Tally, summarize
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
@@ -109,8 +109,8 @@ def test_every_key_of_an_algorithm_is_documented(environment: str, name: str) ->
         return episodes, metrics
 
     one = np.ones(1)
-    episodes, metrics = jax.tree.map(lambda _: one, jax.eval_shape(reported))
-    (keys,) = summarize(Tally(one, episodes, one, metrics, Fault(*[one] * 4)))
+    episodes, metrics = jax.tree.map(lambda _: Sum(one, one), jax.eval_shape(reported))
+    (keys,) = summarize(Tally(one, one, episodes.total_reward, one, one, metrics, Fault(*[one] * 4)))
     assert len(keys) > 5
     for key in keys:
         general = "/".join("NAME" if part in world.agents else part for part in key.split("/"))

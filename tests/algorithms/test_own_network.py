@@ -305,7 +305,7 @@ def train(network: Any, **options: Any) -> tegu.Agent:
     return tegu.train("CartPole-v1", algorithm, **{"steps": 128, "n_envs": 2, "seeds": 2} | options)
 
 
-@pytest.mark.parametrize("backend", ["jax", "gymnasium"])
+@pytest.mark.parametrize("backend", [pytest.param("jax", marks=pytest.mark.long), "gymnasium"])
 def test_a_run_names_its_network_and_wants_it_again(nets: str, backend: str) -> None:
     agent = train(f"{nets}:small", backend=backend)
     assert agent.network == f"{nets}:small (Small); 58 parameters"

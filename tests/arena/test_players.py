@@ -60,6 +60,7 @@ def test_rollouts_are_all_counted():
     assert ((wins >= 0) & (wins <= visits)).all()
 
 
+@pytest.mark.long
 def test_more_rollouts_come_nearer_to_perfect_play():
     """Over random positions of tic-tac-toe: how often the move is one of the best, and the error of its value."""
     game = TicTacToe()

@@ -62,7 +62,7 @@ class Pair(Environment):
         return {"place": state[0]}
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", [WORLDS[0], *(pytest.param(name, marks=pytest.mark.long) for name in WORLDS[1:])])
 def test_our_worlds_have_no_findings(name: str) -> None:
     report = check(tegu.make(name), steps=30)
     assert report.findings == (), report

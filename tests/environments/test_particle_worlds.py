@@ -42,7 +42,8 @@ CASES = [(id, {"continuous_actions": continuous}) for id in IDS for continuous i
     ("simple_world_comm_v3", {"num_adversaries": 1, "num_forests": 0, "continuous_actions": True}),
 ]
 each_world = pytest.mark.parametrize("id", IDS)
-each_case = pytest.mark.parametrize(("id", "options"), CASES)
+LONG = [pytest.param(*case, marks=pytest.mark.long) for case in CASES[2 * len(IDS) :]]
+each_case = pytest.mark.parametrize(("id", "options"), CASES[: 2 * len(IDS)] + LONG)
 
 # Everything is drawn from [-1, 1] x [-1, 1]: also try crowds, where discs overlap, and agents beyond the border.
 CROWDING = (1, 1, 0.3, 0.1, 1.3)

@@ -233,6 +233,7 @@ def test_proximal_policies_learn_with_agents_that_leave() -> None:
     assert (found["picker"] > 15 + 1).all()  # of 17, which many find untrained: at even times one action is legal
 
 
+@pytest.mark.long
 def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
     """To the bit; as a name that is code it has to be given once more."""
     settings = SMALL_NETS | {"steps": 240, "n_envs": 2, "seeds": 2, "log_interval": 40, "seed": 3}

@@ -71,6 +71,7 @@ def test_the_only_row_that_can_be_drawn_is_drawn(only):
     np.testing.assert_allclose(probability, 1, rtol=1e-6)
 
 
+@pytest.mark.long
 def test_large_rings_draw_no_row_of_weight_0():
     """A million rows of very different weights, half of them never written."""
     rng, n = np.random.default_rng(0), 1_000_000

@@ -119,6 +119,7 @@ def test_learn_has_the_signature_of_stable_baselines3(algorithm, log_interval):
     ]
 
 
+@pytest.mark.long
 def test_the_quick_start_runs():
     command = [sys.executable, str(ROOT / "examples" / "sb3_quickstart.py")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)

@@ -89,6 +89,7 @@ def searched(late):
 
 
 @both
+@pytest.mark.long
 def test_with_many_simulations_every_move_is_perfect(kind, late, searched):
     """Without any knowledge but the rules."""
     _, exact = late

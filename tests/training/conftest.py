@@ -48,7 +48,7 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
 
 
 # These take longest to compile: they, too, are tested in every loop, but by ``make test-long``.
-LONG = {"alphazero, fused", "maddpg, fused", "mappo, fused"} | {
+LONG = {"alphazero, fused", "maddpg, fused", "maddpg, host", "mappo, fused"} | {
     f"{algorithm}, {loop}" for algorithm in ("matd3", "iddpg", "ippo") for loop in ("fused", "host")
 }
 

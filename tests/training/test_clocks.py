@@ -83,13 +83,13 @@ def test_clocks_stand_still_where_32_bits_end_and_schedules_go_on(world: Any, se
     assert loop.steps_per_iteration == 4
     found = list(driven(loop, start, BIG, [1, 1, 1, 1, 3]))
     assert [steps for steps, _ in found] == [start + 4 * n for n in (1, 2, 3, 4, 7)]
-    acted = [float(tally.metrics["acted_left"] / tally.updates) for _, tally in found]
-    learned = [float(tally.metrics["left"] / tally.updates) for _, tally in found]
+    acted = [float(tally.metrics["acted_left"]) / tally.updates for _, tally in found]
+    learned = [float(tally.metrics["left"]) / tally.updates for _, tally in found]
     assert acted == [9, 5, 1, 0, 0]
     assert learned == [5, 1, 0, 0, 0]
     for _, tally in found:
         for name in ("falling", "acted_falling"):
-            assert float(tally.metrics[name] / tally.updates) == pytest.approx(0.75, abs=1e-6)
+            assert float(tally.metrics[name]) / tally.updates == pytest.approx(0.75, abs=1e-6)
 
 
 @worlds
@@ -109,6 +109,7 @@ def test_schedules_end_where_training_does_however_long_it_was(world: Any) -> No
         assert float(tally.metrics["falling"]) == pytest.approx(1 - steps / total, abs=1e-6)
 
 
+@pytest.mark.long
 def test_dealt_out_games_go_by_the_same_clock() -> None:
     small = {"simulations": 2, "train_freq": 64, "buffer_size": 512, "batch_size": 8, "gradient_steps": 1}
     algorithm = AlphaZero(**small, width=8, blocks=1, learning_rate=Linear(1e-2))
@@ -116,7 +117,7 @@ def test_dealt_out_games_go_by_the_same_clock() -> None:
     (_, warm), *found = list(driven(loop, 2**31 - 100, BIG, [1, 1, 2]))
     assert warm.updates == 0
     for _, tally in found:
-        assert float(tally.metrics["learning_rate"] / tally.updates) == pytest.approx(0.75e-2, rel=1e-6)
+        assert float(tally.metrics["learning_rate"]) / tally.updates == pytest.approx(0.75e-2, rel=1e-6)
 
 
 @worlds

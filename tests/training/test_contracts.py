@@ -325,7 +325,7 @@ def test_an_observer_that_stops(environment: Any) -> None:
     assert agent.steps == 300
 
 
-@pytest.mark.parametrize("backend", ["jax", "gymnasium"])
+@pytest.mark.parametrize("backend", ["jax", pytest.param("gymnasium", marks=pytest.mark.long)])
 def test_evaluation_while_training_keeps_the_best(backend: str, tmp_path: Path) -> None:
     agent = tegu.train(
         "CartPole-v1",

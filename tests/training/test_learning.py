@@ -30,7 +30,7 @@ def test_q_learning_learns_the_lizards_whole_table() -> None:
     np.testing.assert_allclose(learned[lasting], solution.action_values[lasting], atol=1e-4)
 
 
-@pytest.mark.parametrize("backend", ["jax", "gymnasium"])
+@pytest.mark.parametrize("backend", ["jax", pytest.param("gymnasium", marks=pytest.mark.long)])
 def test_ppo_solves_cartpole_in_both_loops(backend: str) -> None:
     agent = tegu.train("CartPole-v1", "ppo", backend=backend, seed=12, folder=None)
     assert agent.evaluate(20).mean >= 400

@@ -15,7 +15,7 @@ from tegu.training import saving
 
 SETTINGS: dict[str, Any] = {"n_envs": 2, "train_freq": 10, "learning_starts": 50, "batch_size": 16, "net_arch": [4]}
 SETTINGS |= {"n_steps": 3, "buffer_size": 300, "log_interval": 50, "checkpoint_every": 0}
-backends = pytest.mark.parametrize("backend", ["jax", "gymnasium"])
+backends = pytest.mark.parametrize("backend", ["jax", pytest.param("gymnasium", marks=pytest.mark.long)])
 
 
 def chunk_name(backend: str, number: int, seed: int) -> str:

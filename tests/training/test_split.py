@@ -56,6 +56,7 @@ def one_seed(loop: Loop, state: Any) -> dict[str, Any]:
     return jax.tree.map(np.asarray, found)
 
 
+@pytest.mark.long
 def test_it_makes_no_difference_who_plays() -> None:
     """The whole state and the figures of several chunks; the ring of rows goes around. Three groups."""
     algorithm, n_envs = AlphaZero(**SMALL, learning_rate=tegu.Linear(1e-2)), 96

@@ -33,6 +33,7 @@ def test_each_run_equals_its_combination_alone(backend: str, tmp_path: Path) -> 
         assert_same(everything(agent.run), everything(alone.run))
 
 
+@pytest.mark.long
 def test_replay_buffers_of_equal_seeds_stay_apart(tmp_path: Path) -> None:
     """Both combinations have a seed 0, with a buffer each; a stopped one resumes by itself."""
     settings: dict[str, Any] = {"steps": 600, "n_envs": 2, "buffer_size": 300, "learning_starts": 50, "net_arch": [8]}
@@ -50,6 +51,7 @@ def test_replay_buffers_of_equal_seeds_stay_apart(tmp_path: Path) -> None:
         assert_same(everything(resumed.run), everything(alone.run))
 
 
+@pytest.mark.long
 def test_shapes_train_one_after_the_other_and_combinations_are_all_there(tmp_path: Path) -> None:
     values = {"batch_size": [32, 64], "gamma": [0.9, 0.99]}
     settings = {name: value for name, value in SMALL.items() if name != "batch_size"} | {"steps": 128}
