@@ -29,6 +29,7 @@ from tegu.runs import Run, checkpoint
 from tegu.spaces.bounds import to_bounds
 from tegu.spaces.data import from_data, to_data
 from tegu.spaces.features import zeros
+from tegu.spaces.observations import kept, plain
 
 BEST = "@best"  #: after a run's name: the best agent that evaluations while training found
 
@@ -86,9 +87,10 @@ class Agent:
         The action lies in the action space. ``index`` chooses among the seeds.
         """
         template = zeros(self.spec.observation_space)
+        observation = plain(observation)
         batched = self._is_batch(observation, template)
         given = jax.tree.map(
-            lambda zero, leaf: np.asarray(leaf, zero.dtype).reshape((-1, *zero.shape)), template, observation
+            lambda zero, leaf: kept(leaf, zero.dtype).reshape((-1, *zero.shape)), template, observation
         )
         if index not in self._leaves:
             self._leaves[index] = jax.tree.leaves(self.learner(index))

@@ -94,7 +94,8 @@ def find(
         name = getattr(environment, "__name__", type(environment).__name__)
         made = _made(name, lambda: adapted(_called(name, environment, options)), options)
         return replace(made, id=made.native.id) if made.native is not None else made
-    assert isinstance(environment, str)
+    if not isinstance(environment, str):
+        raise TeguError(f"the environment must be {_EXPECTED}, got {_described(environment)}")
     if environment in NATIVE and backend in (None, "jax"):
         native = _build(environment, NATIVE[environment], _OPTIONS.get(environment, {}) | options)
         return Source(environment, native, backend="jax", options=options)
@@ -225,9 +226,24 @@ def _made(name: str, make: Callable[[], Any], options: dict[str, Any]) -> Source
     if isinstance(environment, gymnasium.Env):
         return Source(name, make=make, backend=_backend(environment), options=options)
     raise TeguError(
-        f"{name} must be a gymnasium.Env, a PettingZoo environment or a tegu.Environment, it is a "
-        f"{type(environment).__mro__[0].__name__}"
+        f"{name} must make a gymnasium.Env, a PettingZoo environment or a tegu.Environment, it makes "
+        f"{_described(environment)}"
     )
+
+
+_EXPECTED = "a name, a gymnasium.Env, a PettingZoo environment, a tegu.Environment or a function that makes one"
+
+
+def _described(thing: Any) -> str:
+    """What a person gave in place of an environment, and what to give instead if we can tell."""
+    kind = type(thing)
+    if isinstance(thing, gymnasium.vector.VectorEnv):
+        return f"{kind.__name__}, which is many environments: name one, and say how many by n_envs"
+    if isinstance(thing, gymnasium.envs.registration.EnvSpec):
+        return f"an EnvSpec: give its name, {thing.id!r}"
+    if any(base.__module__.partition(".")[0] == "gym" for base in kind.__mro__):
+        return f"{kind.__name__} of the old gym: derive it from gymnasium.Env"
+    return "None" if thing is None else f"an object of type {kind.__name__}"
 
 
 def _register(name: str) -> None:

@@ -148,7 +148,8 @@ def within(box: gymnasium.spaces.Box, outputs: jax.Array) -> jax.Array:
     """Actions ``[..., *shape]`` within the bounds for a network's outputs ``[..., n]``."""
     unit = jnp.tanh(outputs)
     unit = unit.reshape((*unit.shape[:-1], *box.shape))
-    return jnp.float32(box.low) + jnp.float32(box.high - box.low) * (unit + 1) / 2
+    low, high = jnp.float32(box.low), jnp.float32(box.high)  # whose difference an int8 may not hold
+    return low + (high - low) * (unit + 1) / 2
 
 
 class ActionValue(eqx.Module):

@@ -7,7 +7,8 @@ from tegu.core.step import PyTree
 
 
 def to_bounds(space: spaces.Space, action: PyTree) -> PyTree:
-    """The one mapping from what a policy chose to what an environment takes: Box actions are clipped to their bounds.
+    """The one mapping from what a policy chose to what an environment takes: Box actions are clipped to their bounds,
+    those of integers rounded first.
 
     Used alike in training, evaluation, prediction and play; the actions of several agents are mapped one by one, other
     spaces pass unchanged. Works on JAX and NumPy arrays.
@@ -16,6 +17,8 @@ def to_bounds(space: spaces.Space, action: PyTree) -> PyTree:
         return {name: to_bounds(part, action[name]) for name, part in space.items()}
     if not isinstance(space, spaces.Box):
         return action
+    if space.dtype.kind in "iu":
+        action = action.round()
     if space.dtype != np.float64:
         return action.clip(space.low, space.high).astype(space.dtype)
     low, high = space.low.astype(np.float32), space.high.astype(np.float32)  # rounded, so perhaps outwards: step back

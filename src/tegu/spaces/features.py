@@ -64,6 +64,22 @@ def action_mask(space: spaces.Space, observation: PyTree) -> jax.Array | None:
     return None
 
 
+def require_mask(observation_space: spaces.Space, action_space: spaces.Space) -> None:
+    """Raise one clear line unless the action mask, if observations have one, has an entry for each action."""
+    if not isinstance(observation_space, spaces.Dict) or ACTION_MASK not in observation_space.spaces:
+        return
+    if not isinstance(action_space, spaces.Discrete | spaces.MultiDiscrete):
+        raise TeguError(
+            f"an {ACTION_MASK} needs Discrete or MultiDiscrete actions, the environment has {one_line(action_space)}"
+        )
+    expected, shape = (n_features(action_space),), observation_space[ACTION_MASK].shape
+    if shape != expected:
+        raise TeguError(
+            f"the {ACTION_MASK} must have one entry for each action of {one_line(action_space)}: expected shape "
+            f"{expected}, got {shape}"
+        )
+
+
 def zeros(space: spaces.Space) -> PyTree:
     """An observation or action of zeros, as NumPy arrays: the shapes and dtypes the loops work with.
 

@@ -19,11 +19,13 @@ from tegu.core.code import is_code
 from tegu.core.errors import TeguError
 from tegu.core.runtime import configure_jax
 from tegu.core.spec import EnvironmentSpec
+from tegu.environments.adapters.contract import check_apart
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.base import Environment
 from tegu.environments.make import Source, find
 from tegu.presets import preset
 from tegu.runs import Run
+from tegu.spaces.features import require_mask
 from tegu.training.compiled import Programs
 from tegu.training.fused import FusedLoop
 from tegu.training.split import SplitLoop
@@ -190,6 +192,7 @@ def make_loop(plan: Plan) -> FusedLoop | SplitLoop:
     if native is None:
         entropy = {seed: [(seed, i) for i in range(plan.n_envs)] for seed in seeds}
         environments = {seed: host_environments(plan.source, entropy[seed]) for seed in seeds}
+        check_apart([one for each in environments.values() for one in each.environments])
         spec = spec_of(plan.source.id, environments[seeds[0]], plan.n_envs)
         validate(algorithm, spec)
         return host_loop(algorithm, spec, environments)
@@ -217,6 +220,9 @@ def validate(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
             f"{algorithm.name} trains a single agent, {spec.id} has {len(spec.agents)} ({', '.join(spec.agents)}): "
             f"expected {' or '.join(fitting(spec))}"
         )
+    for agent in spec.agents or (None,):
+        seen, acts = spec.observation_space, spec.action_space
+        require_mask(*((seen, acts) if agent is None else (seen[agent], acts[agent])))
     algorithm.validate(spec)
 
 

@@ -1,5 +1,6 @@
 """Environments of the host, those of Gymnasium and those adapted to its shape, for the host loop."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,8 +11,10 @@ import numpy as np
 from tegu.core.errors import TeguError
 from tegu.core.step import PyTree, episode_ended
 from tegu.core.trees import to_arrays
+from tegu.environments.adapters.contract import RESET, STEP, check_apart, flag_of, number, parts
 from tegu.environments.adapters.pettingzoo import ParallelEnvironment
 from tegu.spaces.features import zeros
+from tegu.spaces.observations import Observations
 
 
 class HostStep(NamedTuple):
@@ -34,12 +37,13 @@ class GymnasiumEnvironments:
     def __init__(self, make: Callable[[], gymnasium.Env], entropy: Sequence[Sequence[int]]):
         """``entropy``: for each environment, the integers that all its randomness follows from."""
         self.environments = [make() for _ in entropy]
+        check_apart(self.environments)
         self.entropy = [list(numbers) for numbers in entropy]
         first = self.environments[0]
         self.observation_space, self.action_space = first.observation_space, first.action_space
         inner = first.unwrapped
         self.agents = tuple(inner.possible_agents) if isinstance(inner, ParallelEnvironment) else ()
-        self._zeros = zeros(self.observation_space)
+        self._observations = Observations(self.observation_space)
         self.episodes = [0] * len(entropy)
         self._own_state = [_own_state(environment) for environment in self.environments]
         self.taken = [0] * len(entropy)  #: steps of each running episode
@@ -49,7 +53,7 @@ class GymnasiumEnvironments:
     def reset(self) -> PyTree:
         """Begin an episode everywhere. Returns observations ``[n, ...]``."""
         self._last = [self._begin(i) for i in range(len(self.environments))]
-        return self._stack(self._last)
+        return self._seen()
 
     def __len__(self) -> int:
         return len(self.environments)
@@ -58,18 +62,21 @@ class GymnasiumEnvironments:
         """Take ``actions`` ``[n, ...]``, which lie in the action space; ended episodes begin anew."""
         following, happened = [], []
         for i, (environment, action) in enumerate(zip(self.environments, self._each(actions), strict=True)):
-            happened.append(environment.step(action)[:4])
+            observation, reward, *flags = parts(environment.step(action), *STEP)[:4]
             self._record(i, action)
-            observation, _, *flags = happened[-1]
-            if episode_ended(*flags) if self.agents else any(flags):  # walking through trees takes microseconds
+            if episode_ended(*flags) if self.agents else any(map(flag_of, flags)):  # walking trees is slow
+                happened.append((copy.deepcopy(observation), reward, *flags))  # reset may write into the same array
                 self.episodes[i] += 1
                 observation = self._begin(i)
+            else:
+                happened.append((observation, reward, *flags))
             following.append(observation)
         self._last = following
         true_next, reward, terminated, truncated = zip(*happened, strict=True)
-        ends = self._columns(terminated, bool)
-        cut = jax.tree.map(lambda truncated, terminated: truncated & ~terminated, self._columns(truncated, bool), ends)
-        return HostStep(self._stack(following), self._columns(reward, np.float32), self._stack(true_next), ends, cut)
+        ends, cut = self._columns(terminated, flag_of, bool), self._columns(truncated, flag_of, bool)
+        cut = jax.tree.map(lambda truncated, terminated: truncated & ~terminated, cut, ends)
+        rewards = self._columns(reward, number, np.float32)
+        return HostStep(self._seen(), rewards, self._observations.stack(true_next), ends, cut)
 
     def snapshot(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Where every environment stands, as arrays and plain data.
@@ -103,17 +110,17 @@ class GymnasiumEnvironments:
                 self.taken[i] = taken
             else:
                 for action in self._recorded(i, taken, arrays):
-                    seen, *_ = environment.step(action)
+                    seen = parts(environment.step(action), *STEP)[0]
                     self._record(i, action)
             self._last.append(seen)
-        return self._stack(self._last)
+        return self._seen()
 
     def begin_anew(self, where: np.ndarray) -> PyTree:
         """Begin a new episode where the mask ``[n]`` says so. Returns the observations of all, ``[n, ...]``."""
         for i in map(int, np.flatnonzero(where)):
             self.episodes[i] += 1
             self._last[i] = self._begin(i)
-        return self._stack(self._last)
+        return self._seen()
 
     def close(self) -> None:
         for environment in self.environments:
@@ -121,7 +128,7 @@ class GymnasiumEnvironments:
 
     def _begin(self, i: int) -> PyTree:
         seed = np.random.SeedSequence([*self.entropy[i], self.episodes[i]]).generate_state(1)[0]
-        observation, _ = self.environments[i].reset(seed=int(seed))
+        observation, _ = parts(self.environments[i].reset(seed=int(seed)), *RESET)
         self.actions[i], self.taken[i] = [], 0
         return observation
 
@@ -147,20 +154,17 @@ class GymnasiumEnvironments:
             return [dict(zip(self.action_space, row, strict=True)) for row in zip(*columns, strict=True)]
         return _rows(self.action_space, actions)
 
-    def _columns(self, values: Sequence[Any], dtype: type) -> PyTree:
+    def _columns(self, values: Sequence[Any], checked: Callable[[Any], Any], dtype: type) -> PyTree:
         """What each environment gave as arrays ``[n]``, by agent where there are several."""
         if self.agents:
-            return {agent: np.array([value[agent] for value in values], dtype) for agent in self.agents}
-        return np.array(values, dtype)
+            return {agent: np.array([checked(value[agent]) for value in values], dtype) for agent in self.agents}
+        return np.array([checked(value) for value in values], dtype)
 
-    def _stack(self, observations: Sequence[PyTree]) -> PyTree:
-        """``[n, ...]`` in the dtypes JAX holds; says so when an observation does not look as its space declares."""
-        try:
-            return jax.tree.map(lambda zero, *parts: _joined(zero, parts), self._zeros, *observations)
-        except (ValueError, TypeError) as error:
-            raise TeguError(
-                f"the environment returned an observation that is not in its space {self.observation_space}: {error}"
-            ) from error
+    def _seen(self) -> PyTree:
+        """The observations to act on next, ``[n, ...]``."""
+        stacked = self._observations.stack(self._last)
+        self._observations.check_legal(stacked)
+        return stacked
 
 
 def _rows(space: gymnasium.Space, actions: np.ndarray) -> Any:
@@ -186,10 +190,3 @@ def _set_elapsed(environment: gymnasium.Env, steps: int) -> None:
         if isinstance(environment, gymnasium.wrappers.TimeLimit):
             environment._elapsed_steps = steps  # type: ignore[assignment]
         environment = environment.env
-
-
-def _joined(zero: np.ndarray, parts: Sequence[Any]) -> np.ndarray:
-    out = np.empty((len(parts), *zero.shape), zero.dtype)
-    for i, part in enumerate(parts):
-        out[i] = part
-    return out

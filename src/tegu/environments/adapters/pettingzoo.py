@@ -8,6 +8,7 @@ from gymnasium import spaces
 
 from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
+from tegu.environments.adapters.contract import RESET, STEP, flag_of, parts
 from tegu.spaces.features import zeros
 
 
@@ -15,7 +16,9 @@ class ParallelEnvironment(gymnasium.Env):
     """A PettingZoo environment whose agents act at once; observations, actions, rewards and flags are dicts by agent.
 
     An agent that has left stays in the dicts: it observes zeros, is paid 0 and counts as terminated, so that its
-    future is worth nothing. So does one that has yet to come. The episode is over when all have left.
+    future is worth nothing. So does one that has yet to come, until the step in which it arrives. Who was said to have
+    ended acts no more, also if it stays in ``agents``; who leaves without being said to have ended is cut. The episode
+    is over when nobody is left.
     """
 
     def __init__(self, parallel: Any):
@@ -27,20 +30,33 @@ class ParallelEnvironment(gymnasium.Env):
         self.metadata = {"render_fps": 10} | getattr(self.parallel, "metadata", {})
         self.render_mode = getattr(self.parallel, "render_mode", None)
         self._absent = zeros(self.observation_space)
+        self._gone: set[str] = set()  # who has ended in this episode
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[PyTree, dict[str, Any]]:
-        observation, info = self.parallel.reset(seed=seed, options=options)
+        observation, info = parts(self.parallel.reset(seed=seed, options=options), *RESET)
+        self._gone = set()
         return self._seen(observation, self.parallel.agents), info
 
     def step(self, action: PyTree) -> tuple[PyTree, Any, Any, Any, dict[str, Any]]:
         """Act with the agents that are still there."""
-        here = list(self.parallel.agents)  # a copy: who leaves is often taken out of the very same list
-        observation, reward, terminated, truncated, info = self.parallel.step({agent: action[agent] for agent in here})
+        here = self._here()  # before the step: who leaves is often taken out of the very same list
+        returned = parts(self.parallel.step({agent: action[agent] for agent in here}), *STEP)
+        for name, by_agent in zip(STEP[1][:4], returned, strict=False):
+            if missing := [agent for agent in here if agent not in by_agent]:
+                raise TeguError(f"step() of the environment must return {name} of all who acted, {missing[0]!r} lacks")
+        observation, reward, terminated, truncated, info = returned
+        ended = {agent for agent in here if flag_of(terminated[agent]) or flag_of(truncated[agent])}
+        self._gone |= ended
+        there = self._here()
+        cut = set(here) - ended - set(there)  # they left, and nobody said why
         return (
-            self._seen(observation, [*here, *self.parallel.agents]),
+            self._seen(observation, [*here, *there]),
             {agent: reward[agent] if agent in here else 0.0 for agent in self.possible_agents},
-            {agent: agent not in here or terminated[agent] for agent in self.possible_agents},
-            {agent: agent in here and truncated[agent] for agent in self.possible_agents},
+            {
+                agent: flag_of(terminated[agent]) if agent in here else agent not in there
+                for agent in self.possible_agents
+            },
+            {agent: agent in cut or (agent in here and flag_of(truncated[agent])) for agent in self.possible_agents},
             info,
         )
 
@@ -49,6 +65,10 @@ class ParallelEnvironment(gymnasium.Env):
 
     def close(self) -> None:
         self.parallel.close()
+
+    def _here(self) -> list[str]:
+        """Who acts next."""
+        return [agent for agent in self.parallel.agents if agent not in self._gone]
 
     def _seen(self, observation: PyTree, here: list[str]) -> PyTree:
         """What all agents observe; zeros for those who are not ``here``."""

@@ -1,0 +1,56 @@
+"""What environments of the host must return. What does not fit is one line; what has an obvious meaning is taken."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from tegu.core.errors import TeguError
+
+RESET = "reset", ("observation", "info")
+STEP = "step", ("observation", "reward", "terminated", "truncated", "info")
+
+
+def check_apart(environments: Sequence[gymnasium.Env]) -> None:
+    """Raise ``TeguError`` where one environment is there twice, each of which would step it."""
+    if len({id(environment.unwrapped) for environment in environments}) < len(environments):
+        raise TeguError(
+            f"the function that makes environments returned the same {type(environments[0].unwrapped).__name__} "
+            "more than once: expected a new one at each call"
+        )
+
+
+def parts(returned: Any, method: str, names: tuple[str, ...]) -> tuple[Any, ...]:
+    """What ``reset`` or ``step`` returned, if it is what Gymnasium's API says."""
+    if isinstance(returned, tuple) and len(returned) == len(names) and isinstance(returned[-1], Mapping):
+        return returned
+    if not isinstance(returned, tuple):
+        got = f"a {type(returned).__name__}"
+    elif len(returned) != len(names):
+        got = f"{len(returned)} values" + " (as environments of the old gym do)" * (len(returned) == 4)
+    else:
+        got = f"a {type(returned[-1]).__name__} for info"
+    raise TeguError(f"{method}() of the environment must return ({', '.join(names)}), got {got}")
+
+
+def number(reward: Any) -> Any:
+    """A reward as a number; an array of one number is that number."""
+    if isinstance(reward, float | int | np.number):
+        return reward
+    array = np.asarray(reward)
+    if array.size != 1 or array.dtype.kind not in "fiub":
+        got = f"{array.dtype}{list(array.shape)}" if array.dtype.kind in "fiub" else type(reward).__name__
+        raise TeguError(f"the reward of the environment must be a number, got {got}")
+    return array.item()
+
+
+def flag_of(flag: Any) -> bool:
+    """``terminated`` or ``truncated`` as a truth value; so is an array of one."""
+    if isinstance(flag, bool | np.bool_):
+        return bool(flag)
+    array = np.asarray(flag)
+    if array.size != 1 or array.dtype.kind not in "iub":
+        got = f"{array.dtype}{list(array.shape)}" if array.dtype.kind in "fiub" else type(flag).__name__
+        raise TeguError(f"terminated and truncated of the environment must be True or False, got {got}")
+    return bool(array.item())

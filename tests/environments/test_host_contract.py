@@ -1,0 +1,270 @@
+"""What environments of the host return is taken as it is meant, or refused in one line: nothing is bent to fit."""
+
+import collections
+from typing import Any
+
+import gymnasium
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
+
+import tegu
+from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
+from tegu.environments.make import find
+from tegu.nn.heads import within
+from tegu.spaces.bounds import to_bounds
+from tegu.spaces.observations import Observations
+
+ACTIONS = np.zeros(1, int)
+
+
+class Ten(gymnasium.Env):
+    """Ten steps, 1 for each; what is returned is what a test says."""
+
+    observation_space: Any = spaces.Box(-1, 1, (3,), np.float32)
+    action_space: Any = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self.seen(), {}
+
+    def seen(self) -> Any:
+        return np.full(3, self.t / 20, np.float32)
+
+    def step(self, action):
+        self.t += 1
+        return self.seen(), 1.0, self.t >= 10, False, {}
+
+
+def variant(**overrides: Any) -> GymnasiumEnvironments:
+    return GymnasiumEnvironments(type("Variant", (Ten,), overrides), [(0, 0)])
+
+
+def line(error: pytest.ExceptionInfo[BaseException]) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+def old_step(self, action):
+    return self.seen(), 1.0, False, {"TimeLimit.truncated": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "expected"),
+    [
+        ("step", old_step, "4 values (as environments of the old gym do)"),
+        ("step", lambda self, action: self.seen(), "got a ndarray"),
+        ("step", lambda self, action: (self.seen(), 1.0, False, False, None), "a NoneType for info"),
+    ],
+)
+def test_step_returns_five_values(name: str, method: Any, expected: str) -> None:
+    environments = variant(**{name: method})
+    environments.reset()
+    with pytest.raises(tegu.TeguError) as error:
+        environments.step(ACTIONS)
+    assert "step() of the environment must return (observation, reward, terminated, truncated, info)" in line(error)
+    assert expected in line(error)
+
+
+@pytest.mark.parametrize("returned", [np.zeros(3), np.zeros(2), (np.zeros(3), np.zeros(3))])
+def test_reset_returns_an_observation_and_info(returned: Any) -> None:
+    """An observation of two numbers, too, which could be unpacked."""
+    with pytest.raises(tegu.TeguError, match=r"reset\(\) of the environment must return \(observation, info\), got"):
+        variant(reset=lambda self, **_: returned).reset()
+
+
+@pytest.mark.parametrize(
+    ("space", "value", "expected"),
+    [
+        (spaces.Box(-1, 1, (3,)), 0.5, "expected float32[3], got float64[]"),
+        (spaces.Box(-1, 1, (3,)), np.float32([0.5]), "expected float32[3], got float32[1]"),
+        (spaces.Box(-1, 1, (3,)), None, "expected float32[3], got NoneType"),
+        (spaces.Box(0, 255, (2, 2, 1), np.uint8), np.full((2, 2, 1), 0.7), "cannot be held as uint8: got 0.7"),
+        (spaces.Box(0, 255, (2,), np.uint8), np.array([0, 300]), "cannot be held as uint8: got 300"),
+        (
+            spaces.Box(0, 2**40, (1,), np.int64),
+            np.array([2**33 + 5]),
+            "held as int32 (JAX has no int64): got 8589934597",
+        ),
+        (spaces.Discrete(3), 7, "out of bounds: expected 0 to 2, got 7"),
+        (spaces.Discrete(3, start=-1), 2, "out of bounds: expected -1 to 1, got 2"),
+        (spaces.MultiDiscrete([2, 3]), np.array([1, 3]), "out of bounds: expected 0 to 2, got 3 at index [1]"),
+        (spaces.MultiBinary(2), np.array([0, 2], np.int8), "out of bounds: expected 0 to 1, got 2"),
+        (spaces.Dict(a=spaces.Discrete(2), b=spaces.Discrete(2)), {"a": 0}, "observation lacks 'b'"),
+        (spaces.Dict(a=spaces.Discrete(2)), {"a": 0, "c": 1}, "observation has 'c', which the space lacks"),
+        (spaces.Dict(a=spaces.Dict(b=spaces.Discrete(2))), {"a": {"b": 5}}, "observation['a']['b'] is out of bounds"),
+        (spaces.Dict(a=spaces.Discrete(2)), 0, "expected a dict with 'a', got int"),
+    ],
+)
+def test_observations_lie_in_their_space(space: spaces.Space, value: Any, expected: str) -> None:
+    with pytest.raises(tegu.TeguError, match="an observation that is not in its space") as error:
+        variant(observation_space=space, seen=lambda self: value).reset()
+    assert expected in line(error)
+
+
+@pytest.mark.parametrize(
+    ("space", "value", "kept"),
+    [
+        (spaces.Box(-1, 1, (2,)), [0.5, -0.5], np.float32([0.5, -0.5])),
+        (spaces.Box(-9, 9, (2,)), np.array([3, -3]), np.float32([3, -3])),
+        (spaces.Box(-9, 9, ()), 3, np.float32(3)),
+        (spaces.Box(0, 255, (2,), np.uint8), np.array([0.0, 255.0]), np.uint8([0, 255])),
+        (spaces.Discrete(3), np.int64(2), np.int32(2)),
+        (spaces.Discrete(3), np.array(2), np.int32(2)),
+        (spaces.MultiBinary(2), [True, False], np.int8([1, 0])),
+    ],
+)
+def test_what_keeps_its_value_is_taken(space: spaces.Space, value: Any, kept: Any) -> None:
+    seen = variant(observation_space=space, seen=lambda self: value).reset()
+    assert seen.dtype == kept.dtype
+    np.testing.assert_array_equal(seen[0], kept)
+
+
+@pytest.mark.parametrize("kind", [collections.OrderedDict, lambda a: collections.defaultdict(int, a)])
+def test_any_mapping_is_a_dict(kind: Any) -> None:
+    space = spaces.Dict(a=spaces.Box(-1, 1, (2,)), b=spaces.Discrete(3), nothing=spaces.Dict())
+    observation = {"a": np.zeros(2, np.float32), "b": 1, "nothing": {}}
+    many = type("Many", (Ten,), {"observation_space": space, "seen": lambda self: kind(dict(observation))})
+    agent = tegu.train(many, "ppo", steps=8, n_envs=1, n_steps=4, batch_size=4, net_arch=(4,), folder=None)
+    assert agent.predict(kind(dict(observation)))[0] == agent.predict(observation)[0]
+
+
+def test_predict_bends_nothing_either() -> None:
+    images = type("Images", (Ten,), {"observation_space": spaces.Box(0, 255, (2,), np.uint8)})
+    images.seen = lambda self: np.zeros(2, np.uint8)
+    agent = tegu.train(images, "ppo", steps=8, n_envs=1, n_steps=4, batch_size=4, net_arch=(4,), folder=None)
+    with pytest.raises(tegu.TeguError, match=r"cannot be held as uint8: got 0\.7"):
+        agent.predict(np.array([0.7, 0.7]))
+
+
+def test_floats_out_of_bounds_are_warned_of_once() -> None:
+    """Many environments overshoot their bounds by a little, and learn all the same."""
+    observations = Observations(spaces.Box(-1, 1, (2,)))
+    with pytest.warns(UserWarning, match=r"out of bounds: expected -1\.0 to 1\.0, got 1\.5 at index \[1\]"):
+        observations.stack([np.float32([0, 1.5])])
+    observations.stack([np.float32([0, 1.5])])  # a second warning would be an error here
+
+
+def test_an_environment_may_return_its_own_buffer() -> None:
+    """What it saw last is copied before the next episode is written over it."""
+    buffer = np.zeros(1, np.float32)
+
+    def seen(self):
+        buffer[0] = self.t
+        return buffer
+
+    environments = variant(observation_space=spaces.Box(0, 100, (1,)), seen=seen)
+    environments.reset()
+    for _ in range(10):
+        now = environments.step(ACTIONS)
+    assert (now.terminated.item(), now.next_observation.item(), now.observation.item()) == (True, 10, 0)
+
+
+@pytest.mark.parametrize("reward", [2, np.float64(2), np.array([2.0]), np.array(2), np.array([[2]])])
+def test_arrays_of_one_number_are_rewards(reward: Any) -> None:
+    environments = variant(step=lambda self, action: (self.seen(), reward, np.array([False]), np.bool_(True), {}))
+    environments.reset()
+    now = environments.step(ACTIONS)
+    np.testing.assert_array_equal([now.reward, now.terminated, now.truncated], [[2], [0], [1]])
+
+
+@pytest.mark.parametrize(
+    ("reward", "terminated", "expected"),
+    [
+        (np.zeros(2), False, r"the reward of the environment must be a number, got float64\[2\]"),
+        ({"a": 1}, False, "must be a number, got dict"),
+        (None, False, "must be a number, got NoneType"),
+        (1.0, np.zeros(2, bool), r"terminated and truncated of the environment must be True or False"),
+        (1.0, {"done": True}, "must be True or False, got dict"),
+    ],
+)
+def test_rewards_and_flags_of_another_kind(reward: Any, terminated: Any, expected: str) -> None:
+    environments = variant(step=lambda self, action: (self.seen(), reward, terminated, False, {}))
+    environments.reset()
+    with pytest.raises(tegu.TeguError, match=expected):
+        environments.step(ACTIONS)
+
+
+@pytest.mark.parametrize(("n_envs", "seeds"), [(4, 1), (1, 2)])
+def test_a_function_makes_a_new_environment_each_time(n_envs: int, seeds: int) -> None:
+    one = Ten()
+    with pytest.raises(tegu.TeguError, match="returned the same Ten more than once"):
+        tegu.train(lambda: one, "ppo", steps=64, n_envs=n_envs, seeds=seeds, folder=None)
+
+
+def masked(length: int, legal: Any) -> dict[str, Any]:
+    space = spaces.Dict(x=spaces.Box(-1, 1, (1,)), action_mask=spaces.MultiBinary(length))
+    return {"observation_space": space, "seen": lambda self: {"x": np.zeros(1, np.float32), "action_mask": legal(self)}}
+
+
+def test_a_mask_leaves_something_to_do() -> None:
+    """But for the last observation of an episode, where nothing is to be done any more."""
+    environments = variant(**masked(2, lambda self: np.int8([self.t < 10] * 2)))
+    environments.reset()
+    for _ in range(10):
+        now = environments.step(ACTIONS)
+    assert now.terminated.all()
+    stuck = variant(**masked(2, lambda self: np.int8([self.t != 3] * 2)))
+    stuck.reset()
+    stuck.step(ACTIONS)
+    stuck.step(ACTIONS)
+    with pytest.raises(tegu.TeguError, match="action_mask allows no action while the episode goes on"):
+        stuck.step(ACTIONS)
+
+
+@pytest.mark.parametrize(
+    ("length", "action", "expected"),
+    [
+        (3, spaces.Discrete(2), r"expected shape \(2,\), got \(3,\)"),
+        (2, spaces.Box(-1, 1, (2,)), "an action_mask needs Discrete or MultiDiscrete actions, the environment has Box"),
+    ],
+)
+def test_a_mask_fits_the_actions(length: int, action: spaces.Space, expected: str) -> None:
+    wrong = type("Wrong", (Ten,), masked(length, lambda self: np.ones(length, np.int8)) | {"action_space": action})
+    with pytest.raises(tegu.TeguError, match=expected):
+        tegu.train(wrong, "ppo", steps=8, folder=None)
+
+
+def old_gym() -> Any:
+    base = type("Env", (), {"__module__": "gym.core"})
+    return type("Old", (base,), {})()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (lambda: None, "got None"),
+        (lambda: 3, "got an object of type int"),
+        (lambda: EnvSpec("CartPole-v1"), "got an EnvSpec: give its name, 'CartPole-v1'"),
+        (
+            lambda: gymnasium.make_vec("CartPole-v1", 2),
+            "which is many environments: name one, and say how many by n_envs",
+        ),
+        (old_gym, "Old of the old gym: derive it from gymnasium.Env"),
+    ],
+)
+def test_what_is_no_environment_is_named(given: Any, expected: str) -> None:
+    with pytest.raises(tegu.TeguError) as error:
+        find(given())
+    assert expected in line(error)
+    with pytest.raises(tegu.TeguError) as error:
+        find(given)
+    assert expected.removeprefix("got ") in line(error)
+
+
+@pytest.mark.parametrize(("low", "high", "dtype"), [(-128, 127, np.int8), (0, 255, np.uint8), (-3, 3, np.int16)])
+def test_integer_actions_are_rounded(low: int, high: int, dtype: type) -> None:
+    space = spaces.Box(low, high, (4,), dtype)
+    actions = to_bounds(space, np.float32([-1e6, 0.4, 1.6, 1e6]))
+    assert actions.tolist() == [low, 0, 2, high]
+    assert space.contains(actions)
+
+
+def test_a_policy_reaches_the_whole_range_of_an_int8() -> None:
+    """127 - -128 is -1 in int8."""
+    space = spaces.Box(-128, 127, (3,), np.int8)
+    np.testing.assert_allclose(within(space, jnp.array([-50.0, 0.0, 50.0])), [-128, -0.5, 127])
