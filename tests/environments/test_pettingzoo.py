@@ -1,14 +1,16 @@
 """PettingZoo's environments through the adapter: real ones, and small ones whose every number is known."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 pytest.importorskip("mpe2")
 
 from parallel_worlds import Leavers, Nameless, Rounds, Talkative, Turns
+from pettingzoo import ParallelEnv
 from run_contents import assert_same, everything
 
 import tegu
@@ -252,3 +254,96 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> Non
     assert whole.run is not None
     assert resumed.run is not None
     assert_same(everything(resumed.run), everything(whole.run))
+
+
+# Agents that come and go in other ways
+
+
+class Timetable(ParallelEnv):
+    """Agents that are there from one step to another, 1 for each step; ``told``: whether flags say so."""
+
+    metadata: ClassVar = {"name": "timetable_v0"}
+
+    def __init__(self, there: dict[str, tuple[int, int]], *, told: bool = True):
+        self.there, self.told, self.possible_agents = there, told, list(there)
+
+    def observation_space(self, agent: str) -> spaces.Space:
+        return spaces.Box(0, 99, (1,))
+
+    def action_space(self, agent: str) -> spaces.Space:
+        return spaces.Discrete(2)
+
+    def _now(self) -> list[str]:
+        return [agent for agent, (first, last) in self.there.items() if first <= self.t < last]
+
+    def reset(self, seed=None, options=None):
+        self.t = 0
+        self.agents = self._now()
+        return {agent: np.float32([1]) for agent in self.agents}, {}
+
+    def step(self, actions):
+        self.t += 1
+        here, self.agents = self.agents, self._now()
+        ended = {agent: self.told and agent not in self.agents for agent in here}
+        seen = {agent: np.float32([1 + self.t]) for agent in {*here, *self.agents}}
+        return seen, dict.fromkeys(here, 1.0), ended, dict.fromkeys(here, False), {}
+
+
+def stepped(world: Any, n: int) -> list[Any]:
+    environment = ParallelEnvironment(world)
+    environment.reset()
+    return [environment.step(dict.fromkeys(world.possible_agents, 0)) for _ in range(n)]
+
+
+def test_an_agent_that_arrives_as_the_last_one_leaves_goes_on() -> None:
+    first, second, third = stepped(Timetable({"a": (0, 2), "b": (2, 3)}), 3)
+    assert (first[2], first[3]) == ({"a": False, "b": True}, {"a": False, "b": False})
+    assert second[2] == {"a": True, "b": False}, "the episode is not over"
+    assert second[0]["b"] == 3
+    assert (third[1], third[2]) == ({"a": 0, "b": 1}, {"a": True, "b": True})
+
+
+def test_who_leaves_without_a_word_is_cut() -> None:
+    first, second = stepped(Timetable({"a": (0, 1), "b": (0, 2)}, told=False), 2)
+    assert (first[2], first[3]) == ({"a": False, "b": False}, {"a": True, "b": False})
+    assert (second[2], second[3]) == ({"a": True, "b": False}, {"a": False, "b": True})
+
+
+def test_who_has_ended_is_at_rest_though_still_listed() -> None:
+    class Listed(Timetable):
+        def step(self, actions):
+            assert "a" not in actions or self.t < 2
+            returned = super().step(actions)
+            self.agents = list(self.there)
+            everybody = dict.fromkeys(self.there, 1.0)
+            ended = {agent: self.t >= last for agent, (_, last) in self.there.items()}
+            return (
+                {a: np.float32([1]) for a in self.there},
+                everybody,
+                ended,
+                dict.fromkeys(self.there, False),
+                returned[-1],
+            )
+
+    steps = stepped(Listed({"a": (0, 2), "b": (0, 4)}), 4)
+    assert [reward["a"] for _, reward, *_ in steps] == [1, 1, 0, 0]
+    assert [terminated["a"] for _, _, terminated, *_ in steps] == [False, True, True, True]
+    assert steps[-1][2] == {"a": True, "b": True}
+
+
+def test_what_is_missing_of_those_who_acted_is_named() -> None:
+    class OnlyLive(Timetable):
+        def step(self, actions):
+            return tuple({a: v for a, v in part.items() if a in self.agents} for part in super().step(actions))
+
+    with pytest.raises(tegu.TeguError, match=r"must return observation of all who acted, 'a' lacks"):
+        stepped(OnlyLive({"a": (0, 1), "b": (0, 2)}), 1)
+
+    class OldReset(Timetable):
+        def reset(self, seed=None, options=None):
+            return super().reset()[0]
+
+    with pytest.raises(
+        tegu.TeguError, match=r"reset\(\) of the environment must return \(observation, info\), got a dict"
+    ):
+        stepped(OldReset({"a": (0, 1)}), 1)

@@ -52,8 +52,8 @@ def features(space: spaces.Space, observation: PyTree) -> jax.Array:
         case spaces.MultiBinary():
             return observation.reshape((*observation.shape[: -len(space.shape)], -1)).astype(jnp.float32)
         case spaces.Dict():
-            parts = [features(part, observation[name]) for name, part in sorted(space.items()) if name != ACTION_MASK]
-            return jnp.concatenate(parts, axis=-1)
+            seen = [(name, part) for name, part in sorted(space.items()) if name != ACTION_MASK and n_features(part)]
+            return jnp.concatenate([features(part, observation[name]) for name, part in seen], axis=-1)
     raise TeguError(f"observation space {space} is not supported")
 
 

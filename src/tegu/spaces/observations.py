@@ -89,8 +89,11 @@ class _Leaf:
         self.place, self.shape, self.dtype = place, zero.shape, zero.dtype
         self.low, self.high = _limits(space)
         self.is_whole = self.dtype.kind in "iub"
+        self.is_number = isinstance(space, spaces.Discrete)
 
     def stack(self, values: Sequence[Any]) -> np.ndarray:
+        if self.is_number and all(type(value) is int and self.low <= value <= self.high for value in values):
+            return np.array(values, self.dtype)  # by far the most common, and ten times as fast
         out = np.empty((len(values), *self.shape), self.dtype)
         for i, value in enumerate(values):
             array = np.asarray(value)

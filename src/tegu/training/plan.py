@@ -6,6 +6,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gymnasium import spaces
+
 from tegu.acting.host_collector import HostCollector
 from tegu.acting.jax_collector import JaxCollector
 from tegu.acting.multicore_collector import MulticoreCollector
@@ -220,9 +222,11 @@ def validate(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
             f"{algorithm.name} trains a single agent, {spec.id} has {len(spec.agents)} ({', '.join(spec.agents)}): "
             f"expected {' or '.join(fitting(spec))}"
         )
-    for agent in spec.agents or (None,):
-        seen, acts = spec.observation_space, spec.action_space
-        require_mask(*((seen, acts) if agent is None else (seen[agent], acts[agent])))
+    by_agent = spec.agents and isinstance(spec.action_space, spaces.Dict)  # a game's players share one observation
+    for agent in spec.agents if by_agent else ():
+        require_mask(spec.observation_space[agent], spec.action_space[agent])
+    if not by_agent:
+        require_mask(spec.observation_space, spec.action_space)
     algorithm.validate(spec)
 
 

@@ -23,8 +23,9 @@ def check_apart(environments: Sequence[gymnasium.Env]) -> None:
 
 def parts(returned: Any, method: str, names: tuple[str, ...]) -> tuple[Any, ...]:
     """What ``reset`` or ``step`` returned, if it is what Gymnasium's API says."""
-    if isinstance(returned, tuple) and len(returned) == len(names) and isinstance(returned[-1], Mapping):
-        return returned
+    if isinstance(returned, tuple) and len(returned) == len(names):
+        if type(returned[-1]) is dict or isinstance(returned[-1], Mapping):
+            return returned
     if not isinstance(returned, tuple):
         got = f"a {type(returned).__name__}"
     elif len(returned) != len(names):
@@ -36,7 +37,7 @@ def parts(returned: Any, method: str, names: tuple[str, ...]) -> tuple[Any, ...]
 
 def number(reward: Any) -> Any:
     """A reward as a number; an array of one number is that number."""
-    if isinstance(reward, float | int | np.number):
+    if type(reward) is float or isinstance(reward, int | np.number):
         return reward
     array = np.asarray(reward)
     if array.size != 1 or array.dtype.kind not in "fiub":
@@ -47,8 +48,8 @@ def number(reward: Any) -> Any:
 
 def flag_of(flag: Any) -> bool:
     """``terminated`` or ``truncated`` as a truth value; so is an array of one."""
-    if isinstance(flag, bool | np.bool_):
-        return bool(flag)
+    if type(flag) is bool:
+        return flag
     array = np.asarray(flag)
     if array.size != 1 or array.dtype.kind not in "iub":
         got = f"{array.dtype}{list(array.shape)}" if array.dtype.kind in "fiub" else type(flag).__name__

@@ -18,7 +18,7 @@ from tegu.spaces.observations import Observations
 
 
 class HostStep(NamedTuple):
-    """One step of ``n`` environments; every leaf is a fresh NumPy array ``[n, ...]``."""
+    """One step of ``n`` environments; every leaf is a NumPy array ``[n, ...]`` that nothing writes to any more."""
 
     observation: PyTree  #: to act on next: after an ended episode, the first one of the new episode
     reward: PyTree  #: float32; by agent where there are several, and so are the flags
@@ -62,21 +62,27 @@ class GymnasiumEnvironments:
         """Take ``actions`` ``[n, ...]``, which lie in the action space; ended episodes begin anew."""
         following, happened = [], []
         for i, (environment, action) in enumerate(zip(self.environments, self._each(actions), strict=True)):
-            observation, reward, *flags = parts(environment.step(action), *STEP)[:4]
+            observation, reward, terminated, truncated, _ = parts(environment.step(action), *STEP)
             self._record(i, action)
-            if episode_ended(*flags) if self.agents else any(map(flag_of, flags)):  # walking trees is slow
-                happened.append((copy.deepcopy(observation), reward, *flags))  # reset may write into the same array
+            if self.agents:
+                over = episode_ended(terminated, truncated)
+            else:
+                reward, terminated, truncated = number(reward), flag_of(terminated), flag_of(truncated)
+                over = terminated or truncated
+            kept = copy.deepcopy(observation) if over else observation  # reset may write into the same array
+            happened.append((kept, reward, terminated, truncated))
+            if over:
                 self.episodes[i] += 1
                 observation = self._begin(i)
-            else:
-                happened.append((observation, reward, *flags))
             following.append(observation)
         self._last = following
         true_next, reward, terminated, truncated = zip(*happened, strict=True)
         ends, cut = self._columns(terminated, flag_of, bool), self._columns(truncated, flag_of, bool)
         cut = jax.tree.map(lambda truncated, terminated: truncated & ~terminated, cut, ends)
         rewards = self._columns(reward, number, np.float32)
-        return HostStep(self._seen(), rewards, self._observations.stack(true_next), ends, cut)
+        seen = self._seen()
+        anew = any(last is not true for last, true in zip(following, true_next, strict=True))
+        return HostStep(seen, rewards, self._observations.stack(true_next) if anew else seen, ends, cut)
 
     def snapshot(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Where every environment stands, as arrays and plain data.
@@ -158,7 +164,7 @@ class GymnasiumEnvironments:
         """What each environment gave as arrays ``[n]``, by agent where there are several."""
         if self.agents:
             return {agent: np.array([checked(value[agent]) for value in values], dtype) for agent in self.agents}
-        return np.array([checked(value) for value in values], dtype)
+        return np.array(values, dtype)
 
     def _seen(self) -> PyTree:
         """The observations to act on next, ``[n, ...]``."""
