@@ -23,9 +23,9 @@ def check_apart(environments: Sequence[gymnasium.Env]) -> None:
 
 def parts(returned: Any, method: str, names: tuple[str, ...]) -> tuple[Any, ...]:
     """What ``reset`` or ``step`` returned, if it is what Gymnasium's API says."""
-    if isinstance(returned, tuple) and len(returned) == len(names):
-        if type(returned[-1]) is dict or isinstance(returned[-1], Mapping):
-            return returned
+    complete = isinstance(returned, tuple) and len(returned) == len(names)
+    if complete and (type(returned[-1]) is dict or isinstance(returned[-1], Mapping)):  # the first is what is quick
+        return returned
     if not isinstance(returned, tuple):
         got = f"a {type(returned).__name__}"
     elif len(returned) != len(names):
