@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+BALANCED = 150  # of 500 steps; a random policy manages 22, and 20 seeds of PPO's preset 238 at least
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def quickstart(printed: str) -> bool:
-    return number(r"mean return (\d+)", printed) >= 400 and "loaded: <PPO on CartPole-v1" in printed
+    return number(r"mean return (\d+)", printed) >= BALANCED and "loaded: <PPO on CartPole-v1" in printed
 
 
 def own_gymnasium_environment(printed: str) -> bool:
@@ -42,11 +43,11 @@ def tictactoe(printed: str) -> bool:
 
 def own_network(printed: str) -> bool:
     described = "network: actor with_sines (WithSines); critic with_sines (WithSines); 9,667 parameters" in printed
-    return described and number(r"mean return (\d+)", printed) >= 400 and "loaded: <PPO on CartPole-v1" in printed
+    return described and number(r"mean return (\d+)", printed) >= BALANCED and "loaded: <PPO on CartPole-v1" in printed
 
 
 def own_algorithm(printed: str) -> bool:
-    return number(r"mean return (\d+)", printed) >= 400 and "loaded: <Reinforce on CartPole-v1" in printed
+    return number(r"mean return (\d+)", printed) >= BALANCED and "loaded: <Reinforce on CartPole-v1" in printed
 
 
 def own_registered_environment(printed: str) -> bool:

@@ -233,7 +233,7 @@ DUET |= {"net_arch": [16], "steps": 20_480, "log_interval": 2_048, "seed": 40}
 
 @pytest.mark.long
 def test_mappo_learns_the_duet():
-    """Of a best score of 3, on average over the agents; chance gets about 0.9."""
+    """Of a best score of 3, on average over the agents: 20 other seeds got 2.98 and more, chance gets about 0.9."""
     assert tegu.train(Duet(), "mappo", seeds=2, folder=None, **DUET).evaluate(100).returns.mean(axis=1).min() > 2.9
 
 

@@ -32,20 +32,21 @@ def test_q_learning_learns_the_lizards_whole_table() -> None:
 
 @pytest.mark.parametrize("backend", ["jax", pytest.param("gymnasium", marks=pytest.mark.long)])
 def test_ppo_solves_cartpole_in_both_loops(backend: str) -> None:
-    agent = tegu.train("CartPole-v1", "ppo", backend=backend, seed=12, folder=None)
-    assert agent.evaluate(20).mean >= 400
+    """The median of five seeds: of 20 others, 19 got 500 and one 238; a random policy gets 22."""
+    agent = tegu.train("CartPole-v1", "ppo", backend=backend, seed=12, seeds=5, folder=None)
+    assert np.median(agent.evaluate(20).returns.mean(axis=1)) >= 400
 
 
 @pytest.mark.long
 def test_ppo_learns_continuous_actions() -> None:
-    """Pendulum: a random policy earns about -1,200, a good one -150 to -200."""
+    """Pendulum: a random policy earns about -1,200; 20 other seeds -222 to -150."""
     agent = tegu.train("Pendulum-v1", "ppo", seed=13, steps=60_000, folder=None)
     assert agent.evaluate(20).mean >= -400
 
 
 @pytest.mark.long
 def test_dqn_learns_cartpole() -> None:
-    """Far above the 22 of a random policy after 20 thousand steps."""
+    """Far above the 22 of a random policy after 20 thousand steps: 20 other seeds got 195 and more."""
     settings = {"net_arch": [64, 64], "batch_size": 64, "gamma": 0.97, "learning_rate": "lin_2e-3", "train_freq": 4}
     settings |= {"gradient_steps": 2, "target_update_interval": 100, "learning_starts": 500}
     agent = tegu.train("CartPole-v1", "dqn", seeds=2, seed=14, steps=20_000, folder=None, **settings)
