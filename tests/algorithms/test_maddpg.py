@@ -504,8 +504,10 @@ HOST = DUET | {"train_freq": 8, "steps": 8_000, "log_interval": 1_000, "ensemble
 
 @pytest.mark.long
 def test_it_learns_the_duet():
-    """Of a best score of 3, on average over the agents: the median of five seeds. Of 20 others, 19 got 2.95 and one 1.45;
-    chance gets about 0.9."""
+    """Of a best score of 3, on average over the agents: the median of five seeds.
+
+    Of 20 other seeds, 19 got 2.95 and one 1.45; chance gets about 0.9.
+    """
     agent = tegu.train(Duet(), "maddpg", seeds=5, folder=None, **FUSED)
     assert np.median(agent.evaluate(100).returns.mean(axis=1)) > 2.8
 
