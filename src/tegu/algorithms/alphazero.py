@@ -1,7 +1,7 @@
 """AlphaZero (Silver et al. 2018) and Gumbel AlphaZero (Danihelka et al. 2022)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -14,14 +14,13 @@ from tegu.algorithms.base import (
     Algorithm,
     Metrics,
     Update,
-    at_least,
     check_replay,
     learning_metrics,
     named,
     network_field,
 )
+from tegu.algorithms.ranges import Count, Fraction, Natural, NonNegative, Positive, Range, Rate
 from tegu.core.errors import TeguError
-from tegu.core.schedule import Schedule
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.environments.games.base import Game, Position, own_reward
@@ -78,25 +77,25 @@ class AlphaZero(Algorithm):
     plans: ClassVar[bool] = True
     name: str = named("alphazero")
 
-    learning_rate: Schedule = 1e-3  #: Adam's learning rate, a number or a schedule such as "lin_1e-3"
-    simulations: int = eqx.field(static=True, default=32)  #: simulations of each search
+    learning_rate: Rate = 1e-3  #: Adam's learning rate, a number or a schedule such as "lin_1e-3"
+    simulations: Annotated[int, Range(2)] = eqx.field(static=True, default=32)  #: simulations of each search
     search: str = eqx.field(static=True, default="gumbel")  #: gumbel or puct
-    max_considered: int = eqx.field(static=True, default=16)  #: gumbel: actions considered at the root
-    c_puct: float = 1.25  #: puct: exploration constant, the weight of the prior
-    dirichlet_alpha: float = 0.3  #: puct: parameter of the Dirichlet noise at the root
-    dirichlet_fraction: float = 0.25  #: puct: fraction of noise in the prior of the root
-    temperature: float = 1.0  #: puct: temperature of sampling actions from visit counts
-    random_moves: int = eqx.field(static=True, default=0)  #: maximum number of random moves at the start of a game
-    train_freq: int = eqx.field(static=True, default=4096)  #: moves (over all games) between two rounds of updates
-    buffer_size: int = eqx.field(static=True, default=100_000)  #: moves the replay buffer keeps
-    learning_starts: int = eqx.field(static=True, default=0)  #: moves before learning begins
-    batch_size: int = eqx.field(static=True, default=256)  #: moves per update
+    max_considered: Annotated[int, Range(2)] = eqx.field(static=True, default=16)  #: gumbel: actions at the root
+    c_puct: NonNegative = 1.25  #: puct: exploration constant, the weight of the prior
+    dirichlet_alpha: Positive = 0.3  #: puct: parameter of the Dirichlet noise at the root
+    dirichlet_fraction: Fraction = 0.25  #: puct: fraction of noise in the prior of the root
+    temperature: NonNegative = 1.0  #: puct: temperature of sampling actions from visit counts
+    random_moves: Natural = eqx.field(static=True, default=0)  #: maximum number of random moves at the start of a game
+    train_freq: Count = eqx.field(static=True, default=4096)  #: moves (over all games) between two rounds of updates
+    buffer_size: Count = eqx.field(static=True, default=100_000)  #: moves the replay buffer keeps
+    learning_starts: Natural = eqx.field(static=True, default=0)  #: moves before learning begins
+    batch_size: Count = eqx.field(static=True, default=256)  #: moves per update
     gradient_steps: int = eqx.field(static=True, default=16)  #: updates per round
     l2: float = 1e-4  #: weight of the squared parameters in the loss, c in the paper
-    max_grad_norm: float = 1.0  #: the gradient's norm is clipped to this
+    max_grad_norm: Positive = 1.0  #: the gradient's norm is clipped to this
     network: Callable[..., Any] | str = network_field(*NETWORKS)  #: mlp, conv, or your own as module:function
-    width: int = eqx.field(static=True, default=128)  #: units (mlp) or channels (conv) of each residual block
-    blocks: int = eqx.field(static=True, default=3)  #: residual blocks
+    width: Count = eqx.field(static=True, default=128)  #: units (mlp) or channels (conv) of each residual block
+    blocks: Natural = eqx.field(static=True, default=3)  #: residual blocks
 
     @property
     def experience(self) -> Replay:
@@ -118,8 +117,6 @@ class AlphaZero(Algorithm):
             logits_and_value = Signature((planes.observation_space,), ((int(spec.action_space.n),), ()))
             check_custom("AlphaZero", self.network, planes, (logits_and_value,))
         check_replay(self)
-        at_least(self, 2, "simulations", "max_considered")
-        at_least(self, 1, "width")
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> AlphaZeroLearner:
         if spec.model is None:

@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from tegu.algorithms.ranges import check_ranges
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec
@@ -38,6 +39,9 @@ class Algorithm(eqx.Module):
     plans: ClassVar[bool] = False  #: whether ``act`` searches ahead with the environment as its model
 
     name: str = eqx.field(static=True, kw_only=True, default="")  #: as registered
+
+    def __check_init__(self) -> None:
+        check_ranges(self)
 
     @property
     @abstractmethod
@@ -103,17 +107,8 @@ def network_field(*names: str) -> Any:
     return eqx.field(static=True, default=names[0] if names else None, metadata={"networks": names})
 
 
-def at_least(algorithm: Algorithm, least: int, *names: str) -> None:
-    """Raise ``TeguError`` unless each of the hyper-parameters called ``names`` is ``least`` or more."""
-    for name in names:
-        if getattr(algorithm, name) < least:
-            title, value = type(algorithm).__name__, getattr(algorithm, name)
-            raise TeguError(f"{title}: {name} must be at least {least}, got {value}")
-
-
 def check_replay(algorithm: Any) -> None:
-    """Raise ``TeguError`` unless the hyper-parameters that all replaying algorithms have make sense."""
-    at_least(algorithm, 1, "batch_size", "train_freq", "buffer_size")
+    """Raise ``TeguError`` unless the number of updates that all replaying algorithms have makes sense."""
     if algorithm.gradient_steps < 1 and algorithm.gradient_steps != -1:
         title = type(algorithm).__name__
         raise TeguError(f"{title}: gradient_steps must be at least 1, or -1, got {algorithm.gradient_steps}")

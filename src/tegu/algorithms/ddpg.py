@@ -12,7 +12,8 @@ import optax
 from gymnasium import spaces
 
 from tegu.algorithms.base import Algorithm, Update, check_replay, derived, learning_metrics, named, network_field
-from tegu.core.schedule import Clock, Schedule
+from tegu.algorithms.ranges import Count, Fraction, Natural, NonNegative, PositiveFraction, Rate
+from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree
 from tegu.experience.base import Batch, Replay
@@ -42,15 +43,15 @@ class DDPG(Algorithm):
 
     name: str = named("ddpg")
 
-    learning_rate: Schedule = 1e-3  #: Adam's learning rate, a number or a schedule such as "lin_1e-3"
-    buffer_size: int = eqx.field(static=True, default=1_000_000)  #: steps the replay buffer keeps
-    learning_starts: int = eqx.field(static=True, default=100)  #: random steps before learning begins
-    batch_size: int = eqx.field(static=True, default=256)  #: steps per update
-    tau: float = 0.005  #: how far the targets follow at each update
-    gamma: float = 0.99  #: discount factor
-    train_freq: int = eqx.field(static=True, default=1)  #: environment steps between two rounds of updates
+    learning_rate: Rate = 1e-3  #: Adam's learning rate, a number or a schedule such as "lin_1e-3"
+    buffer_size: Count = eqx.field(static=True, default=1_000_000)  #: steps the replay buffer keeps
+    learning_starts: Natural = eqx.field(static=True, default=100)  #: random steps before learning begins
+    batch_size: Count = eqx.field(static=True, default=256)  #: steps per update
+    tau: PositiveFraction = 0.005  #: how far the targets follow at each update
+    gamma: Fraction = 0.99  #: discount factor
+    train_freq: Count = eqx.field(static=True, default=1)  #: environment steps between two rounds of updates
     gradient_steps: int = eqx.field(static=True, default=1)  #: updates per round; -1: as many as steps were taken
-    action_noise: float = 0.1  #: standard deviation of the exploration noise; 1 is half the range of the actions
+    action_noise: NonNegative = 0.1  #: standard deviation of the exploration noise; 1 is half the range of the actions
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(400, 300))  #: hidden layers of actor and critic each
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function

@@ -13,15 +13,15 @@ from gymnasium import spaces
 from tegu.algorithms.base import (
     Algorithm,
     Update,
-    at_least,
     check_replay,
     derived,
     learning_metrics,
     named,
     network_field,
 )
+from tegu.algorithms.ranges import Count, Fraction, Natural, Positive, PositiveFraction, Rate
 from tegu.core.errors import TeguError
-from tegu.core.schedule import Clock, Linear, Schedule
+from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Batch, Replay
@@ -47,20 +47,20 @@ class DQN(Algorithm):
 
     name: str = named("dqn")
 
-    learning_rate: Schedule = 1e-4  #: Adam's learning rate, a number or a schedule such as "lin_1e-4"
-    buffer_size: int = eqx.field(static=True, default=1_000_000)  #: steps the replay buffer keeps
-    learning_starts: int = eqx.field(static=True, default=100)  #: random steps before learning begins
-    batch_size: int = eqx.field(static=True, default=32)  #: steps per update
-    tau: float = 1.0  #: how far the target follows the online network at each sync; 1 copies it
-    gamma: float = 0.99  #: discount factor
-    train_freq: int = eqx.field(static=True, default=4)  #: environment steps between two rounds of updates
+    learning_rate: Rate = 1e-4  #: Adam's learning rate, a number or a schedule such as "lin_1e-4"
+    buffer_size: Count = eqx.field(static=True, default=1_000_000)  #: steps the replay buffer keeps
+    learning_starts: Natural = eqx.field(static=True, default=100)  #: random steps before learning begins
+    batch_size: Count = eqx.field(static=True, default=32)  #: steps per update
+    tau: PositiveFraction = 1.0  #: how far the target follows the online network at each sync; 1 copies it
+    gamma: Fraction = 0.99  #: discount factor
+    train_freq: Count = eqx.field(static=True, default=4)  #: environment steps between two rounds of updates
     gradient_steps: int = eqx.field(static=True, default=1)  #: updates per round; -1: as many as steps were taken
-    n_steps: int = eqx.field(static=True, default=1)  #: number of rewards in the target (n-step return)
-    target_update_interval: int = eqx.field(static=True, default=10_000)  #: environment steps between syncs
-    exploration_fraction: float = 0.1  #: fraction of training over which epsilon falls
-    exploration_initial_eps: float = 1.0  #: epsilon at the start
-    exploration_final_eps: float = 0.05  #: epsilon at the end
-    max_grad_norm: float = 10.0  #: the gradient's norm is clipped to this
+    n_steps: Count = eqx.field(static=True, default=1)  #: number of rewards in the target (n-step return)
+    target_update_interval: Count = eqx.field(static=True, default=10_000)  #: environment steps between syncs
+    exploration_fraction: Fraction = 0.1  #: fraction of training over which epsilon falls
+    exploration_initial_eps: Fraction = 1.0  #: epsilon at the start
+    exploration_final_eps: Fraction = 0.05  #: epsilon at the end
+    max_grad_norm: Positive = 10.0  #: the gradient's norm is clipped to this
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
@@ -86,7 +86,6 @@ class DQN(Algorithm):
     def validate(self, spec: EnvironmentSpec) -> None:
         check_network(self.activation, self.net_arch)
         check_replay(self)
-        at_least(self, 1, "n_steps", "target_update_interval")
         replay = self.experience
         rows = replay.rows(replay.steps_per_env(spec.n_envs) * spec.n_envs)
         if self.n_steps > 1 and replay.window(spec.n_envs) > rows:

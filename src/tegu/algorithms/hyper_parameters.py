@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from tegu.algorithms.base import Algorithm
+from tegu.algorithms.ranges import Range, ranges_of
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Linear
 from tegu.nn.custom import network_name
@@ -27,6 +28,7 @@ class Setting:
     kinds: tuple[Any, ...]  #: of its values: int, float, bool, str, tuple, ``Linear``, ``Callable``, ``NoneType``
     default: Any
     help: str  #: the ``#:`` comment beside the field
+    range: Range | None = None
 
     def parse(self, value: Any, where: str) -> Any:
         """A value from Python, TOML or a person's text as what the field holds.
@@ -43,7 +45,7 @@ class Setting:
         if tuple in self.kinds:
             if not isinstance(value, list | tuple):
                 raise TeguError(f"{where} must be a list of whole numbers, got {value!r}")
-            return tuple(_whole(each, where) for each in value)
+            return tuple(whole(each, where) for each in value)
         if bool in self.kinds:
             if not isinstance(value, bool):
                 raise TeguError(f"{where} must be true or false, got {value!r}")
@@ -52,7 +54,7 @@ class Setting:
             if not isinstance(value, str):
                 raise TeguError(f"{where} must be text, got {value!r}")
             return value
-        return _whole(value, where) if int in self.kinds else _number(value, where)
+        return whole(value, where) if int in self.kinds else _number(value, where)
 
 
 @cache
@@ -69,7 +71,8 @@ def settings_of(cls: type[Algorithm]) -> dict[str, Setting]:
         else:
             kinds, default = _kinds(kind), _default(cls, field)
             _check_field(f"{cls.__name__}.{field.name}", kinds, default)
-            found[field.name] = Setting(field.name, kinds, default, comments.get(field.name, ""))
+            said, allowed = comments.get(field.name, ""), ranges_of(cls).get(field.name)
+            found[field.name] = Setting(field.name, kinds, default, said, allowed)
     return found
 
 
@@ -152,7 +155,8 @@ def _number(value: Any, where: str) -> float:
     return number
 
 
-def _whole(value: Any, where: str) -> int:
+def whole(value: Any, where: str) -> int:
+    """``value`` from Python, TOML or text as a whole number. Raises ``TeguError`` that begins with ``where``."""
     number = _number(value, where)
     if number != int(number):
         raise TeguError(f"{where} must be a whole number, got {value!r}")

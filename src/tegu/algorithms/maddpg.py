@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Update, at_least, check_replay, learning_metrics, named
+from tegu.algorithms.base import Algorithm, Update, check_replay, learning_metrics, named
+from tegu.algorithms.ranges import Count, Fraction, Natural, NonNegative, Positive, PositiveFraction, Rate
 from tegu.core.errors import TeguError
-from tegu.core.schedule import Schedule
 from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import Decision, PyTree, of_agent
 from tegu.experience.base import Batch, Replay
@@ -75,24 +75,24 @@ class MADDPG(Algorithm):
     multi_agent: ClassVar[bool] = True
     name: str = named("maddpg")
 
-    learning_rate: Schedule = 0.01  #: Adam's learning rate for actors and critics, a number or a schedule
-    buffer_size: int = eqx.field(static=True, default=1_000_000)  #: steps the replay buffer keeps
-    learning_starts: int = eqx.field(static=True, default=25_600)  #: steps before learning begins
-    batch_size: int = eqx.field(static=True, default=1024)  #: steps per update
-    tau: float = 0.01  #: how far the targets follow at each update
-    gamma: float = 0.95  #: discount factor
-    train_freq: int = eqx.field(static=True, default=100)  #: environment steps between two rounds of updates
+    learning_rate: Rate = 0.01  #: Adam's learning rate for actors and critics, a number or a schedule
+    buffer_size: Count = eqx.field(static=True, default=1_000_000)  #: steps the replay buffer keeps
+    learning_starts: Natural = eqx.field(static=True, default=25_600)  #: steps before learning begins
+    batch_size: Count = eqx.field(static=True, default=1024)  #: steps per update
+    tau: PositiveFraction = 0.01  #: how far the targets follow at each update
+    gamma: Fraction = 0.95  #: discount factor
+    train_freq: Count = eqx.field(static=True, default=100)  #: environment steps between two rounds of updates
     gradient_steps: int = eqx.field(static=True, default=1)  #: updates per round; -1: as many as steps were taken
-    max_grad_norm: float = 0.5  #: each gradient's norm is clipped to this
-    logit_penalty: float = 1e-3  #: weight of the squared outputs of the actors in their loss
+    max_grad_norm: Positive = 0.5  #: each gradient's norm is clipped to this
+    logit_penalty: NonNegative = 1e-3  #: weight of the squared outputs of the actors in their loss
     centralised: bool = eqx.field(static=True, default=True)  #: critics see all agents; off: only their own agent
     twin: bool = eqx.field(static=True, default=False)  #: two critics, the target uses the lower value (TD3)
-    policy_delay: int = eqx.field(static=True, default=1)  #: critic updates per update of the actors and targets (TD3)
-    target_noise: float = 0.0  #: noise of the target policy's Box actions, in half ranges, clipped at 2.5 times this
-    action_noise: float = 0.1  #: standard deviation of the exploration noise of Box actions; 1 is half their range
+    policy_delay: Count = eqx.field(static=True, default=1)  #: critic updates per update of actors and targets (TD3)
+    target_noise: NonNegative = 0.0  #: noise of the targets' Box actions, in half ranges, clipped at 2.5 times this
+    action_noise: NonNegative = 0.1  #: standard deviation of exploration noise of Box actions; 1 is half their range
     relax: str = eqx.field(static=True, default="soft")  #: soft, or straight_through: one-hot with the soft gradient
-    word_after: int = eqx.field(static=True, default=5)  #: a relaxed action longer than this is a move and then a word
-    ensemble: int = eqx.field(static=True, default=1)  #: policies per agent, one is sampled for every episode
+    word_after: Count = eqx.field(static=True, default=5)  #: a relaxed action that is longer is a move and then a word
+    ensemble: Count = eqx.field(static=True, default=1)  #: policies per agent, one is sampled for every episode
     infer_policies: bool = eqx.field(static=True, default=False)  #: targets use learned models of the other policies
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers of actors and critics each
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
@@ -109,7 +109,6 @@ class MADDPG(Algorithm):
                 f"{title} needs a multi-agent environment whose agents act in parallel, {spec.id} is not one"
             )
         check_replay(self)
-        at_least(self, 1, "ensemble", "policy_delay", "word_after")
         if self.relax not in RELAXATIONS:
             raise TeguError(f"{title}: relax must be one of {', '.join(RELAXATIONS)}, got {self.relax!r}")
         for agent in spec.agents:

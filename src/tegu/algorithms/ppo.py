@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Metrics, Update, at_least, learning_metrics, named, network_field
+from tegu.algorithms.base import Algorithm, Metrics, Update, learning_metrics, named, network_field
+from tegu.algorithms.ranges import Count, Fraction, NonNegative, Positive, PositiveOrNone, PositiveRate, Rate
 from tegu.core.errors import TeguError
-from tegu.core.schedule import Schedule
 from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import Decision, PyTree, Step, flatten_time
 from tegu.experience.base import Rollout
@@ -51,19 +51,19 @@ class PPO(Algorithm):
 
     name: str = named("ppo")
 
-    learning_rate: Schedule = 3e-4  #: Adam's learning rate, a number or a schedule such as "lin_3e-4"
-    n_steps: int = eqx.field(static=True, default=2048)  #: steps per environment between two updates
-    batch_size: int = eqx.field(static=True, default=64)  #: steps per minibatch
-    n_epochs: int = eqx.field(static=True, default=10)  #: epochs of updates over each rollout
-    gamma: float = 0.99  #: discount factor
-    gae_lambda: float = 0.95  #: lambda of GAE: lower has less variance and more bias
-    clip_range: Schedule = 0.2  #: how far the probability ratio may move, epsilon in equation 7
-    clip_range_vf: float | None = None  #: the same for the value function; off by default
+    learning_rate: Rate = 3e-4  #: Adam's learning rate, a number or a schedule such as "lin_3e-4"
+    n_steps: Count = eqx.field(static=True, default=2048)  #: steps per environment between two updates
+    batch_size: Count = eqx.field(static=True, default=64)  #: steps per minibatch
+    n_epochs: Count = eqx.field(static=True, default=10)  #: epochs of updates over each rollout
+    gamma: Fraction = 0.99  #: discount factor
+    gae_lambda: Fraction = 0.95  #: lambda of GAE: lower has less variance and more bias
+    clip_range: PositiveRate = 0.2  #: how far the probability ratio may move, epsilon in equation 7
+    clip_range_vf: PositiveOrNone = None  #: the same for the value function; off by default
     normalize_advantage: bool = eqx.field(static=True, default=True)  #: mean 0 and variance 1 in each minibatch
-    ent_coef: float = 0.0  #: weight of the entropy bonus, c2 in equation 9
-    vf_coef: float = 0.5  #: weight of the value loss, c1 in equation 9
-    max_grad_norm: float = 0.5  #: the gradient's norm is clipped to this
-    target_kl: float | None = None  #: skip the rest of a rollout's updates once approx_kl exceeds 1.5 times this
+    ent_coef: NonNegative = 0.0  #: weight of the entropy bonus, c2 in equation 9
+    vf_coef: NonNegative = 0.5  #: weight of the value loss, c1 in equation 9
+    max_grad_norm: Positive = 0.5  #: the gradient's norm is clipped to this
+    target_kl: PositiveOrNone = None  #: skip the rest of a rollout's updates once approx_kl is 1.5 times this
     normalize_observation: bool = eqx.field(static=True, default=False)  #: standardise observations (running moments)
     normalize_reward: bool = eqx.field(static=True, default=False)  #: divide rewards by the running std of returns
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers of actor and critic each
@@ -81,7 +81,6 @@ class PPO(Algorithm):
         kinds = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)
         require("PPO", "action", spec.action_space, *kinds)
         require("PPO", "observation", spec.observation_space, spaces.Space)
-        at_least(self, 1, "n_steps", "batch_size", "n_epochs")
         if self.normalize_advantage and self.batch_size == 1:
             raise TeguError("PPO: normalize_advantage leaves nothing to learn with batch_size 1")
         if self.network is not None:

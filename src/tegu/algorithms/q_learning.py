@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from gymnasium import spaces
 
 from tegu.algorithms.base import Algorithm, Update, derived, named
-from tegu.core.schedule import Clock, Linear, Schedule
+from tegu.algorithms.ranges import Fraction, Rate
+from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Rollout
@@ -34,11 +35,11 @@ class QLearning(Algorithm):
 
     name: str = named("q-learning")
 
-    learning_rate: Schedule = 0.7  #: alpha, a number or a schedule such as "lin_0.7"
-    gamma: float = 0.99  #: discount factor
-    exploration_fraction: float = 0.5  #: fraction of training over which epsilon falls
-    exploration_initial_eps: float = 1.0  #: epsilon at the start
-    exploration_final_eps: float = 0.05  #: epsilon at the end
+    learning_rate: Rate = 0.7  #: alpha, a number or a schedule such as "lin_0.7"
+    gamma: Fraction = 0.99  #: discount factor
+    exploration_fraction: Fraction = 0.5  #: fraction of training over which epsilon falls
+    exploration_initial_eps: Fraction = 1.0  #: epsilon at the start
+    exploration_final_eps: Fraction = 0.05  #: epsilon at the end
     initial_value: float = 0.0  #: every entry of the table at the start
     exploration_rate: Any = derived(0.05)  #: epsilon now
 

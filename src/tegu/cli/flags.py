@@ -24,7 +24,8 @@ def add_flags(parser: Parser, algorithm: Choice, values: Mapping[str, Any] | Non
     for name, setting in settings(algorithm).items():
         flag = "--" + name.replace("_", "-")
         if flag not in parser._option_string_actions:
-            says = setting.help.replace("%", "%%") + _default(setting, values or {})
+            allowed = f", {setting.range}" if setting.range is not None else ""
+            says = (setting.help + allowed).replace("%", "%%") + _default(setting, values or {})
             group.add_argument(flag, dest=name, default=argparse.SUPPRESS, help=says, **_reading(setting))
 
 

@@ -53,7 +53,7 @@ class Linear(eqx.Module):
     fraction: float = 1.0
 
     def __call__(self, progress: jax.Array) -> jax.Array:
-        share = jnp.clip(progress / self.fraction, 0.0, 1.0)
+        share = jnp.where(self.fraction > 0, jnp.clip(progress / jnp.maximum(self.fraction, 1e-9), 0.0, 1.0), 1.0)
         return self.initial + share * (self.final - self.initial)
 
 

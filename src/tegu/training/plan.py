@@ -13,7 +13,7 @@ from tegu.acting.jax_collector import JaxCollector
 from tegu.acting.multicore_collector import MulticoreCollector
 from tegu.acting.policy import Policy
 from tegu.algorithms.base import Algorithm
-from tegu.algorithms.hyper_parameters import hyper_parameters, settings_of
+from tegu.algorithms.hyper_parameters import hyper_parameters, settings_of, whole
 from tegu.algorithms.own import prepared, restored
 from tegu.algorithms.registry import Choice, chosen, fitting, name_of
 from tegu.algorithms.registry import algorithm as build_algorithm
@@ -33,6 +33,8 @@ from tegu.training.fused import FusedLoop
 from tegu.training.split import SplitLoop
 
 MOST_STEPS = 10**12 - 1  #: a checkpoint's name has room for twelve digits
+MOST_SEED = 2**31 - 1  #: JAX takes 32 bits of a seed: larger ones would be others again
+MOST_AT_ONCE = 1_000_000  #: of seeds, environments and episodes: beyond that a number is mistyped
 
 
 @dataclass(frozen=True)
@@ -112,31 +114,42 @@ def make_plan(
     _check_keywords(algorithm)
     if isinstance(environment, str) and (own := settings.get("environment_options")):
         source = find(environment, backend, own | options)
-    steps = int(steps if steps is not None else settings["steps"])
-    n_envs = int(n_envs if n_envs is not None else 1 if source.single else settings["n_envs"])
-    for name, value in (("steps", steps), ("n_envs", n_envs), ("seeds", seeds), ("eval_episodes", eval_episodes)):
-        if value < 1:
-            raise TeguError(f"{name} must be at least 1, got {value}")
-    if steps > MOST_STEPS:
-        raise TeguError(f"steps must be at most {MOST_STEPS:,}, got {steps:,}")
+    steps = _checked("steps", steps if steps is not None else settings["steps"], 1, MOST_STEPS)
+    usually = 1 if source.single else settings["n_envs"]
+    n_envs = _checked("n_envs", n_envs if n_envs is not None else usually, 1, MOST_AT_ONCE)
+    seeds = _checked("seeds", seeds, 1, MOST_AT_ONCE)
+    seed = _checked("seed", seed, 0, MOST_SEED - seeds + 1)
     if source.single and (n_envs > 1 or seeds > 1):
         raise TeguError(
             "n_envs > 1 or seeds > 1 need several environments: pass a function that makes one, not an instance"
         )
     if source.single and eval_every:
         raise TeguError("eval_every needs separate environments: pass a function that makes one, not an instance")
-    log_interval = int(log_interval or min(max(steps // 100, 1), 20_000))
+    if log_interval is None:
+        log_interval = min(max(steps // 100, 1), 20_000)
+    if not checkpoint_every >= 0:
+        raise TeguError(f"checkpoint_every must be at least 0 seconds, got {checkpoint_every}")
     return Plan(
         source,
         algorithm,
         steps,
         n_envs,
         tuple(range(seed, seed + seeds)),
-        log_interval,
+        _checked("log_interval", log_interval, 1, MOST_STEPS),
         float(checkpoint_every),
-        int(eval_every or 0),
-        int(eval_episodes),
+        0 if eval_every is None else _checked("eval_every", eval_every, 0, MOST_STEPS),
+        _checked("eval_episodes", eval_episodes, 1, MOST_AT_ONCE),
     )
+
+
+def _checked(name: str, value: Any, least: int, most: int) -> int:
+    """A whole number from ``least`` to ``most``. Raises ``TeguError`` that names it."""
+    number = whole(value, name)
+    if number < least:
+        raise TeguError(f"{name} must be at least {least}, got {number:,}")
+    if number > most:
+        raise TeguError(f"{name} must be at most {most:,}, got {number:,}")
+    return number
 
 
 def _check_keywords(algorithm: Algorithm) -> None:

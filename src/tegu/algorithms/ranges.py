@@ -1,0 +1,66 @@
+"""The values that hyper-parameters may have, said in the type beside each field: ``gamma: Fraction = 0.99``."""
+
+import math
+import typing
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any
+
+from tegu.core.errors import TeguError
+from tegu.core.schedule import Linear, Schedule
+
+
+@dataclass(frozen=True)
+class Range:
+    """From ``least`` to ``most``; ``above``: without ``least`` itself."""
+
+    least: float
+    most: float = math.inf
+    above: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return (value > self.least if self.above else value >= self.least) and value <= self.most
+
+    def __str__(self) -> str:
+        if self.most == math.inf:
+            return f"{'above' if self.above else 'at least'} {self.least:g}"
+        return (
+            f"above {self.least:g} and at most {self.most:g}" if self.above else f"from {self.least:g} to {self.most:g}"
+        )
+
+
+Fraction = Annotated[float, Range(0, 1)]
+PositiveFraction = Annotated[float, Range(0, 1, above=True)]
+Positive = Annotated[float, Range(0, above=True)]
+NonNegative = Annotated[float, Range(0)]
+PositiveOrNone = Annotated[float | None, Range(0, above=True)]
+Count = Annotated[int, Range(1)]
+Natural = Annotated[int, Range(0)]
+Rate = Annotated[Schedule, Range(0)]  #: a number or a schedule
+PositiveRate = Annotated[Schedule, Range(0, above=True)]  #: a schedule may end at 0
+
+
+@cache
+def ranges_of(cls: Any) -> dict[str, Range]:
+    """The ranges of a class's fields, by name; none where types cannot be resolved."""
+    found = {}
+    with suppress(NameError):
+        for name, kind in typing.get_type_hints(cls, include_extras=True).items():
+            for mark in getattr(kind, "__metadata__", ()):
+                if isinstance(mark, Range):
+                    found[name] = mark
+    return found
+
+
+def check_ranges(algorithm: Any) -> None:
+    """Raise ``TeguError`` naming the first hyper-parameter that is out of its range. Arrays are not looked at."""
+    cls: Any = type(algorithm)
+    for name, allowed in ranges_of(cls).items():
+        value = getattr(algorithm, name)
+        first = value.initial if isinstance(value, Linear) else value
+        fits = not isinstance(first, int | float) or first in allowed
+        if isinstance(value, Linear):
+            fits = fits and allowed.least <= value.final <= allowed.most and 0 <= value.fraction <= 1
+        if not fits:
+            raise TeguError(f"{cls.__name__}: {name} must be {allowed}, got {value}")
