@@ -373,6 +373,7 @@ def test_text_alone_imports_nothing(nets: str) -> None:
     assert make_plan("CartPole-v1", algorithm).algorithm.network.make is sys.modules[nets].small
 
 
+@pytest.mark.long
 def test_the_command_line_takes_a_network(nets: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--steps", "128", "--net-arch", "16", "--n-envs", "2", "--learning-starts", "64", "--train-freq", "16"]
     words += ["--gradient-steps", "1", "--n-steps", "1", "--episodes", "2"]

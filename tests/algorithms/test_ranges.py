@@ -54,8 +54,9 @@ def test_ends_of_ranges_and_schedules_that_fall_to_0() -> None:
 
 def test_epsilon_is_the_last_one_where_it_falls_over_no_time() -> None:
     """Not 0 / 0."""
+    assert float(tegu.Linear(1.0, 0.25, 0.0)(jnp.float32(0))) == 0.25
     algorithm = tegu.DQN(exploration_fraction=0.0, exploration_final_eps=0.25)
-    assert float(algorithm.at(Clock.of(0, 100)).exploration_rate) == 0.25
+    assert float(algorithm.at(Clock.of(200, 1000)).exploration_rate) == 0.25
 
 
 def test_arrays_are_not_looked_at() -> None:

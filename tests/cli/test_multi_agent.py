@@ -14,6 +14,7 @@ SMALL = (
 ENV = "mpe2:simple_tag_v3"
 
 
+@pytest.mark.long
 def test_train_resume_evaluate_and_watch(tegu: Command) -> None:
     """What the run names is code: whoever goes on with it names it, too."""
     answer = tegu("train", ENV, "maddpg", "--steps", "200", *SMALL, "--json", "--quiet")

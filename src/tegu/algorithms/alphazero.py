@@ -91,7 +91,7 @@ class AlphaZero(Algorithm):
     learning_starts: Natural = eqx.field(static=True, default=0)  #: moves before learning begins
     batch_size: Count = eqx.field(static=True, default=256)  #: moves per update
     gradient_steps: int = eqx.field(static=True, default=16)  #: updates per round
-    l2: float = 1e-4  #: weight of the squared parameters in the loss, c in the paper
+    l2: NonNegative = 1e-4  #: weight of the squared parameters in the loss, c in the paper
     max_grad_norm: Positive = 1.0  #: the gradient's norm is clipped to this
     network: Callable[..., Any] | str = network_field(*NETWORKS)  #: mlp, conv, or your own as module:function
     width: Count = eqx.field(static=True, default=128)  #: units (mlp) or channels (conv) of each residual block

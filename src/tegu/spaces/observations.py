@@ -51,10 +51,10 @@ class Observations:
         if isinstance(part, dict):
             for name, inner in part.items():
                 self._compare_floats(inner, stacked[name])
-        elif part.dtype.kind == "f" and part.is_outside(stacked):
-            self._watched = WATCHED
+        elif part.dtype.kind == "f" and part.is_outside(finite := np.where(np.isfinite(stacked), stacked, part.low)):
+            self._watched = WATCHED  # what is not finite stops the training: see ``Fault``
             warnings.warn(
-                f"{part.outside(stacked)}; training goes on, but what counts on the bounds will be wrong", stacklevel=2
+                f"{part.outside(finite)}; training goes on, but what counts on the bounds will be wrong", stacklevel=2
             )
 
 
