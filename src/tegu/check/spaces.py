@@ -11,6 +11,7 @@ from gymnasium import spaces
 from tegu.check.findings import Findings
 from tegu.core.step import PyTree
 from tegu.spaces.features import ACTION_MASK
+from tegu.spaces.observations import limits
 
 Leaf = spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
 AnyArray = np.ndarray | np.generic | jax.Array | jax.ShapeDtypeStruct
@@ -224,7 +225,7 @@ def _holds(space: Leaf, dtype: np.dtype) -> bool:
 
 def _check_range(findings: Findings, space: Leaf, value: Any, where: str, when: str) -> None:
     """One leaf, with any number of batch axes in front."""
-    low, high = _limits(space)
+    low, high = limits(space)
     value = np.asarray(value)
     if value.dtype.kind == "f":
         with np.errstate(over="ignore"):  # what is too large for float32 becomes an infinity, and that is reported
@@ -248,14 +249,3 @@ def _first(wrong: np.ndarray, value: np.ndarray, space: Leaf) -> tuple[str, tupl
     place = f" at index {list(entry)}" if entry else ""
     more = f" (and {wrong.sum() - 1} more)" if wrong.sum() > 1 else ""
     return f"{value[index]!s}{place}{more}", entry
-
-
-def _limits(space: Leaf) -> tuple[np.ndarray, np.ndarray]:
-    match space:
-        case spaces.Box():
-            return space.low, space.high
-        case spaces.Discrete():
-            return np.asarray(space.start), np.asarray(space.start + space.n - 1)
-        case spaces.MultiDiscrete():
-            return space.start, space.start + space.nvec - 1
-    return np.zeros(space.shape, np.int8), np.ones(space.shape, np.int8)
