@@ -2,8 +2,8 @@
 
 The unit of replication is a training run (a seed), as in Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge
 of the Statistical Precipice", https://arxiv.org/abs/2108.13264. The intervals are Student's and not the percentile
-bootstrap's: of 2, 3 and 5 normal runs a 95 % bootstrap interval holds the truth in 50, 76 and 84 % of cases, Student's
-in 95 %.
+bootstrap's: of 2, 3 and 5 normal runs a 95 % bootstrap interval holds the truth in about 50, 75 and 84 % of cases,
+Student's in 95 %.
 """
 
 from collections.abc import Callable
