@@ -64,7 +64,9 @@ def policy(numerics, actor, observation):
 
 
 def value(numerics, critic, observation, action):
-    return numerics.mlp(critic.mlp, np.concatenate([inputs(observation), action.reshape(-1, 2)], 1), relu)[:, 0]
+    """The critic sees actions from -1 to 1."""
+    unit = (action - (LOW + HIGH) / 2) / ((HIGH - LOW) / 2)
+    return numerics.mlp(critic.mlp, np.concatenate([inputs(observation), unit.reshape(-1, 2)], 1), relu)[:, 0]
 
 
 @in_float64
@@ -118,6 +120,22 @@ def test_only_termination_takes_the_future_away(numerics, terminated):
     expected = ((value(numerics, learner.critic, batch.observation, batch.action) - target) ** 2).mean()
     _, metrics = UPDATE(algorithm, learner, batch)
     np.testing.assert_allclose(metrics["critic_loss"], expected, rtol=1e-5)
+
+
+def test_the_units_of_actions_make_no_difference():
+    """Bounds of +-256, in which a critic of raw actions does not learn, and the same moves: the same learner."""
+    algorithm, batch = DDPG(learning_rate=1e-2, **SMALL), next(batches())
+    moves = np.random.default_rng(1).uniform(-1, 1, (N, 1, 2)).astype(np.float32)
+    learned = []
+    for bound in (1.0, 256.0):
+        spec = EnvironmentSpec("test", OBSERVATIONS, spaces.Box(-bound, bound, (1, 2)))
+        learner = algorithm.init(KEY, spec)
+        learner, _ = UPDATE(algorithm, learner, batch._replace(action=bound * moves))
+        decision = ACT(algorithm.at(Clock.of(500, 1000)), learner, batch.observation, (), KEY, explore=True)
+        learned.append((jax.tree.leaves(learner), np.asarray(decision.action) / bound))
+    for one, other in zip(*(leaves for leaves, _ in learned), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(learned[0][1], learned[1][1], rtol=1e-5)
 
 
 # Acting

@@ -121,11 +121,11 @@ class Oracle:
         return outputs[member, np.arange(N)]
 
     def choose(self, agent, out, legal=None, noise=0.0):
-        """The alto's shares of the notes, or the bass's place."""
+        """The alto's shares of the notes, or the bass's place scaled to [-1, 1]."""
         if agent == "alto":
             noisy = out + gumbel(out.shape)
             return softmax(noisy if legal is None else np.where(legal, noisy, -np.inf))
-        return -0.5 + 1.5 * np.clip(np.tanh(out) + noise * np.clip(normal(out.shape), -2.5, 2.5), -1, 1)
+        return np.clip(np.tanh(out) + noise * np.clip(normal(out.shape), -2.5, 2.5), -1, 1)
 
     def values(self, critics, agent, x, actions):
         seen = AGENTS if self.algorithm.centralised else (agent,)
@@ -149,7 +149,10 @@ class Oracle:
             {"alto": o["alto"]["action_mask"], "bass": None} for o in (batch.observation, batch.next_observation)
         )
         member = batch.extras or {agent: np.zeros(N, int) for agent in AGENTS}
-        taken = {"alto": np.eye(3)[batch.action["alto"] - 1], "bass": batch.action["bass"].astype(float)}
+        taken = {
+            "alto": np.eye(3)[batch.action["alto"] - 1],
+            "bass": (batch.action["bass"] + 0.5) / (1.5).astype(float),
+        }
         following = {
             agent: self.choose(
                 agent,
@@ -421,7 +424,7 @@ def test_the_others_policies_are_inferred_from_what_they_do():
     algorithm = MADDPG(infer_policies=True, net_arch=(16,), learning_rate=0.02)
     x = dict(zip(AGENTS, np.random.default_rng(0).normal(size=(2, 512, 2)).astype(np.float32), strict=True))
     note = (x["alto"][:, 1] > x["alto"][:, 0]).astype(int)
-    taken = {"alto": np.eye(3, dtype=np.float32)[note], "bass": np.clip(x["bass"][:, :1] - 0.5, -1.8, 0.8)}
+    taken = {"alto": np.eye(3, dtype=np.float32)[note], "bass": np.clip(x["bass"][:, :1] / 2, -0.8, 0.8)}
 
     @jax.jit
     def taught(learner):

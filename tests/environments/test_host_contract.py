@@ -13,8 +13,7 @@ from gymnasium.envs.registration import EnvSpec
 import tegu
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.make import find
-from tegu.nn.heads import within
-from tegu.spaces.bounds import to_bounds
+from tegu.spaces.bounds import from_unit, to_bounds
 from tegu.spaces.observations import Observations
 
 ACTIONS = np.zeros(1, int)
@@ -267,4 +266,4 @@ def test_integer_actions_are_rounded(low: int, high: int, dtype: type) -> None:
 def test_a_policy_reaches_the_whole_range_of_an_int8() -> None:
     """127 - -128 is -1 in int8."""
     space = spaces.Box(-128, 127, (3,), np.int8)
-    np.testing.assert_allclose(within(space, jnp.array([-50.0, 0.0, 50.0])), [-128, -0.5, 127])
+    np.testing.assert_allclose(from_unit(space, jnp.array([-1.0, 0.0, 1.0])), [-128, -0.5, 127])

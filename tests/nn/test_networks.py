@@ -10,6 +10,7 @@ from tegu.core.spec import EnvironmentSpec
 from tegu.nn.distributions import DiagonalGaussian
 from tegu.nn.heads import ActionValue, ActorCritic, DeterministicPolicy, QNetwork
 from tegu.nn.mlp import ACTIVATIONS, MLP
+from tegu.spaces.bounds import from_unit
 
 KEY = jax.random.key(0)
 
@@ -129,17 +130,19 @@ def test_an_actor_may_see_less_than_its_critic():
 
 
 def test_a_deterministic_policy_is_a_tanh_within_the_bounds():
-    """Of any shape, for batches of any shape."""
+    """Scaled to [-1, 1], of any shape, for batches of any shape."""
     network, x = made(DeterministicPolicy, LOPSIDED, (8,), "relu"), np.random.default_rng(0).normal(size=(5, 2, 3))
     unit = np.tanh(network.mlp(x)).reshape(5, 2, 2, 2)
-    action = network(np.float32(x))
+    scaled = network(np.float32(x))
+    np.testing.assert_allclose(scaled, unit, rtol=1e-5)
+    action = from_unit(LOPSIDED.action_space, scaled)
     np.testing.assert_allclose(action, unit * [[1, 1.5], [1, 5]] + [[0, 1.5], [3, 0]], rtol=1e-5, atol=1e-5)
     assert action.dtype == jnp.float32
 
 
 def test_a_deterministic_policy_reaches_its_bounds_and_no_further():
     network = made(DeterministicPolicy, LOPSIDED, (), "relu")
-    far = network(np.float32([[1e4, 1e4, 1e4], [-1e4, 1e4, -1e4]]))
+    far = from_unit(LOPSIDED.action_space, network(np.float32([[1e4, 1e4, 1e4], [-1e4, 1e4, -1e4]])))
     low, high = LOPSIDED.action_space.low, LOPSIDED.action_space.high
     assert ((far == low) | (far == high)).all()
 

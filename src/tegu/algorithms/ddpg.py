@@ -22,6 +22,7 @@ from tegu.nn.heads import ActionValue, CustomPolicy, DeterministicPolicy
 from tegu.nn.mlp import check_network
 from tegu.nn.optimizers import adam, descend, follow
 from tegu.returns import td_target
+from tegu.spaces.bounds import from_unit, to_unit
 from tegu.spaces.features import require
 
 Actor = DeterministicPolicy | CustomPolicy
@@ -39,7 +40,10 @@ class DDPGLearner(NamedTuple):
 
 
 class DDPG(Algorithm):
-    """A deterministic policy for continuous actions that climbs its critic's gradient (algorithm 1 of the paper)."""
+    """A deterministic policy for continuous actions that climbs its critic's gradient (algorithm 1 of the paper).
+
+    Actor and critic know actions scaled to [-1, 1], whatever the environment's bounds.
+    """
 
     name: str = named("ddpg")
 
@@ -72,7 +76,8 @@ class DDPG(Algorithm):
         require("DDPG", "observation", spec.observation_space, spaces.Space)
         if self.network is not None:
             actor = Signature((spec.observation_space,), ((math.prod(spec.action_space.shape),),))
-            critic = Signature((spec.observation_space, spec.action_space), ((),))
+            scaled = spaces.Box(-1, 1, spec.action_space.shape)
+            critic = Signature((spec.observation_space, scaled), ((),))
             check_custom("DDPG", self.network, spec, (actor, critic))
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> DDPGLearner:
@@ -105,21 +110,21 @@ class DDPG(Algorithm):
     ) -> Decision:
         action = learner.actor(observation)
         if explore:
-            box, (noise_key, random_key) = learner.actor.spaces.action, jax.random.split(key)
-            low, high = jnp.float32(box.low), jnp.float32(box.high)
-            noise = self.action_noise * (high - low) / 2 * jax.random.normal(noise_key, action.shape)
-            random = jax.random.uniform(random_key, action.shape, minval=low, maxval=high)
-            action = jnp.where(self.random_actions, random, jnp.clip(action + noise, low, high))
-        return Decision(action, memory)
+            noise_key, random_key = jax.random.split(key)
+            noise = self.action_noise * jax.random.normal(noise_key, action.shape)
+            random = jax.random.uniform(random_key, action.shape, minval=-1, maxval=1)
+            action = jnp.where(self.random_actions, random, jnp.clip(action + noise, -1, 1))
+        return Decision(from_unit(learner.actor.spaces.action, action), memory)
 
     def update(self, learner: DDPGLearner, batch: Batch, key: jax.Array) -> Update:
         """One gradient step of critic and actor on ``batch_size`` random steps ``[batch_size, ...]``."""
         steps = batch.rows
+        action = to_unit(learner.actor.spaces.action, steps.action)
         next_value = learner.target_critic(steps.next_observation, learner.target_actor(steps.next_observation))
         target = td_target(steps.reward, next_value, steps.terminated, self.gamma)
 
         def critic_loss(critic: Critic) -> jax.Array:
-            return ((critic(steps.observation, steps.action) - target) ** 2).mean()
+            return ((critic(steps.observation, action) - target) ** 2).mean()
 
         def actor_loss(actor: Actor) -> jax.Array:
             return -learner.critic(steps.observation, actor(steps.observation)).mean()

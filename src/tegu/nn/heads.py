@@ -117,7 +117,7 @@ def initial_log_std(spec: EnvironmentSpec, value: float) -> jax.Array:
 
 
 class DeterministicPolicy(eqx.Module):
-    """The action ``[..., *shape]``, within the bounds of a Box, for observations ``[..., *shape]``."""
+    """The action ``[..., *shape]`` of a Box, scaled to [-1, 1], for observations ``[..., *shape]``."""
 
     mlp: MLP
     spaces: Spaces = eqx.field(static=True)
@@ -128,7 +128,7 @@ class DeterministicPolicy(eqx.Module):
         self.spaces = spec.spaces
 
     def __call__(self, observation: PyTree) -> jax.Array:
-        return within(self.spaces.action, self.mlp(features(self.spaces.observation, observation)))
+        return squashed(self.spaces.action, self.mlp(features(self.spaces.observation, observation)))
 
 
 class CustomPolicy(eqx.Module):
@@ -141,19 +141,16 @@ class CustomPolicy(eqx.Module):
         return self.network.spaces
 
     def __call__(self, observation: PyTree) -> jax.Array:
-        return within(self.spaces.action, self.network(observation))
+        return squashed(self.spaces.action, self.network(observation))
 
 
-def within(box: gymnasium.spaces.Box, outputs: jax.Array) -> jax.Array:
-    """Actions ``[..., *shape]`` within the bounds for a network's outputs ``[..., n]``."""
-    unit = jnp.tanh(outputs)
-    unit = unit.reshape((*unit.shape[:-1], *box.shape))
-    low, high = jnp.float32(box.low), jnp.float32(box.high)  # whose difference an int8 may not hold
-    return low + (high - low) * (unit + 1) / 2
+def squashed(box: gymnasium.spaces.Box, outputs: jax.Array) -> jax.Array:
+    """Actions ``[..., *shape]`` scaled to [-1, 1] for a network's outputs ``[..., n]``."""
+    return jnp.tanh(outputs).reshape((*outputs.shape[:-1], *box.shape))
 
 
 class ActionValue(eqx.Module):
-    """The value ``[...]`` of actions ``[..., *shape]`` of a Box in states with observations ``[..., *shape]``."""
+    """The value ``[...]`` for observations ``[..., *shape]`` of a Box's actions ``[..., *shape]``, scaled to [-1, 1]."""
 
     mlp: MLP
     spaces: Spaces = eqx.field(static=True)
@@ -164,5 +161,5 @@ class ActionValue(eqx.Module):
         self.spaces = spec.spaces
 
     def __call__(self, observation: PyTree, action: jax.Array) -> jax.Array:
-        seen = features(self.spaces.observation, observation), features(self.spaces.action, action)
-        return self.mlp(jnp.concatenate(seen, axis=-1))[..., 0]
+        seen = features(self.spaces.observation, observation)
+        return self.mlp(jnp.concatenate([seen, action.reshape((*seen.shape[:-1], -1))], axis=-1))[..., 0]

@@ -1,5 +1,7 @@
-"""The one mapping from what a policy chose to what an environment takes."""
+"""The one mapping from what a policy chose to what an environment takes, and actions of a Box scaled to [-1, 1]."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 
@@ -25,3 +27,22 @@ def to_bounds(space: spaces.Space, action: PyTree) -> PyTree:
     low = np.where(low < space.low, np.nextafter(low, np.float32(np.inf)), low)
     high = np.where(high > space.high, np.nextafter(high, np.float32(-np.inf)), high)
     return action.clip(low, high)
+
+
+def from_unit(box: spaces.Box, unit: jax.Array) -> jax.Array:
+    """Actions ``[..., *shape]`` within the bounds, float32, for numbers ``[..., *shape]`` in [-1, 1]."""
+    low, high = _bounds(box)
+    return low + (high - low) * (unit + 1) / 2
+
+
+def to_unit(box: spaces.Box, action: jax.Array) -> jax.Array:
+    """The inverse: actions ``[..., *shape]`` scaled to [-1, 1]; 0 where the bounds leave no choice.
+
+    What critics see, so that what they learn does not depend on the units of an environment's actions.
+    """
+    low, high = _bounds(box)
+    return jnp.where(high > low, 2 * (action - low) / jnp.where(high > low, high - low, 1) - 1, 0)
+
+
+def _bounds(box: spaces.Box) -> tuple[jax.Array, jax.Array]:
+    return jnp.float32(box.low), jnp.float32(box.high)  # whose difference an int8 may not hold

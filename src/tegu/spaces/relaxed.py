@@ -1,4 +1,4 @@
-"""Actions as vectors that a critic can be differentiated by: continuous ones as they are, choices relaxed."""
+"""Actions as vectors that a critic can be differentiated by: continuous ones scaled to [-1, 1], choices relaxed."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 
+from tegu.spaces.bounds import from_unit, to_unit
 from tegu.spaces.features import features
 
 RELAXATIONS = ("soft", "straight_through")
@@ -19,7 +20,7 @@ class RelaxedActions:
 
     A choice is relaxed: logits with Gumbel noise through a softmax (Jang et al. 2017). Where the space is a Box of
     several numbers from 0 to 1 the relaxed choice is the action, where it is Discrete the largest entry is. Any other
-    Box gets a tanh within its bounds, and Gaussian noise.
+    Box has a tanh for a vector, which critics see and Gaussian noise is added to; the bounds come after.
     """
 
     space: Any  #: Discrete or Box
@@ -46,8 +47,7 @@ class RelaxedActions:
             unit = jnp.tanh(out)
             if key is not None:
                 unit = jnp.clip(unit + noise * jnp.clip(jax.random.normal(key, out.shape), -2.5, 2.5), -1, 1)
-            low, high = jnp.float32(self.space.low.ravel()), jnp.float32(self.space.high.ravel())
-            return low + (high - low) * (unit + 1) / 2
+            return unit
         if key is not None:
             out = out + jax.random.gumbel(key, out.shape)
         soft = jnp.concatenate([jnp.exp(jax.nn.log_softmax(head)) for head in self.heads(out)], axis=-1)
@@ -78,8 +78,12 @@ class RelaxedActions:
         """What the environment gets."""
         if isinstance(self.space, spaces.Discrete):
             return vectors.argmax(axis=-1).astype(jnp.int32) + int(self.space.start)
-        return vectors.reshape((*vectors.shape[:-1], *self.space.shape)).astype(jnp.float32)
+        numbers = vectors.reshape((*vectors.shape[:-1], *self.space.shape))
+        return (numbers if self.is_choice else from_unit(self.space, numbers)).astype(jnp.float32)
 
     def from_action(self, action: jax.Array) -> jax.Array:
         """What a critic sees of an action taken."""
-        return features(self.space, action)
+        if self.is_choice:
+            return features(self.space, action)
+        unit = to_unit(self.space, action)
+        return unit.reshape((*unit.shape[: unit.ndim - len(self.space.shape)], -1))
