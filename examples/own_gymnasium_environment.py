@@ -38,9 +38,10 @@ class Heater(gymnasium.Env):
         return {name: np.array([value], np.float32).clip(-3, 3) for name, value in scaled.items()}
 
 
-print(check(Heater()))
+if __name__ == "__main__":
+    print(check(Heater()))
 
-agent = tegu.train(Heater, "ppo", steps=30_000, n_envs=8, n_steps=96, gamma=0.9, learning_rate="lin_3e-3")
+    agent = tegu.train(Heater, "ppo", steps=30_000, n_envs=8, n_steps=96, gamma=0.9, learning_rate="lin_3e-3")
 
-deviation = -10 * agent.evaluate(episodes=50).mean / 96
-print(f"\nafter {agent.steps:,} steps the room is {deviation:.2f} degrees off on average")
+    deviation = -10 * agent.evaluate(episodes=50).mean / 96
+    print(f"\nafter {agent.steps:,} steps the room is {deviation:.2f} degrees off on average")

@@ -40,11 +40,12 @@ class Landing(tegu.Environment):
         return state / jnp.array([50.0, 10.0])
 
 
-landing = Landing(id="Landing", max_episode_steps=100)
-print(check(landing))
+if __name__ == "__main__":
+    landing = Landing(id="Landing", max_episode_steps=100)
+    print(check(landing))
 
-agent = tegu.train(landing, "ppo", seeds=4, steps=40_000, n_envs=8, n_steps=64, batch_size=256, learning_rate=1e-3)
+    agent = tegu.train(landing, "ppo", seeds=4, steps=40_000, n_envs=8, n_steps=64, batch_size=256, learning_rate=1e-3)
 
-returns = agent.evaluate(episodes=100).returns  # [seeds, episodes]
-print("\nmean return of each seed:", *returns.mean(axis=1).round(2))
-print(f"{(returns > 0).mean():.0%} of {returns.size} landings were gentle")
+    returns = agent.evaluate(episodes=100).returns  # [seeds, episodes]
+    print("\nmean return of each seed:", *returns.mean(axis=1).round(2))
+    print(f"{(returns > 0).mean():.0%} of {returns.size} landings were gentle")

@@ -258,6 +258,15 @@ def test_no_window_of_steps_runs_on_into_the_next_episode(touch):
     np.testing.assert_array_equal(windows.next_observation, following[indices + 2 * (left - 1)])
 
 
+def test_episodes_that_a_second_learn_cuts_are_cut_in_the_buffer_in_jax_too():
+    model = small_dqn(n_steps=3).learn(100).learn(60).learn(40, reset_num_timesteps=False)
+    buffer = jax.tree.map(lambda leaf: np.asarray(leaf)[0], model._training.state[0].buffer)
+    rows = jax.tree.map(lambda leaf: leaf[:200], buffer.rows)
+    assert np.flatnonzero(rows.truncated).tolist() == [99]
+    goes_on = (rows.next_observation[:-1] == rows.observation[1:]).all(axis=1)
+    np.testing.assert_array_equal(goes_on, ~(rows.terminated | rows.truncated)[:-1])
+
+
 def test_dqn_saves_loads_and_goes_on_elsewhere(tmp_path):
     vector = make_vec_env("CartPole-v1", n_envs=2, seed=0)
     model = small_dqn(vector).learn(400)
@@ -366,6 +375,35 @@ def test_what_tegu_does_not_have_is_said_in_one_line(make, message):
     with pytest.raises(TeguError, match=message) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("SAC", r"tegu\.sb3 has no SAC: use tegu\.train"),
+        ("EvalCallbak", r"tegu\.sb3 has no EvalCallbak: did you mean EvalCallback\?"),
+        ("HerReplayBuffer", r"tegu\.sb3 has no HerReplayBuffer: it has DQN, PPO, "),
+        ("common", r"tegu\.sb3 has no common: make_vec_env, .* imported from tegu\.sb3 itself"),
+        ("common.vec_env", r"tegu\.sb3 has no common"),
+    ],
+)
+def test_missing_names_say_what_there_is(wanted, message):
+    imported = f"import tegu.sb3.{wanted}" if "." in wanted else f"from tegu.sb3 import {wanted}"
+    with pytest.raises(ImportError, match=message) as error:
+        exec(imported)
+    assert isinstance(error.value, TeguError)
+    assert "\n" not in str(error.value)
+
+
+def test_settings_are_read_and_not_set(trained):
+    """A script that assigns to a setting, as some do to anneal the entropy bonus, must not believe that it worked."""
+    assert (trained.n_steps, trained.gamma) == (100, 0.99)
+    for name in ("ent_coef", "learning_rate", "lr_schedule"):
+        with pytest.raises(TeguError, match=f"^{name} of a model cannot be set"):
+            setattr(trained, name, 0.5)
+    with pytest.raises(AttributeError, match=r"PPO of tegu\.sb3 has no save_replay_buffer"):
+        trained.save_replay_buffer("x")
+    trained.note = "one's own"
 
 
 def test_files_of_stable_baselines3_are_not_loaded(tmp_path):

@@ -14,6 +14,7 @@ from tegu.sb3 import (
     EvalCallback,
     EveryNTimesteps,
     StopTrainingOnRewardThreshold,
+    evaluate_policy,
 )
 
 SMALL_PPO = {"n_steps": 100, "batch_size": 50, "n_epochs": 2, "policy_kwargs": {"net_arch": [16]}, "seed": 1}
@@ -142,11 +143,89 @@ def test_callbacks_may_change_the_model(dqn):
     assert dqn.num_timesteps == 50
 
 
-def test_evaluating_in_the_training_environment_begins_new_episodes():
-    env = gymnasium.make("CartPole-v1")
-    model = PPO("MlpPolicy", env, **SMALL_PPO)
-    model.learn(200, callback=EvalCallback(model.get_env(), n_eval_episodes=1, eval_freq=100, verbose=0))
-    assert model.num_timesteps == 200
+class Counted(gymnasium.Env):
+    """Episodes of ``length`` steps."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, length=7):
+        self.length = length
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.taken = 0
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        self.taken += 1
+        return np.zeros(3, np.float32), 1.0, self.taken >= self.length, False, {}
+
+
+def length_of_episodes(model):
+    return model.logger.name_to_value["rollout/ep_len_mean"]
+
+
+class SetAttribute(BaseCallback):
+    def __init__(self, name, value):
+        super().__init__()
+        self.name, self.value = name, value
+
+    def _on_rollout_start(self):
+        self.training_env.set_attr(self.name, self.value)
+
+
+@pytest.fixture(scope="module")
+def counted():
+    """A model that has not learned yet, and its one environment."""
+    env = Counted()
+    return PPO("MlpPolicy", env, **SMALL_PPO), env
+
+
+@pytest.mark.parametrize("own_vector", [True, False], ids=["get_env", "the object"])
+def test_evaluating_in_the_training_environment_begins_new_episodes(counted, own_vector):
+    """100 steps are no whole number of episodes: who went on inside another's would see other lengths."""
+    model, env = counted
+    evaluated_in = model.get_env() if own_vector else env
+    model.learn(300, callback=EvalCallback(evaluated_in, n_eval_episodes=1, eval_freq=100, verbose=0))
+    assert model.num_timesteps == 300
+    assert length_of_episodes(model) == 7
+    assert evaluate_policy(model, env, 2, return_episode_rewards=True)[1] == [7, 7]
+    model.learn(100, reset_num_timesteps=False)
+    assert length_of_episodes(model) == 7
+
+
+def test_attributes_are_set_where_the_model_trains(counted):
+    model, env = counted
+    model.learn(100, callback=SetAttribute("length", 5))
+    assert (env.length, length_of_episodes(model)) == (5, 5)
+    env.length = 7
+
+
+def test_nothing_is_set_where_nobody_trains(dqn):
+    with pytest.raises(TeguError, match="set_attr: the model trains in CartPole-v1 in JAX"):
+        dqn.learn(20, callback=SetAttribute("gravity", 1.0))
+    double = dqn.get_env()
+    for look in (lambda: double.env_method("x"), lambda: double.get_attr("state"), lambda: double.envs):
+        with pytest.raises(TeguError, match=r"give the model make_vec_env\('CartPole-v1'\)"):
+            look()
+    dqn.set_env(double)  # from now on somebody does
+    double.set_attr("gravity", 1.0)
+    assert double.envs[0].unwrapped.gravity == 1
+
+
+def test_the_environment_is_not_changed_within_learn(counted):
+    model, _ = counted
+    before = model._training, model._env, model._policy
+
+    class Elsewhere(BaseCallback):
+        def _on_step(self):
+            self.model.set_env(Counted())
+            return True
+
+    with pytest.raises(TeguError, match="a callback called set_env"):
+        model.learn(200, callback=Elsewhere())
+    model._training, model._env, model._policy = before
 
 
 def test_a_progress_bar_counts_the_steps(dqn, capsys):

@@ -112,6 +112,15 @@ def test_names_and_options_make_environments():
     assert vector.id == "FrozenLake-v1"
 
 
+def test_who_uses_an_environment_is_seen_by_all_around_it():
+    env = gymnasium.make("CartPole-v1")
+    first, second = (DummyVecEnv([lambda: env]) for _ in range(2))
+    for use in (first.reset, second.reset, lambda: second.step([0]), lambda: env.step(0), env.reset):
+        before = first.standing
+        use()
+        assert first.standing != before
+
+
 def test_what_does_not_fit_is_said():
     env = Countdown()
     with pytest.raises(TeguError, match="the same one twice"):

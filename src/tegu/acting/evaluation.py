@@ -34,6 +34,11 @@ class Evaluation(NamedTuple):
     agents: Mapping[str, np.ndarray] = MappingProxyType({})  #: each agent's returns, or those from each seat of a game
     measures: Mapping[str, np.ndarray] = MappingProxyType({})  #: "name/mean" over the steps, "name/end" at their end
 
+    def __repr__(self) -> str:
+        seeds, episodes = self.returns.shape
+        many = f"{episodes:,} episode{'s' * (episodes > 1)}" + f" of each of {seeds} seeds" * (seeds > 1)
+        return f"<return {self.mean:.4g}, std {self.std:.4g}, mean length {self.lengths.mean():.4g}; {many}>"
+
     @property
     def mean(self) -> float:
         return float(self.returns.mean())

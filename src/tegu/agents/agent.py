@@ -12,7 +12,7 @@ import numpy as np
 from tegu.acting.evaluation import EVALUATION, Evaluation, Evaluator, HostEvaluator, JaxEvaluator
 from tegu.acting.policy import Policy
 from tegu.algorithms.base import Algorithm, Learner
-from tegu.algorithms.hyper_parameters import hyper_parameters
+from tegu.algorithms.hyper_parameters import hyper_parameters, whole
 from tegu.algorithms.own import restored
 from tegu.algorithms.registry import Choice
 from tegu.core.code import is_code
@@ -112,6 +112,7 @@ class Agent:
 
     def evaluator(self, episodes: int, *, deterministic: bool) -> Evaluator:
         """What plays so many fresh episodes with each seed's learner; made once."""
+        episodes = whole(episodes, "episodes")
         if episodes < 1:
             raise TeguError(f"episodes must be at least 1, got {episodes}")
         if self.source is None:

@@ -42,6 +42,8 @@ class Setting:
             return value
         if Linear in self.kinds and (isinstance(value, Linear | Mapping) or text.startswith("lin_")):
             return _linear(value, where)
+        if Linear in self.kinds and callable(value):
+            raise TeguError(f"{where} must be a number or tegu.Linear(initial, final, fraction), got a function")
         if tuple in self.kinds:
             if not isinstance(value, list | tuple):
                 raise TeguError(f"{where} must be a list of whole numbers, got {value!r}")

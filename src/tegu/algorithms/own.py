@@ -9,6 +9,7 @@ import numpy as np
 
 from tegu.algorithms import registry
 from tegu.algorithms.base import Algorithm
+from tegu.algorithms.hyper_parameters import settings_of
 from tegu.algorithms.registry import Choice
 from tegu.core.code import is_code, qualified
 from tegu.core.errors import TeguError
@@ -24,6 +25,7 @@ def prepared(algorithm: Algorithm) -> Algorithm:
 
     A class that is not what its name stands for, as one derived from PPO, is called ``module:Class``.
     """
+    algorithm = _parsed(algorithm)
     for path, leaf in jax.tree_util.tree_leaves_with_path(algorithm):
         if not isinstance(leaf, int | float | np.generic | np.ndarray | jax.Array):
             field = f"{type(algorithm).__name__}{jax.tree_util.keystr(path)}"
@@ -62,6 +64,23 @@ def restored(
             f"pass it again (--network {typed}, or network= in Python)"
         )
     return _with_network(made, recorded_network(recorded, network, whose))
+
+
+def _parsed(algorithm: Algorithm) -> Algorithm:
+    """The algorithm with every hyper-parameter as its field holds it. Raises ``TeguError`` naming what does not fit."""
+    known = settings_of(type(algorithm))
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(algorithm):
+        value = getattr(algorithm, field.name)
+        if isinstance(value, Algorithm):
+            new: Any = _parsed(value)
+        elif field.name in known and not isinstance(value, np.ndarray | jax.Array):
+            new = known[field.name].parse(value, f"{type(algorithm).__name__}: {field.name}")
+        else:
+            continue
+        if new is not value and (type(new) is not type(value) or new != value):
+            changes[field.name] = new
+    return dataclasses.replace(algorithm, **changes) if changes else algorithm
 
 
 def own_network(algorithm: Algorithm) -> Any:

@@ -6,6 +6,7 @@ Nothing heavy is imported until one is wanted.
 import difflib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -82,7 +83,10 @@ def chosen(algorithm: Choice) -> Choice:
         refuse_file(algorithm, "the algorithm")
         if is_code(algorithm):
             return _checked(imported(algorithm, "the algorithm"), algorithm)
-    return algorithm
+    if isinstance(algorithm, str):
+        return algorithm
+    variant = getattr(algorithm, "algorithm_name", None)  # tegu.MAPPO and the like
+    return variant if isinstance(variant, str) else _checked(algorithm, "the algorithm")
 
 
 def name_of(algorithm: Choice) -> str:
@@ -110,8 +114,9 @@ def settings(choice: Choice) -> "dict[str, Setting]":
     return {key: replace(setting, default=defaults.get(key, setting.default)) for key, setting in own.items()}
 
 
+@cache
 def constructor(name: str) -> Any:
-    """What stands for an algorithm in Python: its class, or a function that makes the variant."""
+    """What stands for an algorithm in Python: its class, or the function that makes the variant, always the same."""
     found, cls = ALGORITHMS[name], class_of(name)
     if not found.defaults:
         return cls
@@ -120,6 +125,7 @@ def constructor(name: str) -> Any:
         return cls(**{**found.defaults, **hyper_parameters, "name": name})
 
     variant.__name__ = variant.__qualname__ = found.public
+    variant.algorithm_name = name  # type: ignore[attr-defined]
     variant.__doc__ = f"``{cls.__name__}`` with other defaults: {dict(found.defaults)}."
     return variant
 
@@ -147,7 +153,7 @@ def _checked(found: Any, what: str) -> "type[Algorithm]":
     from tegu.algorithms.base import Algorithm
 
     if not isinstance(found, type) or not issubclass(found, Algorithm):
-        kind = found.__name__ if isinstance(found, type) else type(found).__name__
+        kind = f"{found.__module__}.{found.__name__}" if isinstance(found, type) else type(found).__name__
         raise TeguError(f"{what} must be a class derived from tegu.Algorithm, it is {kind}")
     return found
 

@@ -5,6 +5,8 @@
 here too. Settings have SB3's names, order and defaults. What Tegu does not have raises ``TeguError`` with one line.
 """
 
+from typing import Never
+
 from tegu.sb3.base import BaseAlgorithm
 from tegu.sb3.callbacks import (
     BaseCallback,
@@ -15,10 +17,12 @@ from tegu.sb3.callbacks import (
     EveryNTimesteps,
     ProgressBarCallback,
 )
-from tegu.sb3.environments import DummyVecEnv, Monitor, VecEnv, make_vec_env
+from tegu.sb3.environments import DummyVecEnv, VecEnv, make_vec_env
 from tegu.sb3.evaluation import EvalCallback, StopTrainingOnRewardThreshold, evaluate_policy
 from tegu.sb3.logger import Logger
+from tegu.sb3.missing import missing
 from tegu.sb3.model import DQN, PPO
+from tegu.sb3.monitor import Monitor
 
 __all__ = [
     "DQN",
@@ -40,3 +44,7 @@ __all__ = [
     "evaluate_policy",
     "make_vec_env",
 ]
+
+
+def __getattr__(name: str) -> Never:
+    raise missing(name, __all__)

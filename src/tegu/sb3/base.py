@@ -24,6 +24,8 @@ from tegu.sb3.training_state import TrainingState
 from tegu.training.plan import spec_of
 
 Parameters = Mapping[str, Mapping[str, np.ndarray]]
+COMPUTED = ("lr_schedule", "exploration_schedule", "exploration_rate", "replay_buffer", "rollout_buffer")
+"""What SB3's models keep besides their settings, and Tegu's compute: to set it would have no effect."""
 
 
 class BaseAlgorithm:
@@ -66,14 +68,31 @@ class BaseAlgorithm:
         spec = spec_of(id, environment, self._env.num_envs if self._env is not None else 1)
         self.algorithm = build(self.name, self._settings, spec.n_envs)
         self.algorithm.validate(spec)
-        if self._env is not None and self.seed is not None:
-            self._env.seed(self.seed)
+        if self._env is not None:
+            self._env.stands_for = None
+            if self.seed is not None:
+                self._env.seed(self.seed)
         self._training = TrainingState(self.algorithm, environment, spec, self._seed, learners, steps)
         self._policy = Policy(self.algorithm, spec, None, (self._seed,), steps)
         self._followed = -1
         if self.verbose:
             where = "is stepped in Python" if self._env is not None else "runs in JAX, compiled together with learning"
             print(f"{id} {where}; JAX device: {jax.default_backend()}")
+
+    def __getattr__(self, name: str) -> Any:
+        """Settings, by SB3's names; only what is not found otherwise is looked for here."""
+        settings = self.__dict__.get("_settings", {})
+        if name not in settings:
+            raise AttributeError(f"{type(self).__name__} of tegu.sb3 has no {name}")
+        return settings[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__.get("_settings", {}) or name in COMPUTED:
+            raise TeguError(
+                f"{name} of a model cannot be set, it is compiled: save the model, "
+                f"then {type(self).__name__}.load(path, env=env, ...) takes other settings"
+            )
+        super().__setattr__(name, value)
 
     # Training
 
@@ -152,12 +171,16 @@ class BaseAlgorithm:
         return self.get_env()
 
     def get_env(self) -> DummyVecEnv | None:
-        """The training environments; where those are in JAX, Gymnasium's environments of the same name."""
+        """The training environments; where those are in JAX, a double: Gymnasium's environments of the same name.
+
+        A double can be played in. What would change it, or look inside (``set_attr``...), is a ``TeguError``.
+        """
         if self._env is None and self._training is not None:
             if self._show is None:
                 raise TeguError("an environment in JAX is not a VecEnv: name it, or make one of Gymnasium's")
             try:
                 self._env = make_vec_env(self._show, seed=self.seed)
+                self._env.stands_for = self._show
             except TeguError:
                 raise TeguError(
                     f"{self._show} exists only in JAX, there is no VecEnv of it: "

@@ -1,6 +1,5 @@
 """Stable-Baselines3's vectorised environments over Gymnasium's, stepped one after the other in this process."""
 
-import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -14,40 +13,10 @@ from tegu.core.step import PyTree
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.base import Environment
 from tegu.environments.make import adapted, find
+from tegu.sb3.monitor import Monitor, is_wrapped
 from tegu.sb3.settings import refuse
 
 Indices = int | Iterable[int] | None
-
-
-class Monitor(gymnasium.Wrapper):
-    """Adds ``info["episode"]`` to every last step: return ``r``, length ``l``, its own age in seconds ``t``.
-
-    Keeps the infos of the last step and reset. Around another monitor it keeps the inner one's ``info["episode"]``.
-    """
-
-    def __init__(self, env: gymnasium.Env, filename: str | None = None, allow_early_resets: bool = True):
-        super().__init__(env)
-        refuse("Monitor", filename=filename, no_early_resets=not allow_early_resets)
-        self.info: dict[str, Any] = {}
-        self.reset_info: dict[str, Any] = {}
-        self._counts = not is_wrapped(env, Monitor)
-        self.episode_return, self.episode_length = 0.0, 0  #: of the running episode
-        self._created = time.perf_counter()
-
-    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
-        observation, self.reset_info = self.env.reset(**arguments)
-        self.episode_return, self.episode_length = 0.0, 0
-        return observation, self.reset_info
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        self.episode_return += float(reward)
-        self.episode_length += 1
-        if self._counts and (terminated or truncated):
-            seconds = time.perf_counter() - self._created
-            info = {**info, "episode": {"r": self.episode_return, "l": self.episode_length, "t": seconds}}
-        self.info = info
-        return observation, reward, terminated, truncated, info
 
 
 class DummyVecEnv:
@@ -64,18 +33,18 @@ class DummyVecEnv:
         makes = iter(envs)
         entropy = [[_seed(seed), i] for i in range(len(envs))]
         self.environments = GymnasiumEnvironments(lambda: next(makes), entropy)
-        self.envs: list[Monitor] = envs
+        self.monitors: list[Monitor] = envs
         self.num_envs, self.agents = len(envs), self.environments.agents
         self.observation_space, self.action_space = envs[0].observation_space, envs[0].action_space
         self.render_mode, self.metadata = envs[0].render_mode, envs[0].metadata
-        self.touched = False  #: whether it was stepped or reset from outside the training loop
+        self.stands_for: str | None = None  #: the environment in JAX that a model trains in, of which this is a double
         self._fresh = True  # no episode has begun since the seed was set
         self._actions = np.empty(0)
 
     @property
     def id(self) -> str:
-        spec = self.envs[0].spec
-        return spec.id if spec is not None else type(self.envs[0].unwrapped).__name__
+        spec = self.monitors[0].spec
+        return spec.id if spec is not None else type(self.monitors[0].unwrapped).__name__
 
     @property
     def unwrapped(self) -> "DummyVecEnv":
@@ -83,7 +52,18 @@ class DummyVecEnv:
 
     @property
     def reset_infos(self) -> list[dict[str, Any]]:
-        return [env.reset_info for env in self.envs]
+        return [env.reset_info for env in self.monitors]
+
+    @property
+    def standing(self) -> list[tuple[int, ...]]:
+        """Changes when anybody resets or steps one of the environments; see ``Monitor.standing``."""
+        return [env.standing for env in self.monitors]
+
+    @property
+    def envs(self) -> list[Monitor]:
+        """The monitored environments. ``TeguError`` where nobody trains in them, as from all that may change them."""
+        self._refuse_double("envs")
+        return self.monitors
 
     def seed(self, seed: int | None = None) -> list[int]:
         """From the next ``reset`` on, the episodes that ``seed`` stands for."""
@@ -96,7 +76,7 @@ class DummyVecEnv:
         """Begin a new episode everywhere. Returns observations ``[n, ...]``."""
         if not self._fresh:
             self.environments.episodes = [number + 1 for number in self.environments.episodes]
-        self._fresh, self.touched = False, True
+        self._fresh = False
         return self.environments.reset()
 
     def begin_anew(self, where: np.ndarray) -> PyTree:
@@ -105,10 +85,9 @@ class DummyVecEnv:
 
     def step(self, actions: Any) -> tuple[PyTree, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Act in every environment. Returns ``(observations, rewards, dones, infos)``."""
-        self.touched = True
         now = self.environments.step(np.asarray(actions))
         done = now.terminated | now.truncated
-        infos = [{**env.info, "TimeLimit.truncated": bool(now.truncated[i])} for i, env in enumerate(self.envs)]
+        infos = [{**env.info, "TimeLimit.truncated": bool(now.truncated[i])} for i, env in enumerate(self.monitors)]
         for i in map(int, np.flatnonzero(done)):
             infos[i]["terminal_observation"] = jax.tree.map(lambda leaf, i=i: leaf[i], now.next_observation)
         return now.observation, now.reward, done, infos
@@ -129,7 +108,8 @@ class DummyVecEnv:
         """
         mode = mode or self.render_mode
         if self.render_mode == "human" == mode:
-            self.env_method("render")
+            for env in self.monitors:
+                env.render()
         elif self.render_mode == "rgb_array" == mode:
             return np.concatenate(self.get_images(), axis=1)
         else:
@@ -142,20 +122,23 @@ class DummyVecEnv:
 
     def get_images(self) -> list[Any]:
         """One picture per environment made with ``render_mode="rgb_array"``."""
-        return [env.render() for env in self.envs]
+        return [env.render() for env in self.monitors]
 
     def has_attr(self, name: str) -> bool:
-        return all(env.has_wrapper_attr(name) for env in self.envs)
+        return all(env.has_wrapper_attr(name) for env in self.monitors)
 
     def get_attr(self, name: str, indices: Indices = None) -> list[Any]:
+        self._refuse_double("get_attr")
         return [env.get_wrapper_attr(name) for env in self._chosen(indices)]
 
     def set_attr(self, name: str, value: Any, indices: Indices = None) -> None:
+        self._refuse_double("set_attr")
         for env in self._chosen(indices):
             env.set_wrapper_attr(name, value)
 
     def env_method(self, name: str, *arguments: Any, indices: Indices = None, **named: Any) -> list[Any]:
         """Call a method of the environments."""
+        self._refuse_double("env_method")
         return [env.get_wrapper_attr(name)(*arguments, **named) for env in self._chosen(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper], indices: Indices = None) -> list[bool]:
@@ -163,8 +146,16 @@ class DummyVecEnv:
 
     def _chosen(self, indices: Indices) -> list[Monitor]:
         if indices is None:
-            return self.envs
-        return [self.envs[i] for i in ([indices] if isinstance(indices, int) else indices)]
+            return self.monitors
+        return [self.monitors[i] for i in ([indices] if isinstance(indices, int) else indices)]
+
+    def _refuse_double(self, what: str) -> None:
+        """What would change the environment, or look inside, is an error where another one is trained in."""
+        if self.stands_for is not None:
+            raise TeguError(
+                f"{what}: the model trains in {self.stands_for} in JAX, not in this environment of Gymnasium's; "
+                f"give the model make_vec_env({self.stands_for!r}) instead of the name, and it trains in that"
+            )
 
 
 VecEnv = DummyVecEnv
@@ -219,15 +210,6 @@ def _alone(id: str, environment: Environment | DummyVecEnv) -> tuple[str, Enviro
         names = ", ".join(agents)
         raise TeguError(f"tegu.sb3 trains a single agent, {id} has {len(agents)} ({names}): use tegu.train")
     return id, environment
-
-
-def is_wrapped(env: gymnasium.Env, wrapper_class: type[gymnasium.Wrapper]) -> bool:
-    """Whether ``wrapper_class`` is among the wrappers of ``env``."""
-    while isinstance(env, gymnasium.Wrapper):
-        if isinstance(env, wrapper_class):
-            return True
-        env = env.env
-    return False
 
 
 def _make_one(env_id: str | Callable[..., gymnasium.Env], options: dict[str, Any]) -> gymnasium.Env:

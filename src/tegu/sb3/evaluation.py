@@ -9,7 +9,8 @@ import numpy as np
 from tegu.acting.evaluation import LONGEST
 from tegu.core.errors import TeguError
 from tegu.sb3.callbacks import BaseCallback, EventCallback
-from tegu.sb3.environments import Monitor, as_vec_env
+from tegu.sb3.environments import as_vec_env
+from tegu.sb3.monitor import Monitor
 
 
 def evaluate_policy(
@@ -39,11 +40,11 @@ def evaluate_policy(
     while (played < due).any():
         action, state = model.predict(observation, state=state, episode_start=starts, deterministic=deterministic)
         observation, _, starts, infos = vector.step(action)
-        cut = np.array([env.episode_length >= LONGEST for env in vector.envs]) & ~starts
+        cut = np.array([env.episode_length >= LONGEST for env in vector.monitors]) & ~starts
         for i in map(int, np.flatnonzero(played < due)):
             if callback is not None:
                 callback({"model": model, "env": vector, "i": i, "done": starts[i], "info": infos[i]}, {})
-            if episode := _cut_short(vector.envs[i]) if cut[i] else infos[i].get("episode"):
+            if episode := _cut_short(vector.monitors[i]) if cut[i] else infos[i].get("episode"):
                 returns.append(episode["r"])
                 lengths.append(episode["l"])
                 played[i] += 1

@@ -59,15 +59,23 @@ class Learning:
     def _between(self, progress: Progress) -> bool:
         """What the trainer calls each time it reports, and before the first step."""
         if progress.state == "training":
-            self.training.steps, self.training.state = self.trainer.steps, self.trainer.state
+            self.training.advance(self.trainer.steps, self.trainer.state)
             self._log(progress)
             go_on = self.callback.on_step()
             self.callback.on_rollout_end()
+            if self.model._training is not self.training:
+                raise TeguError(
+                    "a callback called set_env: that has no effect within learn, call it between two of them"
+                )
             if not go_on:
                 return False
         if progress.state in ("compiling", "training"):
             self.trainer.log_interval = self._interval() * self.training.loop.steps_per_iteration
             self.callback.on_rollout_start()
+            if self.model._training is not self.training:
+                raise TeguError(
+                    "a callback called set_env: that has no effect within learn, call it between two of them"
+                )
             self.training.restart_if_touched()
             self.trainer.state = self.training.state  # callbacks may have changed it
         return True

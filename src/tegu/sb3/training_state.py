@@ -35,12 +35,14 @@ class TrainingState:
         self.revision = 0  #: changes with what was learned
         self._given = learners
         self._state: Any = None
+        self._standing: Any = None  # of the environments when training last left them
 
     @property
     def state(self) -> Any:
         """Where the loop stands; it begins when this is first asked for."""
         if self._state is None:
             self._state = self.loop.start()
+            self._leave()
             if self._given is not None:
                 self.put(from_arrays(self.loop.learners(self._state), to_arrays(self._given), "what was loaded"))
                 self._given = None
@@ -50,6 +52,11 @@ class TrainingState:
     def state(self, state: Any) -> None:
         self._state = state
         self.revision += 1
+
+    def advance(self, steps: int, state: Any) -> None:
+        """Take over where the loop stands after so many ``steps``."""
+        self.steps, self.state = steps, state
+        self._leave()
 
     def learners(self) -> Learner:
         """What was learned, ``[1, ...]``, without beginning what has not begun."""
@@ -68,10 +75,13 @@ class TrainingState:
     def restart(self) -> None:
         """Begin new episodes in all environments; what was learned and experienced stays."""
         self.state = self.loop.restart(self.state)
-        if isinstance(self.environment, DummyVecEnv):
-            self.environment.touched = False
+        self._leave()
 
     def restart_if_touched(self) -> None:
-        """Begin new episodes if somebody else stepped or reset the environments."""
-        if isinstance(self.environment, DummyVecEnv) and self.environment.touched:
+        """Begin new episodes if anybody else stepped or reset the environments."""
+        if isinstance(self.environment, DummyVecEnv) and self.environment.standing != self._standing:
             self.restart()
+
+    def _leave(self) -> None:
+        if isinstance(self.environment, DummyVecEnv):
+            self._standing = self.environment.standing

@@ -96,6 +96,8 @@ def make_plan(
     policies play ``eval_episodes`` episodes each, and the best agent is saved as ``RUN@best``.
     """
     configure_jax()
+    if not isinstance(environment_options, Mapping | None):
+        raise TeguError(f"environment_options must be a dict, got {type(environment_options).__name__}")
     options = dict(environment_options or {})
     source = find(environment, backend, options)
     if isinstance(algorithm, Algorithm):
@@ -127,8 +129,8 @@ def make_plan(
         raise TeguError("eval_every needs separate environments: pass a function that makes one, not an instance")
     if log_interval is None:
         log_interval = min(max(steps // 100, 1), 20_000)
-    if not checkpoint_every >= 0:
-        raise TeguError(f"checkpoint_every must be at least 0 seconds, got {checkpoint_every}")
+    if not (isinstance(checkpoint_every, int | float) and checkpoint_every >= 0):
+        raise TeguError(f"checkpoint_every must be at least 0 seconds, got {checkpoint_every!r}")
     return Plan(
         source,
         algorithm,

@@ -15,7 +15,7 @@ from tegu.runs import Run
 from tegu.training.fused import FusedLoop
 from tegu.training.plan import Plan, make_plan, spec_of, validate
 from tegu.training.record import Record
-from tegu.training.train import train
+from tegu.training.train import several, train
 from tegu.training.trainer import Callback, Trainer
 
 
@@ -25,7 +25,7 @@ def sweep(
     *,
     values: Mapping[str, Sequence[Any]],
     folder: str | Path = "runs",
-    callbacks: Sequence[Callback] = (),
+    callbacks: Callback | Sequence[Callback] = (),
     **options: Any,
 ) -> list[Agent]:
     """Train with every combination of hyper-parameter ``values``; ``options`` are those of ``tegu.train``.
@@ -39,6 +39,7 @@ def sweep(
     combinations = [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
     if not combinations:
         raise TeguError(f"a sweep needs values, got {dict(values)}")
+    callbacks, _, _ = several(callbacks)
     plans = [make_plan(environment, algorithm, **(options | chosen)) for chosen in combinations]
     if not _share_a_program(plans):
         settings = [options | chosen for chosen in combinations]

@@ -1,7 +1,7 @@
 """``tegu.train`` and ``tegu.resume``: from a name or an object to a trained agent and a run on disk."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -36,9 +36,9 @@ def train(
     algorithm: Algorithm | Choice | None = None,
     *,
     folder: str | Path | None = "runs",
-    callbacks: Sequence[Callback] = (),
-    observers: Sequence[Observer] = (),
-    then: Sequence[Phase] = (),
+    callbacks: Callback | Sequence[Callback] = (),
+    observers: Observer | Sequence[Observer] = (),
+    then: Phase | Sequence[Phase] = (),
     prepare_evaluation: int = 0,
     **options: Any,
 ) -> Agent:
@@ -49,10 +49,11 @@ def train(
     ``tegu.training.plan.make_plan``: steps, seeds, n_envs..., and the hyper-parameters of an algorithm that is named.
     The run is saved under ``folder`` (``None`` saves nothing).
     ``callbacks`` get a ``Progress`` every ``log_interval`` steps, ``observers`` the learners every ``every`` steps.
-    ``then`` are phases that follow in the same run.
+    ``then`` are phases that follow in the same run. Each of these may be one or several.
     ``prepare_evaluation``: how many episodes ``Agent.evaluate`` will be asked for, so that it is compiled meanwhile.
     Raises ``TeguError`` with one clear line before anything is compiled.
     """
+    callbacks, observers, then = several(callbacks, observers, then)
     plans = [make_plan(environment, algorithm, **options)]
     plans += [_plan_of_phase(plans[0], phase) for phase in then]
     loops = [make_loop(plan) for plan in plans]
@@ -73,9 +74,9 @@ def resume(
     algorithm: Choice | None = None,
     network: Callable[..., Any] | str | None = None,
     folder: str | Path = "runs",
-    callbacks: Sequence[Callback] = (),
-    observers: Sequence[Observer] = (),
-    then: Sequence[Phase] = (),
+    callbacks: Callback | Sequence[Callback] = (),
+    observers: Observer | Sequence[Observer] = (),
+    then: Phase | Sequence[Phase] = (),
     prepare_evaluation: int = 0,
 ) -> Agent:
     """Continue a run from its last good checkpoint, to ``steps`` in total (by default those first planned).
@@ -83,6 +84,7 @@ def resume(
     Code is never imported because a file names it. So pass your own ``environment``, ``algorithm`` or ``network``
     again, as ``train`` got it, and the phases (``then``).
     """
+    callbacks, observers, then = several(callbacks, observers, then)
     run = run if isinstance(run, Run) else Run.open(run, folder)
     with run.lock():
         plans = [plan_of(run, steps=steps, environment=environment, algorithm=algorithm, network=network)]
@@ -96,6 +98,23 @@ def resume(
         loops = [make_loop(plan) for plan in plans]
         hand_overs = [phase.hand_over for phase in then]
         return _Training(plans, loops, hand_overs, callbacks, observers, prepare_evaluation).run(run, saved)
+
+
+def several(callbacks: Any, observers: Any = (), then: Any = ()) -> tuple[list[Callback], list[Observer], list[Phase]]:
+    """What follows a training, as lists. Raises ``TeguError`` naming what is not such a thing."""
+    return (
+        _all("callbacks", callbacks, callable, "functions of a Progress"),
+        _all("observers", observers, lambda each: callable(each) and hasattr(each, "every"), "callable and have every"),
+        _all("then", then, lambda each: isinstance(each, Phase), "tegu.Phase(environment, algorithm, steps)"),
+    )
+
+
+def _all(name: str, given: Any, fits: Callable[[Any], bool], expected: str) -> list[Any]:
+    """One or several that fit, as a list."""
+    found = [given] if fits(given) or not isinstance(given, Iterable) else list(given)
+    if odd := [each for each in found if not fits(each)]:
+        raise TeguError(f"{name} must be {expected}, got {type(odd[0]).__name__}")
+    return found
 
 
 class _Training:
