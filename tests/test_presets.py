@@ -46,7 +46,16 @@ def test_a_name_is_ours_unless_the_backend_says_otherwise() -> None:
         ("CartPole-v1", "ppo", {"eval_every": -1}, "eval_every must be at least 0, got -1"),
         ("CartPole-v1", "ppo", {"gamma": 2}, "PPO: gamma must be from 0 to 1, got 2"),
         ("CartPole-v1", "ppo", {"steps": MOST_STEPS + 1}, "steps must be at most 999,999,999,999, got 1,000,000,000,0"),
-        ("CartPole-v1", "ppo", {"n_steps": 33}, "multiple of batch_size"),
+        ("CartPole-v1", "ppo", {"n_steps": 33, "batch_size": 256}, "multiple of batch_size"),
+        ("CartPole-v1", "ppo", {"n_steps": 1e12, "batch_size": 8}, "n_steps x n_envs must be at most 2,147,483,647"),
+        ("CartPole-v1", "dqn", {"buffer_size": 1e11}, "buffer_size must be at most 2,147,483,647, got 100,000,000,000"),
+        (
+            "CartPole-v1",
+            "dqn",
+            {"n_steps": 1, "buffer_size": 60, "train_freq": 4},
+            "batch_size must be at most buffer_size, got 64",
+        ),
+        ("CartPole-v1", "dqn", {"n_steps": 3, "n_envs": 2, "buffer_size": 5, "train_freq": 4}, "holds 4 in whole"),
         ("CartPole-v1", "q-learning", {}, "Q-learning needs a Discrete observation space"),
         ("Pendulum-v1", "dqn", {}, "DQN needs a Discrete action space"),
         ("CartPole-v1", "ppo", {"backend": "torch"}, "backend must be one of jax, gymnasium, pettingzoo"),
@@ -78,6 +87,39 @@ def test_a_package_that_is_missing_is_named_with_how_to_get_it(monkeypatch: pyte
     with pytest.raises(tegu.TeguError, match=r"ALE/Pong-v5 needs tegu\[atari\]") as caught:
         find("ALE/Pong-v5")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environment", "given", "n_steps", "batch_size"),
+    [
+        (gymnasium.make("CartPole-v1"), {}, 256, 256),  # one object is one environment
+        ("CartPole-v1", {"n_envs": 2}, 128, 256),
+        ("CartPole-v1", {"n_envs": 3}, 85, 255),
+        ("CartPole-v1", {"n_envs": 300}, 1, 300),
+        ("CartPole-v1", {"n_steps": 33}, 33, 132),
+        ("CartPole-v1", {"batch_size": 100}, 25, 100),
+    ],
+)
+def test_a_preset_is_adapted_to_what_was_set(
+    environment: object, given: dict[str, int], n_steps: int, batch_size: int
+) -> None:
+    """And it is said: the error would be about numbers that nobody gave."""
+    with pytest.warns(UserWarning, match=r"^ppo: .* in place of .*, to fit n_envs \d+$"):
+        plan = make_plan(environment, "ppo", **given)
+    assert (plan.algorithm.n_steps, plan.algorithm.batch_size) == (n_steps, batch_size)
+    assert n_steps * plan.n_envs % batch_size == 0
+
+
+@pytest.mark.parametrize(
+    ("environment", "algorithm", "says"),
+    [
+        ("CartPole-v1", "ppo", "[ppo] of tegu/presets/CartPole-v1.toml"),
+        ("MountainCar-v0", "ppo", "none for MountainCar-v0, so [ppo] of tegu/presets/general.toml"),
+        ("CartPole-v1", tegu.PPO(), "none, the algorithm came with its hyper-parameters"),
+    ],
+)
+def test_a_plan_says_where_its_preset_is_from(environment: str, algorithm: object, says: str) -> None:
+    assert make_plan(environment, algorithm).config["preset"] == says
 
 
 @pytest.mark.parametrize("steps", [3_000_000_000, MOST_STEPS])

@@ -20,7 +20,6 @@ from tegu.algorithms.base import (
     network_field,
 )
 from tegu.algorithms.ranges import Count, Fraction, Natural, Positive, PositiveFraction, Rate
-from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
@@ -86,13 +85,6 @@ class DQN(Algorithm):
     def validate(self, spec: EnvironmentSpec) -> None:
         check_network(self.activation, self.net_arch)
         check_replay(self)
-        replay = self.experience
-        rows = replay.rows(replay.steps_per_env(spec.n_envs) * spec.n_envs)
-        if self.n_steps > 1 and replay.window(spec.n_envs) > rows:
-            raise TeguError(
-                f"DQN: n_steps x n_envs must be at most buffer_size, got {self.n_steps} x {spec.n_envs} and "
-                f"{self.buffer_size}, which holds {rows} in whole rounds of train_freq"
-            )
         require("DQN", "action", spec.action_space, spaces.Discrete)
         require("DQN", "observation", spec.observation_space, spaces.Space)
         if self.network is not None:

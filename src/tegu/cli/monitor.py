@@ -79,9 +79,10 @@ class Lines(Monitor):
         super().__call__(progress)
         now = time.perf_counter()
         if progress.state == "compiling":
-            self._print(f"{heading(progress)}, {progress.total:,} steps: {where(progress)}; {origin(progress)}")
-            if progress.network:
-                self._print(f"network: {progress.network}")
+            steps = f"{progress.total:,} steps{rounding(progress)}"
+            self._print(f"{heading(progress)}, {steps}: {where(progress)}; {origin(progress)}")
+            for line in filter(None, (preset(progress), progress.network and f"network: {progress.network}")):
+                self._print(line)
         elif progress.state in ("finished", "stopped"):
             self._print(f"{self.state} after {clock(self.elapsed)}: {self._standing(progress)}")
         elif progress.state == "training" and now - self._printed >= BETWEEN_LINES:
@@ -113,6 +114,19 @@ def origin(progress: Progress) -> str:
         return "environment: Tegu's JAX implementation; --backend gymnasium uses Gymnasium's"
     kinds = {"gymnasium": "Gymnasium, stepped in Python", "pettingzoo": "PettingZoo, stepped in Python"}
     return f"environment: {kinds.get(backend, 'JAX, compiled')}"
+
+
+def rounding(progress: Progress) -> str:
+    """What is said beside the number of steps where whole iterations make them more than were asked for."""
+    config = _config(progress)
+    asked = sum(phase["steps"] for phase in (config, *config.get("phases", [])))
+    return f" (whole iterations; {asked:,} asked for)" if progress.steps == 0 and progress.total != asked else ""
+
+
+def preset(progress: Progress) -> str:
+    """Where settings that nobody gave come from; of runs that did not record it, nothing."""
+    config = _config(progress)
+    return f"preset: {config['preset']}" if config.get("preset") else ""
 
 
 def mean_metrics(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from tegu.analysis.plots import sparkline
 from tegu.cli.common import console
-from tegu.cli.monitor import Lines, Monitor, clock, heading, origin, rounded, where
+from tegu.cli.monitor import Lines, Monitor, clock, heading, origin, preset, rounded, where
 from tegu.training.trainer import Progress
 
 WIDTH = 88  #: of the panel, at most
@@ -59,7 +59,12 @@ class LivePanel(Monitor):
         parts: list[RenderableType] = [self._rows(progress)]
         if self.metrics:
             parts += ["", _columns(self.metrics)]
-        about = [origin(progress), progress.network and f"network: {progress.network}", where(progress)]
+        about = [
+            origin(progress),
+            preset(progress),
+            progress.network and f"network: {progress.network}",
+            where(progress),
+        ]
         parts += ["", Text("\n".join(filter(None, about)), style="dim", overflow="fold")]
         title, width = Text(heading(progress), style="bold"), min(self._live.console.width, WIDTH)
         panel = Panel(Group(*parts), title=title, title_align="left", border_style="dim", padding=(1, 2), width=width)

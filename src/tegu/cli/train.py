@@ -1,6 +1,7 @@
 """``tegu train``: an agent from an environment's name."""
 
 import argparse
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -189,7 +190,8 @@ def _show_help(args: argparse.Namespace) -> None:
     from tegu.cli.flags import add_flags
     from tegu.training.train import make_plan
 
-    plan = make_plan(args.environment, args.algorithm, **_settings(args))
+    with warnings.catch_warnings(action="ignore"):  # they are for the training
+        plan = make_plan(args.environment, args.algorithm, **_settings(args))
     parser = _parser(plan)
     add_flags(parser, args.algorithm or plan.algorithm.name, hyper_parameters(plan.algorithm))
     parser.parse(["--help"])

@@ -23,13 +23,26 @@ def preset(
     return {"algorithm": name, **(table.get(name) or general)}
 
 
+def origin(environment: str, algorithm: str) -> str:
+    """Where ``preset`` finds the settings, in words for a person."""
+    if algorithm in load(environment):
+        return f"[{algorithm}] of tegu/presets/{_file(environment)}"
+    if algorithm in load("general"):
+        return f"none for {environment}, so [{algorithm}] of tegu/presets/general.toml"
+    return f"none for {environment} and {algorithm}, whose own defaults hold"
+
+
+def _file(environment: str) -> str:
+    return f"{environment.replace('/', '-')}.toml"
+
+
 @cache
 def load(environment: str) -> dict[str, Any]:
     """The preset file of an environment, empty if there is none.
 
     ``like`` names another file that it builds on, and in an algorithm's table another table of the same file.
     """
-    file = resources.files(__package__) / f"{environment.replace('/', '-')}.toml"
+    file = resources.files(__package__) / _file(environment)
     table = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     tables = {name: value for name, value in table.items() if isinstance(value, dict)}
     for name, settings in tables.items():

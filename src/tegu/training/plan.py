@@ -25,10 +25,11 @@ from tegu.environments.adapters.contract import check_apart
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.base import Environment
 from tegu.environments.make import Source, find
-from tegu.presets import preset
+from tegu.presets import origin, preset
 from tegu.runs import Run
 from tegu.spaces.features import require_mask
 from tegu.training.compiled import Programs
+from tegu.training.fitting import adapted_rollout, check_experience
 from tegu.training.fused import FusedLoop
 from tegu.training.split import SplitLoop
 
@@ -50,6 +51,7 @@ class Plan:
     checkpoint_every: float
     eval_every: int = 0  #: steps between two evaluations, 0 for none
     eval_episodes: int = 20  #: of each evaluation, for each seed
+    preset: str = ""  #: where settings that nobody gave come from, in words
 
     @property
     def config(self) -> dict[str, Any]:
@@ -63,6 +65,7 @@ class Plan:
             "checkpoint_every": self.checkpoint_every,
             "eval_every": self.eval_every,
             "eval_episodes": self.eval_episodes,
+            "preset": self.preset,
             "environment_options": self.source.options,
             "hyper_parameters": hyper_parameters(self.algorithm),
         }
@@ -88,7 +91,7 @@ def make_plan(
 
     ``environment`` is a name, an environment, or a function that makes one. ``algorithm`` is an algorithm with its
     hyper-parameters, or a name, a class or ``module:Class``: then the preset for the environment holds and ``hyper``
-    overrides it. ``steps`` and
+    overrides it; a rollout that does not fit what was given is adapted, with a warning that says how. ``steps`` and
     ``n_envs`` also come from the preset unless given. ``seeds`` independent agents are trained from ``seed``,
     ``seed + 1``, ... ``backend`` says whose implementation of the environment is meant, ``environment_options`` are
     arguments of its constructor. Metrics are logged every ``log_interval`` steps (a hundredth of all, at most 20,000),
@@ -100,6 +103,7 @@ def make_plan(
         raise TeguError(f"environment_options must be a dict, got {type(environment_options).__name__}")
     options = dict(environment_options or {})
     source = find(environment, backend, options)
+    given = isinstance(algorithm, Algorithm)
     if isinstance(algorithm, Algorithm):
         if hyper:
             raise TeguError(
@@ -107,18 +111,22 @@ def make_plan(
             )
         algorithm = prepared(algorithm)
         settings: dict[str, Any] = preset(source.id, algorithm.name)
+        used = "none, the algorithm came with its hyper-parameters"
     else:
         choice = chosen(algorithm) if algorithm is not None else None
         settings = preset(source.id, None if choice is None else name_of(choice), *_spaces(source))
         apart = ("algorithm", "steps", "n_envs", "environment_options")
         usual = {key: value for key, value in settings.items() if key not in apart}
         algorithm = prepared(build_algorithm(choice or settings["algorithm"], usual | hyper))
+        used = origin(source.id, algorithm.name)
     _check_keywords(algorithm)
     if isinstance(environment, str) and (own := settings.get("environment_options")):
         source = find(environment, backend, own | options)
     steps = _checked("steps", steps if steps is not None else settings["steps"], 1, MOST_STEPS)
     usually = 1 if source.single else settings["n_envs"]
     n_envs = _checked("n_envs", n_envs if n_envs is not None else usually, 1, MOST_AT_ONCE)
+    if not given:
+        algorithm = adapted_rollout(algorithm, n_envs, settings["n_envs"], hyper)
     seeds = _checked("seeds", seeds, 1, MOST_AT_ONCE)
     seed = _checked("seed", seed, 0, MOST_SEED - seeds + 1)
     if source.single and (n_envs > 1 or seeds > 1):
@@ -141,6 +149,7 @@ def make_plan(
         float(checkpoint_every),
         0 if eval_every is None else _checked("eval_every", eval_every, 0, MOST_STEPS),
         _checked("eval_episodes", eval_episodes, 1, MOST_AT_ONCE),
+        used,
     )
 
 
@@ -185,6 +194,7 @@ def plan_of(
             config["checkpoint_every"],
             config["eval_every"],
             config["eval_episodes"],
+            config.get("preset", ""),
         )
     except (KeyError, TypeError) as error:
         raise TeguError(f"{run.path / 'config.toml'} is damaged: {error!r}") from error
@@ -243,6 +253,7 @@ def validate(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
     if not by_agent:
         require_mask(spec.observation_space, spec.action_space)
     algorithm.validate(spec)
+    check_experience(algorithm, spec.n_envs)
 
 
 def host_environments(source: Source, entropy: Sequence[tuple[int, ...]]) -> GymnasiumEnvironments:

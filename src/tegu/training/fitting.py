@@ -1,0 +1,65 @@
+"""How an algorithm's experience fits the number of environments: what is adapted, and what cannot be."""
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Collection
+from typing import Any
+
+from tegu.algorithms.base import Algorithm
+from tegu.core.errors import TeguError
+from tegu.experience.base import Replay, Rollout
+
+MOST_ROWS = 2**31 - 1  #: of a replay buffer and of an iteration: they are counted in 32 bits
+
+
+def adapted_rollout(algorithm: Algorithm, n_envs: int, usually: int, given: Collection[str]) -> Algorithm:
+    """The algorithm with ``n_steps`` and ``batch_size`` that fit together, with a warning that says what was changed.
+
+    They were chosen for ``usually`` environments, but for what a person has ``given``, which stays as it is. A rollout
+    keeps its size and its number of batches as nearly as it can.
+    """
+    n_steps: Any = getattr(algorithm, "n_steps", None)
+    batch: Any = getattr(algorithm, "batch_size", None)
+    rollout = isinstance(algorithm.experience, Rollout) and isinstance(n_steps, int) and isinstance(batch, int)
+    if not rollout or n_steps * n_envs % batch == 0 or {"n_steps", "batch_size"} <= set(given):
+        return algorithm
+    batches = max(n_steps * usually // batch, 1)
+    if "n_steps" in given:
+        size = n_steps * n_envs
+        batch = next(n for n in range(min(batch, size), 0, -1) if size % n == 0)
+    else:
+        unit = batch // math.gcd(batch, n_envs) if "batch_size" in given else batches // math.gcd(batches, n_envs)
+        steps = max(round(n_steps * usually / n_envs / unit), 1) * unit
+        batch = batch if "batch_size" in given else steps * n_envs // batches
+        n_steps = steps
+    changed: dict[str, Any] = {"n_steps": n_steps, "batch_size": batch}
+    says = [
+        f"{name} is {value:,} in place of {was:,}"
+        for name, value in changed.items()
+        if value != (was := getattr(algorithm, name))
+    ]
+    warnings.warn(f"{algorithm.name}: {' and '.join(says)}, to fit n_envs {n_envs:,}", stacklevel=3)
+    return dataclasses.replace(algorithm, **changed)
+
+
+def check_experience(algorithm: Algorithm, n_envs: int) -> None:
+    """Raise ``TeguError`` where an iteration or a replay buffer has more steps than can be counted, or where the buffer
+    holds less than what is drawn from it: then nothing would ever be learned, or from the same few rows."""
+    title, experience = type(algorithm).__name__, algorithm.experience
+    block = experience.steps_per_env(n_envs) * n_envs
+    if block > MOST_ROWS:
+        steps = "train_freq" if isinstance(experience, Replay) else "n_steps x n_envs"
+        raise TeguError(f"{title}: {steps} must be at most {MOST_ROWS:,}, got {block:,}")
+    if not isinstance(experience, Replay):
+        return
+    rows = experience.rows(block)
+    if rows > MOST_ROWS:
+        raise TeguError(f"{title}: buffer_size must be at most {MOST_ROWS:,}, got {experience.capacity:,}")
+    holds = f"{experience.capacity:,}, which holds {rows:,} in whole rounds of train_freq"
+    if experience.n_steps > 1 and experience.window(n_envs) > rows:
+        raise TeguError(
+            f"{title}: n_steps x n_envs must be at most buffer_size, got {experience.n_steps} x {n_envs} and {holds}"
+        )
+    if experience.batch_size > rows:
+        raise TeguError(f"{title}: batch_size must be at most buffer_size, got {experience.batch_size:,} and {holds}")
