@@ -1,5 +1,6 @@
 """A trained agent: predict, evaluate, save, load."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
@@ -25,7 +26,7 @@ from tegu.core.trees import from_arrays, to_arrays
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.make import Source, find
 from tegu.nn.description import describe
-from tegu.runs import Run, checkpoint
+from tegu.runs import Run, checkpoint, schema
 from tegu.spaces.bounds import to_bounds
 from tegu.spaces.data import from_data, to_data
 from tegu.spaces.features import zeros
@@ -157,7 +158,7 @@ class Agent:
         """Write the agent to the folder ``path``, whole or not at all."""
         path = Path(path)
         saved = facts(self.algorithm, self.spec, self.seeds, self.source) | {"total": self.total}
-        checkpoint.save(path, self.steps, {"learner": to_arrays(self.learners)}, saved, keep=1)
+        checkpoint.save(path.resolve(), self.steps, {"learner": to_arrays(self.learners)}, saved, keep=1)
         return path
 
     def _is_batch(self, observation: PyTree, template: PyTree) -> bool:
@@ -216,9 +217,13 @@ def load(
         run = path if isinstance(path, Run) else Run.open(str(path).removesuffix(BEST), folder)
         if best and not checkpoint.steps(run.best):
             raise TeguError(f"{run.name} has no best agent: train with eval_every (--eval-every)")
+        if not best and not checkpoint.steps(run.checkpoints):
+            raise TeguError(f"{run.name} has no checkpoint: it was {run.status.state} before one was saved")
         saved = checkpoint.load_latest(run.best if best else run.checkpoints)
+    for reason in saved.skipped:
+        warnings.warn(f"a newer checkpoint is skipped: {reason}", stacklevel=2)
     try:
-        known = saved.state
+        known = schema.checked(saved.state, schema.AGENT | schema.AGENT_OPTIONAL, required=schema.AGENT)
         found = restored(
             known["algorithm"],
             known["hyper_parameters"],
@@ -229,9 +234,9 @@ def load(
         spaces = from_data(known["observation_space"]), from_data(known["action_space"])
         spec = EnvironmentSpec(known["environment"], *spaces, known["n_envs"], tuple(known["agents"]))
         seeds = tuple(known["seeds"])
-    except (KeyError, TypeError) as error:
-        raise TeguError(f"{saved.path} does not hold an agent: {error!r} is missing or damaged") from error
-    source = _source(spec.id, run.config if run is not None else known, environment)
+    except (KeyError, TypeError, ValueError) as error:
+        raise TeguError(f"{saved.path} does not hold an agent: {error}") from error
+    source = _source(spec.id, run.settings if run is not None else known, environment)
     if source is not None and not _fits(source, spec):
         if environment is not None:
             raise TeguError(f"{source.id} does not have the observations and actions that the agent was trained with")
@@ -242,8 +247,13 @@ def load(
         lambda keys: jax.vmap(lambda key: found.init(key, spec))(keys),
         jax.random.split(jax.random.key(0), len(seeds)),
     )
-    learners = from_arrays(shapes, saved.blobs["learner"], str(saved.path))
-    total = known.get("total", run.config["steps"] if run is not None else saved.step)
+    arrays = saved.blobs.get("learner", {})
+    if broken := next(
+        (name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()), None
+    ):
+        raise TeguError(f"{saved.path} holds a learner that is no good: {broken} is NaN or infinite")
+    learners = from_arrays(shapes, arrays, str(saved.path))
+    total = known.get("total", run.settings["steps"] if run is not None else saved.step)
     return Agent(found, spec, learners, seeds, saved.step, source, run, total)
 
 

@@ -147,7 +147,7 @@ def _recorded(run: Run, metric: str) -> _Recorded:
         found = {seed: curve for seed in store.seeds() if len((curve := _curve(store, metric, seed)).steps)}
         if not found:
             raise TeguError(f"{run.name} has no metric {metric!r}: {_hint(metric, store.names())}")
-        settings = dict(_flat({key: value for key, value in run.config.items() if key not in _INCIDENTAL}))
+        settings = dict(_flat({key: value for key, value in run.settings.items() if key not in _INCIDENTAL}))
         kind = settings.pop("environment"), settings.pop("algorithm")
         return _Recorded(run, kind, settings, found, store.read("time/fps")[1])
 

@@ -12,6 +12,7 @@ from tegu.analysis.compare import RETURN, Group, curves
 from tegu.analysis.statistics import STATISTICS
 from tegu.core.errors import TeguError
 from tegu.runs import Run
+from tegu.runs.run import refuse_links
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -136,6 +137,7 @@ def _plotting() -> Iterator[None]:
 @contextmanager
 def _one_line(path: Path) -> Iterator[None]:
     try:
+        refuse_links(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:

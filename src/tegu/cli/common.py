@@ -17,6 +17,7 @@ from rich.console import Console
 
 from tegu.cli.terminal import ascii_where_needed
 from tegu.core.errors import TeguError
+from tegu.core.text import printable, printable_lines
 
 
 class Outcome(NamedTuple):
@@ -166,9 +167,16 @@ def option(text: str) -> tuple[str, Any]:
         return key, value
 
 
+class _Console(Console):
+    """Prints text that may come from a file of somebody else's as characters, which the terminal does not obey."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(printable_lines(each) if isinstance(each, str) else each for each in objects), **options)
+
+
 def console(stream: Any, *, quiet: bool = False) -> Console:
     """A console that takes text as it is. Into a file or a pipe lines may be long: nothing is cut off there."""
-    return Console(
+    return _Console(
         file=stream, quiet=quiet, markup=False, highlight=False, width=None if stream.isatty() else 200, emoji=False
     )
 
@@ -191,7 +199,7 @@ def _plain_warnings() -> Iterator[None]:
     """Each warning as one plain line."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        text = " ".join(re.sub(r"\x1b\[\d*m", "", str(message)).removeprefix("WARN:").split())
+        text = printable(" ".join(re.sub(r"\x1b\[\d*m", "", str(message)).removeprefix("WARN:").split()))
         print(f"warning: {text}", file=sys.stderr)
 
     with warnings.catch_warnings():

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from tegu.cli.common import Outcome, Parser, add_runs
 from tegu.core.errors import TeguError
+from tegu.core.text import printable
 
 _KINDS = ("environments", "algorithms", "presets", "runs")
 
@@ -176,7 +177,7 @@ def _run(run: Any) -> dict[str, Any]:
     status = run.status
     found = {"run": run.name, "state": status.state, "steps": status.steps, "total": status.total}
     try:
-        found |= {"seeds": len(run.config["seeds"]), "created": run.config["created"]}
+        found |= {"seeds": len(run.settings["seeds"]), "created": run.settings["created"]}
     except (TeguError, KeyError, TypeError):
         found |= {"state": "damaged", "seeds": None, "created": None}
     return found | {"return": _last_return(run), "folder": str(run.path)}
@@ -213,4 +214,4 @@ def _print_table(out: Console, rows: list[dict[str, Any]], columns: Sequence[str
 def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else printable(value)

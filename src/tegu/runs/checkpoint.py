@@ -22,7 +22,7 @@ from tegu.runs import blob_files, disk, manifest
 from tegu.runs.blob_files import Base, Blob, Chunk
 from tegu.runs.manifest import BLOB_FILE, MANIFEST
 
-__all__ = ["Checkpoint", "CheckpointError", "Chunk", "load", "load_latest", "save", "steps"]
+__all__ = ["Checkpoint", "CheckpointError", "Chunk", "load", "load_latest", "save", "steps", "sweep"]
 
 _FOLDER = re.compile(r"[0-9]{12}(\.replaced)?")
 _TEMPORARY = re.compile(r"\.tegu-([0-9]{1,9})-(saving|removing-.*)")
@@ -70,8 +70,8 @@ def save(
     files = {blob_files.file_name(name): blob for name, blob in blobs.items()}
     path = Path(folder) / f"{step:012d}"
     with _one_line(f"cannot save checkpoint {path}"):
-        disk.make_folders(path.parent)
-        _sweep(path.parent)
+        _make_folder(path.parent)
+        sweep(path.parent)
         temporary = path.parent / f".tegu-{os.getpid()}-saving"
         try:
             _write(temporary, step, files, state, blob_files.base_of(base))
@@ -121,6 +121,16 @@ def steps(folder: Path | str) -> list[int]:
         return sorted({_step(path) for path in _candidates(folder)}) if disk.exists(folder) else []
 
 
+def sweep(folder: Path) -> None:
+    """Remove what dead processes left half written or half removed. What cannot be removed does no harm."""
+    with suppress(FileNotFoundError):
+        for name in disk.names(folder) if disk.is_folder(folder) else []:
+            match = _TEMPORARY.fullmatch(name)
+            if match and (int(match[1]) == os.getpid() or not disk.is_alive(int(match[1]))):
+                with suppress(OSError):
+                    _remove(folder / name)
+
+
 @contextmanager
 def _one_line(what: str) -> Iterator[None]:
     """Turn whatever reading and writing may raise into one line: what failed, and why."""
@@ -132,6 +142,13 @@ def _one_line(what: str) -> Iterator[None]:
 
 
 # Writing
+
+
+def _make_folder(folder: Path) -> None:
+    """Make sure that the folder is there, and no link, which would lead whatever is written out of the run."""
+    disk.make_folders(folder)
+    if not disk.is_folder(folder):
+        raise ValueError(f"{folder} is a link, which is not followed")
 
 
 def _write(temporary: Path, step: int, files: Mapping[str, Blob], state: Mapping[str, Any], base: Base) -> None:
@@ -181,18 +198,12 @@ def _retire(path: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
+    if not disk.is_folder(folder):  # a link: what it leads to is none of ours
+        disk.remove(folder)
+        return
     for name in sorted(filter(_is_our_file, disk.names(folder)), key=lambda name: name != MANIFEST):
         disk.remove(folder / name)
     disk.remove_folder(folder)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what dead processes left half written or half removed. What cannot be removed does no harm."""
-    for name in disk.names(folder):
-        match = _TEMPORARY.fullmatch(name)
-        if match and (int(match[1]) == os.getpid() or not disk.is_alive(int(match[1]))):
-            with suppress(OSError):
-                _remove(folder / name)
 
 
 # Reading

@@ -81,6 +81,22 @@ def is_folder(path: Path) -> bool:
     return stat.S_ISDIR(os.lstat(path).st_mode)
 
 
+def is_file(path: Path) -> bool:
+    """Whether ``path`` is a regular file itself, not a link to one, and has no other name (a hard link)."""
+    found = os.lstat(path)
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+
+
+def open_to_lock(path: Path) -> int:
+    """Open or create a file of which the content will be replaced in place; what ``is_file`` denies is refused."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file of one name", str(path))
+    return descriptor
+
+
 def read(path: Path, limit: int) -> bytes:
     """Read a regular file of at most ``limit`` bytes. Links, pipes and devices are refused rather than followed."""
     with _regular(path) as file:

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tegu.core.errors import TeguError
-from tegu.runs.run import Run
+from tegu.runs.run import Run, refuse_links
 
 
 class ExportError(TeguError):
@@ -44,6 +44,7 @@ def to_tensorboard(run: Run, folder: Path | str) -> None:
 
 @contextmanager
 def _one_line(run: Run, target: Path | str) -> Iterator[None]:
+    refuse_links(target)
     try:
         yield
     except OSError as error:

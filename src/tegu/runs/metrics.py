@@ -1,10 +1,11 @@
 """The metrics of a run: one SQLite file, written by its trainer and readable by anyone meanwhile."""
 
+import errno
 import math
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from urllib.parse import quote
 import numpy as np
 
 from tegu.core.errors import TeguError
+from tegu.runs import disk
 
 _APPLICATION = 0x54454755  # "TEGU", in the file's header
 _FORMAT = 1
@@ -26,6 +28,11 @@ CREATE TABLE metrics (
     PRIMARY KEY (name, seed, step)
 ) WITHOUT ROWID;
 """
+
+
+_FILES = ("", "-wal", "-shm", "-journal")  # of SQLite, after the database's name
+_MOST_BYTES = 10_000  #: of one value, such as a name
+_MOST_ROWS = 10_000_000  #: of one curve
 
 
 class MetricsError(TeguError):
@@ -77,8 +84,9 @@ class MetricStore:
         query = """SELECT step, value FROM metrics WHERE name = (SELECT id FROM names WHERE name = ?1)
                    AND (?2 IS NULL OR seed = ?2) ORDER BY step, seed"""
         with self._one_line("read"):
-            rows = self._connection.execute(query, (name, seed)).fetchall()
-            return np.array([row[0] for row in rows], np.int64), np.array([_value(row[1]) for row in rows], np.float64)
+            rows = self._connection.execute(query, (name, seed)).fetchmany(_MOST_ROWS)
+            steps = np.array([_whole(step) for step, _ in rows], np.int64)
+            return steps, np.array([_value(value) for _, value in rows], np.float64)
 
     def rows(self, seed: int | None = None) -> Iterator[Row]:
         """Everything, or everything of one seed, ordered by step, seed and name."""
@@ -86,17 +94,20 @@ class MetricStore:
                    JOIN writes USING (step) WHERE ?1 IS NULL OR seed = ?1 ORDER BY step, seed, names.name"""
         with self._one_line("read"):
             for row in map(Row._make, self._connection.execute(query, (seed,))):
-                yield row._replace(value=_value(row.value))
+                _whole(row.step), _whole(row.seed)
+                yield row._replace(name=str(row.name), value=_value(row.value), time=_value(row.time))
 
     def names(self) -> list[str]:
         """The sorted names that have values."""
         query = """SELECT name FROM names WHERE EXISTS (SELECT 1 FROM metrics WHERE metrics.name = names.id)
                    ORDER BY name"""
-        return [name for (name,) in self._select(query)]
+        return [str(name) for (name,) in self._select(query)]
 
     def seeds(self) -> list[int]:
         """The sorted seeds that have values."""
-        return [seed for (seed,) in self._select("SELECT DISTINCT seed FROM metrics ORDER BY seed")]
+        seeds = self._select("SELECT DISTINCT seed FROM metrics ORDER BY seed")
+        with self._one_line("read"):
+            return [_whole(seed) for (seed,) in seeds]
 
     def last_step(self) -> int | None:
         """The highest step written, or ``None``."""
@@ -113,7 +124,7 @@ class MetricStore:
 
     def _select(self, query: str) -> list[tuple[Any, ...]]:
         with self._one_line("read"):
-            return self._connection.execute(query).fetchall()
+            return self._connection.execute(query).fetchmany(_MOST_ROWS)
 
     @contextmanager
     def _one_line(self, what: str) -> Iterator[None]:
@@ -123,12 +134,30 @@ class MetricStore:
             raise MetricsError(" ".join(f"cannot {what} metrics in {self.path}: {error}".split())) from error
 
 
-def _value(stored: float | None) -> float:
+def _value(stored: Any) -> float:
+    """A number of a column; SQLite would store anything there."""
+    if not isinstance(stored, float | int | None):
+        raise ValueError(f"it holds a {type(stored).__name__} where a number should be")
     return math.nan if stored is None else float(stored)
+
+
+def _whole(stored: Any) -> int:
+    if type(stored) is not int:
+        raise ValueError(f"it holds a {type(stored).__name__} where a step or a seed should be")
+    return stored
+
+
+def _refuse_others(path: Path) -> None:
+    """``OSError`` for a link, a pipe or anything else but a regular file in place of one of SQLite's, which follows."""
+    for end in _FILES:
+        file = path.with_name(f"{path.name}{end}")
+        if disk.exists(file) and not disk.is_file(file):
+            raise OSError(errno.EINVAL, "not a regular file of one name", str(file))
 
 
 def _open_to_write(path: Path, timeout: float) -> sqlite3.Connection:
     """WAL lets others read while we write; NORMAL survives a killed process and never damages the file."""
+    _refuse_others(path)
     connection = sqlite3.connect(path, timeout=timeout)
     try:
         # One immediate transaction, because two processes may find the file empty at the same time.
@@ -147,6 +176,7 @@ def _open_to_write(path: Path, timeout: float) -> sqlite3.Connection:
 
 
 def _open_to_read(path: Path, timeout: float) -> sqlite3.Connection:
+    _refuse_others(path)
     address = f"file:{quote(str(path.absolute()))}?mode=ro"
     try:
         return _connect(address, timeout)
@@ -177,4 +207,14 @@ def _checked(connection: sqlite3.Connection) -> sqlite3.Connection:
         raise ValueError("it is not a metrics file of Tegu")
     if number != _FORMAT:
         raise ValueError(f"it has format {number} and this Tegu reads {_FORMAT}: update Tegu")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
+    with closing(sqlite3.connect(":memory:")) as own:
+        own.executescript(_TABLES)
+        if _schema(connection) != _schema(own):
+            raise ValueError("it holds other tables than Tegu makes")
     return connection
+
+
+def _schema(connection: sqlite3.Connection) -> list[Any]:
+    """What a database holds: a view in place of a table could go on for ever."""
+    return connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name LIMIT 10").fetchall()

@@ -16,12 +16,16 @@ from typing import Any, TextIO
 from urllib.parse import quote, unquote
 
 from tegu.core.errors import TeguError
-from tegu.runs import disk, toml
+from tegu.runs import checkpoint, disk, schema, toml
 from tegu.runs.manifest import versions
 from tegu.runs.metrics import MetricStore
 
 CONFIG = "config.toml"
 STATES = ("running", "finished", "stopped", "failed", "interrupted")
+
+
+MOST_BYTES = 2**20  #: of a configuration or a status
+_DEPTH = 3  # how far below a run's folder a file of it may lie
 
 
 class RunError(TeguError):
@@ -87,7 +91,7 @@ class Run:
         ``"CartPole-v1/ppo/3"`` is one run; ``"CartPole-v1/ppo"``, ``"CartPole-v1/ppo/last"``, ``"CartPole-v1"`` and
         ``"last"`` are the newest of those. ``RunError`` if there is none or its ``config.toml`` is damaged.
         """
-        if (Path(selector) / CONFIG).is_file():
+        if os.path.lexists(Path(selector) / CONFIG):
             return cls(selector)._with_config()
         parts = str(selector).strip("/").split("/")
         if parts[-1] == "last":
@@ -107,7 +111,7 @@ class Run:
         found = []
         for path in Path(root).glob(f"*/*/*/{CONFIG}"):
             with suppress(OSError, ValueError):  # removed meanwhile, or not a number
-                found.append((path.stat().st_mtime_ns, int(path.parent.name), path.parent))
+                found.append((path.lstat().st_mtime_ns, int(path.parent.name), path.parent))
         return [cls(path) for *_, path in sorted(found, reverse=True)]
 
     @property
@@ -119,7 +123,13 @@ class Run:
     def config(self) -> dict[str, Any]:
         """The content of ``config.toml``."""
         with _one_line(f"cannot read {self.path / CONFIG}"):
-            return toml.loads((self.path / CONFIG).read_text(encoding="utf-8"))
+            return toml.loads(disk.read(self.path / CONFIG, MOST_BYTES).decode())
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """``config``, of which every field that Tegu knows has been checked; ``RunError`` names one that is wrong."""
+        with _one_line(f"{self.path / CONFIG} is damaged"):
+            return schema.checked(self.config, schema.CONFIG, required=schema.ALWAYS)
 
     @property
     def checkpoints(self) -> Path:
@@ -139,7 +149,7 @@ class Run:
     def status(self) -> Status:
         """What the last ``set_status`` said; a running process that is gone reads as interrupted."""
         try:
-            status = _status(json.loads((self.path / "status.json").read_bytes()))
+            status = _status(json.loads(disk.read(self.path / "status.json", MOST_BYTES)))
         except FileNotFoundError:
             return Status("interrupted")  # before it said anything
         except (OSError, ValueError, RecursionError):
@@ -162,8 +172,10 @@ class Run:
         with ExitStack() as stack:
             with _one_line(f"cannot lock {self.path}"):
                 # Closing the file ends the lock. The file itself stays, because removing it would race.
-                file = stack.enter_context(open(self.path / "lock", "a+"))
+                file = stack.enter_context(open(disk.open_to_lock(self.path / "lock"), "r+"))
                 _lock(file, self.path)
+                for folder in (self.checkpoints, self.best):
+                    checkpoint.sweep(folder)
             yield
 
     def _with_config(self) -> "Run":
@@ -171,12 +183,25 @@ class Run:
         return self
 
 
+def refuse_links(path: Path | str) -> None:
+    """Raise ``RunError`` if ``path`` lies in a run, and writing there would follow a link out of it.
+
+    Links that lead to the run, and files that lie in none, are a person's own.
+    """
+    path = Path(path).absolute()
+    inside = [path, *path.parents[:_DEPTH]]
+    roots = [index for index, each in enumerate(inside) if index and os.path.lexists(each / CONFIG)]
+    for each in inside[: max(roots, default=0)]:
+        if os.path.islink(each) or (each.is_file() and not disk.is_file(each)):
+            raise RunError(f"{each} is a link, which is not followed: remove it")
+
+
 @contextmanager
 def _one_line(what: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise RunError(" ".join(f"{what}: {reason}".split())) from error
 
 
@@ -215,9 +240,11 @@ def _lock(file: TextIO, path: Path) -> None:
 
 def _status(content: Any) -> Status:
     """A status made of checked content, ``ValueError`` otherwise."""
-    schema = {"state": str, "pid": int, "steps": int, "total": int, "message": str}
-    if not isinstance(content, dict) or set(content) != set(schema):
-        raise ValueError(f"a status holds exactly {', '.join(schema)}")
-    if any(type(content[key]) is not kind for key, kind in schema.items()) or content["state"] not in STATES:
+    kinds = {"state": str, "pid": int, "steps": int, "total": int, "message": str}
+    if not isinstance(content, dict) or set(content) != set(kinds):
+        raise ValueError(f"a status holds exactly {', '.join(kinds)}")
+    if any(type(content[key]) is not kind for key, kind in kinds.items()) or content["state"] not in STATES:
         raise ValueError("a status holds a known state, numbers and a message")
+    if not all(0 <= content[key] <= schema.MOST_STEPS for key in ("steps", "total")):
+        raise ValueError("a status holds numbers of steps")
     return Status(**content)

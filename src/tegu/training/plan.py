@@ -27,15 +27,12 @@ from tegu.environments.base import Environment
 from tegu.environments.make import Source, find
 from tegu.presets import origin, preset
 from tegu.runs import Run
+from tegu.runs.schema import MOST_AT_ONCE, MOST_SEED, MOST_STEPS
 from tegu.spaces.features import require_mask
 from tegu.training.compiled import Programs
 from tegu.training.fitting import adapted_rollout, check_experience
 from tegu.training.fused import FusedLoop
 from tegu.training.split import SplitLoop
-
-MOST_STEPS = 10**12 - 1  #: a checkpoint's name has room for twelve digits
-MOST_SEED = 2**31 - 1  #: JAX takes 32 bits of a seed: larger ones would be others again
-MOST_AT_ONCE = 1_000_000  #: of seeds, environments and episodes: beyond that a number is mistyped
 
 
 @dataclass(frozen=True)
@@ -181,7 +178,7 @@ def plan_of(
 ) -> Plan:
     """The plan that a run was made with, read from its ``config.toml``; what of it is code must be given again."""
     configure_jax()
-    config = run.config
+    config = run.settings
     source = source_of(run, environment)
     try:
         return Plan(
@@ -202,7 +199,7 @@ def plan_of(
 
 def source_of(run: Run, environment: Any = None) -> Source:
     """The environment a run was trained on; ``environment`` allows one that names code, or is one that has no name."""
-    name = run.config["environment"]
+    name = run.settings["environment"]
     if environment is not None and not isinstance(environment, str):
         return replace(find(environment), id=name)
     if is_code(name) and environment != name:
