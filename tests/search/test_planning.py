@@ -5,6 +5,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import mctx
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -34,10 +35,11 @@ def uniform(parameters, positions):
     return jnp.zeros(positions["action_mask"].shape), jnp.zeros(len(positions["to_play"]))
 
 
-def fickle(parameters, positions):
-    """Thinks something else of every position, without reason, also of those in which the game is over."""
+def fickle(strength, positions):
+    """Thinks something else of every position, without reason, also of those in which the game is over; nothing of any
+    at ``strength`` 0."""
     code = positions["board"].reshape(-1, 9) @ 3.0 ** jnp.arange(9) + 1.1 + positions["to_play"]
-    return jnp.sin(code[:, None] * (1 + jnp.arange(9.0))), jnp.cos(7 * code)
+    return strength * jnp.sin(code[:, None] * (1 + jnp.arange(9.0))), strength * jnp.cos(7 * code)
 
 
 def position(drawing):
@@ -53,6 +55,7 @@ KNOWN = join(
     position("xox xoo ox."),  # the last square draws
     position("xox oxo ox."),  # the last square wins
 )
+WINS_AT_ONCE, LOST, DRAWN = 0, 1, 2  #: rows of these
 
 
 def mixed(seed):
@@ -82,7 +85,7 @@ def searched(late):
     turned = positions | {"board": -positions["board"], "to_play": 1 - positions["to_play"]}
 
     def many(search):
-        compiled = jax.jit(lambda positions: search(GAME, uniform, (), positions, KEY, simulations=300))
+        compiled = jax.jit(lambda positions: search(GAME, uniform, (), positions, KEY, simulations=400))
         return [jax.device_get(compiled(each)) for each in (positions, turned)]
 
     return {kind: many(search) for kind, search in GREEDY.items()}
@@ -140,14 +143,13 @@ def grown():
     """A search of 32 positions with a fickle evaluator, exploring: what it found, and its trees ``[B, N, ...]``."""
     read = planning._read
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planning, "_read", lambda found: (read(found), found.search_tree))
+        patch.setattr(planning, "_read", lambda found, value: (read(found, value), found.search_tree))
         compiled = {
-            kind: jax.jit(lambda positions, key, s=search: s(GAME, fickle, (), positions, key, simulations=SIMULATIONS))
-            for kind, search in EXPLORING.items()
+            kind: jax.jit(partial(search, GAME, fickle, simulations=SIMULATIONS)) for kind, search in EXPLORING.items()
         }
         for search in compiled.values():
-            search(mixed(0), KEY)
-    return lambda kind, positions, key: jax.device_get(compiled[kind](positions, key))
+            search(1.0, mixed(0), KEY)
+    return lambda kind, positions, key, strength=1.0: jax.device_get(compiled[kind](strength, positions, key))
 
 
 @both
@@ -165,15 +167,53 @@ def test_simulations_begin_with_legal_actions_and_are_all_counted(grown, kind, s
     np.testing.assert_allclose(its.policy.sum(axis=1), 1, rtol=1e-5)
 
 
-@both
+def visit_mean(value, its):
+    """The mean of what the evaluator said first and of what came of each simulation."""
+    return (value + (its.visits * its.action_values).sum(axis=1)) / (1 + SIMULATIONS)
+
+
 @settings(deadline=None, max_examples=10)
 @seeds
-def test_a_positions_value_is_the_mean_of_all_that_was_seen_of_it(grown, kind, seed):
-    """What the evaluator said first, and what came of each simulation."""
+def test_with_puct_a_positions_value_is_the_mean_of_all_that_was_seen_of_it(grown, seed):
     positions = mixed(seed)
-    its, _ = grown(kind, positions, jax.random.key(seed))
-    total = np.asarray(fickle((), positions)[1]) + (its.visits * its.action_values).sum(axis=1)
-    np.testing.assert_allclose(its.value, total / (1 + SIMULATIONS), atol=1e-5)
+    its, _ = grown("puct", positions, jax.random.key(seed))
+    np.testing.assert_allclose(its.value, visit_mean(np.asarray(fickle(1.0, positions)[1]), its), atol=1e-5)
+
+
+@settings(deadline=None, max_examples=10)
+@seeds
+def test_with_gumbel_a_positions_value_is_what_the_improved_policy_is_worth(grown, seed):
+    """By the completed action values of mctx, without the factor by which they are added to logits."""
+    its, tree = grown("gumbel", mixed(seed), jax.random.key(seed))
+    transform = partial(
+        mctx.qtransform_completed_by_mix_value, rescale_values=False, value_scale=1.0, maxvisit_init=0.0
+    )
+    scaled = jax.vmap(transform, in_axes=(0, None))(tree, tree.ROOT_INDEX)
+    completed = scaled / its.visits.max(axis=1, keepdims=True)
+    np.testing.assert_allclose(its.value, (its.policy * completed).sum(axis=1), atol=1e-5)
+
+
+def test_the_value_of_a_policy_by_hand():
+    """Two visits found 1, one found -1, and the third action, never tried, counts as the mixed value:
+    (0.4 + 3 (0.5 * 1 - 0.3 * 1) / 0.8) / 4 = 0.2875."""
+    policy, logits = jnp.array([[0.6, 0.1, 0.3]]), jnp.log(jnp.array([[0.5, 0.3, 0.2]])) + 7
+    visits, values = jnp.array([[2, 1, 0]]), jnp.array([[1.0, -1.0, 0.0]])
+    value = planning.improved_value(policy, logits, jnp.array([0.4]), visits, values)
+    np.testing.assert_allclose(value, [0.6 - 0.1 + 0.3 * 0.2875], rtol=1e-6)
+
+
+def test_gumbel_values_positions_as_minimax_does_after_few_simulations(grown):
+    """Where the mover wins in one, where he loses whatever he does, and where the last square draws; elsewhere better
+    than the mean of all simulations, half of which look at moves that nobody would play."""
+    positions = mixed(0)
+    exact = solve(GAME).values(positions)
+    its, _ = grown("gumbel", positions, KEY, strength=0.0)
+    np.testing.assert_allclose(its.value[WINS_AT_ONCE], 1, atol=0.05)
+    np.testing.assert_allclose(its.value[LOST], -1, atol=0.35)
+    np.testing.assert_allclose(its.value[DRAWN], 0, atol=1e-6)
+    mean = visit_mean(0, its)
+    assert mean[WINS_AT_ONCE] < 0.7
+    assert np.abs(its.value - exact).mean() < 0.6 * np.abs(mean - exact).mean()
 
 
 @both
@@ -232,6 +272,36 @@ def test_keys_decide_what_an_exploring_search_finds(grown, kind):
     assert (one.visits != other.visits).any()
 
 
+def test_noise_at_the_root_is_dirichlets_over_the_legal_actions():
+    """20 of 362: no part of the fraction asked for is lost, and the draws are distributed as they should."""
+    fraction, alpha, legal = 0.25, 0.3, np.arange(362) % 18 == 2
+    n = 20
+    assert legal.sum() == n
+    prior = np.where(legal, np.arange(362), 0) / np.arange(362)[legal].sum()
+    batch = [jnp.broadcast_to(each, (500, 362)) for each in (prior.astype(np.float32), legal)]
+    noisy = np.asarray(planning.dirichlet_noise(KEY, *batch, fraction, alpha), float)
+    assert not noisy[:, ~legal].any()
+    noise = (noisy - (1 - fraction) * prior)[:, legal] / fraction
+    np.testing.assert_allclose(noise.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(noise.mean(axis=0), 1 / n, atol=0.016)
+    np.testing.assert_allclose(noise.var(axis=0).mean(), (1 / n) * (1 - 1 / n) / (n * alpha + 1), rtol=0.1)
+    # one action of a Dirichlet draw is Beta(alpha, (n - 1) alpha)
+    assert stats.kstest(noise[:, 3], stats.beta(alpha, (n - 1) * alpha).cdf).pvalue > 1e-3
+
+
+def test_puct_searches_with_the_noise_asked_for(grown):
+    """A sparse draw leaves some action hardly any noise: it keeps three quarters of its prior, and no more."""
+    positions = mixed(5)
+    several = positions["action_mask"].sum(axis=1) >= 4
+    prior = jax.nn.softmax(jnp.where(positions["action_mask"], fickle(1.0, positions)[0], -jnp.inf))
+    _, tree = grown("puct", positions, KEY)
+    ratio = jax.nn.softmax(tree.children_prior_logits[:, tree.ROOT_INDEX]) / prior
+    least = np.nanmin(ratio[several], axis=1)
+    assert several.sum() > 10
+    assert (least > 0.7499).all()
+    assert np.median(least) < 0.76
+
+
 def test_puct_draws_actions_from_visits(grown):
     """At temperature 1: as often as the policies say, over all actions of many searches."""
     found = [grown("puct", mixed(3), jax.random.key(seed))[0] for seed in range(40)]
@@ -248,7 +318,7 @@ def greedily():
     """The same without exploring; Gumbel looks at four actions."""
     searches = GREEDY | {"gumbel": partial(GREEDY["gumbel"], max_considered=4)}
     compiled = {
-        kind: jax.jit(lambda positions, key, s=search: s(GAME, fickle, (), positions, key, simulations=SIMULATIONS))
+        kind: jax.jit(lambda positions, key, s=search: s(GAME, fickle, 1.0, positions, key, simulations=SIMULATIONS))
         for kind, search in searches.items()
     }
     return lambda kind, key: jax.device_get(compiled[kind](mixed(4), key))

@@ -90,7 +90,7 @@ class AlphaZero(Algorithm):
     buffer_size: Count = eqx.field(static=True, default=100_000)  #: moves the replay buffer keeps
     learning_starts: Natural = eqx.field(static=True, default=0)  #: moves before learning begins
     batch_size: Count = eqx.field(static=True, default=256)  #: moves per update
-    gradient_steps: int = eqx.field(static=True, default=16)  #: updates per round
+    gradient_steps: int = eqx.field(static=True, default=16)  #: updates per round; -1: as many as moves
     l2: NonNegative = 1e-4  #: weight of the squared parameters in the loss, c in the paper
     max_grad_norm: Positive = 1.0  #: the gradient's norm is clipped to this
     network: Callable[..., Any] | str = network_field(*NETWORKS)  #: mlp, conv, or your own as module:function

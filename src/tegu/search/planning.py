@@ -21,7 +21,7 @@ class Search(NamedTuple):
 
     action: jax.Array  #: int32 ``[B]``: what to play
     policy: jax.Array  #: float32 ``[B, A]``: an improvement of the prior, to learn from
-    value: jax.Array  #: float32 ``[B]``: of the positions, for the player to move
+    value: jax.Array  #: float32 ``[B]``: of the positions, for the player to move; of what: see each search
     visits: jax.Array  #: int32 ``[B, A]``: simulations that began with each action
     action_values: jax.Array  #: float32 ``[B, A]``: mean outcome of those, 0 where there were none
 
@@ -39,8 +39,10 @@ def gumbel(
 ) -> Search:
     """Gumbel AlphaZero (Danihelka et al. 2022): sequential halving over actions drawn without replacement at the root.
 
-    The policy to learn from is that of completed action values (equation 11). ``max_considered`` actions are looked at
-    in the root; ``noise`` 0 plays the best action found instead of a random good one.
+    The policy to learn from is that of completed action values (equation 11), and a position's value is what that
+    policy is worth (``improved_value``): sequential halving simulates bad actions, too, and the mean of all simulations
+    would count them as often. ``max_considered`` actions are looked at in the root; ``noise`` 0 plays the best action
+    found instead of a random good one.
     """
     # Values count as they are. Stretched to [0, 1] in each node, as mctx does by default, the smallest difference would
     # look like certainty, and actions once found a little worse would hardly be tried again.
@@ -56,7 +58,10 @@ def gumbel(
         max_num_considered_actions=max_considered,
         gumbel_scale=noise,
     )
-    return _read(found)
+    tree, summary = found.search_tree, found.search_tree.summary()
+    prior_logits, value = tree.children_prior_logits[:, tree.ROOT_INDEX], tree.raw_values[:, tree.ROOT_INDEX]
+    policy, visits = found.action_weights, summary.visit_counts
+    return _read(found, improved_value(policy, prior_logits, value, visits, summary.qvalues))
 
 
 def puct(
@@ -74,21 +79,50 @@ def puct(
 ) -> Search:
     """AlphaZero (Silver et al. 2018): PUCT, Dirichlet noise in the root, and visits as the policy to learn from.
 
-    The action is drawn from visits to the power of ``1 / temperature``; 0 plays the most visited.
+    A position's value is the mean over the visits. The action is drawn from visits to the power of
+    ``1 / temperature``; 0 plays the most visited.
     """
+    noise_key, key = jax.random.split(key)
+    root, legal = _root(evaluate, parameters, positions), positions["action_mask"]
+    noisy = dirichlet_noise(noise_key, jax.nn.softmax(root.prior_logits), legal, dirichlet_fraction, dirichlet_alpha)
     found = _mctx().muzero_policy(
         parameters,
         key,
-        _root(evaluate, parameters, positions),
+        root.replace(prior_logits=jnp.log(noisy)),
         _model(game, evaluate),
         num_simulations=simulations,
-        invalid_actions=~positions["action_mask"],
-        dirichlet_alpha=dirichlet_alpha,
-        dirichlet_fraction=dirichlet_fraction,
+        invalid_actions=~legal,
+        dirichlet_fraction=0.0,  # mctx's would be drawn over illegal actions, too, and most of it lost to them
         pb_c_init=c_init,
         temperature=temperature,
     )
-    return _read(found)
+    return _read(found, found.search_tree.summary().value)
+
+
+def improved_value(
+    policy: jax.Array, prior_logits: jax.Array, value: jax.Array, visits: jax.Array, action_values: jax.Array
+) -> jax.Array:
+    """What ``policy`` is worth by completed action values (Danihelka et al. 2022, equation 10), ``[B]``.
+
+    An action without ``visits`` counts as the mixed value of appendix D: the mean, weighted by the number of
+    simulations, of the network's ``value`` ``[B]`` and of the prior's ``action_values`` over the visited actions. All
+    but ``value`` are ``[B, A]``.
+    """
+    visited = visits > 0
+    prior = jax.nn.softmax(masked(prior_logits, visited))
+    simulations = visits.sum(axis=-1)
+    expected = jnp.where(visited, prior * action_values, 0.0).sum(axis=-1)
+    mixed = (value + simulations * expected) / (simulations + 1)
+    return (policy * jnp.where(visited, action_values, mixed[:, None])).sum(axis=-1)
+
+
+def dirichlet_noise(
+    key: jax.Array, prior: jax.Array, legal: jax.Array, fraction: float | jax.Array, alpha: float | jax.Array
+) -> jax.Array:
+    """``prior`` ``[B, A]`` with a ``fraction`` of it replaced by a Dirichlet(``alpha``) draw over ``legal`` actions."""
+    # A Dirichlet draw is one of independent Gamma variables, normalised; small ones underflow unless in logarithms.
+    gamma = jax.random.loggamma(key, alpha, prior.shape, prior.dtype)
+    return (1 - fraction) * prior + fraction * jax.nn.softmax(masked(gamma, legal))
 
 
 def _root(evaluate: Evaluator, parameters: PyTree, positions: Position) -> Any:
@@ -113,12 +147,12 @@ def _model(game: Game, evaluate: Evaluator) -> Callable[..., Any]:
     return step
 
 
-def _read(found: Any) -> Search:
+def _read(found: Any, value: jax.Array) -> Search:
     summary = found.search_tree.summary()
     return Search(
         found.action.astype(jnp.int32),
         found.action_weights,
-        summary.value,
+        value,
         summary.visit_counts.astype(jnp.int32),
         jnp.where(summary.visit_counts > 0, summary.qvalues, 0.0),
     )
