@@ -4,7 +4,8 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -113,6 +114,18 @@ def origin(progress: Progress) -> str:
         return "environment: Tegu's JAX implementation; --backend gymnasium uses Gymnasium's"
     kinds = {"gymnasium": "Gymnasium, stepped in Python", "pettingzoo": "PettingZoo, stepped in Python"}
     return f"environment: {kinds.get(backend, 'JAX, compiled')}"
+
+
+@contextmanager
+def stopped(watching: Monitor) -> Iterator[list[BaseException]]:
+    """Put the Ctrl-C (or SIGTERM) that stopped a training, once it was saved, into the list, where there was one."""
+    came: list[BaseException] = []
+    try:
+        yield came
+    except (KeyboardInterrupt, SystemExit) as error:
+        if watching.progress is None or watching.progress.state != "stopped":
+            raise
+        came.append(error)
 
 
 def mean_metrics(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -50,6 +50,7 @@ class Plan:
     checkpoint_every: float
     eval_every: int = 0  #: steps between two evaluations, 0 for none
     eval_episodes: int = 20  #: of each evaluation, for each seed
+    schedule_steps: int | None = None  #: where schedules end, if not with ``steps``
 
     @property
     def config(self) -> dict[str, Any]:
@@ -176,7 +177,7 @@ def plan_of(
         return Plan(
             source,
             restored(config["algorithm"], config["hyper_parameters"], run.name, algorithm=algorithm, network=network),
-            int(steps or config["steps"]),
+            config["steps"] if steps is None else _checked("steps", steps, 1, MOST_STEPS),
             config["n_envs"],
             tuple(config["seeds"]),
             config["log_interval"],
