@@ -151,7 +151,7 @@ class Oracle:
         member = batch.extras or {agent: np.zeros(N, int) for agent in AGENTS}
         taken = {
             "alto": np.eye(3)[batch.action["alto"] - 1],
-            "bass": (batch.action["bass"] + 0.5) / (1.5).astype(float),
+            "bass": (batch.action["bass"].astype(float) + 0.5) / 1.5,
         }
         following = {
             agent: self.choose(
@@ -200,7 +200,7 @@ class Oracle:
         def negative_log_likelihood(actor):
             out = self.output(actor, x[other], nobody)
             if other == "bass":
-                return ((-0.5 + 1.5 * np.tanh(out) - taken[other]) ** 2).mean()
+                return ((np.tanh(out) - taken[other]) ** 2).mean()
             p = softmax(out)
             return (-(taken[other] * np.log(p)).sum(1) + 0.001 * (p * np.log(p)).sum(1)).mean()
 

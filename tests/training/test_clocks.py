@@ -19,8 +19,9 @@ from tegu.core.step import Decision
 from tegu.environments.games.tic_tac_toe import TicTacToe
 from tegu.experience.base import Replay, Rollout
 from tegu.runs import Run, checkpoint
+from tegu.training.loop import Loop
 from tegu.training.plan import make_loop, make_plan
-from tegu.training.trainer import Loop, Progress, Trainer
+from tegu.training.trainer import Progress, Trainer
 
 LARGEST = 2**31 - 1
 BIG = 2**33

@@ -1,7 +1,10 @@
 """What goes wrong is said in one line, and nothing that was good is lost."""
 
 import errno
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import jax
@@ -10,7 +13,10 @@ import numpy as np
 import pytest
 
 import tegu
-from tegu.runs import Run, checkpoint, disk
+from tegu.cli import main
+from tegu.runs import Run, checkpoint
+from tegu.training.faults import UnsavedError
+from tegu.training.trainer import Progress
 
 TINY = {"n_envs": 2, "n_steps": 16, "batch_size": 32, "n_epochs": 1, "net_arch": (8,)}
 
@@ -79,17 +85,123 @@ def test_nan_on_the_host_stops_training(tmp_path: Path) -> None:
         tegu.train(Spoilt, "ppo", steps=1_000, folder=tmp_path, **TINY)
 
 
-def test_a_full_disk_does_not_stop_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The old checkpoint stays, a warning says so, and training reaches its end."""
+def _full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_that_is_full_for_a_while_does_not_stop_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A warning says so, training goes on, and the last checkpoint is there."""
+    agent = tegu.train("lizard", steps=1_000, checkpoint_every=0, folder=tmp_path)
+    assert agent.run is not None
+    monkeypatch.setattr(checkpoint, "_write", _full)
+
+    def later(progress: Progress) -> None:
+        if progress.steps > 2_000:
+            monkeypatch.undo()
+
+    with pytest.warns(UserWarning, match="No space left on device.*training goes on"):
+        more = tegu.resume(agent.run, steps=3_000, callbacks=(later,))
+    assert more.steps == 3_000
+    assert checkpoint.load_latest(agent.run.checkpoints).step == 3_000
+    assert agent.run.status.state == "finished"
+
+
+def test_a_run_whose_last_checkpoint_cannot_be_written_is_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     agent = tegu.train("lizard", steps=1_000, folder=tmp_path)
     assert agent.run is not None
-
-    def full(descriptor: int, data: bytes | memoryview) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(disk, "write", full)
-    with pytest.warns(UserWarning, match="No space left on device.*training goes on"):
-        more = tegu.resume(agent.run, steps=3_000)
-    assert more.steps == 3_000
-    monkeypatch.undo()
+    monkeypatch.setattr(checkpoint, "_write", _full)
+    with pytest.raises(UnsavedError, match=r"No space left on device; the checkpoint of step 1,000 is kept") as caught:
+        tegu.resume(agent.run, steps=3_000)
+    assert caught.value.agent.steps == 3_000
+    assert agent.run.status.state == "failed"
+    assert "No space left on device" in agent.run.status.message
     assert checkpoint.load_latest(agent.run.checkpoints).step == 1_000
+    assert main(["resume", "last", "--runs", str(tmp_path), "--steps", "3000", "--episodes", "0", "--quiet"]) == 1
+    assert "No space left on device" in capsys.readouterr().err
+
+
+class Fragile(gymnasium.Env):
+    """Its sensor fails for good at a step of all environments."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+    left = 0
+
+    def reset(self, *, seed=None, options=None):
+        self.t = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        Fragile.left -= 1
+        if not Fragile.left:
+            raise RuntimeError("sensor gone")
+        return np.full(2, self.t / 50, np.float32), 1.0, False, self.t == 50, {}
+
+
+TINY_DQN = {"n_envs": 2, "learning_starts": 50, "buffer_size": 500, "batch_size": 8, "net_arch": (8,), "train_freq": 4}
+
+
+@pytest.mark.parametrize(("algorithm", "settings", "saved"), [("ppo", TINY, 480), ("dqn", TINY_DQN, 496)])
+def test_what_was_learned_survives_an_environment_that_raises(
+    algorithm: str, settings: dict[str, Any], saved: int, tmp_path: Path
+) -> None:
+    """The last whole iteration is saved, and resuming goes on from there in fresh episodes."""
+    Fragile.left = 500
+    with pytest.raises(RuntimeError, match="sensor gone") as caught:
+        tegu.train(Fragile, algorithm, steps=1_000, log_interval=200, folder=tmp_path, **settings)
+    run = Run.open("last", tmp_path)
+    assert f"the checkpoint of step {saved} is kept" in caught.value.__notes__[0]
+    assert (run.status.state, run.status.message) == ("failed", "RuntimeError: sensor gone")
+    assert checkpoint.load_latest(run.checkpoints).step == run.status.steps == saved
+    Fragile.left = 0
+    assert tegu.resume(run, environment=Fragile).steps >= 1_000
+    assert run.status.state == "finished"
+
+
+def test_what_was_learned_survives_a_callback_that_raises(tmp_path: Path) -> None:
+    def upset(progress: Progress) -> None:
+        if progress.steps >= 500:
+            raise KeyError("no such metric")
+
+    with pytest.raises(KeyError):
+        tegu.train("lizard", steps=1_000, log_interval=100, folder=tmp_path, callbacks=(upset,))
+    run = Run.open("last", tmp_path)
+    assert run.status.state == "failed"
+    assert "no such metric" in run.status.message
+    assert checkpoint.load_latest(run.checkpoints).step == run.status.steps == 500
+
+
+class Unsaveable(Spoilt):
+    """Its own state is no array of numbers."""
+
+    def save_state(self) -> dict[str, Any]:
+        return {"friend": np.array([self], object)}
+
+    def load_state(self, arrays: dict[str, Any]) -> None:
+        raise AssertionError
+
+
+def test_what_can_never_be_saved_is_found_before_training(tmp_path: Path) -> None:
+    with pytest.raises(tegu.TeguError, match=r"could not be saved: .*state/0/friend.* object"):
+        tegu.train(Unsaveable, "ppo", steps=1_000, folder=tmp_path, **TINY)
+    assert Run.open("last", tmp_path).status.steps == 0
+
+
+def test_the_first_ctrl_c_saves_and_reaches_the_script(tmp_path: Path) -> None:
+    """Also while it compiles; the environment's own step is not cut in two."""
+
+    def press(at: str) -> Any:
+        return lambda progress: os.kill(os.getpid(), signal.SIGINT) if progress.state == at else None
+
+    for at, least in (("compiling", 0), ("training", 1)):
+        with pytest.raises(KeyboardInterrupt):
+            tegu.train("lizard", steps=1_000, log_interval=100, folder=tmp_path / at, callbacks=(press(at),))
+        run = Run.open("last", tmp_path / at)
+        assert run.status.state == "stopped"
+        assert least <= checkpoint.load_latest(run.checkpoints).step < 1_000
+    assert tegu.resume(run).steps == 1_000

@@ -1,11 +1,15 @@
 """Going on with a run: to more steps, from damaged checkpoints, and not twice at once."""
 
 from pathlib import Path
+from typing import Any
 
+import gymnasium
+import numpy as np
 import pytest
 from run_contents import assert_same, everything
 
 import tegu
+from tegu.runs import Run
 
 
 def test_resume_goes_on_to_more_steps(tmp_path: Path) -> None:
@@ -24,8 +28,67 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
     agent = tegu.train("lizard", steps=1_000, folder=tmp_path)
     assert agent.run is not None
     before = everything(agent.run)
-    tegu.resume(agent.run)
+    with pytest.warns(UserWarning, match="is finished: all 1,000 steps are done"):
+        tegu.resume(agent.run)
     assert_same(everything(agent.run), before)
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [(-5, "steps must be at least 1"), (500, "at least those done, 1,000, got 500"), (10**15, "steps must be at most")],
+)
+def test_steps_that_cannot_be(steps: int, message: str, tmp_path: Path) -> None:
+    agent = tegu.train("lizard", steps=1_000, folder=tmp_path)
+    with pytest.raises(tegu.TeguError, match=message):
+        tegu.resume(agent.run, steps=steps)
+    assert agent.run is not None
+    assert agent.run.status.steps == 1_000
+
+
+def _rates(run: Run) -> dict[int, float]:
+    with run.metrics(read_only=True) as metrics:
+        steps, values = metrics.read("rollout/exploration_rate")
+    return dict(zip(steps.tolist(), values.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("stretch", [False, True])
+def test_schedules_stay_as_planned_unless_they_are_stretched(stretch: bool, tmp_path: Path) -> None:
+    """A run that is stopped on its way to more steps knows where it was going."""
+    given: dict[str, Any] = {"exploration_fraction": 1.0, "exploration_final_eps": 0.0, "log_interval": 500}
+    run = tegu.train("lizard", steps=1_000, folder=tmp_path, **given).run
+    assert run is not None
+    planned = _rates(run)
+    stopped = tegu.resume(run, steps=2_000, stretch_schedules=stretch, callbacks=(lambda p: p.steps < 1_500,))
+    assert stopped.steps == 1_500
+    assert tegu.resume(run).steps == 2_000
+    found = _rates(run)
+    assert {step: found[step] for step in planned} == planned
+    assert found[1_500] == pytest.approx(0.25 if stretch else 0, abs=0.15 if stretch else 0)
+    assert (found[1_500] > planned[1_000]) == stretch
+
+
+class Chance(gymnasium.Env):
+    """Ends by chance, which no seed sets, and refuses to be stepped after its end."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+    chance = np.random.default_rng(0)
+
+    def reset(self, *, seed=None, options=None):
+        self.over = False
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        assert not self.over
+        self.over = bool(Chance.chance.random() < 0.05)
+        return np.zeros(2, np.float32), 1.0, self.over, False, {}
+
+
+def test_an_episode_that_ends_sooner_than_it_did_begins_anew(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"n_envs": 8, "n_steps": 16, "batch_size": 64, "n_epochs": 1, "net_arch": (8,)}
+    agent = tegu.train(Chance, "ppo", steps=512, folder=tmp_path, **settings)
+    with pytest.warns(UserWarning, match="is not deterministic: . of 8 episodes"):
+        assert tegu.resume(agent.run, steps=1_024, environment=Chance).steps == 1_024
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:

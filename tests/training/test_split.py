@@ -16,9 +16,9 @@ from tegu.core.schedule import Clock
 from tegu.environments.games.tic_tac_toe import TicTacToe
 from tegu.training.compiled import Programs
 from tegu.training.fused import FusedLoop
+from tegu.training.loop import Loop
 from tegu.training.plan import spec_of
 from tegu.training.split import SplitLoop
-from tegu.training.trainer import Loop
 
 SMALL: dict[str, Any] = {
     "simulations": 2,

@@ -29,6 +29,7 @@ class HostCollector:
     def __init__(self, policy: Policy, environments: GymnasiumEnvironments):
         self.environments, self.policy = environments, policy
         self.n_envs = len(environments)
+        self.broken = False  #: whether an environment raised an error, so that nobody knows where the episodes stand
         self.seconds = {"environment": 0.0, "acting": 0.0}
         self.observation: PyTree = None
         self.memory: PyTree = ()
@@ -44,9 +45,7 @@ class HostCollector:
 
     def restart(self, learner: Learner, key: jax.Array) -> None:
         """Leave the running episodes where they are, and begin new ones in all environments."""
-        everywhere = np.ones(self.n_envs, bool)
-        self.observation = self.environments.begin_anew(everywhere)
-        self._forget(everywhere)
+        self._begin_anew(np.ones(self.n_envs, bool))
 
     def collect(self, learner: Learner, clock: Clock, key: jax.Array, n_steps: int) -> tuple[Step, Episodes]:
         """``n_steps`` decisions in every environment: steps ``[T, B, ...]`` and the episodes that ended in them."""
@@ -71,6 +70,8 @@ class HostCollector:
 
     def dump(self) -> tuple[dict[str, Arrays], dict[str, Any]]:
         """Where the episodes stand, as blobs of named arrays and plain data."""
+        if self.broken:
+            return {"environments": to_arrays(self._standing())}, {"episodes": list(self.environments.episodes)}
         episodes, data = self.environments.snapshot()
         return {"environments": to_arrays(self._standing()), "episodes": episodes}, data
 
@@ -78,27 +79,29 @@ class HostCollector:
         """Bring the environments back to where ``dump`` found them; call ``start`` first.
 
         Those that do not come back to the same observation are not deterministic: it says so, and they begin anew.
-        Returns where, ``[B]``.
+        So do all where an error of an environment had ended the training. Returns where, ``[B]``.
         """
         saved = from_arrays(self._standing(), blobs["environments"], "the checkpoint")
         saved = jax.tree.map(np.array, saved)
         self.memory, self.elapsed, self.total_reward = (saved[name] for name in ("memory", "elapsed", "total_reward"))
+        if "episodes" not in blobs:
+            self.environments.episodes = list(data["episodes"])
+            return self._begin_anew(np.ones(self.n_envs, bool))
         self.observation = self.environments.restore(blobs["episodes"], data, saved["observation"])
+        there = np.equal(self.environments.taken, data["taken"])
         same = jax.tree.map(
             lambda now, then: (now == then).reshape((self.n_envs, -1)).all(axis=1),
             self.observation,
             saved["observation"],
         )
-        lost = ~np.logical_and.reduce(jax.tree.leaves(same))
+        lost = ~np.logical_and.reduce([there, *jax.tree.leaves(same)])
         if lost.any():
             warnings.warn(
                 f"the environment is not deterministic: {lost.sum()} of {lost.size} episodes could not be replayed "
                 "to their last state and start again",
                 stacklevel=2,
             )
-            self.observation = self.environments.begin_anew(lost)
-            self._forget(lost)
-        return lost
+        return self._begin_anew(lost)
 
     def close(self) -> None:
         self.environments.close()
@@ -112,7 +115,11 @@ class HostCollector:
     def _step(self, decision: Decision) -> tuple[Step, Episodes]:
         """Act in all environments. Returns the ``Step`` ``[B, ...]`` and sums over the episodes it ended."""
         began = time.perf_counter()
-        now = self.environments.step(to_bounds(self.environments.action_space, decision.action))
+        try:
+            now = self.environments.step(to_bounds(self.environments.action_space, decision.action))
+        except BaseException:
+            self.broken = True
+            raise
         self.seconds["environment"] += time.perf_counter() - began
         flags = now.terminated, now.truncated
         step = Step(self.observation, decision.action, now.reward, now.next_observation, *flags, decision.extras)
@@ -123,6 +130,12 @@ class HostCollector:
         episodes = Episodes(ended.sum(), totals, self.elapsed[ended].sum())
         self._forget(ended)
         return step, episodes
+
+    def _begin_anew(self, where: np.ndarray) -> np.ndarray:
+        """Leave the running episodes ``where`` ``[B]``, and begin new ones; returns ``where``."""
+        self.observation = self.environments.begin_anew(where)
+        self._forget(where)
+        return where
 
     def _forget(self, ended: np.ndarray) -> None:
         """Begin the sums of an episode anew where one has ``ended``."""

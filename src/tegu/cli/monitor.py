@@ -4,7 +4,8 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -127,6 +128,18 @@ def preset(progress: Progress) -> str:
     """Where settings that nobody gave come from; of runs that did not record it, nothing."""
     config = _config(progress)
     return f"preset: {config['preset']}" if config.get("preset") else ""
+
+
+@contextmanager
+def stopped(watching: Monitor) -> Iterator[list[BaseException]]:
+    """Put the Ctrl-C (or SIGTERM) that stopped a training, once it was saved, into the list, where there was one."""
+    came: list[BaseException] = []
+    try:
+        yield came
+    except (KeyboardInterrupt, SystemExit) as error:
+        if watching.progress is None or watching.progress.state != "stopped":
+            raise
+        came.append(error)
 
 
 def mean_metrics(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from tegu.agents.agent import Agent
 from tegu.analysis.plots import plot_curves
 from tegu.cli.common import Outcome, shown
-from tegu.cli.monitor import Monitor
+from tegu.cli.monitor import Monitor, stopped
 from tegu.cli.panel import monitor
 from tegu.cli.score import formatted, interval, score
 from tegu.core.code import is_code
@@ -26,29 +26,28 @@ from tegu.training.trainer import Progress
 
 def trained(start: Callable[[Monitor], Agent], args: argparse.Namespace, out: Console) -> Outcome:
     """Train by calling ``start`` with a callback, then evaluate and report. Needs ``--episodes`` and ``--runs``."""
-    found, curve = None, None
     Thread(target=_import_matplotlib, daemon=True).start()  # half a second, while the main thread waits for compilers
     with monitor(args.quiet) as watching:
-        agent = start(watching)
-        run, progress = agent.run, watching.progress
-        assert run is not None
+        with stopped(watching) as interrupted:
+            agent = start(watching)
+        progress = watching.progress
         assert progress is not None
-        stopped = progress.state == "stopped"
-        if not stopped:
-            if args.episodes:
-                watching.say("evaluating")
-                found = score(agent.evaluate(args.episodes), deterministic=True)
-            curve = _curve(run)
-            watching.say("done")
-    name = shown(run, args.runs)
-    if stopped:
-        out.print(
-            f"stopped at step {progress.steps:,}; continue with: tegu resume {_command(name, run)}", soft_wrap=True
-        )
-    else:
-        _report(agent, found, curve, out)
-        _what_next(name, run, progress, out)
-    return Outcome(_data(agent, run, progress, found, curve), 130 if stopped else 0)
+        run = progress.run
+        assert run is not None
+        name = shown(run, args.runs)
+        if interrupted:
+            again = f"tegu resume {_command(name, run)}"
+            out.print(f"stopped at step {progress.steps:,}; continue with: {again}", soft_wrap=True)
+            return Outcome(_data(run, progress, None, None), 130)
+        found = None
+        if args.episodes:
+            watching.say("evaluating")
+            found = score(agent.evaluate(args.episodes), deterministic=True)
+        curve = _curve(run)
+        watching.say("done")
+    _report(agent, found, curve, out)
+    _what_next(name, run, progress, out)
+    return Outcome(_data(run, progress, found, curve))
 
 
 def _import_matplotlib() -> None:
@@ -107,18 +106,16 @@ def _command(name: str, run: Run) -> str:
     return " ".join([name, *(f"--{flag} {code}" for flag, code in named.items() if is_code(code))])
 
 
-def _data(
-    agent: Agent, run: Run, progress: Progress, found: dict[str, Any] | None, curve: Path | None
-) -> dict[str, Any]:
+def _data(run: Run, progress: Progress, found: dict[str, Any] | None, curve: Path | None) -> dict[str, Any]:
     kept = ("mean", "std", "interval", "per_seed", "episodes", "deterministic")
     return {
         "run": str(run.path),
-        "environment": agent.spec.id,
-        "algorithm": agent.algorithm.name,
+        "environment": run.config["environment"],
+        "algorithm": run.config["algorithm"],
         "backend": run.config["backend"],
-        "steps": agent.steps,
+        "steps": progress.steps,
         "seconds": progress.seconds,
-        "seeds": list(agent.seeds),
+        "seeds": run.config["seeds"],
         "evaluation": {key: found[key] for key in kept} if found is not None else None,
         "curve": str(curve) if curve else None,
     }

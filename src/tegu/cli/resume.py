@@ -8,8 +8,9 @@ from rich.console import Console
 from tegu.cli.common import Outcome, Parser, add_code, add_run, count, environment
 
 _DESCRIPTION = """\
-Continue a run from its last checkpoint, as if it had never stopped: to the planned number of steps, or to --steps in
-total. RUN is a run's name such as CartPole-v1/ppo/3, the beginning of one (the newest is meant), a folder, or last."""
+Continue a run from its last checkpoint to the planned number of steps, as if it had never stopped, or to --steps in
+total: schedules of hyper-parameters then stay at their end, unless they are stretched. RUN is a run's name such as
+CartPole-v1/ppo/3, the beginning of one (the newest is meant), a folder, or last."""
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -17,6 +18,11 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     add_run(parser)
     parser.add_argument(
         "--steps", type=count, metavar="N", help="total environment steps, including those already done"
+    )
+    parser.add_argument(
+        "--stretch-schedules",
+        action="store_true",
+        help="let schedules end with --steps: a rate that has fallen rises again",
     )
     parser.add_argument(
         "--env", type=environment, metavar="MODULE:CLASS", help="the run's environment, if it is your own code"
@@ -40,6 +46,7 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
         lambda watching: resume(
             args.selector,
             steps=args.steps,
+            stretch_schedules=args.stretch_schedules,
             environment=args.env,
             algorithm=args.algorithm,
             network=args.network,

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -12,9 +13,11 @@ from rich.text import Text
 from tegu.agents.agent import Agent
 from tegu.algorithms.registry import settings
 from tegu.cli.common import Outcome, UsageError
-from tegu.cli.monitor import Monitor
+from tegu.cli.monitor import stopped
 from tegu.cli.panel import monitor
 from tegu.cli.score import formatted, interval, score
+from tegu.runs import Run
+from tegu.training.trainer import Callback, Progress
 
 
 def values_of(words: Sequence[str], algorithm: str) -> dict[str, list[Any]]:
@@ -33,35 +36,42 @@ def values_of(words: Sequence[str], algorithm: str) -> dict[str, list[Any]]:
 
 
 def swept(
-    start: Callable[[Monitor], list[Agent]], names: Sequence[str], args: argparse.Namespace, out: Console
+    start: Callable[[Callback], list[Agent]], names: Sequence[str], args: argparse.Namespace, out: Console
 ) -> Outcome:
-    """Train by calling ``start`` with a callback, then evaluate each agent and report."""
+    """Train by calling ``start`` with a callback, then evaluate each agent and report. After Ctrl-C it reports only."""
+    steps: dict[Path, int] = {}  # of each run, in the order in which they began
+
     with monitor(args.quiet) as watching:
-        agents = start(watching)
-        assert watching.progress is not None
-        stopped = watching.progress.state == "stopped"
-        scores: list[dict[str, Any] | None] = [None] * len(agents)
-        if args.episodes and not stopped:
+
+        def follow(progress: Progress) -> None:
+            watching(progress)
+            steps.update({run.path: progress.steps for run in progress.runs})
+
+        with stopped(watching) as interrupted:
+            agents = start(follow)
+        scores: list[dict[str, Any] | None] = [None] * len(steps)
+        if args.episodes and not interrupted:
             watching.say("evaluating")
             scores = [score(agent.evaluate(args.episodes), deterministic=True) for agent in agents]
-        watching.say("done")
-    runs = [agent.run for agent in agents]
-    chosen = [{name: run.config["hyper_parameters"][name] for name in names} for run in runs if run is not None]
-    out.print(_table(names, chosen, agents, scores))
-    environments = " ".join(run.name for run in runs if run is not None)
-    out.print(f"\nnext    tegu compare {environments}", soft_wrap=True)
+        watching.say("stopped" if interrupted else "done")
+    runs = [Run(path) for path in steps]
+    chosen = [{name: run.config["hyper_parameters"][name] for name in names} for run in runs]
+    out.print(_table(names, chosen, runs, scores))
+    if interrupted:
+        out.print("\nstopped; continue each run with: tegu resume RUN")
+    else:
+        out.print(f"\nnext    tegu compare {' '.join(run.name for run in runs)}", soft_wrap=True)
     data = [
-        {"run": str(run.path), "values": values, "steps": agent.steps, "seeds": list(agent.seeds), "evaluation": found}
-        for run, values, agent, found in zip(runs, chosen, agents, scores, strict=True)
-        if run is not None
+        {"run": str(run.path), "values": values, "steps": done, "seeds": run.config["seeds"], "evaluation": found}
+        for run, values, done, found in zip(runs, chosen, steps.values(), scores, strict=True)
     ]
-    return Outcome({"sweep": data}, 130 if stopped else 0)
+    return Outcome({"sweep": data}, 130 if interrupted else 0)
 
 
 def _table(
     names: Sequence[str],
     chosen: Sequence[dict[str, Any]],
-    agents: Sequence[Agent],
+    runs: Sequence[Run],
     scores: Sequence[dict[str, Any] | None],
 ) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -70,9 +80,8 @@ def _table(
     for name in ("seeds", "return", "95% interval"):
         table.add_column(name, justify="right")
     table.add_column("run")
-    for values, agent, found in zip(chosen, agents, scores, strict=True):
-        cells = [str(values[name]) for name in names] + [str(len(agent.seeds))]
+    for values, run, found in zip(chosen, runs, scores, strict=True):
+        cells = [str(values[name]) for name in names] + [str(len(run.config["seeds"]))]
         cells += ["-", "-"] if found is None else [formatted(found["mean"]), interval(*found["interval"])]
-        assert agent.run is not None
-        table.add_row(*map(Text, [*cells, agent.run.name]))
+        table.add_row(*map(Text, [*cells, run.name]))
     return table

@@ -150,7 +150,7 @@ def squashed(box: gymnasium.spaces.Box, outputs: jax.Array) -> jax.Array:
 
 
 class ActionValue(eqx.Module):
-    """The value ``[...]`` for observations ``[..., *shape]`` of a Box's actions ``[..., *shape]``, scaled to [-1, 1]."""
+    """The value ``[...]`` of actions ``[..., *shape]`` scaled to [-1, 1], for observations ``[..., *shape]``."""
 
     mlp: MLP
     spaces: Spaces = eqx.field(static=True)

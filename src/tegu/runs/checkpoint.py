@@ -22,7 +22,7 @@ from tegu.runs import blob_files, disk, manifest
 from tegu.runs.blob_files import Base, Blob, Chunk
 from tegu.runs.manifest import BLOB_FILE, MANIFEST
 
-__all__ = ["Checkpoint", "CheckpointError", "Chunk", "load", "load_latest", "save", "steps", "sweep"]
+__all__ = ["Checkpoint", "CheckpointError", "Chunk", "check", "load", "load_latest", "save", "steps", "sweep"]
 
 _FOLDER = re.compile(r"[0-9]{12}(\.replaced)?")
 _TEMPORARY = re.compile(r"\.tegu-([0-9]{1,9})-(saving|removing-.*)")
@@ -64,9 +64,7 @@ def save(
     """
     if not 0 <= step < 10**12 or keep < 1:
         raise ValueError(f"step must be in [0, 10**12) and keep at least 1, not {step} and {keep}")
-    manifest.check_state(state)
-    for blob in blobs.values():
-        blob_files.check(blob)
+    check(blobs, state)
     files = {blob_files.file_name(name): blob for name, blob in blobs.items()}
     path = Path(folder) / f"{step:012d}"
     with _one_line(f"cannot save checkpoint {path}"):
@@ -83,6 +81,15 @@ def save(
     with _one_line(f"checkpoint {path} is saved, but an older one cannot be removed"):
         _prune(path, keep)
     return path
+
+
+def check(blobs: Mapping[str, Blob], state: Mapping[str, Any]) -> None:
+    """``ValueError`` for what ``save`` could not store exactly, as far as that can be told without a chunk's arrays."""
+    manifest.check_state(state)
+    for name, blob in blobs.items():
+        blob_files.file_name(name)
+        blob_files.check(blob)
+    manifest.encode(manifest.build(0, [], state))  # finds out whether it is too large
 
 
 def load(path: Path | str) -> Checkpoint:

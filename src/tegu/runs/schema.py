@@ -107,6 +107,7 @@ _TRAINED: dict[str, Check] = {
 #: of ``config.toml``
 CONFIG: dict[str, Check] = _TRAINED | {
     "created": _text(100),
+    "preset": _text(1000),
     "command": _list(_is(str), 0, 100_000),
     "versions": _table(_text(100)),
     "backend": _backend,
@@ -141,6 +142,8 @@ AGENT_OPTIONAL: dict[str, Check] = {
     "backend": _backend,
     "environment_options": _options,
     "total": _from_0,
+    "steps": _from_0,
+    "schedule_steps": _from_0,
     "phase": _whole(0, 1000),
     "elapsed": _seconds,
     "loop": _is(dict),

@@ -165,6 +165,10 @@ class FusedLoop:
         self.seconds["compiled program"] += time.perf_counter() - began
         return [state for state, _ in parts], tally
 
+    def salvage(self, state: list[FusedState]) -> tuple[list[FusedState], int]:
+        """After ``chunk`` raised an error: its ``state``, though it may be used up, and no iteration."""
+        return state, 0
+
     def compile(self, state: list[FusedState], start: int) -> None:
         """Compile what the first chunk runs now, so that it takes no longer than the others."""
         learns = self.one.size.warm_up(start, self.stored) == 0

@@ -49,6 +49,7 @@ class Plan:
     eval_every: int = 0  #: steps between two evaluations, 0 for none
     eval_episodes: int = 20  #: of each evaluation, for each seed
     preset: str = ""  #: where settings that nobody gave come from, in words
+    schedule_steps: int | None = None  #: where schedules end, if not with ``steps``
 
     @property
     def config(self) -> dict[str, Any]:
@@ -184,7 +185,7 @@ def plan_of(
         return Plan(
             source,
             restored(config["algorithm"], config["hyper_parameters"], run.name, algorithm=algorithm, network=network),
-            int(steps or config["steps"]),
+            config["steps"] if steps is None else _checked("steps", steps, 1, MOST_STEPS),
             config["n_envs"],
             tuple(config["seeds"]),
             config["log_interval"],

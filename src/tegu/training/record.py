@@ -1,4 +1,4 @@
-"""What a trainer writes of a run: metrics, checkpoints, status. What cannot be written is a warning, no more."""
+"""What a trainer writes of a run: metrics, checkpoints, status."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,29 +20,34 @@ class Record:
         self.saved_as: Path | None = None  #: the last checkpoint, of which a new one links what has not changed
 
     def log(self, steps: int, seeds: Sequence[int], metrics: Sequence[Mapping[str, float]]) -> None:
-        """Write the ``metrics`` of all the loop's ``seeds`` that are the run's."""
+        """Write the ``metrics`` of all the loop's ``seeds`` that are the run's, or warn."""
         try:
             with self.run.metrics() as store:
                 store.write(steps, {seeds[i]: metrics[i] for i in self.members})
         except MetricsError as error:
             warnings.warn(f"{error}; training goes on", stacklevel=2)
 
-    def save(self, steps: int, blobs: Blobs, data: Mapping[str, Any]) -> bool:
-        """Commit a checkpoint; the last one stays where that fails. Returns whether it was written."""
+    def check(self, blobs: Blobs, data: Mapping[str, Any]) -> None:
+        """Raise ``CheckpointError`` for what could never be saved, before there is anything to lose."""
+        try:
+            checkpoint.check(blobs, {**self.facts, **data})
+        except ValueError as error:
+            raise CheckpointError(f"this training could not be saved: {error}") from error
+
+    def save(self, steps: int, blobs: Blobs, data: Mapping[str, Any]) -> None:
+        """Commit a checkpoint. ``CheckpointError`` where that fails; the last one stays."""
         try:
             saved = {**self.facts, **data}
             self.saved_as = checkpoint.save(self.run.checkpoints, steps, blobs, saved, base=self.saved_as)
-        except CheckpointError as error:
-            warnings.warn(f"{error}; training goes on", stacklevel=2)
-            return False
-        return True
+        except ValueError as error:
+            raise CheckpointError(f"cannot save a checkpoint of {self.run.path}: {error}") from error
 
     def status(self, state: str, steps: int, total: int, message: str = "") -> None:
-        """Say how far training has come."""
+        """Say how far training has come, or warn."""
         try:
             self.run.set_status(state, steps=steps, total=total, message=message)
         except RunError as error:
-            warnings.warn(f"{error}; training goes on", stacklevel=2)
+            warnings.warn(str(error), stacklevel=2)
 
     def kept(self) -> str:
         """Which checkpoint there is, for a message."""

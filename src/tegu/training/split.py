@@ -44,6 +44,7 @@ class Split:
         self.stored = 0  #: rows that were ever written into the replay buffer
         self.cuts = 0  #: how often episodes were cut in it
         self.seconds = {"learning": 0.0}
+        self.reached: tuple[SplitState, int] | None = None  #: in the chunk under way: the state, the iterations done
         self._thread = ThreadPoolExecutor(1)
         self._replay_seconds = 0.0  # that the last round of updates took
         self._no_tally: dict[bool, Tally] = {}  # that of no iterations at all, by whether they learn
@@ -66,9 +67,11 @@ class Split:
             self._no_tally[learns] = self.programs.no_tally(self._steps(), state.buffer, learns=learns)
         tally = self._no_tally[learns]
         for done in range(iterations):
+            self.reached = state, done
             steps = start + done * self.size.steps
             clocks = Clock.of(steps, total), Clock.of(steps + self.size.steps, total)
             state, tally = self._iteration(state, tally, *clocks, learns=learns)
+        self.reached = state, iterations
         return state, jax.tree.map(np.asarray, tally)
 
     def dump(self, state: SplitState) -> tuple[Blobs, dict[str, Any]]:
@@ -123,7 +126,13 @@ class Split:
             return SplitState(leaves, buffer, key), tally
 
         replayed = self._in_background(leaves, buffer, update_key, after) if learns else _done((leaves, buffer, {}))
-        steps, episodes = self.collector.collect(learner, before, collect_key, self.size.n_steps)
+        try:
+            steps, episodes = self.collector.collect(learner, before, collect_key, self.size.n_steps)
+        except BaseException:
+            assert self.reached is not None
+            leaves, buffer, _ = replayed.result()  # the updates have used up the buffer that the iteration began with
+            self.reached = state._replace(learner=leaves, buffer=buffer), self.reached[1]
+            raise
         leaves, buffer, metrics = self._timed(replayed.result)
         given = leaves, buffer, tally, steps, episodes, metrics, after
         leaves, buffer, tally = self._timed(self.programs.store, *given)
@@ -183,8 +192,18 @@ class SplitLoop:
         The tally's leaves are NumPy arrays ``[S]``; it says how many iterations were run.
         """
         iterations = min(iterations, self.each[0].warm_up(start) or iterations)
+        for one in self.each:
+            one.reached = None
         done = [one.chunk(mine, iterations, start, total) for one, mine in zip(self.each, state, strict=True)]
         return [state for state, _ in done], jax.tree.map(lambda *sums: np.stack(sums), *[tally for _, tally in done])
+
+    def salvage(self, state: list[SplitState]) -> tuple[list[SplitState], int]:
+        """After ``chunk`` raised an error: what every seed has learned by then, and the iterations all have done.
+
+        Seeds are trained one after the other, so that those before the one that failed have done more of them.
+        """
+        reached = [one.reached or (mine, 0) for one, mine in zip(self.each, state, strict=True)]
+        return [state for state, _ in reached], min(done for _, done in reached)
 
     def learners(self, state: list[SplitState]) -> Learner:
         """What every seed has learned, ``[S, ...]``."""

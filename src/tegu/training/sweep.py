@@ -82,6 +82,6 @@ def _together(plans: Sequence[Plan], folder: str | Path, callbacks: Sequence[Cal
     agents = []
     for plan, record in zip(plans, records, strict=True):
         mine = jax.tree.map(lambda leaf, record=record: leaf[record.members[0] : record.members[-1] + 1], learners)
-        given = plan.algorithm, spec, mine, plan.seeds, trainer.steps, plan.source, record.run, trainer.total
+        given = plan.algorithm, spec, mine, plan.seeds, trainer.steps, plan.source, record.run, trainer.schedule_total
         agents.append(Agent(*given))
     return agents

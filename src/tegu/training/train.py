@@ -15,8 +15,11 @@ from tegu.core.errors import TeguError
 from tegu.environments.make import find
 from tegu.runs import Run, checkpoint
 from tegu.training.evaluation import EvaluationObserver
+from tegu.training.faults import UnsavedError
+from tegu.training.learning import Iteration
+from tegu.training.loop import Loop
 from tegu.training.plan import Plan, make_loop, make_plan, plan_of
-from tegu.training.trainer import Callback, Loop, Observer, Trainer
+from tegu.training.trainer import Callback, Observer, Trainer
 
 HandOver = Callable[[Learner, Learner], Learner]
 """Makes the learners of a phase from those of the phase before and the freshly initialised ones, all ``[S, ...]``."""
@@ -51,7 +54,8 @@ def train(
     ``callbacks`` get a ``Progress`` every ``log_interval`` steps, ``observers`` the learners every ``every`` steps.
     ``then`` are phases that follow in the same run. Each of these may be one or several.
     ``prepare_evaluation``: how many episodes ``Agent.evaluate`` will be asked for, so that it is compiled meanwhile.
-    Raises ``TeguError`` with one clear line before anything is compiled.
+    Raises ``TeguError`` with one clear line before anything is compiled, and ``UnsavedError`` if the last checkpoint
+    cannot be written. Ctrl-C raises ``KeyboardInterrupt`` as soon as the run is saved, ready for ``tegu.resume``.
     """
     callbacks, observers, then = several(callbacks, observers, then)
     plans = [make_plan(environment, algorithm, **options)]
@@ -70,6 +74,7 @@ def resume(
     run: str | Path | Run,
     *,
     steps: int | None = None,
+    stretch_schedules: bool = False,
     environment: Any = None,
     algorithm: Choice | None = None,
     network: Callable[..., Any] | str | None = None,
@@ -79,7 +84,10 @@ def resume(
     then: Phase | Sequence[Phase] = (),
     prepare_evaluation: int = 0,
 ) -> Agent:
-    """Continue a run from its last good checkpoint, to ``steps`` in total (by default those first planned).
+    """Continue a run from its last good checkpoint, to ``steps`` in total (by default those last planned).
+
+    Schedules go on as they were planned, and beyond that stay at their end; ``stretch_schedules`` lets them end with
+    ``steps`` instead. A run that has reached its ``steps`` stays as it is, with a warning. Ctrl-C is as in ``train``.
 
     Code is never imported because a file names it. So pass your own ``environment``, ``algorithm`` or ``network``
     again, as ``train`` got it, and the phases (``then``).
@@ -95,6 +103,8 @@ def resume(
         saved = checkpoint.load_latest(run.checkpoints) if checkpoint.steps(run.checkpoints) else None
         for reason in saved.skipped if saved else ():
             warnings.warn(f"a newer checkpoint is skipped: {reason}", stacklevel=2)
+        if saved is not None:
+            _go_on(plans, run, saved, steps, stretch=stretch_schedules)
         loops = [make_loop(plan) for plan in plans]
         hand_overs = [phase.hand_over for phase in then]
         return _Training(plans, loops, hand_overs, callbacks, observers, prepare_evaluation).run(run, saved)
@@ -117,6 +127,28 @@ def _all(name: str, given: Any, fits: Callable[[Any], bool], expected: str) -> l
     return found
 
 
+def _go_on(plans: list[Plan], run: Run, saved: checkpoint.Checkpoint, steps: int | None, *, stretch: bool) -> None:
+    """Change the plan of the phase in which a run was ``saved``: how far it goes now, and where its schedules end."""
+    phase = saved.state["phase"]
+    if not 0 <= phase < len(plans):
+        raise TeguError(f"{saved.path} is of phase {phase}, there are {len(plans)}")
+    if phase and steps is not None:
+        raise TeguError(f"steps can be given in the first phase of a run, {run.name} is in phase {phase + 1}")
+    plan = plans[phase]
+    total = saved.state.get("steps", plan.steps) if steps is None else plan.steps
+    size = Iteration(plan.algorithm, plan.n_envs).steps
+    end = -(-total // size) * size
+    if steps is not None and end < saved.step:
+        raise TeguError(f"steps must be at least those done, {saved.step:,}, got {total:,}: it is the new total")
+    if end == saved.step and phase == len(plans) - 1:
+        warnings.warn(
+            f"{run.name} is finished: all {end:,} steps are done, steps (--steps) asks for more", stacklevel=3
+        )
+    planned = run.config["phases"][phase - 1]["steps"] if phase else run.config["steps"]
+    scheduled = total if stretch else saved.state.get("schedule_steps", planned)
+    plans[phase] = replace(plan, steps=total, schedule_steps=scheduled)
+
+
 class _Training:
     """Phases one after the other, and meanwhile, in another thread, an evaluation is compiled by playing it once."""
 
@@ -134,8 +166,6 @@ class _Training:
 
     def run(self, run: Run | None, saved: checkpoint.Checkpoint | None) -> Agent:
         first = saved.state["phase"] if saved is not None else 0
-        if not 0 <= first < len(self.plans):
-            raise TeguError(f"{saved} is of phase {first}, there are {len(self.plans)}")
         before, learners = 0, None
         background = ThreadPoolExecutor(1)
         try:
@@ -150,9 +180,14 @@ class _Training:
                     state = loop.start()
                     fresh, hand_over = loop.learners(state), self.hand_overs[number]
                     state = loop.with_learners(state, learners if hand_over is None else hand_over(learners, fresh))
-                state = trainer.train(state, saved if number == first else None)
+                try:
+                    state = trainer.train(state, saved if number == first else None)
+                except UnsavedError as error:
+                    agent.now(loop.learners(trainer.state), trainer.steps, trainer.schedule_total)
+                    error.agent = agent
+                    raise
                 learners = loop.learners(state)
-                agent.now(learners, trainer.steps, trainer.total)
+                agent.now(learners, trainer.steps, trainer.schedule_total)
                 if trainer.stopped:
                     break
                 before = trainer.steps
@@ -188,6 +223,7 @@ class _Training:
             ready=prepare,
             network=agent.network,
             before=before,
+            schedule_steps=plan.schedule_steps,
         )
 
 

@@ -1,46 +1,25 @@
 """Training in chunks. Between them, on the host: metrics, checkpoints, progress, observers, and the wish to stop."""
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
 from tegu.algorithms.base import Learner
-from tegu.core.errors import TeguError
-from tegu.core.spec import EnvironmentSpec
 from tegu.runs import Run, checkpoint
+from tegu.runs.checkpoint import CheckpointError
+from tegu.training.faults import NonFiniteError, UnsavedError, in_one_line
+from tegu.training.loop import Loop
 from tegu.training.record import Record
-from tegu.training.saving import Arrays, Blobs
+from tegu.training.saving import Blobs
 from tegu.training.signals import stop_on_signal
-from tegu.training.tally import Tally, fault_message, summarize
+from tegu.training.tally import fault_message, summarize
 
 LONGEST_CHUNK = 2**31 - 1  #: environment steps: within a chunk they are counted in 32 bits
-
-
-class Loop(Protocol):
-    """What the trainer drives: ``FusedLoop`` or ``SplitLoop``."""
-
-    spec: EnvironmentSpec
-    seeds: tuple[int, ...]
-    steps_per_iteration: int
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Time spent so far, by kind of work."""
-        ...
-
-    def start(self) -> Any: ...
-    def compile(self, state: Any, start: int) -> None: ...
-    def chunk(self, state: Any, iterations: int, start: int, total: int) -> tuple[Any, Tally]: ...
-    def learners(self, state: Any) -> Learner: ...
-    def with_learners(self, state: Any, learners: Learner) -> Any: ...
-    def with_keys(self, state: Any, seeds: Sequence[int]) -> Any: ...
-    def restart(self, state: Any) -> Any: ...
-    def dump(self, state: Any, members: Sequence[int]) -> tuple[Blobs, dict[str, Any]]: ...
-    def restore(self, blobs: Mapping[str, Arrays], data: Mapping[str, Any]) -> Any: ...
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -59,6 +38,7 @@ class Progress:
     )  #: of the time since the last report, by kind of work
     run: Run | None = None  #: the first one, where a sweep trains several
     network: str = ""  #: architecture and number of parameters, in one line
+    runs: tuple[Run, ...] = ()  #: all that are trained together
 
 
 Callback = Callable[[Progress], object]  #: called every ``log_interval`` steps; returning False stops the training
@@ -72,10 +52,6 @@ class Observer(Protocol):
     def __call__(self, progress: Progress, learners: Learner) -> bool | None:
         """``learners`` are ``[S, ...]``. Returning False stops the training."""
         ...
-
-
-class NonFiniteError(TeguError):
-    """Training produced NaN or infinity. The last good checkpoint is kept."""
 
 
 class Trainer:
@@ -95,11 +71,13 @@ class Trainer:
         ready: Callable[[Learner], object] | None = None,
         start: int = 0,
         before: int = 0,
+        schedule_steps: int | None = None,
         records: Sequence[Record] | None = None,
         network: str = "",
     ):
-        """Train from step ``start`` to ``steps`` in all, rounded up to whole iterations; schedules end there, too.
+        """Train from step ``start`` to ``steps`` in all, rounded up to whole iterations.
 
+        Schedules end there, too, or at ``schedule_steps``; beyond that they stay at their end.
         ``before`` steps were taken in earlier phases of the run: they count in what is logged and saved.
         ``checkpoint_every`` is in seconds, 0 for every chunk; where saving takes so long that it would fill more than a
         tenth of the time, it is done less often. ``facts`` go into each checkpoint's manifest. ``ready`` is called
@@ -111,8 +89,8 @@ class Trainer:
         self.callbacks, self.observers, self.ready = callbacks, observers, ready
         self._start, self._before = start, before
         self.network = network  #: what the networks are, for those who follow the training
-        iterations = -(-(steps - start) // loop.steps_per_iteration)
-        self._end = start + iterations * loop.steps_per_iteration
+        self._end = start + _whole_iterations(steps - start, loop)
+        self._schedules_end = start + _whole_iterations((schedule_steps or steps) - start, loop)
         self._now = start
         self.log_interval, self.checkpoint_every = log_interval, checkpoint_every
         self._saved_at = -1
@@ -122,6 +100,7 @@ class Trainer:
         self._began = self._last_save = time.perf_counter()
         self._last: Progress | None = None
         self.state: Any = None  #: the loop's; between chunks a callback may set another one
+        self._in_chunk = False  # true as well when one has raised an error
 
     @property
     def steps(self) -> int:
@@ -132,6 +111,11 @@ class Trainer:
     def total(self) -> int:
         """Steps when this phase ends, those of earlier phases included."""
         return self._before + self._end
+
+    @property
+    def schedule_total(self) -> int:
+        """Steps at which the schedules of this phase end, those of earlier phases included."""
+        return self._before + self._schedules_end
 
     @property
     def stopped(self) -> bool:
@@ -151,23 +135,37 @@ class Trainer:
     def train(self, state: Any = None, resume: checkpoint.Checkpoint | None = None) -> Any:
         """Train to the end, or until asked to stop, from a ``state`` of the loop's, a checkpoint, or the beginning.
 
-        Returns the loop's state.
+        Returns the loop's state. After Ctrl-C it raises ``KeyboardInterrupt`` as soon as everything is saved. Whatever
+        an environment, a callback or an observer raises comes through, when what there is has been saved.
+        ``UnsavedError`` if the last checkpoint cannot be written.
         """
+        with stop_on_signal(self._ask_to_stop, saves=bool(self.records)):
+            try:
+                return self._train(state, resume)
+            except BaseException as error:
+                self._leave(error)
+                raise
+
+    def _train(self, state: Any, resume: checkpoint.Checkpoint | None) -> Any:
         if state is None:
             state = self._restored(resume) if resume else self.loop.start()
         self.state = state
         self._began = self._last_save = time.perf_counter()
         self._report(self._progress("compiling"))
         self._status("running")
-        self.loop.compile(self.state, self._now)
-        if self.ready is not None:
-            self.ready(self.loop.learners(self.state))
-        with stop_on_signal(self._ask_to_stop):
-            while self.stopped and not self._stop:
-                self._chunk()
+        if resume is None:
+            for record in self.records:
+                record.check(*self._dump(record))
+        if not self._stop:
+            self.loop.compile(self.state, self._now)
+            if self.ready is not None:
+                self.ready(self.loop.learners(self.state))
+        while self.stopped and not self._stop:
+            self._chunk()
         last = self._last or self._progress("saving")  # with the metrics of the last chunk
         self._report(replace(last, state="saving"))
-        self._save()
+        if unsaved := self._save():
+            raise UnsavedError("; ".join([unsaved, *(record.kept() for record in self.records[:1])]))
         end = "stopped" if self.stopped else "finished"
         self._status(end)
         self._report(replace(last, state=end))
@@ -175,6 +173,17 @@ class Trainer:
 
     def _ask_to_stop(self) -> None:
         self._stop = True
+
+    def _leave(self, error: BaseException) -> None:
+        """Save what there is when an ``error`` ends the training, and say so."""
+        if self.records and self.state is not None and not isinstance(error, NonFiniteError | UnsavedError):
+            with suppress(Exception):  # what cannot be saved now is no news beside the error
+                if self._in_chunk:
+                    self.state, iterations = self.loop.salvage(self.state)
+                    self._now += iterations * self.loop.steps_per_iteration
+                self._save()
+            error.add_note(f"{self.records[0].run.path}: {self.records[0].kept()}")
+        self._status("stopped" if isinstance(error, KeyboardInterrupt) else "failed", in_one_line(error))
 
     def _restored(self, saved: checkpoint.Checkpoint) -> Any:
         self._now = saved.step - self._before
@@ -187,7 +196,9 @@ class Trainer:
 
     def _chunk(self) -> None:
         began, spent, start = time.perf_counter(), dict(self.loop.seconds), self.steps
-        self.state, tally = self.loop.chunk(self.state, self._iterations(), self._now, self._end)
+        self._in_chunk = True
+        self.state, tally = self.loop.chunk(self.state, self._iterations(), self._now, self._schedules_end)
+        self._in_chunk = False
         elapsed = time.perf_counter() - began
         size = self.loop.steps_per_iteration
         if fault := fault_message(tally, start, size, self.loop.seeds):
@@ -206,8 +217,8 @@ class Trainer:
             record.log(self.steps, self.loop.seeds, metrics)
         progress = self._progress("training", fps, metrics, fractions)
         self._observe(progress, start)
-        if time.perf_counter() - self._last_save >= self._pause:
-            self._save()
+        if time.perf_counter() - self._last_save >= self._pause and (unsaved := self._save()):
+            warnings.warn(f"{unsaved}; training goes on", stacklevel=2)
         self._report(progress)
 
     def _iterations(self) -> int:
@@ -227,26 +238,35 @@ class Trainer:
             if observer(progress, learners) is False:
                 self._stop = True
 
-    def _save(self) -> None:
-        """Commit a checkpoint of every run."""
+    def _save(self) -> str:
+        """Commit a checkpoint of every run. Returns what went wrong, nothing if all are written."""
         if not self.records or self._saved_at == self.steps:
-            return
+            return ""
         began = time.perf_counter()
-        written = True
+        faults = []
         for record in self.records:
-            blobs, data = self.loop.dump(self.state, record.members)
+            blobs, data = self._dump(record)
             for name, array in blobs["learner"].items():  # type: ignore[union-attr]
                 if array.dtype.kind == "f" and not np.isfinite(array).all():
                     self._fail(f"{name} of the learner became NaN or infinite by step {self.steps:,}")
-            written &= record.save(self.steps, blobs, {"elapsed": self._elapsed, "loop": data})
-        if written:
+            try:
+                record.save(self.steps, blobs, data)
+            except CheckpointError as error:
+                faults.append(str(error))
+        if not faults:
             self._saved_at = self.steps
         self._last_save = time.perf_counter()
         self._saving_seconds = self._last_save - began
         self._status("running")
+        return "; ".join(faults)
 
-    def _fail(self, fault: str) -> None:
-        self._status("failed", fault)
+    def _dump(self, record: Record) -> tuple[Blobs, dict[str, Any]]:
+        """What a checkpoint of a run holds: arrays, and data beside them."""
+        blobs, loop = self.loop.dump(self.state, record.members)
+        ends = {"steps": self._end, "schedule_steps": self._schedules_end, "total": self.schedule_total}
+        return blobs, {"elapsed": self._elapsed, "loop": loop, **ends}
+
+    def _fail(self, fault: str) -> NoReturn:
         raise NonFiniteError("; ".join([fault, *(record.kept() for record in self.records[:1])]))
 
     def _status(self, state: str, message: str = "") -> None:
@@ -260,12 +280,18 @@ class Trainer:
         metrics: list[dict[str, float]] | None = None,
         fractions: dict[str, float] | None = None,
     ) -> Progress:
-        run = self.records[0].run if self.records else None
+        runs = tuple(record.run for record in self.records)
         counts = self.steps, self.total, len(self.loop.seeds)
-        return Progress(state, *counts, self._elapsed, fps, metrics or [], fractions or {}, run, self.network)
+        happened = fps, metrics or [], fractions or {}
+        return Progress(state, *counts, self._elapsed, *happened, runs[0] if runs else None, self.network, runs)
 
     def _report(self, progress: Progress) -> None:
         self._last = progress
         for callback in self.callbacks:
             if callback(progress) is False:
                 self._stop = True
+
+
+def _whole_iterations(steps: int, loop: Loop) -> int:
+    """``steps`` rounded up to whole iterations."""
+    return -(-steps // loop.steps_per_iteration) * loop.steps_per_iteration

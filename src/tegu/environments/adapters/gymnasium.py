@@ -103,6 +103,7 @@ class GymnasiumEnvironments:
         """Bring every environment back to where it stood. Returns the observations there ``[n, ...]``.
 
         ``observation`` are those that were seen there; they are believed where an environment loads its own state.
+        Where an episode ends earlier than it did, ``taken`` is then less than what ``data`` says.
         """
         self.episodes = list(data["episodes"])
         self._last = []
@@ -115,9 +116,7 @@ class GymnasiumEnvironments:
                 seen = jax.tree.map(lambda leaf, i=i: leaf[i], observation)
                 self.taken[i] = taken
             else:
-                for action in self._recorded(i, taken, arrays):
-                    seen = parts(environment.step(action), *STEP)[0]
-                    self._record(i, action)
+                seen = self._replayed(i, seen, self._recorded(i, taken, arrays))
             self._last.append(seen)
         return self._seen()
 
@@ -137,6 +136,15 @@ class GymnasiumEnvironments:
         observation, _ = parts(self.environments[i].reset(seed=int(seed)), *RESET)
         self.actions[i], self.taken[i] = [], 0
         return observation
+
+    def _replayed(self, i: int, seen: PyTree, actions: Sequence[Any]) -> PyTree:
+        """Take ``actions`` in an environment whose episode has begun, unless it ends sooner; what is seen."""
+        for action in actions:
+            seen, _, terminated, truncated, _ = parts(self.environments[i].step(action), *STEP)
+            if episode_ended(*jax.tree.map(flag_of, (terminated, truncated))):
+                break
+            self._record(i, action)
+        return seen
 
     def _record(self, i: int, action: Any) -> None:
         self.taken[i] += 1
