@@ -115,7 +115,7 @@ def _play(
     algorithm = algorithm.at(clock)
     key = jax.random.fold_in(jax.random.key(seed), EVALUATION)
     key, start_key, memory_key = jax.random.split(key, 3)
-    limit = environment.max_episode_steps or LONGEST
+    limit = environment.time_limit or LONGEST
     state = start_episodes(environment, start_key, episodes, algorithm.begin(learner, memory_key, episodes))
 
     def running(carry: tuple[CollectorState, jax.Array, Played]) -> jax.Array:
