@@ -189,7 +189,7 @@ class HostEvaluator:
         self.episodes, self.deterministic = episodes, deterministic
 
     def __call__(self, learners: Learner, clock: Clock) -> Evaluation:
-        """Play with ``learners`` ``[S, ...]``; if none of a seed's episodes ends, fewer than asked for, and a warning."""
+        """Play with ``learners`` ``[S, ...]``; warns if no episode of a seed ends, and plays fewer than asked for."""
         played = []
         for index, seed in enumerate(self.seeds):
             environments = self.make(seed)
