@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tegu.core.errors import TeguError
 from tegu.environments.base import Environment
 from tegu.environments.classic.acrobot import Acrobot
 from tegu.environments.classic.cartpole import CartPole
@@ -187,3 +188,12 @@ def test_the_wall_stops_the_car_dead():
     state = np.array([-1.19, -0.07], np.float32)
     for ours, action in ((MountainCar(), np.int32(0)), (MountainCarContinuous(), np.array([-1.0], np.float32))):
         np.testing.assert_array_equal(ours.step(state, action, jax.random.key(0)).state, np.float32([-1.2, 0]))
+
+
+def test_a_time_limit_is_a_number_of_steps_or_none():
+    assert CartPole(id="x", max_episode_steps=7).time_limit == 7
+    assert CartPole(id="x", max_episode_steps=None).time_limit is None
+    assert CartPole(id="x", max_episode_steps=-1).time_limit is None, "Gymnasium's word for none"
+    for wrong in (0, -2, 1.5, True, "7"):
+        with pytest.raises(TeguError, match=r"^x: max_episode_steps must be a whole number from 1, or None, got "):
+            CartPole(id="x", max_episode_steps=wrong)

@@ -1,5 +1,6 @@
 """Environments that a package registers with Gymnasium are named ``package:Name-v0``, by a person and by no file."""
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 
 import tegu
-from tegu.environments.make import find, is_code
+from tegu.core.errors import TeguError
+from tegu.environments.make import find, is_code, make
 
 PACKAGE = """
 import gymnasium
@@ -76,3 +78,29 @@ def test_a_run_wants_it_again(package: str) -> None:
     jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(agent.learners), jax.tree.leaves(again.learners))
     assert again.evaluate(2).returns.shape == (2, 2)
     assert tegu.resume("last", environment=id, steps=96).steps == 96
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "message"),
+    [
+        ("flax", "phys2d/CartPole-v1", "^cannot make phys2d/CartPole-v1: No module named 'flax'$"),
+        ("mujoco", "Ant-v5", r"^cannot make Ant-v5: MuJoCo is not installed, run `pip install \"tegu\[mujoco\]\"`$"),
+    ],
+)
+def test_a_package_that_is_missing_is_named(package: str, name: str, message: str) -> None:
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is installed")
+    with pytest.raises(TeguError, match=message):
+        make(name)
+
+
+def test_what_cannot_run_is_not_proposed() -> None:
+    with pytest.raises(TeguError, match=r"did you mean CartPole-v1 or CartPole-v0\?$"):
+        make("phys2d/Cartpole-v1")
+
+
+def test_pettingzoos_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mpe2", None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "mpe2.simple_tag_v3", raising=False)
+    with pytest.raises(TeguError, match=r"^mpe2:simple_tag_v3 needs tegu\[pettingzoo\]"):
+        make("mpe2:simple_tag_v3")

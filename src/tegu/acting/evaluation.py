@@ -1,5 +1,6 @@
 """How good is what was learned? Fresh episodes, bounded in length, from a random stream of their own."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -24,6 +25,7 @@ from tegu.spaces.bounds import to_bounds
 
 EVALUATION = 0x5EED  #: folded into a seed's key, so that evaluation never sees the episodes of training
 LONGEST = 10_000  #: steps after which an episode without a time limit is cut
+ENOUGH = 8  #: episodes that are played of an environment of the host in which none of them ends
 
 
 class Evaluation(NamedTuple):
@@ -84,18 +86,21 @@ class JaxEvaluator:
         """``algorithm`` needs ``at``, ``begin`` and ``act``, no more."""
         self.game = environment if isinstance(environment, Game) else None
         self.algorithm = algorithm if self.game is None else AgainstRandom(algorithm)
+        self.endless = environment.time_limit is None
         self.seeds, self.layout = tuple(seeds), Layout(len(seeds))
         play = partial(_play, environment=environment, episodes=episodes, deterministic=deterministic)
         self._play = self.layout.program(play, n_shared=2)
 
     def __call__(self, learners: Learner, clock: Clock) -> Evaluation:
-        """Play with ``learners`` ``[S, ...]``; the first call compiles."""
+        """Play with ``learners`` ``[S, ...]``; the first call compiles. Warns if no episode ends."""
         parts = self.layout.split(learners), self.layout.split(np.asarray(self.seeds))
         played = self.layout.join(self._play(*parts, self.algorithm, clock))
         if self.game is not None:
             first, second = (played.returns[player] for player in self.game.agents)
             returns = np.where(np.arange(first.shape[1]) % 2 == 0, first, second)
             return Evaluation(returns, played.lengths, {"first": returns[:, ::2], "second": returns[:, 1::2]})
+        if self.endless and (played.lengths == LONGEST).all():
+            _warn_of_endless(played.lengths.shape[1])
         means = {f"{name}/mean": total / played.lengths for name, total in played.sums.items()}
         ends = {f"{name}/end": last for name, last in played.ends.items()}
         return Evaluation.of(played.returns, played.lengths, means | ends)
@@ -115,7 +120,7 @@ def _play(
     algorithm = algorithm.at(clock)
     key = jax.random.fold_in(jax.random.key(seed), EVALUATION)
     key, start_key, memory_key = jax.random.split(key, 3)
-    limit = environment.max_episode_steps or LONGEST
+    limit = environment.time_limit or LONGEST
     state = start_episodes(environment, start_key, episodes, algorithm.begin(learner, memory_key, episodes))
 
     def running(carry: tuple[CollectorState, jax.Array, Played]) -> jax.Array:
@@ -184,7 +189,7 @@ class HostEvaluator:
         self.episodes, self.deterministic = episodes, deterministic
 
     def __call__(self, learners: Learner, clock: Clock) -> Evaluation:
-        """Play with ``learners`` ``[S, ...]``."""
+        """Play with ``learners`` ``[S, ...]``; warns if no episode of a seed ends, and plays fewer than asked for."""
         played = []
         for index, seed in enumerate(self.seeds):
             environments = self.make(seed)
@@ -193,12 +198,15 @@ class HostEvaluator:
                 played.append(self._play(self.policy.leaves(learner), environments, seed, clock))
             finally:
                 environments.close()
-        return Evaluation.of(*jax.tree.map(lambda *each: np.stack(each), *played))
+        n = min(len(lengths) for _, lengths in played)
+        if n < self.episodes:
+            _warn_of_endless(n, self.episodes)
+        return Evaluation.of(*jax.tree.map(lambda *each: np.stack([one[:n] for one in each]), *played))
 
     def _play(
         self, leaves: list[jax.Array], environments: GymnasiumEnvironments, seed: int, clock: Clock
     ) -> tuple[PyTree, np.ndarray]:
-        """Returns and lengths ``[episodes]``."""
+        """Returns and lengths ``[episodes]``; of ``ENOUGH`` where no episode ends by itself."""
         n = len(environments)
         due = np.array([self.episodes // n + (i < self.episodes % n) for i in range(n)])
         returns: list[PyTree] = []
@@ -209,7 +217,8 @@ class HostEvaluator:
         elapsed, played = np.zeros(n, np.int32), np.zeros(n, int)
         nothing = np.zeros(n)
         total: PyTree = dict.fromkeys(environments.agents, nothing) if environments.agents else nothing
-        while (played < due).any():
+        endless = 0
+        while (played < due).any() and not endless == len(lengths) >= ENOUGH:
             words = random.integers(2**32, size=2, dtype=np.uint32)
             given = leaves, observation, memory, elapsed == 0, words, clock
             decision = self.policy.act(*given, explore=not self.deterministic)
@@ -221,8 +230,18 @@ class HostEvaluator:
             for i in np.flatnonzero((ended | cut) & (played < due)):
                 returns.append(jax.tree.map(lambda sum, i=i: float(sum[i]), total))
                 lengths.append(int(elapsed[i]))
+                endless += not ended[i]
             played += ended | cut
             total, elapsed = jax.tree.map(lambda sum, done=ended | cut: sum * ~done, (total, elapsed))
             if (cut & ~ended).any():
                 observation = environments.begin_anew(cut & ~ended)
         return jax.tree.map(lambda *each: np.array(each), *returns), np.array(lengths)
+
+
+def _warn_of_endless(played: int, wanted: int | None = None) -> None:
+    instead = f" instead of {wanted}" if wanted else ""
+    warnings.warn(
+        f"no episode of the evaluation ended: {played}{instead} were played, and cut after {LONGEST:,} steps; "
+        "does the environment need a time limit?",
+        stacklevel=3,
+    )

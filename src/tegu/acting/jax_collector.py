@@ -127,7 +127,7 @@ def act_and_step(
     now = jax.vmap(environment.step)(state.env_state, action, jax.random.split(step_key, n_envs))
 
     elapsed = state.elapsed + 1
-    limit = environment.max_episode_steps
+    limit = environment.time_limit
     truncated = (now.truncated | (elapsed >= limit if limit else False)) & ~now.terminated
     step = Step(
         state.observation, decision.action, now.reward, now.observation, now.terminated, truncated, decision.extras

@@ -54,7 +54,7 @@ def check_jax(environment: Environment, steps: int, seed: int) -> Report:
     with suppress(Halt):
         observation_space, action_space = declared_spaces(environment, findings)
         facts["observation_space"], facts["action_space"] = describe(observation_space), describe(action_space)
-        facts["time_limit"] = environment.max_episode_steps or "none"
+        facts["time_limit"] = environment.time_limit or "none"
         if observation_space is not None and action_space is not None and is_supported(action_space):
             facts |= check_agents(environment, observation_space, action_space, findings)
             actions = _random_actions(action_space, (steps, _COPIES), seed)
@@ -146,7 +146,7 @@ def _try_out(environment: Environment, space: spaces.Space, actions: PyTree, see
         jax.block_until_ready(run(reset_keys, step_keys, actions))
         seconds = time.perf_counter() - started
     _check_values(findings, space, first, rollout)
-    if not rollout.ended.any() and environment.max_episode_steps is None:
+    if not rollout.ended.any() and environment.time_limit is None:
         expected = f"terminated or truncated within {steps} steps"
         hint = "give the environment max_episode_steps"
         findings.warning("step()", "no episode ended, and there is no time limit", expected, "neither", hint)
@@ -168,7 +168,7 @@ def _rollout(
 ) -> tuple[PyTree, _Rollout]:
     """The first observations, and what followed. Episodes that end begin anew; where there is a mask it decides."""
     action_space = environment.action_space
-    limit = environment.max_episode_steps or np.inf
+    limit = environment.time_limit or np.inf
 
     def begin(keys: jax.Array) -> tuple[PyTree, PyTree]:
         state, observation = jax.vmap(environment.reset)(keys)

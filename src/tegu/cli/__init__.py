@@ -1,9 +1,12 @@
 """The command line: one file per command, imported when it is used, so that help comes at once."""
 
 import difflib
+import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+
+from tegu.cli.terminal import drop_unwritten, open_closed_streams, tell
 
 COMMANDS = {
     "train": "train an agent",
@@ -19,6 +22,7 @@ COMMANDS = {
     "export": "write a run's metrics as CSV or for TensorBoard",
 }
 _ALIASES = {"enjoy": "watch", "eval": "evaluate", "plot": "compare"}  # other libraries' words
+_UNWRITABLE = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # as stdout may be
 
 _EXAMPLES = """\
   tegu train CartPole-v1                        algorithm and hyper-parameters from the preset
@@ -28,7 +32,27 @@ _EXAMPLES = """\
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line. Returns the exit status: 0, 1 for an error, 2 for wrong usage, 130 after Ctrl-C."""
+    """Run the command line.
+
+    Returns the exit status: 0, 1 for an error, 2 for wrong usage, 130 after Ctrl-C, and 141 where the reader of the
+    output has gone, as ``head`` does.
+    """
+    open_closed_streams()
+    try:
+        status = _run(argv)
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        drop_unwritten(sys.stdout)
+        if isinstance(error, BrokenPipeError):
+            return 141
+        tell(f"tegu: cannot write: {error.strerror}")
+        return 1
+    return status
+
+
+def _run(argv: Sequence[str] | None) -> int:
     command, *words = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if command in ("-h", "--help", "help"):
         print(_help())
@@ -42,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         near = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(COMMANDS)}"
-        print(f"tegu: there is no command {command!r}: {hint}", file=sys.stderr)
+        tell(f"tegu: there is no command {command!r}: {hint}")
         return 2
     from tegu.cli.common import call
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from rich.console import Console
 
-from tegu.cli.terminal import ascii_where_needed
+from tegu.cli.terminal import ascii_where_needed, tell
 from tegu.core.errors import TeguError
 from tegu.core.text import printable, printable_lines
 
@@ -44,10 +44,10 @@ def call(command: ModuleType, words: Sequence[str]) -> int:
     except TeguError as error:
         if "--debug" in words:
             raise
-        print(f"tegu: {error}", file=sys.stderr)
+        tell(f"tegu: {error}")
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
-        print("tegu: stopped", file=sys.stderr)
+        tell("tegu: stopped")
         return 130
     if args.json:
         print(json.dumps(_plain(outcome.data), allow_nan=False))
@@ -200,7 +200,7 @@ def _plain_warnings() -> Iterator[None]:
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
         text = printable(" ".join(re.sub(r"\x1b\[\d*m", "", str(message)).removeprefix("WARN:").split()))
-        print(f"warning: {text}", file=sys.stderr)
+        tell(f"warning: {text}")
 
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)

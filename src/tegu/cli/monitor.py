@@ -1,7 +1,6 @@
 """Progress of a training: its state and metrics, and plain lines about it where there is no terminal."""
 
 import math
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from tegu.analysis.compare import RETURN
+from tegu.cli.terminal import tell
 from tegu.training.trainer import Progress
 
 BETWEEN_LINES = 5.0  #: seconds
@@ -81,21 +81,18 @@ class Lines(Monitor):
         now = time.perf_counter()
         if progress.state == "compiling":
             steps = f"{progress.total:,} steps{rounding(progress)}"
-            self._print(f"{heading(progress)}, {steps}: {where(progress)}; {origin(progress)}")
+            tell(f"{heading(progress)}, {steps}: {where(progress)}; {origin(progress)}")
             for line in filter(None, (preset(progress), progress.network and f"network: {progress.network}")):
-                self._print(line)
+                tell(line)
         elif progress.state in ("finished", "stopped"):
-            self._print(f"{self.state} after {clock(self.elapsed)}: {self._standing(progress)}")
+            tell(f"{self.state} after {clock(self.elapsed)}: {self._standing(progress)}")
         elif progress.state == "training" and now - self._printed >= BETWEEN_LINES:
             self._printed = now
-            self._print(f"{self._standing(progress)}, {rounded(progress.fps)} steps/s, {clock(self.left)} left")
+            tell(f"{self._standing(progress)}, {rounded(progress.fps)} steps/s, {clock(self.left)} left")
 
     def _standing(self, progress: Progress) -> str:
         steps = f"{progress.steps:,} of {progress.total:,} steps"
         return f"{steps}, return {self.curve[-1]:.4g}" if self.curve else steps
-
-    def _print(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
 
 def heading(progress: Progress) -> str:

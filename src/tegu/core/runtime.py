@@ -12,7 +12,8 @@ SMALL_LOOPS = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_thresho
 def configure() -> None:
     """Set flags and the compilation cache, unless JAX is already loaded or the person has set them.
 
-    ``TEGU_COMPILATION_CACHE`` names another folder for the cache, or switches it off with ``0``.
+    ``TEGU_COMPILATION_CACHE`` names another folder for the cache, or switches it off with ``0``. Where its usual folder
+    cannot be written there is none: JAX would warn of every program.
     """
     if "jax" in sys.modules:
         return
@@ -21,9 +22,8 @@ def configure() -> None:
         flags = f"{flags} {SMALL_LOOPS}".strip()
     os.environ["XLA_FLAGS"] = flags
 
-    folder = os.environ.get("TEGU_COMPILATION_CACHE", "")
-    if folder != "0":
-        cache = Path(folder).expanduser() if folder else user_cache() / "tegu" / "xla"
+    cache = _compilation_cache()
+    if cache is not None:
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
@@ -45,6 +45,26 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def user_cache() -> Path:
-    """Where this person's caches live."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+def _compilation_cache() -> Path | None:
+    told = os.environ.get("TEGU_COMPILATION_CACHE")
+    if told:
+        return None if told == "0" else Path(os.path.expanduser(told))
+    caches = _user_caches()
+    return caches / "tegu" / "xla" if caches is not None and _can_be_written(caches / "tegu" / "xla") else None
+
+
+def _user_caches() -> Path | None:
+    """Where this person's caches live; None for someone without a home, as in a container with a user of its own."""
+    told = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if told.is_absolute():  # a relative one is to be ignored, says the XDG Base Directory Specification
+        return told
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:
+        return None
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Whether a folder, which need not be there yet, can be made and written to."""
+    there = next(parent for parent in (folder, *folder.parents) if os.path.exists(parent))
+    return os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)

@@ -7,6 +7,8 @@ import gymnasium
 import jax
 import numpy as np
 
+from tegu.core.errors import TeguError
+
 PyTree = Any
 
 
@@ -29,6 +31,17 @@ class Environment(eqx.Module):
 
     id: str = eqx.field(static=True, kw_only=True)  #: as registered, e.g. ``"CartPole-v1"``
     max_episode_steps: int | None = eqx.field(static=True, kw_only=True, default=None)
+
+    def __check_init__(self) -> None:
+        limit = self.max_episode_steps
+        whole = isinstance(limit, int | np.integer) and not isinstance(limit, bool)
+        if limit is not None and limit != -1 and (not whole or limit < 1):
+            raise TeguError(f"{self.id}: max_episode_steps must be a whole number from 1, or None, got {limit!r}")
+
+    @property
+    def time_limit(self) -> int | None:
+        """Steps after which the loops truncate an episode; None for ``max_episode_steps`` None or Gymnasium's -1."""
+        return None if self.max_episode_steps == -1 else self.max_episode_steps
 
     @property
     def agents(self) -> tuple[str, ...]:

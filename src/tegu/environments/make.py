@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import importlib.util
 import pkgutil
 import re
 from collections.abc import Callable, Mapping
@@ -52,6 +53,12 @@ BACKENDS = ("jax", "gymnasium", "pettingzoo")
 
 _PACKAGES = {"ALE": ("ale_py", "tegu[atari]")}
 """Environment namespaces that live in packages of their own: what to import, what to install."""
+
+_EXTRAS = {"mujoco": "mujoco", "classic-control": "classic", "classic_control": "classic", "atari": "atari"}
+"""Gymnasium's extras that Tegu has, too, by Gymnasium's names."""
+
+_IN_FLAX = ("phys2d/", "tabular/")
+"""The namespaces of Gymnasium's environments that need flax."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +168,8 @@ def _imported(name: str, path: str) -> Any:
         package = importlib.import_module(module)
         return _attribute(package, attribute) if attribute else package
     except Exception as error:  # whatever the module does when it is imported
+        if isinstance(error, ModuleNotFoundError) and error.name in ("mpe2", "pettingzoo"):
+            raise TeguError(f"{name} needs tegu[pettingzoo]: pip install 'tegu[pettingzoo]'") from error
         raise TeguError(f"cannot import the environment {name}: {one_line(error)}") from error
 
 
@@ -203,8 +212,18 @@ def _mpe2(name: str) -> Any:
 def _from_gymnasium(name: str, options: Mapping[str, Any]) -> gymnasium.Env:
     try:
         return gymnasium.make(name, disable_env_checker=True, **options)
-    except (gymnasium.error.Error, TypeError) as error:  # a package that is missing, an option that does not exist
-        raise TeguError(f"cannot make {name}: {error}") from error
+    except (gymnasium.error.Error, ImportError, TypeError) as error:  # what is missing, or an unknown option
+        raise TeguError(f"cannot make {name}: {_of_tegu(' '.join(str(error).split()))}") from error
+
+
+def _of_tegu(hint: str) -> str:
+    """Gymnasium's hint what to install, with Tegu's extra in place of Gymnasium's where there is one."""
+
+    def extra(found: re.Match[str]) -> str:
+        ours = _EXTRAS.get(found[1].lower())
+        return f"tegu[{ours}]" if ours else found[0]
+
+    return re.sub(r"gymnasium\[([\w-]+)\]", extra, hint)
 
 
 def _existing(environment: Any, options: Mapping[str, Any]) -> Source:
@@ -273,5 +292,8 @@ def _register(name: str) -> None:
 
 
 def _nearest(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=3, cutoff=0.5)
+    hidden = () if importlib.util.find_spec("flax") else _IN_FLAX
+    near = difflib.get_close_matches(
+        name, [each for each in dict.fromkeys(known) if not each.startswith(hidden)], 3, 0.5
+    )
     return f"; did you mean {' or '.join(near)}?" if near else "; `tegu list` shows all there are"

@@ -29,7 +29,7 @@ def stop_on_signal(stop: Callable[[], None], *, saves: bool) -> Iterator[None]:
         # the system's own handling, since Python's would wait for the compiled chunk to end
         for each in kinds:
             signal.signal(each, signal.SIG_DFL)
-        with suppress(RuntimeError):  # stderr was being written to when the signal came
+        with suppress(RuntimeError, OSError):  # stderr was being written to when the signal came, or is closed
             rest = "saves a checkpoint after" if saves else "ends after"
             print(
                 f"stopping: {rest} the current piece of training or compilation; press Ctrl-C again to quit at once",
