@@ -328,6 +328,7 @@ def test_a_run_names_its_network_and_wants_it_again(nets: str, backend: str) -> 
     assert tegu.resume("last", network=function, steps=192).steps == 192
 
 
+@pytest.mark.long
 def test_a_stopped_run_goes_on_as_if_it_had_not(nets: str) -> None:
     unbroken = train(f"{nets}:small", steps=256, log_interval=64)
     tegu.train(

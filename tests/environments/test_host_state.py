@@ -122,6 +122,7 @@ def test_a_wrapper_that_is_not_known_hides_what_the_environment_can_say() -> Non
     assert set(arrays) == {"actions/0"}
 
 
+@pytest.mark.long
 def test_a_long_episode_is_saved_as_arrays(tmp_path: Path) -> None:
     """100,000 actions: none of them is in the manifest, and they lead back to where they led."""
     steps = 100_000

@@ -48,8 +48,8 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
 
 
 # These take longest to compile: they, too, are tested in every loop, but by ``make test-long``.
-LONG = {"alphazero, fused", "maddpg, fused", "maddpg, host", "mappo, fused"} | {
-    f"{algorithm}, {loop}" for algorithm in ("matd3", "iddpg", "ippo") for loop in ("fused", "host")
+LONG = {"alphazero, fused", "alphazero, multicore"} | {
+    f"{algorithm}, {loop}" for algorithm in ("maddpg", "matd3", "iddpg", "ippo", "mappo") for loop in ("fused", "host")
 }
 
 

@@ -23,7 +23,9 @@ def chunk_name(backend: str, number: int, seed: int) -> str:
 
 
 @backends
-@pytest.mark.parametrize("steps", [230, 350], ids=["while it fills", "after it is full"])
+@pytest.mark.parametrize(
+    "steps", [pytest.param(230, id="while it fills"), pytest.param(350, id="after it is full", marks=pytest.mark.long)]
+)
 def test_checkpoints_share_the_rows_that_have_not_changed(
     backend: str, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

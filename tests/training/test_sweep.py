@@ -19,7 +19,7 @@ SMALL: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("backend", ["jax", "gymnasium"])
+@pytest.mark.parametrize("backend", [pytest.param("jax", marks=pytest.mark.long), "gymnasium"])
 def test_each_run_equals_its_combination_alone(backend: str, tmp_path: Path) -> None:
     """To the bit and in all that is on disk, whether all train in one program or one after the other."""
     settings: dict[str, Any] = SMALL | {"seeds": 2, "backend": backend}
