@@ -8,6 +8,7 @@ import pytest
 
 import tegu
 from tegu.environments.grids.frozen_lake import FrozenLake
+from tegu.runs import Run, checkpoint
 from tegu.spaces.data import from_data, to_data
 
 TINY = {"n_envs": 2, "n_steps": 16, "batch_size": 32, "n_epochs": 1, "net_arch": (8,), "steps": 64}
@@ -59,6 +60,26 @@ def test_what_is_no_agent_is_refused_in_one_line(tmp_path: Path) -> None:
         with pytest.raises(tegu.TeguError) as caught:
             tegu.load(path)
         assert "\n" not in str(caught.value)
+
+
+def test_a_learner_of_nan_is_refused(agent: tegu.Agent, tmp_path: Path) -> None:
+    saved = checkpoint.load(next(agent.save(tmp_path / "good").iterdir()))
+    blobs = {
+        "learner": {
+            name: array * np.float32(np.nan) if array.dtype.kind == "f" else array
+            for name, array in saved.blobs["learner"].items()
+        }
+    }
+    checkpoint.save(tmp_path / "bad", saved.step, blobs, saved.state)
+    with pytest.raises(tegu.TeguError, match=r"holds a learner that is no good: .* is NaN or infinite$"):
+        tegu.load(tmp_path / "bad")
+
+
+def test_a_run_that_saved_nothing_has_no_checkpoint(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, "CartPole-v1", "ppo", {})
+    run.set_status("failed", steps=0, total=10)
+    with pytest.raises(tegu.TeguError, match=r"has no checkpoint: it was failed before one was saved$"):
+        tegu.load(run)
 
 
 def test_evaluation_is_repeatable_and_bounded(agent: tegu.Agent) -> None:

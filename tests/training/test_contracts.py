@@ -263,6 +263,21 @@ def test_a_run_of_two_phases_resumes_in_the_second(tmp_path: Path) -> None:
     assert resumed.run is not None
     assert whole.run is not None
     assert_same(everything(resumed.run), everything(whole.run))
+    with pytest.warns(UserWarning, match=r"is finished: all 2,048 steps are done$"):
+        assert tegu.resume(stopped.run, then=then).steps == 2_048
+
+
+def test_a_second_phase_begins_where_a_longer_first_one_ended(tmp_path: Path) -> None:
+    """The first was resumed to more steps than its run was planned with."""
+
+    def until(steps: int) -> dict[str, Any]:
+        return {"then": [Phase(Metronome(), Learned(), 200)], "callbacks": lambda progress: progress.steps < steps}
+
+    run = tegu.train(Metronome(), Learned(), steps=100, n_envs=2, folder=tmp_path, **until(50)).run
+    assert run is not None
+    again: dict[str, Any] = {"environment": Metronome(), "algorithm": Learned}
+    assert 200 <= tegu.resume(run, steps=150, **again, **until(200)).steps < 350
+    assert tegu.resume(run, **again, **until(1_000)).steps == 350
 
 
 class Whispered(Duet):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Mapping
+from reprlib import repr as shorten
 from typing import Any
 
 MOST_STEPS = 10**12 - 1  #: a checkpoint's name has room for twelve digits
@@ -90,7 +91,6 @@ _name = _text(1000)
 _scalar = _any_of(_is(bool, type(None)), _number(-math.inf, math.inf), _whole(-(2**63), 2**63), _text(1000))
 _widths = _list(_whole(1, 100_000), 0, 100)
 _hyper_parameters = _table(_any_of(_scalar, _widths, _table(_any_of(_scalar, _widths))))
-_none = _is(type(None))
 _backend = _one_of("jax", "gymnasium", "pettingzoo")
 _steps = _whole(1, MOST_STEPS)
 _count = _whole(1, MOST_AT_ONCE)
@@ -150,7 +150,7 @@ AGENT_OPTIONAL: dict[str, Check] = {
     "mean_reward": _number(-math.inf, math.inf),
 }
 #: what resuming needs of it
-RESUMABLE = ("phase", "elapsed", "loop")
+RESUMABLE = ("phase", "elapsed", "loop", "steps", "schedule_steps", "total")
 
 
 def wrong(content: Mapping[str, Any], fields: Mapping[str, Check], required: Collection[str]) -> str | None:
@@ -164,21 +164,15 @@ def wrong(content: Mapping[str, Any], fields: Mapping[str, Check], required: Col
     return None
 
 
-def checked(
-    content: Mapping[str, Any], fields: Mapping[str, Check], *, required: Collection[str], closed: bool = False
-) -> dict[str, Any]:
-    """``content`` itself. ``ValueError`` names a field that is wrong; ``closed``: or that is not one of ``fields``."""
+def checked(content: Mapping[str, Any], fields: Mapping[str, Check], *, required: Collection[str]) -> dict[str, Any]:
+    """``content`` itself. ``ValueError`` names a field that is wrong, or that is ``required`` and missing."""
     if found := wrong(content, fields, required):
         raise ValueError(found)
-    if closed and (unknown := next((name for name in content if name not in fields), None)) is not None:
-        raise ValueError(f"{_short(unknown)} is unknown")
     return dict(content)
 
 
 def _short(value: Any) -> str:
     """A value from a file, quoted without reading all of it."""
-    from reprlib import repr as shorten
-
     try:
         return shorten(value)
     except ValueError:  # a number of more digits than Python turns into text

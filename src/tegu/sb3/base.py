@@ -21,8 +21,7 @@ from tegu.sb3.logger import Logger
 from tegu.sb3.policy import Policy
 from tegu.sb3.settings import build, changed, refuse, settings_of
 from tegu.sb3.training_state import TrainingState
-from tegu.training.fitting import check_experience
-from tegu.training.plan import spec_of
+from tegu.training.plan import spec_of, validate
 
 Parameters = Mapping[str, Mapping[str, np.ndarray]]
 COMPUTED = ("lr_schedule", "exploration_schedule", "exploration_rate", "replay_buffer", "rollout_buffer")
@@ -68,8 +67,7 @@ class BaseAlgorithm:
         learners, steps = (None, 0) if fresh else (self.policy.learners, self.num_timesteps)
         spec = spec_of(id, environment, self._env.num_envs if self._env is not None else 1)
         self.algorithm = build(self.name, self._settings, spec.n_envs)
-        self.algorithm.validate(spec)
-        check_experience(self.algorithm, spec.n_envs)
+        validate(self.algorithm, spec)
         if self._env is not None:
             self._env.stands_for = None
             if self.seed is not None:

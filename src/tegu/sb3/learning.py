@@ -63,22 +63,20 @@ class Learning:
             self._log(progress)
             go_on = self.callback.on_step()
             self.callback.on_rollout_end()
-            if self.model._training is not self.training:
-                raise TeguError(
-                    "a callback called set_env: that has no effect within learn, call it between two of them"
-                )
+            self._refuse_set_env()
             if not go_on:
                 return False
         if progress.state in ("compiling", "training"):
             self.trainer.log_interval = self._interval() * self.training.loop.steps_per_iteration
             self.callback.on_rollout_start()
-            if self.model._training is not self.training:
-                raise TeguError(
-                    "a callback called set_env: that has no effect within learn, call it between two of them"
-                )
+            self._refuse_set_env()
             self.training.restart_if_touched()
             self.trainer.state = self.training.state  # callbacks may have changed it
         return True
+
+    def _refuse_set_env(self) -> None:
+        if self.model._training is not self.training:
+            raise TeguError("a callback called set_env: that has no effect within learn, call it between two of them")
 
     def _interval(self) -> int:
         """Iterations to the next multiple of a frequency, or 1 % of the training where that is less."""

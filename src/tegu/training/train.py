@@ -13,13 +13,13 @@ from tegu.algorithms.own import prepared
 from tegu.algorithms.registry import Choice
 from tegu.core.errors import TeguError
 from tegu.environments.make import find
-from tegu.runs import Run, checkpoint
+from tegu.runs import Run, checkpoint, schema
 from tegu.training.evaluation import EvaluationObserver
 from tegu.training.faults import UnsavedError
 from tegu.training.learning import Iteration
 from tegu.training.loop import Loop
 from tegu.training.plan import Plan, make_loop, make_plan, plan_of
-from tegu.training.trainer import Callback, Observer, Trainer
+from tegu.training.trainer import Callback, Observer, Trainer, whole_iterations
 
 HandOver = Callable[[Learner, Learner], Learner]
 """Makes the learners of a phase from those of the phase before and the freshly initialised ones, all ``[S, ...]``."""
@@ -129,24 +129,29 @@ def _all(name: str, given: Any, fits: Callable[[Any], bool], expected: str) -> l
 
 def _go_on(plans: list[Plan], run: Run, saved: checkpoint.Checkpoint, steps: int | None, *, stretch: bool) -> None:
     """Change the plan of the phase in which a run was ``saved``: how far it goes now, and where its schedules end."""
-    phase = saved.state["phase"]
-    if not 0 <= phase < len(plans):
+    try:
+        state = schema.checked(saved.state, schema.AGENT_OPTIONAL, required=schema.RESUMABLE)
+    except ValueError as error:
+        raise TeguError(f"{saved.path} cannot be resumed: {error}") from error
+    phase = state["phase"]
+    if phase >= len(plans):
         raise TeguError(f"{saved.path} is of phase {phase}, there are {len(plans)}")
     if phase and steps is not None:
         raise TeguError(f"steps can be given in the first phase of a run, {run.name} is in phase {phase + 1}")
     plan = plans[phase]
-    total = saved.state.get("steps", plan.steps) if steps is None else plan.steps
-    size = Iteration(plan.algorithm, plan.n_envs).steps
-    end = -(-total // size) * size
-    if steps is not None and end < saved.step:
+    total = state["steps"] if steps is None else plan.steps
+    end = _before(saved) + whole_iterations(total, Iteration(plan.algorithm, plan.n_envs).steps)
+    if end < saved.step:
         raise TeguError(f"steps must be at least those done, {saved.step:,}, got {total:,}: it is the new total")
     if end == saved.step and phase == len(plans) - 1:
-        warnings.warn(
-            f"{run.name} is finished: all {end:,} steps are done, steps (--steps) asks for more", stacklevel=3
-        )
-    planned = run.config["phases"][phase - 1]["steps"] if phase else run.config["steps"]
-    scheduled = total if stretch else saved.state.get("schedule_steps", planned)
-    plans[phase] = replace(plan, steps=total, schedule_steps=scheduled)
+        more = "" if phase else ", steps (--steps) asks for more"
+        warnings.warn(f"{run.name} is finished: all {end:,} steps are done{more}", stacklevel=3)
+    plans[phase] = replace(plan, steps=total, schedule_steps=total if stretch else state["schedule_steps"])
+
+
+def _before(saved: checkpoint.Checkpoint) -> int:
+    """The steps of all phases before the one in which a run was ``saved``."""
+    return saved.state["total"] - saved.state["schedule_steps"]
 
 
 class _Training:
@@ -165,13 +170,12 @@ class _Training:
         self.callbacks, self.observers, self.episodes = callbacks, observers, episodes
 
     def run(self, run: Run | None, saved: checkpoint.Checkpoint | None) -> Agent:
-        first = saved.state["phase"] if saved is not None else 0
-        before, learners = 0, None
+        first, before = (saved.state["phase"], _before(saved)) if saved is not None else (0, 0)
+        learners = None
         background = ThreadPoolExecutor(1)
         try:
             for number, (plan, loop) in enumerate(zip(self.plans, self.loops, strict=True)):
                 if number < first:
-                    before += -(-plan.steps // loop.steps_per_iteration) * loop.steps_per_iteration
                     continue
                 agent = Agent(plan.algorithm, loop.spec, None, plan.seeds, before, plan.source, run)
                 trainer = self._trainer(number, run, agent, before, background)

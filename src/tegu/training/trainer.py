@@ -89,8 +89,8 @@ class Trainer:
         self.callbacks, self.observers, self.ready = callbacks, observers, ready
         self._start, self._before = start, before
         self.network = network  #: what the networks are, for those who follow the training
-        self._end = start + _whole_iterations(steps - start, loop)
-        self._schedules_end = start + _whole_iterations((schedule_steps or steps) - start, loop)
+        self._end = start + whole_iterations(steps - start, loop.steps_per_iteration)
+        self._schedules_end = start + whole_iterations((schedule_steps or steps) - start, loop.steps_per_iteration)
         self._now = start
         self.log_interval, self.checkpoint_every = log_interval, checkpoint_every
         self._saved_at = -1
@@ -292,6 +292,6 @@ class Trainer:
                 self._stop = True
 
 
-def _whole_iterations(steps: int, loop: Loop) -> int:
-    """``steps`` rounded up to whole iterations."""
-    return -(-steps // loop.steps_per_iteration) * loop.steps_per_iteration
+def whole_iterations(steps: int, each: int) -> int:
+    """``steps`` rounded up to whole iterations of so many steps ``each``."""
+    return -(-steps // each) * each
