@@ -299,6 +299,20 @@ def test_an_agent_that_has_left_has_no_future():
     assert not same(one.agents["bass"].critics, other.agents["bass"].critics)
 
 
+def test_agents_of_one_kind_begin_and_explore_each_in_its_own_way():
+    """Not with the same weights, and where the policies are equal not with the same noise."""
+    seen, places = (spaces.Dict(dict.fromkeys("ab", spaces.Box(-9, 9, (n,)))) for n in (2, 1))
+    algorithm = MADDPG(**SMALL)
+    learner = algorithm.init(KEY, EnvironmentSpec("twins", seen, places, N, ("a", "b")))
+    one, other = learner.agents.values()
+    assert not same(one.actor, other.actor)
+    assert not same(one.critics, other.critics)
+    nothing = dict.fromkeys("ab", np.zeros((1000, 2), np.float32))
+    equal = learner._replace(agents=dict.fromkeys("ab", one))
+    action = ACT(algorithm, equal, nothing, (), KEY, explore=True).action
+    assert abs(np.corrcoef(action["a"][:, 0], action["b"][:, 0])[0, 1]) < 0.15
+
+
 # Twin critics and delay
 
 

@@ -100,6 +100,19 @@ def test_one_agent_alone_learns_as_with_ppo_to_the_bit():
     same(metrics, expected)
 
 
+def test_policies_of_one_kind_begin_and_explore_each_in_its_own_way():
+    """Not with the same weights, and where the policies are equal not with the same noise."""
+    seen, places = spaces.Dict(dict.fromkeys("ab", PLACE)), spaces.Dict(dict.fromkeys("ab", ACTIONS["bass"]))
+    algorithm = IPPO(**SMALL)
+    learner = algorithm.init(KEY, EnvironmentSpec("twins", seen, places, n_envs=B, agents=("a", "b")))
+    one, other = learner.policies.values()
+    assert (one.network.actor.weights[0] != other.network.actor.weights[0]).any()
+    nothing = dict.fromkeys("ab", np.zeros((1000, 2), np.float32))
+    equal = learner._replace(policies=dict.fromkeys(learner.policies, one))
+    action = ACT(algorithm, equal, nothing, (), KEY, explore=True).action
+    assert abs(np.corrcoef(action["a"][:, 0], action["b"][:, 0])[0, 1]) < 0.15
+
+
 @pytest.mark.parametrize("share", [True, False])
 def test_policies_are_shared_by_agents_of_one_kind_or_each_has_its_own(share):
     algorithm = IPPO(share_parameters=share, **SMALL)

@@ -351,6 +351,28 @@ def test_an_epoch_uses_every_sample_exactly_once(epochs, batch_size):
     assert after.updates == metrics["n_updates"] == epochs * T * B // batch_size
 
 
+class Noting(Counting):
+    """PPO whose only parameter ``p`` becomes ``8 p + i`` at sample ``i``: its digits are the order of the samples."""
+
+    def loss(self, network, sample):
+        (p,) = network.log_std
+        loss = -(3.5 * p**2 + (sample.x @ jnp.arange(8.0))[0] * p)
+        return loss, {"loss": loss}
+
+
+def test_every_epoch_has_an_order_of_its_own():
+    spec = EnvironmentSpec("test", spaces.Discrete(T * B), spaces.Box(-1, 1, (1,)), n_envs=B)
+    algorithm = Noting(learning_rate=1.0, n_steps=T, batch_size=1, n_epochs=2, net_arch=())
+    states, none = np.arange(T * B, dtype=np.int32).reshape(T, B), np.zeros((T, B), bool)
+    batch = Step(states, np.zeros((T, B, 1)), np.zeros((T, B)), states, none, none, np.zeros((T, B)))
+    after, _ = UPDATE(algorithm, algorithm.init(KEY, spec), batch, KEY)
+    digits = list(f"{int(after.network.log_std[0]):016o}")
+    first, second = digits[:8], digits[8:]
+    assert sorted(first) == sorted(second) == list("01234567")
+    assert first != second
+    assert list("01234567") not in (first, second)
+
+
 @pytest.fixture
 def box_rollout(numerics):
     """An algorithm with a fast learning rate, a learner and its own rollout."""
@@ -389,6 +411,15 @@ def test_a_distant_target_kl_stops_nothing(numerics, box_rollout):
     algorithm, *_ = box_rollout(n_epochs=3)
     free, _ = UPDATE(algorithm, learner, batch, KEY)
     np.testing.assert_allclose(numerics.flat(limited.network), numerics.flat(free.network), rtol=1e-9)
+
+
+def test_updates_stop_at_one_and_a_half_times_target_kl(box_rollout):
+    """The first of two minibatches has moved nothing yet, so the mean of the two is half of what the second finds."""
+    algorithm, learner, batch = box_rollout(n_epochs=2, target_kl=1e9)
+    found = 2 * UPDATE(algorithm, learner, batch, KEY)[1]["approx_kl"]
+    for share, taken in ((1.4, 2), (1.6, 1)):
+        algorithm, *_ = box_rollout(n_epochs=2, target_kl=float(found / share))
+        assert UPDATE(algorithm, learner, batch, KEY)[0].updates == taken
 
 
 def test_updates_are_counted_where_target_kl_skips_some(box_rollout):

@@ -313,6 +313,16 @@ def test_puct_draws_actions_from_visits(grown):
     assert stats.chisquare(drawn, expected).pvalue > 1e-3
 
 
+def test_puct_explores_as_much_as_it_is_told():
+    """Where the third square wins: with a large constant all five legal moves are tried alike, with 0 hardly any but
+    that one."""
+    wins = take(KNOWN, slice(1))
+    search = jax.jit(lambda c: GREEDY["puct"](GAME, uniform, (), wins, KEY, simulations=40, c_init=c).visits[0])
+    legal = wins["action_mask"][0]
+    assert np.ptp(np.asarray(search(1000.0))[legal]) <= 1
+    assert search(0.0)[2] > 30
+
+
 @pytest.fixture(scope="module")
 def greedily():
     """The same without exploring; Gumbel looks at four actions."""

@@ -7,7 +7,7 @@ import pytest
 
 from tegu.acting.episodes import Episodes
 from tegu.core.step import Step
-from tegu.training.tally import Sum, Tally, summarize
+from tegu.training.tally import Sum, Tally, fault_message, summarize
 
 
 def test_a_sum_loses_nothing() -> None:
@@ -33,3 +33,26 @@ def test_a_chunk_of_many_episodes_has_their_mean() -> None:
         "rollout/episodes": 40_000_000.0,
         "train/loss": pytest.approx(0.1, rel=1e-7),
     }
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("observation", "an observation"),
+        ("next_observation", "an observation"),
+        ("reward", "a reward"),
+        ("metrics", "the loss"),
+    ],
+)
+def test_the_first_number_that_is_not_finite_is_named(where: str, words: str) -> None:
+    """Also one in what is seen last of an episode; what breaks later, because of it, is not."""
+    good, bad = jnp.zeros((2, 3)), jnp.zeros((2, 3)).at[1, 2].set(jnp.inf)
+    episodes, loss = Episodes(jnp.int32(0), jnp.float32(0), jnp.int32(0)), {"loss": jnp.float32(0)}
+    calm = Step(*[good] * 7)
+    broken = calm._replace(**{where: bad}) if where in Step._fields else calm
+    tally = Tally.zero(calm.reward, loss).add(calm, episodes, loss)
+    tally = tally.add(broken, episodes, {"loss": jnp.float32(jnp.nan if where == "metrics" else 0)})
+    tally = tally.add(Step(*[bad] * 7), episodes, {"loss": jnp.float32(jnp.nan)})
+    seeds = jax.tree.map(lambda leaf: np.stack([np.zeros_like(leaf), np.asarray(leaf)]), tally)
+    seeds.fault.iteration[0] = -1
+    assert fault_message(seeds, 1_000, 100, [5, 6]) == f"{words} became NaN or infinite by step 1,200 (seed 6)"

@@ -41,21 +41,21 @@ def replay(
     algorithm = algorithm.at(clock)
     experience: Any = algorithm.experience
     # rows that no update changes stay out of what the scan carries, which might be copied at every update
-    rows = () if revises_rows(algorithm, learner, buffer, n_envs) else buffer.rows
+    apart, rows = not revises_rows(algorithm, learner, buffer, n_envs), buffer.rows
 
     def update(carry: tuple[Learner, ReplayBuffer], key: jax.Array) -> tuple[tuple[Learner, ReplayBuffer], Metrics]:
         learner, buffer = carry
-        whole = buffer._replace(rows=rows) if rows else buffer
+        whole = buffer._replace(rows=rows) if apart else buffer
         draw_key, update_key = jax.random.split(key)
         drawn = whole.draw(draw_key, experience, n_envs)
         learner, metrics, feedback = algorithm.update(learner, drawn.batch, update_key)
         revised = whole.revise(drawn.indices, feedback, experience)
-        return (learner, revised._replace(rows=buffer.rows) if rows else revised), metrics
+        return (learner, revised._replace(rows=()) if apart else revised), metrics
 
     keys = jax.random.split(key, experience.updates(n_envs))
-    carried = buffer._replace(rows=()) if rows else buffer
+    carried = buffer._replace(rows=()) if apart else buffer
     (learner, carried), metrics = jax.lax.scan(update, (learner, carried), keys)
-    buffer = carried._replace(rows=rows) if rows else carried
+    buffer = carried._replace(rows=rows) if apart else carried
     return learner, buffer, {name: value.mean() for name, value in metrics.items()}
 
 
