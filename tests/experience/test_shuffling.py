@@ -29,6 +29,13 @@ def test_neighbours_are_torn_apart() -> None:
     assert abs(correlation) < 5 / 2**9  # five standard deviations
 
 
+def test_rounds_of_sorting_are_unlike_each_other() -> None:
+    """A random order leaves one number on average where it was; one order applied twice would leave two."""
+    orders = jax.vmap(lambda key: permutation(key, 4096))(jax.random.split(jax.random.key(3), 400))
+    fixed = (np.asarray(orders) == np.arange(4096)).sum(axis=1)
+    assert abs(fixed.mean() - 1) < 0.25  # five standard errors
+
+
 def test_too_many_are_refused() -> None:
     with pytest.raises(ValueError, match="at most"):
         permutation(jax.random.key(0), 2**30)
