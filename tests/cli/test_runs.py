@@ -28,11 +28,11 @@ def test_a_narrow_table_leaves_out_what_matters_less(width: int) -> None:
     rows = [[name, *(f"{1000 * i + 123:,}.5" for i in range(8))] for name in NAMES]
     shown = lines(fitted(columns, rows, width), width)
     assert max(map(len, shown)) <= width
-    text = "".join("".join(line[:20] for line in shown).split())
-    assert all(rate in text for rate in ("0.001", "0.0003"))
+    text = " ".join(" ".join(shown).split())
+    assert all(name.split()[1] in text for name in NAMES)
     assert "number 0" in shown[0]
-    assert "123.5" in "".join(shown)
-    assert any("no room for" in line and "number 7" in " ".join(shown) for line in shown)
+    assert "123.5" in text
+    assert ("no room for" in text) == (width < 120)
     assert not any("no room for" in line for line in lines(fitted(columns, rows, None), 200))
 
 
