@@ -97,16 +97,16 @@ class LivePanel(Monitor):
         rows.add_row("time", self._times(progress))
         return rows
 
-    def _bar(self, progress: Progress, room: int) -> RenderableType:
+    def _bar(self, progress: Progress, room: int) -> Table:
         seeds = f" x {progress.n_seeds} seeds" if progress.n_seeds > 1 else ""
         text = f"{progress.steps:,} of {progress.total:,} steps{seeds}"
         width = min(max(room - len(text) - 2, 6), 28)
         bar = ProgressBar(progress.total, progress.steps, width=width, complete_style="green", finished_style="green")
-        if room < len(text) + 2 + width:
-            return Group(bar, text)
-        row = Table.grid(padding=(0, 2))
-        row.add_row(bar, text)
-        return row
+        grid = Table.grid(padding=(0, 2))
+        rows: list[list[RenderableType]] = [[bar, text]] if room >= width + 2 + len(text) else [[bar], [text]]
+        for row in rows:
+            grid.add_row(*row)
+        return grid
 
     def _curve(self, progress: Progress) -> Text:
         if not self.curve:
