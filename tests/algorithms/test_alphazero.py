@@ -13,7 +13,7 @@ from scipy import stats
 import tegu
 from tegu.algorithms import alphazero
 from tegu.algorithms.alphazero import AlphaZero, Example, SearchResult
-from tegu.arena.match import openings
+from tegu.arena.openings import openings
 from tegu.arena.positions import begin, join, play
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock, Linear

@@ -125,6 +125,17 @@ def test_curve_figure_shows_every_seed_and_metric(make, tmp_path):
         plot_curves(make(1), tmp_path / "b.png", ["x"])
 
 
+def test_the_curve_of_evaluations_is_beside_that_of_training(make, tmp_path):
+    run = make(2)
+    with run.metrics() as metrics:
+        for step in (10_000, 50_000):
+            metrics.write(step, {seed: {"eval/mean_reward": 500.0} for seed in range(2)})
+    (ax,) = plot_curves(run, tmp_path / "a.png").axes
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["while training", "evaluation, deterministic policy"]
+    assert max(line.get_ydata().max() for line in ax.lines) == 500
+
+
 def test_what_cannot_be_drawn_is_one_line(make, tmp_path):
     groups = curves([make(1)])
     with pytest.raises(TeguError, match="no runs to plot"):

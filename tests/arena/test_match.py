@@ -8,7 +8,8 @@ import pytest
 
 from tegu.analysis.statistics import score_interval
 from tegu.arena.base import Tally
-from tegu.arena.match import openings, play_match, points, round_robin
+from tegu.arena.match import play_match, points, round_robin
+from tegu.arena.openings import openings
 from tegu.arena.players import MCTSPlayer, MinimaxPlayer, RandomPlayer
 from tegu.core.errors import TeguError
 from tegu.environments.games.connect_four import ConnectFour

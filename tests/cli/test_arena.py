@@ -25,8 +25,9 @@ def agents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_two_players(tegu: Command) -> None:
     answer = tegu("arena", "minimax", "random", "--game", "tic-tac-toe", "--games", "40", "--openings", "0")
     assert answer.status == 0
-    title, _, header, _, first, second, both = answer.out.splitlines()
-    assert title == "tic-tac-toe, 40 games played twice, each player moving first once"
+    title, begun, _, header, _, first, second, both = answer.out.splitlines()
+    assert title == "tic-tac-toe, 40 games, half of them with either player moving first"
+    assert begun == "begun with no random opening"
     assert header.split("  ")[0] == "minimax against random"
     rows = [line.split() for line in (first, second, both)]
     wins, draws, losses = ([int(row[2 + column]) for row in rows] for column in range(3))
@@ -37,12 +38,22 @@ def test_two_players(tegu: Command) -> None:
     assert not ESCAPE.search(answer.out)
 
 
+def test_a_perfect_player_loses_no_fair_game(tegu: Command) -> None:
+    words = ("arena", "random", "minimax", "--game", "tic-tac-toe", "--games", "100")
+    fair, drawn = (tegu(*words, *more, "--json").data for more in ((), ("--openings", "4")))
+    assert (fair["openings"], fair["balanced"]) == (4, True)
+    assert fair["matches"][0]["total"]["wins"] == 0
+    assert (drawn["openings"], drawn["balanced"]) == (4, False)
+    assert drawn["matches"][0]["total"]["wins"] > 0
+    assert "begun with 4 random moves that leave the result of perfect play as it was" in tegu(*words).out
+
+
 def test_json_is_decided_by_the_seed(tegu: Command) -> None:
     words = ("arena", "mcts:20", "random", "--game", "connect-four", "--games", "10", "--json")
     first, again, other = (tegu(*words, "--seed", seed).data for seed in ("1", "1", "2"))
     assert first == again
     assert first["matches"] != other["matches"]
-    assert first.keys() == {"game", "games", "openings", "seed", "matches", "ratings"}
+    assert first.keys() == {"game", "games", "openings", "balanced", "seed", "matches", "ratings"}
     assert (first["game"], first["games"], first["openings"], first["seed"]) == ("connect-four", 10, 4, 1)
     (match,) = first["matches"]
     assert match["players"] == ["mcts:20", "random"]
@@ -63,7 +74,7 @@ def test_everybody_meets_and_is_rated(tegu: Command) -> None:
     assert all(entry["games"] == 80 for entry in data["ratings"])
     assert sum(entry["points"] for entry in data["ratings"]) == 120
     assert all(entry["interval"][0] < entry["elo"] < entry["interval"][1] for entry in data["ratings"])
-    rows = [line.split() for line in tegu(*words).out.splitlines()[4:]]
+    rows = [line.split() for line in tegu(*words).out.splitlines()[5:]]
     assert [row[1] for row in rows] == ["mcts:300", "mcts:3", "random"]
     assert rows[0][2] == f"{data['ratings'][0]['elo']:+.0f}"
 

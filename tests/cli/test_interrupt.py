@@ -33,6 +33,7 @@ def test_ctrl_c_saves_and_resume_finishes(tegu: Command, tmp_path: Path) -> None
         process.kill()
     assert process.returncode == 130
     assert "continue with: tegu resume lizard/q-learning/1" in out
+    assert (tmp_path / "runs/lizard/q-learning/1/curve.png").is_file()
     assert "stopping: saves a checkpoint" in err
     assert "Traceback" not in err
     run = Run.open("last", tmp_path / "runs")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tegu.arena.match import openings
+from tegu.arena.openings import openings
 from tegu.arena.positions import begin, join, play, take
 from tegu.arena.solve import solve
 from tegu.core.errors import TeguError

@@ -19,6 +19,11 @@ from tegu.environments.games.base import Game
 from tegu.environments.grids.finite import FiniteEnvironment
 from tegu.environments.make import find
 
+_WANTED = (
+    "its __init__ must take render_mode=None and keep it as self.render_mode, "
+    "and render() return a picture [H, W, 3] uint8 where that is 'rgb_array'"
+)
+
 
 @dataclass
 class Episode:
@@ -122,12 +127,17 @@ def _drawing(agent: Agent) -> gymnasium.Env:
     assert source is not None
     if source.id in gymnasium.registry or is_code(source.id) or source.backend == "pettingzoo":
         options = agent.run.config.get("environment_options", {}) if agent.run is not None else {}
-        source = find(source.id, source.backend, {**options, "render_mode": "rgb_array"})
+        try:
+            source = find(source.id, source.backend, {**options, "render_mode": "rgb_array"})
+        except TeguError as error:
+            if isinstance(error.__cause__, TypeError) and "render_mode" in str(error.__cause__):
+                raise TeguError(f"cannot draw {source.id}: {_WANTED}") from error
+            raise
     assert source.make is not None
     environment = source.make()
     if environment.render_mode != "rgb_array":
         environment.close()
-        raise TeguError(f"{source.id} draws no pictures: make it with render_mode='rgb_array'")
+        raise TeguError(f"cannot draw {source.id}: {_WANTED}")
     return environment
 
 

@@ -1,7 +1,8 @@
 """Comparing runs: statistics over seeds, learning curves, tables and plots. Imports no JAX, so it starts quickly."""
 
-from tegu.analysis.compare import Group, Row, curves, summary, table, to_json
-from tegu.analysis.plots import animation, frame_strip, plot_comparison, plot_curves, sparkline
+from tegu.analysis.animation import animation, frame_strip
+from tegu.analysis.compare import Group, Row, curves, summary
+from tegu.analysis.plots import plot_comparison, plot_curves, sparkline
 from tegu.analysis.statistics import (
     Interval,
     iqm,
@@ -10,6 +11,7 @@ from tegu.analysis.statistics import (
     mean_interval,
     probability_of_improvement,
 )
+from tegu.analysis.tables import table, to_json
 
 __all__ = [
     "Group",

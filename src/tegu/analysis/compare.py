@@ -2,32 +2,19 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.table import Table
-from rich.text import Text
 
+from tegu.analysis.labels import described, differing, settings_of
 from tegu.analysis.statistics import Interval, iqm, iqm_interval, mean, mean_interval
 from tegu.core.errors import TeguError
 from tegu.runs import MetricStore, Run
 
 RETURN = "rollout/ep_rew_mean"
-
-# What two runs may differ in and still be the same experiment: its seeds, its origin, and how it was recorded.
-_INCIDENTAL = {
-    "seeds",
-    "created",
-    "command",
-    "versions",
-    "log_interval",
-    "checkpoint_every",
-    "eval_every",
-    "eval_episodes",
-}
-
+EVALUATION = "eval/mean_reward"
 EPISODES = "rollout/episodes"  #: how many a logged mean over episodes is of
 _OVER_EPISODES = re.compile(r"rollout/ep_(rew|len)_mean(/.*)?")
 
@@ -120,34 +107,12 @@ def summary(groups: Sequence[Group], last: float = 0.1) -> list[Row]:
     return [_row(group, last) for group in groups]
 
 
-def table(rows: Sequence[Row]) -> Table:
-    """The rows for the terminal."""
-    several = len({row.environment for row in rows}) > 1
-    result = Table(caption=_caption(rows), caption_justify="left")
-    for name in ["environment"] * several + ["group"]:
-        result.add_column(name)
-    for name in ("n", "mean", "95% CI", "IQM", "95% CI", "best (seed)", "worst (seed)", "steps", "steps/s"):
-        result.add_column(name, justify="right")
-    for row in rows:
-        cells = [row.environment] * several + [row.label, str(row.n)]
-        cells += [_number(row.mean), _range(row.mean_interval), _number(row.iqm), _range(row.iqm_interval)]
-        cells += [f"{_number(row.best)} ({row.best_seed})", f"{_number(row.worst)} ({row.worst_seed})"]
-        cells += [f"{row.steps:,}", "-" if np.isnan(row.fps) else f"{row.fps:,.0f}"]
-        result.add_row(*map(Text, cells))  # Text, because a label in brackets would be read as markup
-    return result
-
-
-def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows as plain data for JSON: ``None`` in place of NaN."""
-    return [{"n": row.n} | {k: _plain(v) for k, v in vars(row).items()} for row in rows]
-
-
 def _recorded(run: Run, metric: str) -> _Recorded:
     with run.metrics(read_only=True) as store:
         found = {seed: curve for seed in store.seeds() if len((curve := _curve(store, metric, seed)).steps)}
         if not found:
             raise TeguError(f"{run.name} has no metric {metric!r}: {_hint(metric, store.names())}")
-        settings = dict(_flat({key: value for key, value in run.settings.items() if key not in _INCIDENTAL}))
+        settings = settings_of(run.settings)
         kind = settings.pop("environment"), settings.pop("algorithm")
         return _Recorded(run, kind, settings, found, store.read("time/fps")[1])
 
@@ -164,17 +129,11 @@ def _curve(store: MetricStore, metric: str, seed: int) -> Curve:
 def _hint(metric: str, names: list[str]) -> str:
     if not names:
         return "it has none yet"
+    if _OVER_EPISODES.fullmatch(metric) and EPISODES not in names and RETURN not in names:
+        others = [name for name in names if name.startswith("train/")] or names
+        return f"no episode has ended; train longer, or compare something else, such as {others[0]} (--metric)"
     near = difflib.get_close_matches(metric, names, n=3, cutoff=0.4)
     return f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(names)}"
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings with dotted names; without what is None, such as a limit that is off."""
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif value is not None:
-            yield prefix + key, value
 
 
 def _together(recorded: list[_Recorded]) -> list[list[_Recorded]]:
@@ -199,25 +158,11 @@ def _labels(groups: list[list[_Recorded]]) -> list[str]:
     labels = []
     for group in groups:
         like = [other for other in groups if other[0].kind == group[0].kind]
-        names = dict.fromkeys(name for other in like for name in other[0].settings)
-        differing = [name for name in names if len({str(other[0].settings.get(name)) for other in like}) > 1]
-        own = group[0].settings  # what is None is not there and not mentioned
-        settings = [f"{_short(name, differing)}={_value(own[name])}" for name in differing if name in own]
+        settings = described(group[0].settings, differing([other[0].settings for other in like]))
         if sum(_same(other[0], group[0]) for other in like) > 1:
             settings.append("#" + "+".join(one.run.path.name for one in group))
         labels.append(" ".join([group[0].kind[1], *settings]))
     return labels
-
-
-def _short(name: str, names: list[str]) -> str:
-    """The last part of a dotted name where that is clear."""
-    last = name.rpartition(".")[2]
-    return last if sum(other.rpartition(".")[2] == last for other in names) == 1 else name
-
-
-def _value(value: Any) -> str:
-    """A setting without spaces, so that a label breaks between settings."""
-    return f"{value:g}" if isinstance(value, float) else re.sub(r"\s", "", str(value))
 
 
 def _group(label: str, recorded: list[_Recorded], metric: str, points: int) -> Group:
@@ -275,26 +220,3 @@ def _final(curve: Curve, end: float, last: float) -> float:
     steps, values, weights = (part[curve.steps <= end] for part in curve)
     recent = steps > end * (1 - last)
     return float(np.average(values[recent], weights=weights[recent]) if recent.any() else values[-1])
-
-
-def _caption(rows: Sequence[Row]) -> str:
-    return ", ".join(dict.fromkeys(f"{row.metric} over the last {row.last:.0%} of the steps" for row in rows))
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def _range(interval: Interval) -> str:
-    low, high = float(interval.low), float(interval.high)
-    return "-" if np.isnan(low) else f"{_number(low)} to {_number(high)}"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Interval):
-        return [_plain(value.low), _plain(value.high)]
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float | np.ndarray):
-        return None if np.isnan(value) else float(value)
-    return value

@@ -1,23 +1,22 @@
-"""Plots: learning curves with confidence bands, sparklines for the terminal, frame strips and animations."""
+"""Plots: learning curves with confidence bands, and sparklines for the terminal."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tegu.analysis.compare import RETURN, Group, curves
+from tegu.analysis.compare import EVALUATION, RETURN, Group, curves
+from tegu.analysis.output import checked_path, in_one_line, plotting
 from tegu.analysis.statistics import STATISTICS
 from tegu.core.errors import TeguError
 from tegu.runs import Run
-from tegu.runs.run import refuse_links
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from PIL.Image import Image
 
 # Okabe and Ito's colours for every kind of colour vision, https://jfly.uni-koeln.de/color/; faint yellow is last
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
@@ -27,7 +26,8 @@ INK, PALE = "#2D3440", "#E4E4E0"
 _NAMES = {
     "rollout/ep_rew_mean": "episode return",
     "rollout/ep_len_mean": "episode length",
-    "eval/mean_reward": "evaluation return",
+    "rollout/ep_rew_mean/first": "result of the first player",
+    EVALUATION: "evaluation return",
     "time/fps": "environment steps per second",
 }
 _SHOWN = {"mean": "mean", "iqm": "IQM"}
@@ -36,8 +36,6 @@ _FONT = 9.0  # points
 _FEW = 4  # seeds that are better seen one by one than in a band
 _CHARACTERS = 30  # of a label's line
 _BLOCKS, _ASCII = "▁▂▃▄▅▆▇█", "_.:-=+*#"
-_ANIMATED, _IN_STRIP = 480, 240  # pixels: the longer side of a frame
-_GIF_FASTEST = 50  # frames per second; browsers slow down what is faster
 
 
 def plot_comparison(groups: Sequence[Group], path: Path | str, *, statistic: str = "mean") -> "Figure":
@@ -60,13 +58,16 @@ def plot_comparison(groups: Sequence[Group], path: Path | str, *, statistic: str
 
 def plot_curves(run: Run, path: Path | str, metrics: Sequence[str] = (RETURN,)) -> "Figure":
     """Plot one run's learning curves into a .png, .svg or .pdf file: a panel per metric, thin lines for the seeds, a
-    thick one for their mean."""
+    thick one for their mean. Beside the return while training, that of evaluations, where there were any."""
     figure, axes = _figure(len(metrics))
     for ax, metric in zip(axes, metrics, strict=True):
-        (group,) = curves([run], metric)
-        _prepare(ax, run.name, [group])
-        _draw(ax, group, 0, "mean", thin=True, band=False)
-        note = "1 seed" if group.n == 1 else f"mean of {group.n} seeds, each thin"
+        groups = _beside_evaluation(run, curves([run], metric))
+        _prepare(ax, run.name, groups)
+        for style, group in enumerate(groups):
+            _draw(ax, group, style, "mean", thin=True, band=False)
+        if len(groups) > 1:
+            ax.legend(frameon=False, fontsize=_FONT, labelcolor=INK)
+        note = "1 seed" if groups[0].n == 1 else f"mean of {groups[0].n} seeds, each thin"
         ax.set_title(note, loc="right", fontsize=_FONT - 1, color=INK)
     return _saved(figure, path)
 
@@ -83,72 +84,14 @@ def sparkline(values: Sequence[float] | np.ndarray, width: int = 40, *, ascii: b
     return "".join(" " if np.isnan(level) else (_ASCII if ascii else _BLOCKS)[round(level)] for level in levels)
 
 
-def frame_strip(frames: Sequence[np.ndarray], path: Path | str, columns: int = 6, rows: int = 1) -> None:
-    """Write ``columns * rows`` evenly spaced frames, the first and the last among them, as one .png with their numbers.
-
-    Each frame is ``[height, width, 3]`` uint8.
-    """
-    path = _checked_path(path, ".png")
-    with _plotting():
-        from PIL import Image, ImageDraw, ImageFont
-    chosen = np.unique(np.linspace(0, len(frames) - 1, columns * rows).round().astype(int))[: len(frames)]
-    pictures = _pictures([frames[index] for index in chosen], _IN_STRIP)
-    width, height = pictures[0].size
-    gap, caption = 8, 22
-    across = min(columns, len(pictures))
-    down = -(-len(pictures) // across)
-    sheet = Image.new("RGB", (across * (width + gap) + gap, down * (height + caption + gap) + gap), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    for place, (number, picture) in enumerate(zip(chosen, pictures, strict=True)):
-        x, y = gap + place % across * (width + gap), gap + place // across * (height + caption + gap)
-        sheet.paste(picture, (x, y))
-        draw.text((x + width / 2, y + height + caption / 2), f"{number:,}", fill=INK, font=font, anchor="mm")
-    with _one_line(path):
-        sheet.save(path)
-
-
-def animation(frames: Sequence[np.ndarray], path: Path | str, fps: float = 30.0) -> None:
-    """Write frames ``[height, width, 3]`` uint8 as a .gif or .webp that loops for ever, at true speed.
-
-    Large frames are shrunk. A GIF has one palette for all frames, so that colours do not flicker, and shows at most 50
-    frames per second: of faster ones some are left out.
-    """
-    path = _checked_path(path, ".gif", ".webp")
-    if not fps > 0:
-        raise TeguError(f"frames per second must be above 0, got {fps}")
-    gif = path.suffix.lower() == ".gif"
-    stride = int(np.ceil(fps / _GIF_FASTEST)) if gif else 1
-    pictures = _pictures(frames[::stride], _ANIMATED)
-    tick = 10 if gif else 1  # milliseconds; rounding the times and not the durations keeps the speed true
-    times = (np.arange(len(pictures) + 1) * stride * 1000 / fps / tick).round().astype(int) * tick
-    first, *rest = _in_one_palette(pictures) if gif else pictures
-    with _one_line(path):
-        first.save(path, save_all=True, append_images=rest, duration=np.diff(times).tolist(), loop=0, quality=80)
-
-
-@contextmanager
-def _plotting() -> Iterator[None]:
+def _beside_evaluation(run: Run, groups: list[Group]) -> list[Group]:
+    """A group of returns with that of the evaluations of the same run."""
     try:
-        yield
-    except ImportError as error:
-        raise TeguError("plots need Matplotlib and Pillow: pip install 'tegu[plot]'") from error
-
-
-@contextmanager
-def _one_line(path: Path) -> Iterator[None]:
-    try:
-        refuse_links(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise TeguError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _checked_path(path: Path | str, *suffixes: str) -> Path:
-    path = Path(path)
-    if path.suffix.lower() not in suffixes:
-        raise TeguError(f"cannot write {path.name!r}: the name must end in {' or '.join(suffixes)}")
-    return path
+        evaluations = curves([run], EVALUATION) if groups[0].metric == RETURN else []
+    except TeguError:  # there were none
+        evaluations = []
+    labels = ("while training", "evaluation, deterministic policy")
+    return [replace(group, label=label) for group, label in zip(groups + evaluations, labels, strict=False)]
 
 
 def _in_order(groups: Sequence[Group]) -> list[str]:
@@ -159,7 +102,7 @@ def _in_order(groups: Sequence[Group]) -> list[str]:
 
 def _figure(panels: int, at_least: float = 0.0) -> "tuple[Figure, list[Axes]]":
     """A figure with up to three panels side by side, each ``at_least`` so many inches high."""
-    with _plotting():
+    with plotting():
         from matplotlib.figure import Figure
     across = min(panels, 3)
     down = -(-panels // across)
@@ -262,38 +205,7 @@ def _compact(value: float) -> str:
 
 
 def _saved(figure: "Figure", path: Path | str) -> "Figure":
-    path = _checked_path(path, ".png", ".svg", ".pdf")
-    with _one_line(path):
+    path = checked_path(path, ".png", ".svg", ".pdf")
+    with in_one_line(path):
         figure.savefig(path)
     return figure
-
-
-def _pictures(frames: Sequence[np.ndarray], longest: int) -> "list[Image]":
-    """Frames as pictures of one size: shrunk if above ``longest``, enlarged with sharp edges if of a few pixels."""
-    with _plotting():
-        from PIL import Image
-    if not len(frames):
-        raise TeguError("there are no frames to draw")
-    for frame in frames:
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape != (*frames[0].shape[:2], 3):
-            raise TeguError(
-                f"frames must be [height, width, 3] uint8, all of one size; got {frame.shape} {frame.dtype}"
-            )
-    height, width, _ = frames[0].shape
-    scale = min(longest / max(height, width), max(96 // max(height, width), 1))
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    how = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST
-    return [Image.fromarray(frame).resize(size, how) for frame in frames]
-
-
-def _in_one_palette(pictures: "list[Image]") -> "list[Image]":
-    """The pictures in 256 colours that suit sixteen of them, undithered, as the dots would move and compress badly."""
-    from PIL import Image
-
-    width, height = pictures[0].size
-    sample = pictures[:: -(-len(pictures) // 16)]
-    sheet = Image.new("RGB", (width, height * len(sample)))
-    for row, picture in enumerate(sample):
-        sheet.paste(picture, (0, row * height))
-    palette = sheet.quantize(256, Image.Quantize.MEDIANCUT)
-    return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]

@@ -9,13 +9,10 @@ import numpy as np
 
 from tegu.analysis.statistics import Interval, score_interval
 from tegu.arena.base import Player, Tally
-from tegu.arena.players import RandomPlayer
-from tegu.arena.positions import begin, join, play, take
+from tegu.arena.openings import Openings, draw
+from tegu.arena.positions import join, play, take
 from tegu.core.errors import TeguError
 from tegu.environments.games.base import Game, Position
-
-OPENING_PLIES = 4  #: random moves before the players take over
-_ATTEMPTS = 100  # times that openings in which the game was over are drawn again
 
 
 class Match(NamedTuple):
@@ -25,6 +22,7 @@ class Match(NamedTuple):
     as_first: Tally  #: games in which that player moved first
     as_second: Tally
     pair_scores: np.ndarray  #: float64 ``[games / 2]``, in [0, 1]: the mean of the two games of each opening
+    openings: Openings  #: ``[games / 2]``: each was played twice
 
     @property
     def total(self) -> Tally:
@@ -52,19 +50,35 @@ class Match(NamedTuple):
         }
 
 
-def play_match(
-    game: Game, a: Player, b: Player, games: int, key: jax.Array, opening_plies: int = OPENING_PLIES
-) -> Match:
+def play_match(game: Game, a: Player, b: Player, games: int, key: jax.Array, opening_plies: int | None = None) -> Match:
     """``games`` games side by side, half of them with ``a`` moving first. The same ``key`` gives the same match.
 
-    Each opening of ``opening_plies`` random moves is played twice, once with either player moving first.
+    Each opening of ``opening_plies`` random moves is played twice, once with either player moving first. ``None``
+    chooses openings that are fair to both, as far as that is known (``tegu.arena.openings.draw``).
+    """
+    return round_robin(game, (a, b), games, key, opening_plies)[0, 1]
+
+
+def round_robin(
+    game: Game, players: Sequence[Player], games: int, key: jax.Array, opening_plies: int | None = None
+) -> dict[tuple[int, int], Match]:
+    """A round robin, ``games`` games of each pair: matches by the indices of the players, the lower first.
+
+    All matches are played from the same openings, which are those of ``play_match``.
     """
     if games < 2 or games % 2:
         raise TeguError(f"games must be an even number, two for each opening, got {games}")
-    pairs = games // 2
     opening_key, key = jax.random.split(key)
-    opened = openings(game, pairs, opening_plies, opening_key)
-    positions, rewards = join(opened, opened), np.zeros(games)  # of the first player; ``a`` in the first half
+    opened = draw(game, games // 2, opening_plies, opening_key)
+    pairs = combinations(range(len(players)), 2)
+    return {(i, j): _played(game, players[i], players[j], opened, key) for i, j in pairs}
+
+
+def _played(game: Game, a: Player, b: Player, opened: Openings, key: jax.Array) -> Match:
+    pairs = len(opened.positions["to_play"])
+    games = 2 * pairs
+    positions = join(opened.positions, opened.positions)
+    rewards = np.zeros(games)  # of the first player; ``a`` in the first half
     live = np.ones(games, bool)
     halves = (slice(0, pairs), slice(pairs, games))
     while live.any():
@@ -79,20 +93,7 @@ def play_match(
         rewards = np.where(live, timestep.reward["first"], rewards)
         positions, live = timestep.state, live & ~timestep.terminated
     own = rewards[halves[0]], -rewards[halves[1]]
-    return Match((a.name, b.name), Tally.of(own[0]), Tally.of(own[1]), (own[0] + own[1] + 2) / 4)
-
-
-def round_robin(
-    game: Game, players: Sequence[Player], games: int, key: jax.Array, opening_plies: int = OPENING_PLIES
-) -> dict[tuple[int, int], Match]:
-    """A round robin, ``games`` games of each pair: matches by the indices of the players, the lower first.
-
-    All matches are played from the same openings.
-    """
-    return {
-        (i, j): play_match(game, players[i], players[j], games, key, opening_plies)
-        for i, j in combinations(range(len(players)), 2)
-    }
+    return Match((a.name, b.name), Tally.of(own[0]), Tally.of(own[1]), (own[0] + own[1] + 2) / 4, opened)
 
 
 def points(matches: Mapping[tuple[int, int], Match], n_players: int) -> np.ndarray:
@@ -101,25 +102,6 @@ def points(matches: Mapping[tuple[int, int], Match], n_players: int) -> np.ndarr
     for (i, j), match in matches.items():
         won[i, j], won[j, i] = match.total.points, match.total.games - match.total.points
     return won
-
-
-def openings(game: Game, n: int, plies: int, key: jax.Array) -> Position:
-    """``n`` positions after ``plies`` random moves, the game not over in any: where it was, they are drawn again."""
-    found = begin(game, n)
-    missing = np.arange(n)
-    for attempt in range(_ATTEMPTS):
-        positions, live = begin(game, n), np.ones(n, bool)
-        for ply in range(plies):
-            move_key = jax.random.fold_in(jax.random.fold_in(key, attempt), ply)
-            timestep = play(game, positions, RandomPlayer().act(positions, move_key))
-            positions, live = timestep.state, live & ~timestep.terminated
-        good = missing[live[missing]]
-        for name, leaf in found.items():
-            leaf[good] = positions[name][good]
-        missing = missing[~live[missing]]
-        if len(missing) == 0:
-            return found
-    raise TeguError(f"{game.id} is nearly always over after {plies} random moves: openings must be shorter")
 
 
 def _ask(player: Player, positions: Position, live: np.ndarray, key: jax.Array) -> np.ndarray:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:  # slow to import: not for --help
     from tegu.arena.match import Match
 
 _DESCRIPTION = """\
-Matches between players of a board game. Each random opening is played twice, so that each player moves first once.
-More than two players play a round robin and get Elo ratings. A PLAYER is a run's name, the beginning of one (the newest
+Matches between players of a board game. Each random opening is played twice, so that each player moves first once. In
+small games, which can be solved, openings are fair by default: perfect play ends as from the empty board.
+More than two players play a round robin and get Elo ratings. A PLAYER is a run's name, the beginning of one (the latest
 is meant), a folder, or last, and RUN@64 searches with 64 simulations; or random; or mcts:1000, Monte Carlo tree search
 with 1000 random rollouts; or minimax, perfect play, for small games such as tic-tac-toe."""
 
@@ -27,7 +28,10 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("players", metavar="PLAYER", nargs="+", help="at least two players")
     parser.add_argument("--games", type=count, metavar="N", default=100, help="games of each pair of players (100)")
     parser.add_argument(
-        "--openings", type=count, metavar="PLIES", default=4, help="random moves at the start of a game (4)"
+        "--openings",
+        type=count,
+        metavar="PLIES",
+        help="random moves at the start of a game, whatever they lead to (4, in small games of those that are fair)",
     )
     parser.add_argument("--seed", type=count, metavar="N", default=0, help="random seed of openings and players (0)")
     parser.add_argument(
@@ -63,14 +67,16 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     won = points(matches, len(names))
     standings = _standings(names, won, *ratings(won))
     each = "" if len(names) == 2 else " for each pair of players"
-    begun = f" after {args.openings} random moves, each opening" if args.openings else ""
-    out.print(f"{game.id}, {args.games} games{each}{begun} played twice, each player moving first once\n", style="bold")
+    opened = matches[0, 1].openings
+    out.print(f"{game.id}, {args.games} games{each}, half of them with either player moving first", style="bold")
+    out.print(f"begun with {opened}" + ", each opening played twice" * (opened.plies > 0) + "\n")
     out.print(_match_table(matches[0, 1]) if len(names) == 2 else _standings_table(standings, names, won))
     return Outcome(
         {
             "game": game.id,
             "games": args.games,
-            "openings": args.openings,
+            "openings": opened.plies,
+            "balanced": opened.balanced,
             "seed": args.seed,
             "matches": [match.to_json() for match in matches.values()],
             "ratings": standings,

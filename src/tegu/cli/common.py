@@ -8,7 +8,7 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
@@ -58,6 +58,7 @@ class Parser(argparse.ArgumentParser):
     """Flags with dashes or underscores; one line with the nearest match for one that does not exist."""
 
     aliases: Mapping[str, str] = {}  #: flags of other libraries, and Tegu's
+    proposed: Collection[str] | None = None  #: the flags that hints may name, if not all
 
     def __init__(self, command: str, usage: str, description: str):
         super().__init__(
@@ -86,7 +87,9 @@ class Parser(argparse.ArgumentParser):
         flag = flag.replace("_", "-")
         flags = self._option_string_actions
         if flag not in flags:
-            near = [self.aliases[flag]] if flag in self.aliases else difflib.get_close_matches(flag, flags, n=1)
+            proposed = flags if self.proposed is None else self.proposed
+            other = self.aliases.get(flag)
+            near = [other] if other in proposed else difflib.get_close_matches(flag, proposed, n=1)
             hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
             raise UsageError(f"there is no flag {flag}: {hint}")
         return flag + equals + value

@@ -11,7 +11,7 @@ from tegu.core.errors import TeguError
 
 _DESCRIPTION = """\
 Compare runs: a table with confidence intervals over seeds, and a plot of the learning curves. Runs that differ only in
-their seeds are one group. RUN is a run's name such as CartPole-v1/ppo/3, the beginning of one (the newest is meant), a
+their seeds are one group. RUN is a run's name such as CartPole-v1/ppo/3, the beginning of one (the latest is meant), a
 folder, or last."""
 
 
@@ -27,13 +27,14 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
-    from tegu.analysis.compare import curves, summary, table, to_json
+    from tegu.analysis.compare import curves, summary
     from tegu.analysis.plots import plot_comparison
+    from tegu.analysis.tables import table, to_json
     from tegu.runs import Run
 
     groups = curves([Run.open(selector, args.runs) for selector in args.selectors], args.metric)
     rows = summary(groups)
-    out.print(table(rows))
+    out.print(table(rows, out.width))
     plot: Path | None = args.out or Path("compare.png")
     try:
         plot_comparison(groups, args.out or "compare.png")

@@ -20,7 +20,7 @@ _DESCRIPTION = """\
 Cross-play of a multi-agent environment with two teams, such as predators and prey. For every pair of runs, one run
 plays the first team and the other run the second, as in the tables of the MADDPG paper; each run also plays against
 itself. The i-th seed of one run plays against the i-th seed of the other. The environment must be in JAX. It defines
-the teams, or --team does. RUN is a run's name, the beginning of one (the newest is meant), a folder, or last; or a
+the teams, or --team does. RUN is a run's name, the beginning of one (the latest is meant), a folder, or last; or a
 folder that Agent.save wrote."""
 
 

@@ -13,7 +13,7 @@ from tegu.cli.common import Outcome, Parser, add_code, add_run, count, environme
 _DESCRIPTION = """\
 Evaluate an agent on fresh episodes, with the deterministic (greedy) policy and with the stochastic one. In multi-agent
 environments the return is the mean over the agents. Board games are played against random moves (see also tegu arena).
-RUN is a run's name, the beginning of one (the newest is meant), a folder, or last; RUN@best is the best agent of
+RUN is a run's name, the beginning of one (the latest is meant), a folder, or last; RUN@best is the best agent of
 --eval-every; or a folder that Agent.save wrote."""
 
 

@@ -10,7 +10,7 @@ from tegu.cli.common import Outcome, Parser, add_run
 
 _DESCRIPTION = """\
 Write a run's metrics as a CSV file (step, seed, name, value) or as TensorBoard event files. RUN is a run's name, the
-beginning of one (the newest is meant), a folder, or last."""
+beginning of one (the latest is meant), a folder, or last."""
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:

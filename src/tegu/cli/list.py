@@ -2,23 +2,45 @@
 
 import argparse
 import inspect
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from rich import box
 from rich.columns import Columns
 from rich.console import Console
 from rich.table import Table
 
-from tegu.cli.common import Outcome, Parser, add_runs
+from tegu.analysis.labels import described, differing, settings_of
+from tegu.analysis.layout import Column, fitted
+from tegu.cli.common import Outcome, Parser, UsageError, add_runs
 from tegu.core.errors import TeguError
 from tegu.core.text import printable
 
 _KINDS = ("environments", "algorithms", "presets", "runs")
+_STATUSES = ("running", "finished", "stopped", "failed", "interrupted", "damaged")
+
+
+class _Order(NamedTuple):
+    """A way to sort runs."""
+
+    says: str
+    key: Callable[[dict[str, Any]], Any]
+
+
+_ORDERS = {
+    "date": _Order("last used first", lambda entry: 0),  # as they come
+    "score": _Order("highest return first", lambda entry: math.inf if entry["return"] is None else -entry["return"]),
+    "name": _Order(
+        "by name",
+        lambda entry: [(len(part), part) if part.isdecimal() else (0, part) for part in entry["run"].split("/")],
+    ),
+}
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -28,8 +50,21 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         "List environments, algorithms, presets and runs; all of them without KIND.",
     )
     parser.add_argument("kind", choices=_KINDS, nargs="?", metavar="KIND", help=f"one of {', '.join(_KINDS)} (all)")
+    runs = parser.add_argument_group("runs")
+    runs.add_argument("--env", metavar="ENV", help="only runs of this environment")
+    runs.add_argument("--algorithm", metavar="ALGO", help="only runs of this algorithm")
+    runs.add_argument("--status", choices=_STATUSES, help=f"only runs that are {' or '.join(_STATUSES)}")
+    runs.add_argument(
+        "--sort",
+        choices=_ORDERS,
+        default="date",
+        help=f"{', '.join(_ORDERS)}: {', '.join(o.says for o in _ORDERS.values())} (date)",
+    )
     add_runs(parser)
-    return parser.parse(words)
+    args = parser.parse(words)
+    if args.kind not in (None, "runs") and (args.env or args.algorithm or args.status):
+        raise UsageError(f"--env, --algorithm and --status choose among runs, not {args.kind}")
+    return args
 
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
@@ -37,7 +72,7 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
         "environments": _environments,
         "algorithms": _algorithms,
         "presets": _presets,
-        "runs": lambda out: _runs(args.runs, out),
+        "runs": lambda out: _runs(args, out),
     }
     return Outcome({kind: listed[kind](out) for kind in ([args.kind] if args.kind else _KINDS)})
 
@@ -160,27 +195,65 @@ def _size(settings: dict[str, Any]) -> str:
     return f"{settings['steps']:,} steps, {n_envs} env{'s' * (n_envs > 1)}"
 
 
-def _runs(root: str, out: Console) -> list[dict[str, Any]]:
+_COLUMNS = {
+    "run": Column("run", right=False, wraps=True),
+    "settings": Column("differs in", right=False, wraps=True),
+    "state": Column("state", right=False),
+    "steps": Column("steps", rank=2),
+    "total": Column("total", rank=4),
+    "seeds": Column("seeds", rank=3),
+    "return": Column("return"),
+    "used": Column("last used", right=False, rank=1),
+}
+
+
+def _runs(args: argparse.Namespace, out: Console) -> list[dict[str, Any]]:
     from tegu.runs import Run
 
-    found = [_run(run) for run in Run.list(root)]
-    _title(out, f"runs in {root}, newest first")
+    wanted = {"environment": args.env, "algorithm": args.algorithm, "state": args.status}
+    found = [_run(run) for run in Run.list(args.runs)]
+    found = [entry for entry in found if all(value in (None, entry[name]) for name, value in wanted.items())]
+    found = _apart(sorted(found, key=_ORDERS[args.sort].key))
+    _title(out, f"runs in {args.runs}, {_ORDERS[args.sort].says}")
     if found:
-        shown = [entry | {"created": _local(entry["created"])} for entry in found]
-        _print_table(out, shown, ("run", "state", "steps", "total", "seeds", "return", "created"))
+        columns = {name: column for name, column in _COLUMNS.items() if any(entry[name] for entry in found)}
+        shown = [
+            entry
+            | {"used": _local(entry["used"]), "settings": " ".join(described(entry["settings"], [*entry["settings"]]))}
+            for entry in found
+        ]
+        rows = [[_cell(entry[name]) for name in columns] for entry in shown]
+        out.print(fitted(list(columns.values()), rows, out.width), "")
     else:
-        out.print("no runs yet: tegu train CartPole-v1\n")
+        out.print("no such runs\n" if any(wanted.values()) else "no runs yet: tegu train CartPole-v1\n")
     return found
+
+
+def _apart(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs, of their settings only those in which they differ from others of the same environment and algorithm."""
+    kind = itemgetter("environment", "algorithm")
+    names = {key: differing([each["settings"] for each in found if kind(each) == key]) for key in map(kind, found)}
+    return [
+        entry
+        | {"settings": {name: entry["settings"][name] for name in names[kind(entry)] if name in entry["settings"]}}
+        for entry in found
+    ]
 
 
 def _run(run: Any) -> dict[str, Any]:
     status = run.status
     found = {"run": run.name, "state": status.state, "steps": status.steps, "total": status.total}
     try:
-        found |= {"seeds": len(run.settings["seeds"]), "created": run.settings["created"]}
+        config = run.settings
+        found |= {"seeds": len(config["seeds"]), "created": config["created"]}
+        found |= {name: config[name] for name in ("environment", "algorithm")}
+        settings = settings_of(config)
+        for shown in ("steps", "environment", "algorithm"):  # in columns of their own
+            settings.pop(shown, None)
     except (TeguError, KeyError, TypeError):
-        found |= {"state": "damaged", "seeds": None, "created": None}
-    return found | {"return": _last_return(run), "folder": str(run.path)}
+        found |= {"state": "damaged", "seeds": None, "created": None, "environment": None, "algorithm": None}
+        settings = {}
+    return found | {"settings": settings, "return": _last_return(run), "used": _used(run), "folder": str(run.path)}
 
 
 def _last_return(run: Any) -> float | None:
@@ -188,6 +261,12 @@ def _last_return(run: Any) -> float | None:
     with suppress(TeguError), run.metrics(read_only=True) as metrics:
         steps, values = metrics.read("rollout/ep_rew_mean")
         return float(values[steps == steps[-1]].mean()) if len(steps) else None
+    return None
+
+
+def _used(run: Any) -> str | None:
+    with suppress(OSError):
+        return datetime.fromtimestamp(run.used / 1e9, UTC).isoformat(timespec="seconds")
     return None
 
 

@@ -10,10 +10,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from tegu.analysis.compare import RETURN
+from tegu.analysis.compare import EVALUATION, RETURN
 from tegu.cli.terminal import tell
+from tegu.core.errors import TeguError
+from tegu.environments.games.base import PLAYERS
 from tegu.training.trainer import Progress
 
+LENGTH, FIRST = "rollout/ep_len_mean", f"{RETURN}/{PLAYERS[0]}"
 BETWEEN_LINES = 5.0  #: seconds
 _STATES = {"finished": "done"}
 
@@ -24,8 +27,11 @@ class Monitor:
     def __init__(self) -> None:
         self.progress: Progress | None = None
         self.state = "starting"
-        self.curve: list[float] = []  #: mean return over seeds, one for each report that has one
-        self.returns: dict[int, float] = {}  #: the latest of each seed
+        self.measure = "return"  #: what ``curve`` is of; in games, where one's gain is the other's loss, their length
+        self.curve: list[float] = []  #: its mean over seeds, one for each report that has one
+        self.latest: dict[int, float] = {}  #: the latest of each seed
+        self.first: float | None = None  #: in games, the fraction of points that the first player has won lately
+        self.evaluations: list[float] = []  #: mean over seeds of each evaluation so far
         self.metrics: dict[str, float] = {}  #: the latest value of each logged metric
         self._speeds: deque[float] = deque(maxlen=10)
         self._heard = time.perf_counter()
@@ -43,10 +49,15 @@ class Monitor:
         self.state = _STATES.get(progress.state, progress.state)
         if progress.state == "training":
             self._speeds.append(progress.fps)
-            found = {i: metrics[RETURN] for i, metrics in enumerate(progress.metrics) if RETURN in metrics}
-            self.returns = self.returns | found  # a new one, as another thread may be drawing the old one
+            games = [metrics[FIRST] for metrics in progress.metrics if FIRST in metrics]
+            if games:
+                self.measure, self.first = "game length", (float(np.mean(games)) + 1) / 2
+            key = LENGTH if games else RETURN
+            found = {i: metrics[key] for i, metrics in enumerate(progress.metrics) if key in metrics}
+            self.latest = self.latest | found  # a new one, as another thread may be drawing the old one
             if found:
-                self.curve.append(float(np.mean(list(self.returns.values()))))
+                self.curve.append(float(np.mean(list(self.latest.values()))))
+            self.evaluations = evaluations(progress)
             self.metrics = self.metrics | mean_metrics(progress.metrics)
 
     def say(self, state: str) -> None:
@@ -92,7 +103,10 @@ class Lines(Monitor):
 
     def _standing(self, progress: Progress) -> str:
         steps = f"{progress.steps:,} of {progress.total:,} steps"
-        return f"{steps}, return {self.curve[-1]:.4g}" if self.curve else steps
+        now = [f"{self.measure} {self.curve[-1]:.4g}"] if self.curve else []
+        now += [f"first player {self.first:.0%} of the points"] if self.first is not None else []
+        now += [f"evaluation {self.evaluations[-1]:.4g}"] if self.evaluations else []
+        return ", ".join([steps, *now])
 
 
 def heading(progress: Progress) -> str:
@@ -125,6 +139,18 @@ def preset(progress: Progress) -> str:
     """Where settings that nobody gave come from; of runs that did not record it, nothing."""
     config = _config(progress)
     return f"preset: {config['preset']}" if config.get("preset") else ""
+
+
+def evaluations(progress: Progress) -> list[float]:
+    """The returns that evaluations while training found, mean over seeds."""
+    if len(progress.runs) > 1 or progress.run is None or not progress.run.config.get("eval_every"):
+        return []
+    try:
+        with progress.run.metrics(read_only=True) as store:
+            steps, values = store.read(EVALUATION)
+    except TeguError:
+        return []
+    return [float(values[steps == step].mean()) for step in np.unique(steps)]
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from tegu.cli.monitor import Lines, Monitor, clock, heading, origin, preset, rou
 from tegu.training.trainer import Progress
 
 WIDTH = 88  #: of the panel, at most
+_LABEL, _PAIR = 12, 36  # characters of a row's name, and of a metric with its value
 _COLOURS = {"compiling": "yellow", "stopped": "yellow", "saving": "yellow", "done": "green", "failed": "red"}
 
 
@@ -56,9 +57,14 @@ class LivePanel(Monitor):
         progress = self.progress
         if progress is None:
             return Group(Text("starting", style="dim"), "")
-        parts: list[RenderableType] = [self._rows(progress)]
+        width = min(self._live.console.width, WIDTH)
+        inside = width - 6  # without the border and the space beside it
+        title = Text(heading(progress), style="bold", overflow="fold")
+        fits = len(title) <= inside
+        parts: list[RenderableType] = [] if fits else [title, ""]
+        parts.append(self._rows(progress, inside))
         if self.metrics:
-            parts += ["", _columns(self.metrics)]
+            parts += ["", _columns(self.metrics, across=2 if inside >= 2 * _PAIR else 1)]
         about = [
             origin(progress),
             preset(progress),
@@ -66,35 +72,54 @@ class LivePanel(Monitor):
             where(progress),
         ]
         parts += ["", Text("\n".join(filter(None, about)), style="dim", overflow="fold")]
-        title, width = Text(heading(progress), style="bold"), min(self._live.console.width, WIDTH)
-        panel = Panel(Group(*parts), title=title, title_align="left", border_style="dim", padding=(1, 2), width=width)
+        panel = Panel(
+            Group(*parts),
+            title=title if fits else None,
+            title_align="left",
+            border_style="dim",
+            padding=(1, 2),
+            width=width,
+        )
         return Group(panel, "")
 
-    def _rows(self, progress: Progress) -> Table:
+    def _rows(self, progress: Progress, inside: int) -> Table:
         rows = Table.grid(padding=(0, 2))
-        rows.add_column(style="dim", width=10, no_wrap=True)
-        rows.add_column(no_wrap=True, overflow="ellipsis")
+        rows.add_column(style="dim", width=_LABEL, no_wrap=True)
+        rows.add_column(overflow="fold")
         state = Text(self.state, style=_COLOURS.get(self.state, "cyan"))
-        rows.add_row(state, self._bar(progress))
-        rows.add_row("return", self._curve(progress))
+        rows.add_row(state, self._bar(progress, inside - _LABEL - 4))
+        rows.add_row(self.measure, self._curve(progress))
+        if self.first is not None:
+            rows.add_row("first player", f"{self.first:.0%} of the points, a draw being a half")
+        if self.evaluations:
+            rows.add_row("evaluation", self._evaluations())
         rows.add_row("speed", f"{rounded(progress.fps)} steps/s" if progress.fps else "")
         rows.add_row("time", self._times(progress))
         return rows
 
-    def _bar(self, progress: Progress) -> Table:
-        row = Table.grid(padding=(0, 2))
+    def _bar(self, progress: Progress, room: int) -> Table:
         seeds = f" x {progress.n_seeds} seeds" if progress.n_seeds > 1 else ""
-        bar = ProgressBar(progress.total, progress.steps, width=28, complete_style="green", finished_style="green")
-        row.add_row(bar, f"{progress.steps:,} of {progress.total:,} steps{seeds}")
-        return row
+        text = f"{progress.steps:,} of {progress.total:,} steps{seeds}"
+        width = min(max(room - len(text) - 2, 6), 28)
+        bar = ProgressBar(progress.total, progress.steps, width=width, complete_style="green", finished_style="green")
+        grid = Table.grid(padding=(0, 2))
+        rows: list[list[RenderableType]] = [[bar, text]] if room >= width + 2 + len(text) else [[bar], [text]]
+        for row in rows:
+            grid.add_row(*row)
+        return grid
 
     def _curve(self, progress: Progress) -> Text:
         if not self.curve:
             return Text("no episode finished yet" if progress.steps else "", style="dim")
         text = Text.assemble((sparkline(self.curve, 28, ascii=self._ascii), "green"), f"  {self.curve[-1]:.4g}")
-        if len(self.returns) > 1:
-            text.append(f"  std {np.std(list(self.returns.values())):.3g} over {len(self.returns)} seeds", "dim")
+        if len(self.latest) > 1:
+            text.append(f"  std {np.std(list(self.latest.values())):.3g} over {len(self.latest)} seeds", "dim")
         return text
+
+    def _evaluations(self) -> Text:
+        line = sparkline(self.evaluations, 28, ascii=self._ascii)
+        against = "  against random moves" if self.first is not None else "  deterministic policy"
+        return Text.assemble((line, "green"), f"  {self.evaluations[-1]:.4g}", (against, "dim"))
 
     def _times(self, progress: Progress) -> Text:
         left = f", {clock(self.left)} left" if self.state == "training" and self._speeds else ""
@@ -102,11 +127,11 @@ class LivePanel(Monitor):
         return Text.assemble(f"{clock(self.elapsed)}{left}", (f"  {fractions}", "dim"))
 
 
-def _columns(metrics: Mapping[str, float], across: int = 2) -> Table:
+def _columns(metrics: Mapping[str, float], across: int) -> Table:
     """Names and values, two pairs to a row."""
     grid = Table.grid(padding=(0, 4, 0, 0))
     for _ in range(across):
-        grid.add_column(style="dim", width=20, no_wrap=True)
+        grid.add_column(style="dim", min_width=20, overflow="fold")
         grid.add_column(width=10, no_wrap=True)
     cells = [cell for name, value in metrics.items() for cell in (name, _value(value))]
     for start in range(0, len(cells), 2 * across):

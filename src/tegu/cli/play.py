@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # slow to import: not for --help
 
 _DESCRIPTION = """\
 Play a board game in the terminal against a trained agent, or against the player that --opponent names. RUN is a run's
-name, the beginning of one (the newest is meant), a folder, or last, and RUN@64 searches with 64 simulations; the name
+name, the beginning of one (the latest is meant), a folder, or last, and RUN@64 searches with 64 simulations; the name
 of a game works, too. While you play, type a move such as b2 or 4, or hint, undo or quit."""
 _DEFAULT = "mcts:1000"  # the opponent where there is no run
 

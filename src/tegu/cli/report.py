@@ -11,9 +11,10 @@ from typing import Any
 from rich.console import Console
 
 from tegu.agents.agent import Agent
+from tegu.analysis.compare import EVALUATION, RETURN
 from tegu.analysis.plots import plot_curves
 from tegu.cli.common import Outcome, shown
-from tegu.cli.monitor import Monitor, stopped
+from tegu.cli.monitor import FIRST, LENGTH, Monitor, stopped
 from tegu.cli.panel import monitor
 from tegu.cli.score import formatted, interval, score
 from tegu.core.code import is_code
@@ -38,14 +39,17 @@ def trained(start: Callable[[Monitor], Agent], args: argparse.Namespace, out: Co
         if interrupted:
             again = f"tegu resume {_command(name, run)}"
             out.print(f"stopped at step {progress.steps:,}; continue with: {again}", soft_wrap=True)
-            return Outcome(_data(run, progress, None, None), 130)
+            curve = _curve(run)
+            _say_curve(curve, out)
+            return Outcome(_data(run, progress, None, curve), 130)
         found = None
         if args.episodes:
             watching.say("evaluating")
             found = score(agent.evaluate(args.episodes), deterministic=True)
         curve = _curve(run)
         watching.say("done")
-    _report(agent, found, curve, out)
+    training = watching.curve[-1] if watching.curve and watching.first is None else None
+    _report(agent, found, training, curve, out)
     _what_next(name, run, progress, out)
     return Outcome(_data(run, progress, found, curve))
 
@@ -56,17 +60,25 @@ def _import_matplotlib() -> None:
 
 
 def _curve(run: Run) -> Path | None:
-    """The plot of the learning curve, if Matplotlib is installed."""
+    """The plot of the learning curve, if Matplotlib is installed.
+
+    In a game of two players their mean return is always 0, so it shows something else.
+    """
     path = run.path / "curve.png"
     try:
-        plot_curves(run, path)
+        with run.metrics(read_only=True) as store:
+            names = store.names()
+        game = [name for name in (EVALUATION, LENGTH, FIRST) if name in names] if FIRST in names else [RETURN]
+        plot_curves(run, path, game)
     except TeguError:  # no Matplotlib, or no episode has ended
         return None
     return path
 
 
-def _report(agent: Agent, found: dict[str, Any] | None, curve: Path | None, out: Console) -> None:
-    """The lizard's Q-table, the evaluation, and the files of the run."""
+def _report(
+    agent: Agent, found: dict[str, Any] | None, training: float | None, curve: Path | None, out: Console
+) -> None:
+    """The lizard's Q-table, the evaluation beside the last return while ``training``, and the files of the run."""
     assert agent.run is not None
     if agent.source is not None and isinstance(agent.source.native, Lizard) and hasattr(agent.learner(), "table"):
         out.print(policy_text(agent.source.native, agent.learner().table.values), end="\n\n")
@@ -80,9 +92,10 @@ def _report(agent: Agent, found: dict[str, Any] | None, curve: Path | None, out:
             f"{formatted(found['mean'])}  {spread}; {found['episodes']} fresh {kind}{each}, deterministic policy",
             out,
         )
+        if training is not None:
+            _say("", f"{formatted(training)}  while training, with exploration: the last that was logged", out)
     _say("run", str(agent.run.path), out)
-    if curve is not None:
-        _say("curve", str(curve), out)
+    _say_curve(curve, out)
 
 
 def _what_next(name: str, run: Run, progress: Progress, out: Console) -> None:
@@ -92,6 +105,11 @@ def _what_next(name: str, run: Run, progress: Progress, out: Console) -> None:
     _say("next", f"tegu watch {chosen}", out)
     _say("", f"tegu resume {chosen} --steps {more}", out)
     _say("", f"tegu evaluate {chosen}", out)
+
+
+def _say_curve(curve: Path | None, out: Console) -> None:
+    if curve is not None:
+        _say("curve", str(curve), out)
 
 
 def _say(label: str, text: str, out: Console) -> None:

@@ -10,7 +10,7 @@ from tegu.cli.common import Outcome, Parser, add_code, add_run, count, environme
 _DESCRIPTION = """\
 Continue a run from its last checkpoint to the planned number of steps, as if it had never stopped, or to --steps in
 total: schedules of hyper-parameters then stay at their end, unless they are stretched. RUN is a run's name such as
-CartPole-v1/ppo/3, the beginning of one (the newest is meant), a folder, or last."""
+CartPole-v1/ppo/3, the beginning of one (the latest is meant), a folder, or last."""
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:

@@ -28,6 +28,8 @@ def score(evaluation: Evaluation, *, deterministic: bool) -> dict[str, Any]:
 
 def part(values: np.ndarray) -> dict[str, Any]:
     """Statistics of one agent's returns, or of one measure, ``[seeds, episodes]``."""
+    if not values.size:  # a seat of a game that was never taken
+        return {"mean": None, "std": None, "interval": [None, None]}
     return {"mean": float(values.mean()), "std": float(values.std()), "interval": _interval(values)}
 
 
@@ -38,8 +40,10 @@ def _interval(values: np.ndarray) -> list[float | None]:
     return [float(low), float(high)] if n > 1 else [None, None]
 
 
-def formatted(value: float) -> str:
+def formatted(value: float | None) -> str:
     """A number as text, with a sensible number of digits."""
+    if value is None:
+        return "-"
     return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

@@ -1,17 +1,17 @@
 """``tegu train --sweep``: several values of hyper-parameters, and the score of each."""
 
 import argparse
+import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from tegu.agents.agent import Agent
-from tegu.algorithms.registry import settings
+from tegu.algorithms.registry import ALIASES, settings
+from tegu.analysis.layout import Column, fitted
 from tegu.cli.common import Outcome, UsageError
 from tegu.cli.monitor import stopped
 from tegu.cli.panel import monitor
@@ -27,10 +27,16 @@ def values_of(words: Sequence[str], algorithm: str) -> dict[str, list[Any]]:
     for word in words:
         name, equals, text = word.partition("=")
         name = name.strip().replace("-", "_")
+        if ALIASES.get(name) in known and name not in known:
+            name = ALIASES[name]
         if not equals or not text:
             raise UsageError(f"--sweep: expected NAME=VALUE,VALUE such as learning_rate=1e-3,3e-4, got {word!r}")
         if name not in known:
-            raise UsageError(f"--sweep: {algorithm} has no hyper-parameter {name!r}: tegu train ENV {algorithm} --help")
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"tegu train ENV {algorithm} --help"
+            raise UsageError(f"--sweep: {algorithm} has no hyper-parameter {name!r}: {hint}")
+        if name in found:
+            raise UsageError(f"--sweep: {name} is given twice")
         found[name] = [known[name].parse(value.strip(), f"--sweep: {name}") for value in text.split(",")]
     return found
 
@@ -56,7 +62,7 @@ def swept(
         watching.say("stopped" if interrupted else "done")
     runs = [Run(path) for path in steps]
     chosen = [{name: run.config["hyper_parameters"][name] for name in names} for run in runs]
-    out.print(_table(names, chosen, runs, scores))
+    out.print(_table(names, chosen, runs, scores, out.width))
     if interrupted:
         out.print("\nstopped; continue each run with: tegu resume RUN")
     else:
@@ -73,15 +79,13 @@ def _table(
     chosen: Sequence[dict[str, Any]],
     runs: Sequence[Run],
     scores: Sequence[dict[str, Any] | None],
+    width: int,
 ) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in names:
-        table.add_column(name)
-    for name in ("seeds", "return", "95% interval"):
-        table.add_column(name, justify="right")
-    table.add_column("run")
+    columns = [*(Column(name, right=False, wraps=True) for name in names), Column("seeds", rank=2), Column("return")]
+    columns += [Column("95% interval", rank=1), Column("run", right=False, wraps=True)]
+    rows = []
     for values, run, found in zip(chosen, runs, scores, strict=True):
         cells = [str(values[name]) for name in names] + [str(len(run.config["seeds"]))]
         cells += ["-", "-"] if found is None else [formatted(found["mean"]), interval(*found["interval"])]
-        table.add_row(*map(Text, [*cells, run.name]))
-    return table
+        rows.append([*cells, run.name])
+    return fitted(columns, rows, width)

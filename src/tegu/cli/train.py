@@ -2,7 +2,7 @@
 
 import argparse
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +29,23 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     from tegu.algorithms.registry import ALGORITHMS, ALIASES, name_of, settings
     from tegu.cli.flags import add_flags
 
-    own = _own_algorithm(words)
+    typed = _names(words)
+    own = _own_algorithm(typed.algorithm)
     parser = _parser()
-    others = {"total_timesteps": "steps", "n_timesteps": "steps", "num_envs": "n_envs", "env_kwargs": "env_options"}
+    others = {
+        "total_timesteps": "steps",
+        "n_timesteps": "steps",
+        "num_envs": "n_envs",
+        "env_kwargs": "env_options",
+        "eval_freq": "eval_every",
+        "n_eval_episodes": "eval_episodes",
+    }
     parser.aliases = {_flag(other): _flag(ours) for other, ours in (ALIASES | others).items()}
     if own and (taken := sorted({_flag(name) for name in settings(own)} & parser._option_string_actions.keys())):
         raise TeguError(f"{name_of(own)}: {taken[0]} is a flag of tegu train, rename the hyper-parameter")
     for algorithm in filter(None, (own, *ALGORITHMS)):
         add_flags(parser, algorithm)
+    parser.proposed = _proposed(own, typed)
     args = parser.parse([word for word in words if word not in _HELP])
     args.algorithm = own or args.algorithm
     if any(word in _HELP for word in words):
@@ -145,12 +154,9 @@ def _parser(plan: "Plan | None" = None) -> Parser:
     return parser
 
 
-def _own_algorithm(words: Sequence[str]) -> Any:
-    """The algorithm in a command, if it is not one of Tegu's: its class, or the name that a package registers.
-
-    Its flags are not known yet, so unknown flags are not an error here.
-    """
-    from tegu.algorithms.registry import ALGORITHMS, chosen, settings
+def _names(words: Sequence[str]) -> argparse.Namespace:
+    """The environment and the algorithm in a command. Not all flags are known yet: unknown ones pass."""
+    from tegu.algorithms.registry import ALGORITHMS
     from tegu.cli.flags import add_flags
 
     parser = _parser()
@@ -159,15 +165,37 @@ def _own_algorithm(words: Sequence[str]) -> Any:
     for action in parser._actions:
         action.type = action.choices = None
     typed, _ = parser.parse_known_args([_spelled(word) for word in words if word not in _HELP])
-    if typed.algorithm is None or typed.algorithm in ALGORITHMS:
+    return typed
+
+
+def _own_algorithm(name: str | None) -> Any:
+    """The algorithm in a command, if it is not one of Tegu's: its class, or the name that a package registers."""
+    from tegu.algorithms.registry import ALGORITHMS, chosen, settings
+
+    if name is None or name in ALGORITHMS:
         return None
-    found = chosen(code(typed.algorithm))
+    found = chosen(code(name))
     if isinstance(found, type):
         return found
     with suppress(TeguError):  # training raises the error for an unknown name
         settings(found)
         return found
     return None
+
+
+def _proposed(own: Any, typed: argparse.Namespace) -> Collection[str] | None:
+    """The flags of the algorithm that is meant; None if only its environment could tell which that is."""
+    from tegu.algorithms.registry import ALGORITHMS
+    from tegu.cli.flags import add_flags
+    from tegu.presets import load
+
+    named = typed.algorithm if typed.algorithm in ALGORITHMS else load(typed.environment).get("default")
+    meant = own or named
+    if meant is None:
+        return None
+    parser = _parser()
+    add_flags(parser, meant)
+    return parser._option_string_actions.keys()
 
 
 def _spelled(word: str) -> str:

@@ -46,7 +46,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
     from tegu.agents.recording import Episode, record
-    from tegu.analysis.plots import animation, frame_strip
+    from tegu.analysis.animation import animation, frame_strip
     from tegu.cli.loading import load, place
 
     with working(args, "playing an episode"):

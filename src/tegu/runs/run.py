@@ -20,7 +20,7 @@ from tegu.runs import checkpoint, disk, schema, toml
 from tegu.runs.manifest import versions
 from tegu.runs.metrics import MetricStore
 
-CONFIG = "config.toml"
+CONFIG, LOCK = "config.toml", "lock"
 STATES = ("running", "finished", "stopped", "failed", "interrupted")
 
 
@@ -86,10 +86,11 @@ class Run:
 
     @classmethod
     def open(cls, selector: Path | str, root: Path | str = "runs") -> "Run":
-        """Find a run by its folder, its name, or the newest by the beginning of its name.
+        """Find a run by its folder, its name, or the latest by the beginning of its name.
 
         ``"CartPole-v1/ppo/3"`` is one run; ``"CartPole-v1/ppo"``, ``"CartPole-v1/ppo/last"``, ``"CartPole-v1"`` and
-        ``"last"`` are the newest of those. ``RunError`` if there is none or its ``config.toml`` is damaged.
+        ``"last"`` are the latest of those: begun or resumed last. ``RunError`` if there is none, or its ``config.toml``
+        is damaged.
         """
         if os.path.lexists(Path(selector) / CONFIG):
             return cls(selector)._with_config()
@@ -107,17 +108,23 @@ class Run:
 
     @classmethod
     def list(cls, root: Path | str = "runs") -> "list[Run]":
-        """All runs under ``root``, the newest first, without reading them; folders that are no runs are passed over."""
+        """All runs under ``root``, the latest first, without reading them; folders that are no runs are passed over."""
         found = []
         for path in Path(root).glob(f"*/*/*/{CONFIG}"):
             with suppress(OSError, ValueError):  # removed meanwhile, or not a number
-                found.append((path.lstat().st_mtime_ns, int(path.parent.name), path.parent))
+                found.append((cls(path.parent).used, int(path.parent.name), path.parent))
         return [cls(path) for *_, path in sorted(found, reverse=True)]
 
     @property
     def name(self) -> str:
         """``environment/algorithm/number``, by which ``Run.open`` finds it."""
         return "/".join(unquote(part) for part in self.path.absolute().parts[-3:])
+
+    @property
+    def used(self) -> int:
+        """When it was last begun or resumed, in nanoseconds since 1970. ``OSError`` if it is gone."""
+        files = self.path / CONFIG, self.path / LOCK  # which is written anew whenever it is taken
+        return max(file.lstat().st_mtime_ns for file in files if os.path.lexists(file) or file.name == CONFIG)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -172,7 +179,7 @@ class Run:
         with ExitStack() as stack:
             with _one_line(f"cannot lock {self.path}"):
                 # Closing the file ends the lock. The file itself stays, because removing it would race.
-                file = stack.enter_context(open(disk.open_to_lock(self.path / "lock"), "r+"))
+                file = stack.enter_context(open(disk.open_to_lock(self.path / LOCK), "r+"))
                 _lock(file, self.path)
                 for folder in (self.checkpoints, self.best):
                     checkpoint.sweep(folder)

@@ -1,0 +1,91 @@
+"""Frame strips and animations."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tegu.analysis.output import checked_path, in_one_line, plotting
+from tegu.analysis.plots import INK
+from tegu.core.errors import TeguError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_ANIMATED, _IN_STRIP = 480, 240  # pixels: the longer side of a frame
+_GIF_FASTEST = 50  # frames per second; browsers slow down what is faster
+
+
+def frame_strip(frames: Sequence[np.ndarray], path: Path | str, columns: int = 6, rows: int = 1) -> None:
+    """Write ``columns * rows`` evenly spaced frames, the first and the last among them, as one .png with their numbers.
+
+    Each frame is ``[height, width, 3]`` uint8.
+    """
+    path = checked_path(path, ".png")
+    with plotting():
+        from PIL import Image, ImageDraw, ImageFont
+    chosen = np.unique(np.linspace(0, len(frames) - 1, columns * rows).round().astype(int))[: len(frames)]
+    pictures = _pictures([frames[index] for index in chosen], _IN_STRIP)
+    width, height = pictures[0].size
+    gap, caption = 8, 22
+    across = min(columns, len(pictures))
+    down = -(-len(pictures) // across)
+    sheet = Image.new("RGB", (across * (width + gap) + gap, down * (height + caption + gap) + gap), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for place, (number, picture) in enumerate(zip(chosen, pictures, strict=True)):
+        x, y = gap + place % across * (width + gap), gap + place // across * (height + caption + gap)
+        sheet.paste(picture, (x, y))
+        draw.text((x + width / 2, y + height + caption / 2), f"{number:,}", fill=INK, font=font, anchor="mm")
+    with in_one_line(path):
+        sheet.save(path)
+
+
+def animation(frames: Sequence[np.ndarray], path: Path | str, fps: float = 30.0) -> None:
+    """Write frames ``[height, width, 3]`` uint8 as a .gif or .webp that loops for ever, at true speed.
+
+    Large frames are shrunk. A GIF has one palette for all frames, so that colours do not flicker, and shows at most 50
+    frames per second: of faster ones some are left out.
+    """
+    path = checked_path(path, ".gif", ".webp")
+    if not fps > 0:
+        raise TeguError(f"frames per second must be above 0, got {fps}")
+    gif = path.suffix.lower() == ".gif"
+    stride = int(np.ceil(fps / _GIF_FASTEST)) if gif else 1
+    pictures = _pictures(frames[::stride], _ANIMATED)
+    tick = 10 if gif else 1  # milliseconds; rounding the times and not the durations keeps the speed true
+    times = (np.arange(len(pictures) + 1) * stride * 1000 / fps / tick).round().astype(int) * tick
+    first, *rest = _in_one_palette(pictures) if gif else pictures
+    with in_one_line(path):
+        first.save(path, save_all=True, append_images=rest, duration=np.diff(times).tolist(), loop=0, quality=80)
+
+
+def _pictures(frames: Sequence[np.ndarray], longest: int) -> "list[Image]":
+    """Frames as pictures of one size: shrunk if above ``longest``, enlarged with sharp edges if of a few pixels."""
+    with plotting():
+        from PIL import Image
+    if not len(frames):
+        raise TeguError("there are no frames to draw")
+    for frame in frames:
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape != (*frames[0].shape[:2], 3):
+            raise TeguError(
+                f"frames must be [height, width, 3] uint8, all of one size; got {frame.shape} {frame.dtype}"
+            )
+    height, width, _ = frames[0].shape
+    scale = min(longest / max(height, width), max(96 // max(height, width), 1))
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    how = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST
+    return [Image.fromarray(frame).resize(size, how) for frame in frames]
+
+
+def _in_one_palette(pictures: "list[Image]") -> "list[Image]":
+    """The pictures in 256 colours that suit sixteen of them, undithered, as the dots would move and compress badly."""
+    from PIL import Image
+
+    width, height = pictures[0].size
+    sample = pictures[:: -(-len(pictures) // 16)]
+    sheet = Image.new("RGB", (width, height * len(sample)))
+    for row, picture in enumerate(sample):
+        sheet.paste(picture, (0, row * height))
+    palette = sheet.quantize(256, Image.Quantize.MEDIANCUT)
+    return [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
