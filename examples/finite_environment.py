@@ -24,28 +24,33 @@ def outcomes(state: int, action: int) -> list[tuple[float, int, float, bool]]:
     return result
 
 
-grid = tegu.FiniteEnvironment(
-    *tabulate(outcomes, len(TILES), len(MOVES)),
-    initial=one_hot(TILES.index("S"), len(TILES)),
-    id="Grid",
-    action_names=MOVES,
-    max_episode_steps=100,
-)
-exact = value_iteration(grid, GAMMA)
-agent = tegu.train(
-    grid, "q-learning", seeds=2, steps=2_000_000, gamma=GAMMA, learning_rate="lin_0.1", exploration_final_eps=0.5
-)
-table = np.asarray(agent.learner().table.values)
-
-
 def arrows(values: np.ndarray) -> str:
     """The best action of every tile."""
     signs = [tile if tile in "#GP" else "←→↑↓"[best] for tile, best in zip(TILES, values.argmax(axis=1), strict=True)]
     return "\n".join("  " + " ".join(signs[row * COLUMNS : (row + 1) * COLUMNS]) for row in range(ROWS))
 
 
-inside = [state for state, tile in enumerate(TILES) if tile not in "#GP"]
-error = np.abs(table - exact.action_values)[inside].max()
-print(f"exact\n{arrows(exact.action_values)}\nlearned\n{arrows(table)}")
-print(f"value of the start: {start_value(grid, exact.values):.3f} exactly, {table[TILES.index('S')].max():.3f} learned")
-print(f"largest error of an action value: {error:.3f}")
+def main():
+    grid = tegu.FiniteEnvironment(
+        *tabulate(outcomes, len(TILES), len(MOVES)),
+        initial=one_hot(TILES.index("S"), len(TILES)),
+        id="Grid",
+        action_names=MOVES,
+        max_episode_steps=100,
+    )
+    exact = value_iteration(grid, GAMMA)
+    agent = tegu.train(
+        grid, "q-learning", seeds=2, steps=2_000_000, gamma=GAMMA, learning_rate="lin_0.1", exploration_final_eps=0.5
+    )
+    table = np.asarray(agent.learner().table.values)
+
+    inside = [state for state, tile in enumerate(TILES) if tile not in "#GP"]
+    error = np.abs(table - exact.action_values)[inside].max()
+    print(f"exact\n{arrows(exact.action_values)}\nlearned\n{arrows(table)}")
+    exactly, learned = start_value(grid, exact.values), table[TILES.index("S")].max()
+    print(f"value of the start: {exactly:.3f} exactly, {learned:.3f} learned")
+    print(f"largest error of an action value: {error:.3f}")
+
+
+if __name__ == "__main__":
+    main()

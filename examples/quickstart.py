@@ -4,19 +4,25 @@ import gymnasium
 
 import tegu
 
-agent = tegu.train("CartPole-v1", "ppo", steps=50_000)  # the preset's settings; the run is kept under runs/
-print(agent)
 
-# The agent plays in Gymnasium's own CartPole, too.
-environment = gymnasium.make("CartPole-v1")
-observation, _ = environment.reset(seed=1)
-action, _ = agent.predict(observation)
-print(f"at {observation[0]:.2f}, the pole leaning by {observation[2]:.2f}: push {('left', 'right')[action]}")
+def main():
+    agent = tegu.train("CartPole-v1", "ppo", steps=50_000)  # the preset's settings; the run is kept under runs/
+    print(agent)
 
-score = agent.evaluate(episodes=100)  # fresh episodes, greedy
-print(f"mean return {score.mean:.0f} of 500, standard deviation {score.std:.0f}")
+    # The agent plays in Gymnasium's own CartPole, too.
+    environment = gymnasium.make("CartPole-v1")
+    observation, _ = environment.reset(seed=1)
+    action, _ = agent.predict(observation)
+    print(f"at {observation[0]:.2f}, the pole leaning by {observation[2]:.2f}: push {('left', 'right')[action]}")
 
-agent.save("cartpole")
-again = tegu.load("cartpole")
-assert again.predict(observation)[0] == action
-print(f"loaded: {again}")
+    score = agent.evaluate(episodes=100)  # fresh episodes, greedy
+    print(f"mean return {score.mean:.0f} of 500, standard deviation {score.std:.0f}")
+
+    agent.save("cartpole")
+    again = tegu.load("cartpole")
+    assert again.predict(observation)[0] == action
+    print(f"loaded: {again}")
+
+
+if __name__ == "__main__":
+    main()

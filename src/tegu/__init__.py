@@ -28,9 +28,9 @@ _PUBLIC = {
     "make": "tegu.environments.make",
     "Agent": "tegu.agents.agent",
     "load": "tegu.agents.agent",
-    "train": "tegu.training.train",
-    "resume": "tegu.training.train",
-    "sweep": "tegu.training.sweep",
+    "train": "tegu.api",
+    "resume": "tegu.api",
+    "sweep": "tegu.api",
     "Phase": "tegu.training.train",
 }
 

@@ -18,6 +18,7 @@ from tegu.algorithms.own import restored
 from tegu.algorithms.registry import Choice
 from tegu.core.code import is_code
 from tegu.core.errors import TeguError
+from tegu.core.paths import path_of
 from tegu.core.runtime import configure_jax
 from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
@@ -72,6 +73,7 @@ class Agent:
 
     def learner(self, index: int = 0) -> Learner:
         """What the ``index``-th seed has learned."""
+        index = self._known(index)
         return jax.tree.map(lambda leaf: leaf[index], self.learners)
 
     def predict(
@@ -93,6 +95,7 @@ class Agent:
         given = jax.tree.map(
             lambda zero, leaf: kept(leaf, zero.dtype).reshape((-1, *zero.shape)), template, observation
         )
+        index = self._known(index)
         if index not in self._leaves:
             self._leaves[index] = jax.tree.leaves(self.learner(index))
         leaves, n = self._leaves[index], len(jax.tree.leaves(given)[0])
@@ -118,7 +121,9 @@ class Agent:
             raise TeguError(f"episodes must be at least 1, got {episodes}")
         if self.source is None:
             raise TeguError("this agent has no environment: load its run, or pass environment= to tegu.load")
-        wanted = episodes, deterministic
+        if not isinstance(deterministic, bool | np.bool_):
+            raise TeguError(f"deterministic must be True or False, got {deterministic!r}")
+        wanted = episodes, bool(deterministic)
         if wanted not in self._evaluators:
             given = self.seeds, episodes, deterministic
             if self.source.native is not None:
@@ -156,10 +161,17 @@ class Agent:
 
     def save(self, path: str | Path) -> Path:
         """Write the agent to the folder ``path``, whole or not at all."""
-        path = Path(path)
+        path = path_of(path, "path", "a folder to write")
         saved = facts(self.algorithm, self.spec, self.seeds, self.source) | {"total": self.total}
         checkpoint.save(path.resolve(), self.steps, {"learner": to_arrays(self.learners)}, saved, keep=1)
         return path
+
+    def _known(self, index: Any) -> int:
+        """The index of a seed. JAX would take the last one for all that are too large."""
+        index, n = whole(index, "index"), len(self.seeds)
+        if not -n <= index < n:
+            raise TeguError(f"index must be from 0 to {n - 1}, one for each seed, got {index}")
+        return index
 
     def _is_batch(self, observation: PyTree, template: PyTree) -> bool:
         """Whether an observation has a batch axis; says so clearly when its shape fits neither way."""
@@ -176,6 +188,10 @@ class Agent:
             shapes = jax.tree.map(np.shape, observation)
             raise TeguError(
                 f"expected an observation (or a batch) of {self.spec.observation_space}, got shape {shapes}"
+            )
+        if odd := [leaf for leaf in jax.tree.leaves(observation) if np.asarray(leaf).dtype.kind not in "biuf"]:
+            raise TeguError(
+                f"expected an observation of {self.spec.observation_space}, got what is no number: {odd[0]}"
             )
         return ranks[0] == 1
 
@@ -210,7 +226,9 @@ def load(
     ``algorithm`` (a class or ``module:Class``) and ``network`` (a function or ``module:function``).
     """
     configure_jax()
-    if isinstance(path, str | Path) and checkpoint.steps(path):
+    if not isinstance(path, Run):
+        path = path_of(path, "path", "a folder, or the name of a run")
+    if not isinstance(path, Run) and checkpoint.steps(path):
         run, saved = None, checkpoint.load_latest(path)
     else:
         best = str(path).endswith(BEST)

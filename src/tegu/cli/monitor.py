@@ -185,6 +185,5 @@ def rounded(value: float) -> str:
     return f"{float(f'{value:.3g}'):,.0f}"
 
 
-def _config(progress: Progress) -> dict[str, Any]:
-    assert progress.run is not None
-    return progress.run.config
+def _config(progress: Progress) -> Mapping[str, Any]:
+    return progress.config if progress.run is None else progress.run.config

@@ -35,6 +35,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         default=100,
         help="episodes of the evaluation after training, per seed; 0 for none (100)",
     )
+    parser.add_argument("--log", metavar="FORMATS", help="write metrics as csv, tensorboard, wandb, too (as before)")
     return parser.parse(words)
 
 
@@ -53,6 +54,7 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
             folder=args.runs,
             callbacks=(watching,),
             prepare_evaluation=args.episodes,
+            log=args.log,
         ),
         args,
         out,

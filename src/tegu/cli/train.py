@@ -61,7 +61,7 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     settings = _settings(args)
     if args.show:
         show_updates(args.environment, args.algorithm, settings, args.show_updates, out)
-    saving = {"folder": args.runs, "checkpoint_every": args.checkpoint_every}
+    saving = {"folder": args.runs, "checkpoint_every": args.checkpoint_every, "log": args.log}
     if args.sweep:
         return _swept(args, saving | settings, out)
     return trained(
@@ -83,7 +83,7 @@ def _swept(args: argparse.Namespace, settings: dict[str, Any], out: Console) -> 
     from tegu.training.plan import make_plan
     from tegu.training.sweep import sweep
 
-    planned = {name: value for name, value in settings.items() if name != "folder"}
+    planned = {name: value for name, value in settings.items() if name not in ("folder", "log")}
     name = make_plan(args.environment, args.algorithm, **planned).algorithm.name
     values = values_of(args.sweep, name)
     return swept(
@@ -124,6 +124,13 @@ def _parser(plan: "Plan | None" = None) -> Parser:
         ),
         ("--eval-episodes", count, "N", 20, "episodes of each of these evaluations, per seed (20)"),
         ("--episodes", count, "N", 100, "episodes of the evaluation after training, per seed; 0 for none (100)"),
+        (
+            "--log",
+            str,
+            "FORMATS",
+            None,
+            "also write metrics while training: csv, tensorboard, wandb, with commas (none)",
+        ),
         ("--show-updates", count, "N", 10, "number of updates that --show prints (10)"),
     ):
         parser.add_argument(flag, type=kind, metavar=metavar, default=default, help=says)

@@ -1,11 +1,13 @@
 """The metrics of a run in other programs' formats."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 from tegu.core.errors import TeguError
+from tegu.runs.metrics import Row
 from tegu.runs.run import Run, refuse_links
 
 
@@ -15,13 +17,8 @@ class ExportError(TeguError):
 
 def to_csv(run: Run, path: Path | str) -> None:
     """Write all metrics of ``run`` as one table ``step,seed,name,value``, sorted in that order."""
-    header = ("step", "seed", "name", "value")
-    with (
-        _one_line(run, path),
-        run.metrics(read_only=True) as metrics,
-        open(path, "w", newline="", encoding="utf-8") as file,
-    ):
-        csv.writer(file, lineterminator="\n").writerows([header, *(row[:4] for row in metrics.rows())])
+    with exporting(run, path), run.metrics(read_only=True) as metrics, closing(CsvWriter(open_csv(path, "w"))) as file:
+        file.write(metrics.rows())
 
 
 def to_tensorboard(run: Run, folder: Path | str) -> None:
@@ -29,21 +26,68 @@ def to_tensorboard(run: Run, folder: Path | str) -> None:
 
     TensorBoard stores float32. The folders must be new, because it would draw old and new events together.
     """
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError as error:
-        raise ExportError("exporting to TensorBoard needs a package: pip install 'tegu[tensorboard]'") from error
-    with _one_line(run, folder), run.metrics(read_only=True) as metrics:
-        for seed in metrics.seeds():
-            target = Path(folder) / f"seed-{seed}"
-            target.mkdir(parents=True)
-            with closing(SummaryWriter(str(target))) as writer:
-                for row in metrics.rows(seed):
-                    writer.add_scalar(row.name, row.value, global_step=row.step, walltime=row.time)
+    with exporting(run, folder), run.metrics(read_only=True) as metrics, closing(TensorboardWriter(folder)) as events:
+        events.write(metrics.rows())
+
+
+def open_csv(path: Path | str, mode: str) -> IO[str]:
+    return open(path, mode, newline="", encoding="utf-8")
+
+
+class CsvWriter:
+    """One table ``step,seed,name,value``, sorted in that order if that is how its rows come."""
+
+    def __init__(self, file: IO[str]):
+        self._file = file
+        self._lines = csv.writer(file, lineterminator="\n")
+        self._lines.writerow(("step", "seed", "name", "value"))
+
+    def write(self, rows: Iterable[Row]) -> None:
+        self._lines.writerows(row[:4] for row in rows)
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class TensorboardWriter:
+    """Event files, ``seed-<seed>/`` each, of which the folders must be new."""
+
+    def __init__(self, folder: Path | str):
+        try:
+            from tensorboardX import event_file_writer, summary
+            from tensorboardX.proto import event_pb2
+        except ImportError as error:
+            raise ExportError("exporting to TensorBoard needs a package: pip install 'tegu[tensorboard]'") from error
+        self._folder, self._files = Path(folder), dict[int, Any]()
+        self._open, self._scalar, self._proto = event_file_writer.EventsWriter, summary.scalar, event_pb2
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Write each number with its original time. No thread is used, so that every error is raised here."""
+        for row in rows:
+            if row.seed not in self._files:
+                self._files[row.seed] = self._begun(self._folder / f"seed-{row.seed}")
+            said = self._scalar(row.name, row.value)
+            self._files[row.seed].write_event(self._proto.Event(wall_time=row.time, step=row.step, summary=said))
+        for file in self._files.values():
+            file.flush()
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def _begun(self, folder: Path) -> Any:
+        """A new event file. It begins by telling a TensorBoard that is open to forget what it knew of the folder."""
+        folder.mkdir(parents=True)
+        file = self._open(str(folder / "events"))
+        start = self._proto.SessionLog(status=self._proto.SessionLog.START)
+        file.write_event(self._proto.Event(step=0, session_log=start))
+        return file
 
 
 @contextmanager
-def _one_line(run: Run, target: Path | str) -> Iterator[None]:
+def exporting(run: Run, target: Path | str) -> Iterator[None]:
+    """Refuse a ``target`` that is a link within a run, and raise what fails as one line."""
     refuse_links(target)
     try:
         yield

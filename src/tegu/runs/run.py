@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from urllib.parse import quote, unquote
 
 from tegu.core.errors import TeguError
+from tegu.core.paths import path_of
 from tegu.runs import checkpoint, disk, schema, toml
 from tegu.runs.manifest import versions
 from tegu.runs.metrics import MetricStore
@@ -92,7 +93,8 @@ class Run:
         ``"last"`` are the latest of those: begun or resumed last. ``RunError`` if there is none, or its ``config.toml``
         is damaged.
         """
-        if os.path.lexists(Path(selector) / CONFIG):
+        folder, root = path_of(selector, "run", "a run's name or folder"), path_of(root, "folder")
+        if os.path.lexists(folder / CONFIG):
             return cls(selector)._with_config()
         parts = str(selector).strip("/").split("/")
         if parts[-1] == "last":

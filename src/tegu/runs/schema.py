@@ -9,6 +9,8 @@ MOST_STEPS = 10**12 - 1  #: a checkpoint's name has room for twelve digits
 MOST_SEED = 2**31 - 1  #: JAX takes 32 bits of a seed: larger ones would be others again
 MOST_AT_ONCE = 1_000_000  #: of seeds, environments and episodes: beyond that a number is mistyped
 
+LOG_FORMATS = ("csv", "tensorboard", "wandb")  #: in which metrics are written while training
+
 Check = Callable[[Any], str | None]  #: what is expected of a value, if it is not that
 
 
@@ -119,6 +121,7 @@ CONFIG: dict[str, Check] = _TRAINED | {
     "checkpoint_every": _seconds,
     "eval_every": _from_0,
     "eval_episodes": _count,
+    "log": _list(_one_of(*LOG_FORMATS), 0, 3, distinct=True),
     "phases": _list(
         lambda phase: (
             None if isinstance(phase, dict) and not wrong(phase, _PHASE, _PHASE) else "the settings of a phase"

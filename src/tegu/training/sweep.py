@@ -1,7 +1,7 @@
 """Training with several values of hyper-parameters: each combination is a run of its own."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ import jax
 from tegu.agents.agent import Agent, facts
 from tegu.algorithms.base import Algorithm
 from tegu.core.errors import TeguError
+from tegu.core.paths import path_of
 from tegu.runs import Run
+from tegu.runs.live import LiveLog, formats_of
 from tegu.training.fused import FusedLoop
 from tegu.training.plan import Plan, make_plan, spec_of, validate
 from tegu.training.record import Record
@@ -26,6 +28,7 @@ def sweep(
     values: Mapping[str, Sequence[Any]],
     folder: str | Path = "runs",
     callbacks: Callback | Sequence[Callback] = (),
+    log: str | Sequence[str] | None = (),
     **options: Any,
 ) -> list[Agent]:
     """Train with every combination of hyper-parameter ``values``; ``options`` are those of ``tegu.train``.
@@ -36,15 +39,23 @@ def sweep(
     """
     if isinstance(algorithm, Algorithm):
         raise TeguError("a sweep sets hyper-parameters: give the algorithm by name")
+    several_each = isinstance(values, Mapping) and all(
+        isinstance(name, str) and isinstance(each, Iterable) and not isinstance(each, str)
+        for name, each in values.items()
+    )
+    if not several_each:
+        raise TeguError(f"values must be a dict of hyper-parameters and lists of their values, got {values!r}")
+    folder, formats = path_of(folder, "folder"), formats_of(log)
     combinations = [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
-    if not combinations:
+    if not values or not combinations:
         raise TeguError(f"a sweep needs values, got {dict(values)}")
     callbacks, _, _ = several(callbacks)
     plans = [make_plan(environment, algorithm, **(options | chosen)) for chosen in combinations]
     if not _share_a_program(plans):
         settings = [options | chosen for chosen in combinations]
-        return [train(environment, algorithm, folder=folder, callbacks=callbacks, **each) for each in settings]
-    return _together(plans, folder, callbacks)
+        saving: dict[str, Any] = {"folder": folder, "callbacks": callbacks, "log": formats}
+        return [train(environment, algorithm, **saving, **each) for each in settings]
+    return _together(plans, folder, callbacks, formats)
 
 
 def _share_a_program(plans: Sequence[Plan]) -> bool:
@@ -52,7 +63,9 @@ def _share_a_program(plans: Sequence[Plan]) -> bool:
     return plans[0].source.native is not None and len(structures) == 1 and not plans[0].eval_every
 
 
-def _together(plans: Sequence[Plan], folder: str | Path, callbacks: Sequence[Callback]) -> list[Agent]:
+def _together(
+    plans: Sequence[Plan], folder: Path, callbacks: Sequence[Callback], formats: Sequence[str]
+) -> list[Agent]:
     """Train all plans in one loop, which differ in the numbers of their algorithms only."""
     first, n = plans[0], len(plans[0].seeds)
     assert first.source.native is not None
@@ -62,10 +75,11 @@ def _together(plans: Sequence[Plan], folder: str | Path, callbacks: Sequence[Cal
     algorithms = [plan.algorithm for plan in plans for _ in plan.seeds]
     loop = FusedLoop(algorithms, first.source.native, spec, first.seeds * len(plans))
     with ExitStack() as stack:
-        records = []
+        records, live = [], []
         for i, plan in enumerate(plans):
-            run = Run.create(folder, spec.id, plan.algorithm.name, plan.config | {"phases": []})
+            run = Run.create(folder, spec.id, plan.algorithm.name, plan.config | {"phases": [], "log": list(formats)})
             stack.enter_context(run.lock())
+            live.append(stack.enter_context(closing(LiveLog(run, formats))))
             known = facts(plan.algorithm, spec, plan.seeds, plan.source) | {"phase": 0}
             records.append(Record(run, known, range(i * n, (i + 1) * n)))
         trainer = Trainer(
@@ -75,7 +89,7 @@ def _together(plans: Sequence[Plan], folder: str | Path, callbacks: Sequence[Cal
             log_interval=first.log_interval,
             checkpoint_every=first.checkpoint_every,
             facts={},
-            callbacks=callbacks,
+            callbacks=[*live, *callbacks],
             records=records,
         )
         learners = loop.learners(trainer.train())

@@ -3,17 +3,21 @@
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tegu.agents.agent import Agent, facts
 from tegu.algorithms.base import Algorithm, Learner
+from tegu.algorithms.hyper_parameters import whole
 from tegu.algorithms.own import prepared
 from tegu.algorithms.registry import Choice
 from tegu.core.errors import TeguError
+from tegu.core.paths import path_of
 from tegu.environments.make import find
 from tegu.runs import Run, checkpoint, schema
+from tegu.runs.live import LiveLog, formats_of
 from tegu.training.evaluation import EvaluationObserver
 from tegu.training.faults import UnsavedError
 from tegu.training.learning import Iteration
@@ -43,6 +47,7 @@ def train(
     observers: Observer | Sequence[Observer] = (),
     then: Phase | Sequence[Phase] = (),
     prepare_evaluation: int = 0,
+    log: str | Sequence[str] | None = (),
     **options: Any,
 ) -> Agent:
     """Train an agent.
@@ -54,24 +59,31 @@ def train(
     ``callbacks`` get a ``Progress`` every ``log_interval`` steps, ``observers`` the learners every ``every`` steps.
     ``then`` are phases that follow in the same run. Each of these may be one or several.
     ``prepare_evaluation``: how many episodes ``Agent.evaluate`` will be asked for, so that it is compiled meanwhile.
+    ``log`` names formats in which metrics are written as well, in the run's folder and while it trains: ``"csv"``,
+    ``"tensorboard"``, ``"wandb"``, or several of them.
     Raises ``TeguError`` with one clear line before anything is compiled, and ``UnsavedError`` if the last checkpoint
     cannot be written. Ctrl-C raises ``KeyboardInterrupt`` as soon as the run is saved, ready for ``tegu.resume``.
     """
     callbacks, observers, then = several(callbacks, observers, then)
+    formats, prepare_evaluation = formats_of(log), whole(prepare_evaluation, "prepare_evaluation")
+    if folder is not None:
+        folder = path_of(folder, "folder", "a path, or None to save nothing")
+    elif formats:
+        raise TeguError(f"log: {formats[0]} is written into the folder of a run, and folder=None saves none")
     plans = [make_plan(environment, algorithm, **options)]
     plans += [_plan_of_phase(plans[0], phase) for phase in then]
     loops = [make_loop(plan) for plan in plans]
     training = _Training(plans, loops, [phase.hand_over for phase in then], callbacks, observers, prepare_evaluation)
     if folder is None:
         return training.run(None, None)
-    config = plans[0].config | {"phases": [_config_of_phase(plan) for plan in plans[1:]]}
+    config = plans[0].config | {"phases": [_config_of_phase(plan) for plan in plans[1:]], "log": formats}
     run = Run.create(folder, plans[0].source.id, plans[0].algorithm.name, config)
-    with run.lock():
-        return training.run(run, None)
+    with run.lock(), closing(LiveLog(run, formats)) as live:
+        return training.run(run, None, live)
 
 
 def resume(
-    run: str | Path | Run,
+    run: str | Path | Run | Agent,
     *,
     steps: int | None = None,
     stretch_schedules: bool = False,
@@ -83,17 +95,20 @@ def resume(
     observers: Observer | Sequence[Observer] = (),
     then: Phase | Sequence[Phase] = (),
     prepare_evaluation: int = 0,
+    log: str | Sequence[str] | None = None,
 ) -> Agent:
-    """Continue a run from its last good checkpoint, to ``steps`` in total (by default those last planned).
+    """Continue a run, or that of an agent, from its last good checkpoint, to ``steps`` in total (those last planned).
 
     Schedules go on as they were planned, and beyond that stay at their end; ``stretch_schedules`` lets them end with
     ``steps`` instead. A run that has reached its ``steps`` stays as it is, with a warning. Ctrl-C is as in ``train``.
 
     Code is never imported because a file names it. So pass your own ``environment``, ``algorithm`` or ``network``
-    again, as ``train`` got it, and the phases (``then``).
+    again, as ``train`` got it, and the phases (``then``). ``log`` is as in ``train``, by default what it was there.
     """
     callbacks, observers, then = several(callbacks, observers, then)
-    run = run if isinstance(run, Run) else Run.open(run, folder)
+    prepare_evaluation = whole(prepare_evaluation, "prepare_evaluation")
+    run = _run_of(run, folder)
+    formats = formats_of(run.settings.get("log") if log is None else log)
     with run.lock():
         plans = [plan_of(run, steps=steps, environment=environment, algorithm=algorithm, network=network)]
         plans += [_plan_of_phase(plans[0], phase) for phase in then]
@@ -102,12 +117,23 @@ def resume(
             raise TeguError(f"{run.name} was trained in {1 + len(recorded)} phases: pass the same as then=")
         saved = checkpoint.load_latest(run.checkpoints) if checkpoint.steps(run.checkpoints) else None
         for reason in saved.skipped if saved else ():
-            warnings.warn(f"a newer checkpoint is skipped: {reason}", stacklevel=2)
+            warnings.warn(f"a newer checkpoint is skipped: {reason}", stacklevel=3)
         if saved is not None:
             _go_on(plans, run, saved, steps, stretch=stretch_schedules)
         loops = [make_loop(plan) for plan in plans]
         hand_overs = [phase.hand_over for phase in then]
-        return _Training(plans, loops, hand_overs, callbacks, observers, prepare_evaluation).run(run, saved)
+        training = _Training(plans, loops, hand_overs, callbacks, observers, prepare_evaluation)
+        with closing(LiveLog(run, formats)) as live:
+            return training.run(run, saved, live)
+
+
+def _run_of(given: Any, folder: Any) -> Run:
+    """The run that a person means."""
+    if isinstance(given, Agent):
+        if given.run is None:
+            raise TeguError("this agent has no run on disk, so there is nothing to resume")
+        return given.run
+    return given if isinstance(given, Run) else Run.open(given, folder)
 
 
 def several(callbacks: Any, observers: Any = (), then: Any = ()) -> tuple[list[Callback], list[Observer], list[Phase]]:
@@ -145,7 +171,7 @@ def _go_on(plans: list[Plan], run: Run, saved: checkpoint.Checkpoint, steps: int
         raise TeguError(f"steps must be at least those done, {saved.step:,}, got {total:,}: it is the new total")
     if end == saved.step and phase == len(plans) - 1:
         more = "" if phase else ", steps (--steps) asks for more"
-        warnings.warn(f"{run.name} is finished: all {end:,} steps are done{more}", stacklevel=3)
+        warnings.warn(f"{run.name} is finished: all {end:,} steps are done{more}", stacklevel=4)
     plans[phase] = replace(plan, steps=total, schedule_steps=total if stretch else state["schedule_steps"])
 
 
@@ -167,9 +193,11 @@ class _Training:
         episodes: int,
     ):
         self.plans, self.loops, self.hand_overs = plans, loops, [None, *hand_overs]
-        self.callbacks, self.observers, self.episodes = callbacks, observers, episodes
+        self.callbacks, self.observers, self.episodes = list(callbacks), observers, episodes
 
-    def run(self, run: Run | None, saved: checkpoint.Checkpoint | None) -> Agent:
+    def run(self, run: Run | None, saved: checkpoint.Checkpoint | None, *live: Callback) -> Agent:
+        """Train, with callbacks that come before all others."""
+        self.callbacks = [*live, *self.callbacks]
         first, before = (saved.state["phase"], _before(saved)) if saved is not None else (0, 0)
         learners = None
         background = ThreadPoolExecutor(1)
@@ -226,6 +254,7 @@ class _Training:
             observers=observers,
             ready=prepare,
             network=agent.network,
+            config=plan.config | {"environment": plan.source.id, "algorithm": plan.algorithm.name},
             before=before,
             schedule_steps=plan.schedule_steps,
         )
@@ -238,9 +267,10 @@ def _plan_of_phase(first: Plan, phase: Phase) -> Plan:
         algorithm = prepared(phase.algorithm)
     else:
         algorithm = make_plan(phase.environment, phase.algorithm, n_envs=first.n_envs).algorithm
-    if phase.steps < 1:
-        raise TeguError(f"the steps of a phase must be at least 1, got {phase.steps}")
-    return replace(first, source=source, algorithm=algorithm, steps=int(phase.steps))
+    steps = whole(phase.steps, "the steps of a phase")
+    if steps < 1:
+        raise TeguError(f"the steps of a phase must be at least 1, got {steps}")
+    return replace(first, source=source, algorithm=algorithm, steps=steps)
 
 
 def _config_of_phase(plan: Plan) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Progress:
     run: Run | None = None  #: the first one, where a sweep trains several
     network: str = ""  #: architecture and number of parameters, in one line
     runs: tuple[Run, ...] = ()  #: all that are trained together
+    config: Mapping[str, Any] = field(default_factory=dict)  #: what ``config.toml`` holds, or would hold without a run
 
 
 Callback = Callable[[Progress], object]  #: called every ``log_interval`` steps; returning False stops the training
@@ -74,6 +75,7 @@ class Trainer:
         schedule_steps: int | None = None,
         records: Sequence[Record] | None = None,
         network: str = "",
+        config: Mapping[str, Any] | None = None,
     ):
         """Train from step ``start`` to ``steps`` in all, rounded up to whole iterations.
 
@@ -82,13 +84,13 @@ class Trainer:
         ``checkpoint_every`` is in seconds, 0 for every chunk; where saving takes so long that it would fill more than a
         tenth of the time, it is done less often. ``facts`` go into each checkpoint's manifest. ``ready`` is called
         once, with the learners ``[S, ...]`` as they are when everything is compiled. ``records``: several runs that
-        share the loop, in place of ``run``.
+        share the loop, in place of ``run``. ``config`` is for those who follow a training without a run.
         """
         alone = [] if run is None else [Record(run, facts, range(len(loop.seeds)))]
         self.loop, self.records = loop, alone if records is None else list(records)
         self.callbacks, self.observers, self.ready = callbacks, observers, ready
         self._start, self._before = start, before
-        self.network = network  #: what the networks are, for those who follow the training
+        self.network, self.config = network, config or {}  # for those who follow the training
         self._end = start + whole_iterations(steps - start, loop.steps_per_iteration)
         self._schedules_end = start + whole_iterations((schedule_steps or steps) - start, loop.steps_per_iteration)
         self._now = start
@@ -283,7 +285,8 @@ class Trainer:
         runs = tuple(record.run for record in self.records)
         counts = self.steps, self.total, len(self.loop.seeds)
         happened = fps, metrics or [], fractions or {}
-        return Progress(state, *counts, self._elapsed, *happened, runs[0] if runs else None, self.network, runs)
+        run, config = (runs[0], runs[0].config) if runs else (None, self.config)
+        return Progress(state, *counts, self._elapsed, *happened, run, self.network, runs, config)
 
     def _report(self, progress: Progress) -> None:
         self._last = progress
