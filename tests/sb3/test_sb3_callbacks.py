@@ -22,7 +22,13 @@ SMALL_PPO = {"n_steps": 100, "batch_size": 50, "n_epochs": 2, "policy_kwargs": {
 
 @pytest.fixture
 def dqn():
-    settings = {"buffer_size": 1000, "train_freq": 10, "policy_kwargs": {"net_arch": [16]}, "seed": 1}
+    settings = {
+        "buffer_size": 1000,
+        "learning_starts": 0,
+        "train_freq": 10,
+        "policy_kwargs": {"net_arch": [16]},
+        "seed": 1,
+    }
     return DQN("MlpPolicy", "CartPole-v1", **settings)
 
 
@@ -187,7 +193,8 @@ def test_evaluating_in_the_training_environment_begins_new_episodes(counted, own
     """100 steps are no whole number of episodes: who went on inside another's would see other lengths."""
     model, env = counted
     evaluated_in = model.get_env() if own_vector else env
-    model.learn(300, callback=EvalCallback(evaluated_in, n_eval_episodes=1, eval_freq=100, verbose=0))
+    with pytest.warns(UserWarning, match="EvalCallback plays in an environment that the model trains in"):
+        model.learn(300, callback=EvalCallback(evaluated_in, n_eval_episodes=1, eval_freq=100, verbose=0))
     assert model.num_timesteps == 300
     assert length_of_episodes(model) == 7
     assert evaluate_policy(model, env, 2, return_episode_rewards=True)[1] == [7, 7]

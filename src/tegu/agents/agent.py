@@ -12,6 +12,7 @@ import numpy as np
 
 from tegu.acting.evaluation import EVALUATION, Evaluation, Evaluator, HostEvaluator, JaxEvaluator
 from tegu.acting.policy import Policy
+from tegu.agents.own_code import warn_of_nameless
 from tegu.algorithms.base import Algorithm, Learner
 from tegu.algorithms.hyper_parameters import hyper_parameters, whole
 from tegu.algorithms.own import restored
@@ -162,6 +163,7 @@ class Agent:
     def save(self, path: str | Path) -> Path:
         """Write the agent to the folder ``path``, whole or not at all."""
         path = path_of(path, "path", "a folder to write")
+        warn_of_nameless(self.algorithm, self.source)
         saved = facts(self.algorithm, self.spec, self.seeds, self.source) | {"total": self.total}
         checkpoint.save(path.resolve(), self.steps, {"learner": to_arrays(self.learners)}, saved, keep=1)
         return path

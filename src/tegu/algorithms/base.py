@@ -60,6 +60,10 @@ class Algorithm(eqx.Module):
     def validate(self, spec: EnvironmentSpec) -> None:
         """Raise ``TeguError`` with one clear line where hyper-parameters or spaces do not fit, before compilation."""
 
+    def samples_per_step(self, spec: EnvironmentSpec) -> int:
+        """How many samples of its batches one step of one environment gives: several where agents share a policy."""
+        return 1
+
     def networks(self, learner: Learner) -> Sequence[tuple[str, Any]]:
         """The learner's networks, each with its part (``"actor"``, or nothing), for the line that describes them."""
         return ()

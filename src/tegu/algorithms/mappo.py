@@ -1,5 +1,6 @@
 """PPO for several agents: independent (IPPO, de Witt et al. 2020) and with a central critic (MAPPO, Yu et al. 2022)."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -81,6 +82,12 @@ class IPPO(Algorithm):
             )
             for members in found.values()
         }
+
+    def samples_per_step(self, spec: EnvironmentSpec) -> int:
+        """The greatest number that divides those of all policies, so that batches of each come out even."""
+        if not spec.agents or not isinstance(spec.action_space, spaces.Dict):
+            return 1
+        return math.gcd(*map(len, self.policies(spec)))
 
     def view(self, of_all: Any, agent: str) -> Any:
         """What an agent's networks see, of the space or the observation of all agents.

@@ -118,9 +118,10 @@ def _allowed(name: str, given: Choice | None, whose: str) -> Choice:
     """What to take for the algorithm that a file calls ``name``, where a person has ``given`` one."""
     if given is None:
         if is_code(name):
+            typed = name.replace("__main__:", "MODULE:")  # a script has another name when it is imported
             raise CodeWanted(
                 f"{whose} was trained with {name}, which is your own code: "
-                f"pass it again (--algorithm {name}, or algorithm= in Python)"
+                f"pass it again (--algorithm {typed}, or algorithm= in Python)"
             )
         return name
     found = registry.chosen(given)

@@ -161,5 +161,7 @@ def _checked(found: Any, what: str) -> "type[Algorithm]":
 def _made(cls: "type[Algorithm]", values: Mapping[str, Any]) -> "Algorithm":
     try:
         return cls(**values)
-    except TypeError as error:  # an abstract method, or a constructor that takes no name
+    except TeguError:
+        raise
+    except Exception as error:  # an abstract method, a constructor that takes no name, whatever it does
         raise TeguError(f"cannot make {values['name']}: {one_line(error)}") from error

@@ -13,7 +13,7 @@ from tegu.check.spaces import check_mask, check_mask_space, describe, describe_e
 from tegu.core.step import PyTree
 from tegu.environments.base import Environment
 from tegu.environments.games.base import Game
-from tegu.spaces.features import ACTION_MASK, action_mask
+from tegu.spaces.features import ACTION_MASK, STATE, action_mask
 
 
 def act_at_once(environment: Environment) -> bool:
@@ -111,7 +111,8 @@ def check_masks(findings: Findings, space: spaces.Space, observation: PyTree, wh
 
 def _check_space(findings: Findings, name: str, space: spaces.Space, agents: tuple[str, ...]) -> bool:
     if isinstance(space, spaces.Dict):
-        return _check_keys(findings, name, list(space), agents)
+        beside = (STATE,) if name == "observation_space" else ()
+        return _check_keys(findings, name, [key for key in space if key not in beside], agents)
     expected = f"a Dict with the keys {', '.join(map(repr, agents))}"
     findings.error(name, "is not given by agent", expected, describe(space), "or let agents be empty, if there is one")
     return False

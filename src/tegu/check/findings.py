@@ -26,6 +26,14 @@ class Finding:
     got: str = ""
     hint: str = ""  #: how to mend it
 
+    @property
+    def line(self) -> str:
+        """The same in one line, without its level."""
+        details = {"expected ": self.expected, "got ": self.got}
+        known = ", ".join(f"{name}{text}" for name, text in details.items() if text)
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{self.where}: {self.problem}{': ' * bool(known)}{known}{hint}"
+
     def __str__(self) -> str:
         details = {"expected": self.expected, "got": self.got, "hint": self.hint}
         lines = [f"  {name:<8}  {text}" for name, text in details.items() if text]
@@ -107,7 +115,7 @@ def episode_facts(rewards: ArrayLike, ended: ArrayLike) -> Facts:
 
 # Frames in here never show what the environment's author wrote.
 _LIBRARIES = (
-    str(Path(__file__).with_name("check")),
+    str(Path(__file__).parent),
     *(str(Path(str(library.__file__)).parent) for library in (jax, eqx, np)),
 )
 

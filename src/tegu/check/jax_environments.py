@@ -3,7 +3,8 @@
 import copy
 import dataclasses
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,10 +17,12 @@ from jax.tree_util import keystr, tree_flatten_with_path
 from tegu.check.agents import check_agents, check_masks, check_measures, check_rewards, legal, masks
 from tegu.check.findings import Facts, Findings, Halt, Report, episode_facts
 from tegu.check.games import check_game, check_positions
-from tegu.check.spaces import check_ranges, declared_spaces, describe, form, has_form, is_supported
+from tegu.check.spaces import check_ranges, declared_spaces, describe, form, given_spaces, has_form, is_supported
+from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
 from tegu.environments.base import Environment, Timestep
 from tegu.environments.games.base import Game
+from tegu.spaces.features import zeros
 
 _COPIES = 8
 
@@ -57,10 +60,8 @@ def check_jax(environment: Environment, steps: int, seed: int) -> Report:
         facts["time_limit"] = environment.time_limit or "none"
         if observation_space is not None and action_space is not None and is_supported(action_space):
             facts |= check_agents(environment, observation_space, action_space, findings)
+            _check_contract(environment, observation_space, action_space, findings)
             actions = _random_actions(action_space, (steps, _COPIES), seed)
-            _check_contract(environment, observation_space, jax.tree.map(lambda x: x[0, 0], actions), findings)
-            if isinstance(environment, Game):
-                check_positions(environment, action_space, findings)
             facts |= _try_out(environment, observation_space, actions, seed, findings)
             if isinstance(environment, Game):
                 facts |= check_game(environment, findings, steps, seed)
@@ -68,6 +69,38 @@ def check_jax(environment: Environment, steps: int, seed: int) -> Report:
                     hint = "what chance decides in the course of a game cannot be searched"
                     findings.error("step()", "draws random numbers", "nothing left to chance", "", hint)
     return Report(environment.id, findings.all(), facts)
+
+
+def require_contract(environment: Environment) -> None:
+    """Raise ``TeguError`` with the first thing that breaks the contract, found by tracing alone: in milliseconds.
+
+    Which spaces and which bounds of actions will do is for an algorithm to say.
+    """
+    with _refused(environment) as findings:
+        observation_space, action_space = given_spaces(environment, findings)
+        if observation_space is not None and action_space is not None:
+            check_agents(environment, observation_space, action_space, findings)
+            if is_supported(observation_space) and is_supported(action_space):
+                _check_contract(environment, observation_space, action_space, findings)
+
+
+def require_spaces(environment: Environment) -> None:
+    """Raise ``TeguError`` unless an environment has both spaces."""
+    with _refused(environment) as findings:
+        given_spaces(environment, findings)
+
+
+@contextmanager
+def _refused(environment: Environment) -> Iterator[Findings]:
+    """Raise ``TeguError`` with the first of the errors that are found within."""
+    findings, cause = Findings(_explain), None
+    try:
+        yield findings
+    except Halt as halt:
+        cause = halt.__cause__
+    if broken := [finding for finding in findings.all() if finding.level == "error"]:
+        more = f"; {len(broken) - 1} more, tegu check shows all" if len(broken) > 1 else ""
+        raise TeguError(f"the environment {environment.id} is not sound: {broken[0].line}{more}") from cause
 
 
 def _explain(error: Exception) -> str:
@@ -82,9 +115,11 @@ def _random_actions(space: spaces.Space, shape: tuple[int, int], seed: int) -> P
     return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)).reshape(*shape, *np.shape(leaves[0])), *samples)
 
 
-def _check_contract(environment: Environment, space: spaces.Space, action: PyTree, findings: Findings) -> None:
+def _check_contract(
+    environment: Environment, space: spaces.Space, action_space: spaces.Space, findings: Findings
+) -> None:
     """Shapes and dtypes of everything returned, found by tracing alone. Halts where a rollout makes no sense."""
-    key = jax.random.key(0)
+    key, action = jax.random.key(0), zeros(action_space)
     with findings.calling("reset()"):
         begun = jax.eval_shape(environment.reset, key)
     if not (isinstance(begun, tuple) and len(begun) == 2):
@@ -110,6 +145,8 @@ def _check_contract(environment: Environment, space: spaces.Space, action: PyTre
         fits &= _check_scalar(findings, f"step() -> {name}", getattr(timestep, name), np.bool_, hint)
     if not fits or not check_measures(environment, state, findings):
         raise Halt
+    if isinstance(environment, Game):
+        check_positions(environment, action_space, findings)
 
 
 def _state_stays(findings: Findings, before: PyTree, after: PyTree) -> bool:

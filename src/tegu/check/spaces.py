@@ -27,21 +27,35 @@ _INSTEAD = {
 
 def declared_spaces(environment: Any, findings: Findings) -> tuple[spaces.Space | None, spaces.Space | None]:
     """The observation and the action space, both checked; None for one that is missing."""
-    found = []
-    for name in ("observation_space", "action_space"):
-        with findings.calling(name):
-            space = getattr(environment, name, None)
-        found.append(checked_space(findings, name, space, f"{name} = gymnasium.spaces.Box(...) or Discrete(n)"))
-    observation, action = found
+    observation, action = given_spaces(environment, findings)
+    for name, space in (("observation_space", observation), ("action_space", action)):
+        if space is not None:
+            _check_kind(findings, name, space)
     check_actions(findings, "action_space", action)
     check_mask_space(findings, "observation_space", observation, action)
     return observation, action
 
 
+def given_spaces(environment: Any, findings: Findings) -> tuple[spaces.Space | None, spaces.Space | None]:
+    """The observation and the action space, of whatever kind; None for what is missing or no space at all."""
+    found = []
+    for name in ("observation_space", "action_space"):
+        with findings.calling(name):
+            space = getattr(environment, name, None)
+        found.append(_given_space(findings, name, space, f"{name} = gymnasium.spaces.Box(...) or Discrete(n)"))
+    return found[0], found[1]
+
+
 def checked_space(findings: Findings, where: str, space: Any, hint: str) -> spaces.Space | None:
     """What is said to be a space, if it is one."""
+    given = _given_space(findings, where, space, hint)
+    if given is not None:
+        _check_kind(findings, where, given)
+    return given
+
+
+def _given_space(findings: Findings, where: str, space: Any, hint: str) -> spaces.Space | None:
     if isinstance(space, spaces.Space):
-        _check_kind(findings, where, space)
         return space
     problem = "is missing" if space is None else "is not a Gymnasium space"
     got = "" if space is None else f"{type(space).__module__}.{type(space).__qualname__}"

@@ -29,6 +29,11 @@ class Layout:
         n = len(self._devices)
         self._width = -(-n_seeds // n) * n if n else 1  # seeds of a part
 
+    @property
+    def n_devices(self) -> int:
+        """How many memories the parts lie in."""
+        return max(len(self._devices), 1)
+
     def split(self, tree: PyTree) -> list[PyTree]:
         """The parts of a tree ``[S, ...]``."""
         if self._width == self.n_seeds:
@@ -88,15 +93,23 @@ class Program:
 
         return on_all_cores(run, *given[:n])
 
+    def shapes(self, *given: Any) -> Any:
+        """The shapes of what a call would return for a part. Nothing is compiled, and what is traced is kept for it."""
+        return self._function.eval_shape(*self._of_one(*given))
+
     def compile(self, *given: Any) -> Any:
         """The compiled function for such arguments as a call takes; all parts are of one kind."""
-        n = len(given) - self._n_shared
-        of_one = (*(parts[0] for parts in given[:n]), *given[n:])
+        of_one = self._of_one(*given)
         leaves, structure = jax.tree.flatten(of_one)
         kind = structure, tuple(map(jax.typeof, leaves))
         if kind not in self._compiled:
             self._compiled[kind] = self._function.lower(*of_one).compile()
         return self._compiled[kind]
+
+    def _of_one(self, *given: Any) -> tuple[Any, ...]:
+        """The arguments of the first part."""
+        n = len(given) - self._n_shared
+        return (*(parts[0] for parts in given[:n]), *given[n:])
 
 
 def on_all_cores(function: Callable[..., Any], *each: Sequence[Any]) -> list[Any]:

@@ -2,7 +2,6 @@
 
 import difflib
 import importlib
-import importlib.util
 import pkgutil
 import re
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from tegu.core.code import is_code, one_line, refuse_file
 from tegu.core.errors import TeguError
 from tegu.environments.adapters.pettingzoo import ParallelEnvironment, is_pettingzoo
 from tegu.environments.base import Environment
+from tegu.environments.hints import EXPECTED, described, nearest, of_tegu
 
 NATIVE = {
     "lizard": "tegu.environments.grids.lizard:Lizard",
@@ -54,12 +54,6 @@ BACKENDS = ("jax", "gymnasium", "pettingzoo")
 _PACKAGES = {"ALE": ("ale_py", "tegu[atari]")}
 """Environment namespaces that live in packages of their own: what to import, what to install."""
 
-_EXTRAS = {"mujoco": "mujoco", "classic-control": "classic", "classic_control": "classic", "atari": "atari"}
-"""Gymnasium's extras that Tegu has, too, by Gymnasium's names."""
-
-_IN_FLAX = ("phys2d/", "tabular/")
-"""The namespaces of Gymnasium's environments that need flax."""
-
 
 @dataclass(frozen=True)
 class Source:
@@ -71,6 +65,7 @@ class Source:
     backend: str = "gymnasium"
     options: dict[str, Any] = field(default_factory=dict)  #: what the constructor was given
     single: bool = False  #: an instance that the user made: it cannot be made a second time
+    kind: type | None = None  #: the class, where an object or a function was given and no name
 
 
 class _KeptOpen(gymnasium.Wrapper):
@@ -99,10 +94,10 @@ def find(
         return _existing(environment, options)
     if callable(environment):
         name = getattr(environment, "__name__", type(environment).__name__)
-        made = _made(name, lambda: adapted(_called(name, environment, options)), options)
+        made = _made(name, lambda: adapted(_called(name, environment, options)), options, unnamed=True)
         return replace(made, id=made.native.id) if made.native is not None else made
     if not isinstance(environment, str):
-        raise TeguError(f"the environment must be {_EXPECTED}, got {_described(environment)}")
+        raise TeguError(f"the environment must be {EXPECTED}, got {described(environment)}")
     if environment in NATIVE and backend in (None, "jax"):
         native = _build(environment, NATIVE[environment], _OPTIONS.get(environment, {}) | options)
         return Source(environment, native, backend="jax", options=options)
@@ -110,7 +105,7 @@ def find(
         return _made(environment, lambda: _build(environment, environment, options), options)
     if backend == "jax":
         raise TeguError(
-            f"{environment} does not exist in JAX{_nearest(environment, NATIVE)}; expected one of {', '.join(NATIVE)}"
+            f"{environment} does not exist in JAX{nearest(environment, NATIVE)}; expected one of {', '.join(NATIVE)}"
         )
     if backend == "pettingzoo":
         factory = _mpe2(environment)
@@ -156,6 +151,12 @@ def _backend(environment: gymnasium.Env) -> str:
     return "pettingzoo" if isinstance(environment.unwrapped, ParallelEnvironment) else "gymnasium"
 
 
+def _kind(environment: Any) -> type:
+    """The class of what a person wrote, within whatever is around it."""
+    inner = getattr(environment, "unwrapped", environment)
+    return type(inner.parallel if isinstance(inner, ParallelEnvironment) else inner)
+
+
 def _build(name: str, path: str, options: Mapping[str, Any]) -> Any:
     return adapted(_called(name, _imported(name, path), options))
 
@@ -183,8 +184,11 @@ def _called(name: str, factory: Any, options: Mapping[str, Any]) -> Any:
         raise TeguError(f"cannot make {name}: it is a {type(factory).__name__}, not a class or function")
     try:
         return factory(**options)
-    except TypeError as error:
-        raise TeguError(f"cannot make {name} with {dict(options)}: {error}") from error
+    except TeguError:
+        raise
+    except Exception as error:  # whatever a person's constructor does
+        given = f" with {dict(options)}" if options else ""
+        raise TeguError(f"cannot make {name}{given}: {one_line(error)}") from error
 
 
 def _attribute(package: ModuleType, name: str) -> Any:
@@ -212,18 +216,12 @@ def _mpe2(name: str) -> Any:
 def _from_gymnasium(name: str, options: Mapping[str, Any]) -> gymnasium.Env:
     try:
         return gymnasium.make(name, disable_env_checker=True, **options)
-    except (gymnasium.error.Error, ImportError, TypeError) as error:  # what is missing, or an unknown option
-        raise TeguError(f"cannot make {name}: {_of_tegu(' '.join(str(error).split()))}") from error
-
-
-def _of_tegu(hint: str) -> str:
-    """Gymnasium's hint what to install, with Tegu's extra in place of Gymnasium's where there is one."""
-
-    def extra(found: re.Match[str]) -> str:
-        ours = _EXTRAS.get(found[1].lower())
-        return f"tegu[{ours}]" if ours else found[0]
-
-    return re.sub(r"gymnasium\[([\w-]+)\]", extra, hint)
+    except TeguError:
+        raise
+    except (gymnasium.error.Error, ImportError) as error:  # what is missing
+        raise TeguError(f"cannot make {name}: {of_tegu(' '.join(str(error).split()))}") from error
+    except Exception as error:  # an unknown option, or whatever a person's constructor does
+        raise TeguError(f"cannot make {name}: {one_line(error)}") from error
 
 
 def _existing(environment: Any, options: Mapping[str, Any]) -> Source:
@@ -233,36 +231,22 @@ def _existing(environment: Any, options: Mapping[str, Any]) -> Source:
     if options:
         raise TeguError(f"{name} is an instance already, so options have no effect: got {', '.join(options)}")
     if isinstance(own, Environment):
-        return Source(name, own, backend="jax")
-    return Source(name, make=lambda: _KeptOpen(own), backend=_backend(own), single=True)
+        return Source(name, own, backend="jax", kind=type(own))
+    return Source(name, make=lambda: _KeptOpen(own), backend=_backend(own), single=True, kind=_kind(own))
 
 
-def _made(name: str, make: Callable[[], Any], options: dict[str, Any]) -> Source:
+def _made(name: str, make: Callable[[], Any], options: dict[str, Any], *, unnamed: bool = False) -> Source:
     """What a user's own class or function makes; its kind is known once it is called."""
     environment = make()
+    kind = _kind(environment) if unnamed else None
     if isinstance(environment, Environment):
-        return Source(name, environment, backend="jax", options=options)
+        return Source(name, environment, backend="jax", options=options, kind=kind)
     if isinstance(environment, gymnasium.Env):
-        return Source(name, make=make, backend=_backend(environment), options=options)
+        return Source(name, make=make, backend=_backend(environment), options=options, kind=kind)
     raise TeguError(
         f"{name} must make a gymnasium.Env, a PettingZoo environment or a tegu.Environment, it makes "
-        f"{_described(environment)}"
+        f"{described(environment)}"
     )
-
-
-_EXPECTED = "a name, a gymnasium.Env, a PettingZoo environment, a tegu.Environment or a function that makes one"
-
-
-def _described(thing: Any) -> str:
-    """What a person gave in place of an environment, and what to give instead if we can tell."""
-    kind = type(thing)
-    if isinstance(thing, gymnasium.vector.VectorEnv):
-        return f"{kind.__name__}, which is many environments: name one, and say how many by n_envs"
-    if isinstance(thing, gymnasium.envs.registration.EnvSpec):
-        return f"an EnvSpec: give its name, {thing.id!r}"
-    if any(base.__module__.partition(".")[0] == "gym" for base in kind.__mro__):
-        return f"{kind.__name__} of the old gym: derive it from gymnasium.Env"
-    return "None" if thing is None else f"an object of type {kind.__name__}"
 
 
 def _register(name: str) -> None:
@@ -288,12 +272,4 @@ def _register(name: str) -> None:
         return
     if name in NATIVE:
         raise TeguError(f"Gymnasium has no {name}; only Tegu has it, in JAX")
-    raise TeguError(f"there is no environment {name}{_nearest(name, [*NATIVE, *gymnasium.registry])}")
-
-
-def _nearest(name: str, known: Any) -> str:
-    hidden = () if importlib.util.find_spec("flax") else _IN_FLAX
-    near = difflib.get_close_matches(
-        name, [each for each in dict.fromkeys(known) if not each.startswith(hidden)], 3, 0.5
-    )
-    return f"; did you mean {' or '.join(near)}?" if near else "; `tegu list` shows all there are"
+    raise TeguError(f"there is no environment {name}{nearest(name, [*NATIVE, *gymnasium.registry])}")

@@ -1,5 +1,6 @@
 """Returns of whole episodes: ``evaluate_policy``, and the callbacks that evaluate while a model learns."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,17 @@ class EvalCallback(EventCallback):
     @property
     def children(self) -> list[BaseCallback]:
         return [*super().children, *([self.callback_on_new_best] if self.callback_on_new_best is not None else [])]
+
+    def _on_training_start(self) -> None:
+        super()._on_training_start()
+        env = self.model._env
+        training = env.monitors if env is not None and env.stands_for is None else []
+        if {id(env.unwrapped) for env in training} & {id(env.unwrapped) for env in self.eval_env.monitors}:
+            warnings.warn(
+                "EvalCallback plays in an environment that the model trains in, whose episode is cut at each "
+                "evaluation: give it an environment of its own",
+                stacklevel=2,
+            )
 
     def _on_step(self) -> bool:
         if not self.crossed(self.eval_freq):

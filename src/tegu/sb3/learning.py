@@ -7,6 +7,7 @@ from tegu.experience.base import Rollout
 from tegu.sb3.callbacks import CallbackList
 from tegu.sb3.logger import EpisodeWindow
 from tegu.sb3.training_state import TrainingState
+from tegu.training.fitting import warn_of_no_learning
 from tegu.training.plan import MOST_STEPS
 from tegu.training.trainer import Progress, Trainer
 
@@ -39,6 +40,7 @@ class Learning:
             callbacks=(self._between,),
         )
         self.total = self.trainer.total
+        warn_of_no_learning(model.algorithm, model.n_envs, self.total)
         self.window = EpisodeWindow(model.stats_window_size)
         self.on_policy = isinstance(model.algorithm.experience, Rollout)
         self._logged = 0.0  # iterations or episodes when metrics were last dumped

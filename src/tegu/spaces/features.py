@@ -65,8 +65,16 @@ def action_mask(space: spaces.Space, observation: PyTree) -> jax.Array | None:
 
 
 def require_mask(observation_space: spaces.Space, action_space: spaces.Space) -> None:
-    """Raise one clear line unless the action mask, if observations have one, has an entry for each action."""
-    if not isinstance(observation_space, spaces.Dict) or ACTION_MASK not in observation_space.spaces:
+    """Raise one clear line unless the action mask, if observations have one, has an entry for each action.
+
+    What is deeper inside an observation would be no mask and no feature either.
+    """
+    if not isinstance(observation_space, spaces.Dict):
+        return
+    for name, part in observation_space.items():
+        if name != ACTION_MASK:
+            refuse_masks(part, f"observation[{name!r}]")
+    if ACTION_MASK not in observation_space.spaces:
         return
     if not isinstance(action_space, spaces.Discrete | spaces.MultiDiscrete):
         raise TeguError(
@@ -78,6 +86,17 @@ def require_mask(observation_space: spaces.Space, action_space: spaces.Space) ->
             f"the {ACTION_MASK} must have one entry for each action of {one_line(action_space)}: expected shape "
             f"{expected}, got {shape}"
         )
+
+
+def refuse_masks(space: spaces.Space, place: str) -> None:
+    """Raise one clear line if there is an action mask in a part of an observation where none is read."""
+    for name, part in space.items() if isinstance(space, spaces.Dict) else ():
+        if name == ACTION_MASK:
+            raise TeguError(
+                f"an {ACTION_MASK} is read at the top of an agent's own observation only, the environment has one in "
+                f"{place}: move it up, or rename it if it is something to observe"
+            )
+        refuse_masks(part, f"{place}[{name!r}]")
 
 
 def zeros(space: spaces.Space) -> PyTree:

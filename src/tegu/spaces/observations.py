@@ -42,10 +42,7 @@ class Observations:
     def check_legal(self, stacked: PyTree) -> None:
         """Raise ``TeguError`` where a mask leaves no legal action to act on next."""
         if self._masked and not stacked[ACTION_MASK].any(axis=-1).all():
-            raise TeguError(
-                f"the environment's {ACTION_MASK} allows no action while the episode goes on: expected at least one "
-                "entry of 1, got only zeros; terminate the episode there, or add an action that passes"
-            )
+            raise nothing_legal(f"the environment's {ACTION_MASK}", "the episode")
 
     def _compare_floats(self, part: Any, stacked: PyTree) -> None:
         if isinstance(part, dict):
@@ -56,6 +53,14 @@ class Observations:
             warnings.warn(
                 f"{part.outside(finite)}; training goes on, but what counts on the bounds will be wrong", stacklevel=2
             )
+
+
+def nothing_legal(mask: str, what: str) -> TeguError:
+    """What is said of a mask that allows no action."""
+    return TeguError(
+        f"{mask} allows no action while {what} goes on: expected at least one entry of 1, got only zeros; "
+        f"terminate {what} there, or add an action that passes"
+    )
 
 
 def kept(value: Any, dtype: np.dtype, place: str = "observation") -> np.ndarray:

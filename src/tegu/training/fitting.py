@@ -9,29 +9,39 @@ from typing import Any
 from tegu.algorithms.base import Algorithm
 from tegu.core.errors import TeguError
 from tegu.experience.base import Replay, Rollout
+from tegu.training.learning import Iteration
 
 MOST_ROWS = 2**31 - 1  #: of a replay buffer and of an iteration: they are counted in 32 bits
 
 
-def adapted_rollout(algorithm: Algorithm, n_envs: int, usually: int, given: Collection[str]) -> Algorithm:
+def adapted_rollout(
+    algorithm: Algorithm, n_envs: int, usually: int, given: Collection[str], samples: int = 1, title: str = ""
+) -> Algorithm:
     """The algorithm with ``n_steps`` and ``batch_size`` that fit together, with a warning that says what was changed.
 
     They were chosen for ``usually`` environments, but for what a person has ``given``, which stays as it is. A rollout
-    keeps its size and its number of batches as nearly as it can.
+    keeps its size and its number of batches as nearly as it can. ``samples``: how many of them one step of one
+    environment gives, where agents share a policy; ``title``: what the warning calls the algorithm, if not by its name.
     """
+    inner = next((field.name for field in dataclasses.fields(algorithm) if _is_algorithm(algorithm, field.name)), None)
+    if inner is not None:
+        adapted = adapted_rollout(getattr(algorithm, inner), n_envs, usually, given, samples, algorithm.name)
+        same = adapted is getattr(algorithm, inner)
+        return algorithm if same else dataclasses.replace(algorithm, **{inner: adapted})
     n_steps: Any = getattr(algorithm, "n_steps", None)
     batch: Any = getattr(algorithm, "batch_size", None)
     rollout = isinstance(algorithm.experience, Rollout) and isinstance(n_steps, int) and isinstance(batch, int)
-    if not rollout or n_steps * n_envs % batch == 0 or {"n_steps", "batch_size"} <= set(given):
+    columns, usual_columns = n_envs * samples, usually * samples
+    if not rollout or n_steps * columns % batch == 0 or {"n_steps", "batch_size"} <= set(given):
         return algorithm
-    batches = max(n_steps * usually // batch, 1)
+    batches = max(n_steps * usual_columns // batch, 1)
     if "n_steps" in given:
-        size = n_steps * n_envs
+        size = n_steps * columns
         batch = next(n for n in range(min(batch, size), 0, -1) if size % n == 0)
     else:
-        unit = batch // math.gcd(batch, n_envs) if "batch_size" in given else batches // math.gcd(batches, n_envs)
+        unit = batch // math.gcd(batch, columns) if "batch_size" in given else batches // math.gcd(batches, columns)
         steps = max(round(n_steps * usually / n_envs / unit), 1) * unit
-        batch = batch if "batch_size" in given else steps * n_envs // batches
+        batch = batch if "batch_size" in given else steps * columns // batches
         n_steps = steps
     changed: dict[str, Any] = {"n_steps": n_steps, "batch_size": batch}
     says = [
@@ -39,8 +49,25 @@ def adapted_rollout(algorithm: Algorithm, n_envs: int, usually: int, given: Coll
         for name, value in changed.items()
         if value != (was := getattr(algorithm, name))
     ]
-    warnings.warn(f"{algorithm.name}: {' and '.join(says)}, to fit n_envs {n_envs:,}", stacklevel=3)
+    warnings.warn(f"{title or algorithm.name}: {' and '.join(says)}, to fit n_envs {n_envs:,}", stacklevel=3)
     return dataclasses.replace(algorithm, **changed)
+
+
+def _is_algorithm(algorithm: Algorithm, field: str) -> bool:
+    return isinstance(getattr(algorithm, field), Algorithm)
+
+
+def warn_of_no_learning(algorithm: Algorithm, n_envs: int, steps: int) -> None:
+    """Say so where a training of so many ``steps`` in all ends before it learns for the first time."""
+    size = Iteration(algorithm, n_envs)
+    waits = size.warm_up(0, 0)
+    if waits and waits * size.steps >= steps:
+        starts = f"learning_starts {size.experience.learning_starts:,}"
+        warnings.warn(
+            f"{type(algorithm).__name__}: nothing will be learned: learning begins after {waits * size.steps:,} steps "
+            f"({starts}), the training has {steps:,}",
+            stacklevel=3,
+        )
 
 
 def check_experience(algorithm: Algorithm, n_envs: int) -> None:

@@ -19,6 +19,7 @@ from tegu.core.step import PyTree, Step
 from tegu.core.trees import from_arrays, to_arrays
 from tegu.environments.base import Environment
 from tegu.training.learning import Iteration, cut_episodes, empty_buffer, replay, revises_rows, take
+from tegu.training.memory import check_memory
 from tegu.training.saving import Arrays, Blobs, buffer_from_blobs, buffer_to_blobs
 from tegu.training.tally import Tally
 
@@ -140,6 +141,8 @@ class FusedLoop:
         self.cuts = 0  #: how often episodes were cut in them
         self._algorithms = self.layout.split(stacked(each))
         self._init = self.layout.program(self.one.init)
+        if self.one.size.replays:
+            check_memory(each[0], self._shapes().buffer, len(seeds), self.layout.n_devices)
         self._restart = self.layout.program(self.one.restart)
         self._chunk = {
             learns: self.layout.program(partial(self.one.chunk, learns=learns), n_shared=3, donate_argnums=0)
@@ -231,8 +234,8 @@ class FusedLoop:
 
     def _shapes(self) -> FusedState:
         """Shapes of one seed's state."""
-        algorithm = jax.tree.map(lambda leaf: leaf[0], self._algorithms[0])
-        return jax.eval_shape(self.one.init, np.int32(0), algorithm)
+        of_part = self._init.shapes(self.layout.split(np.asarray(self.seeds)), self._algorithms)
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), of_part)
 
     @cached_property
     def _revised(self) -> bool:

@@ -17,20 +17,21 @@ from tegu.algorithms.hyper_parameters import hyper_parameters, settings_of, whol
 from tegu.algorithms.own import prepared, restored
 from tegu.algorithms.registry import Choice, chosen, fitting, name_of
 from tegu.algorithms.registry import algorithm as build_algorithm
+from tegu.check.jax_environments import require_contract, require_spaces
 from tegu.core.code import is_code
 from tegu.core.errors import TeguError
 from tegu.core.runtime import configure_jax
 from tegu.core.spec import EnvironmentSpec
-from tegu.environments.adapters.contract import check_apart
+from tegu.environments.adapters.contract import check_apart, check_apart_from
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.base import Environment
 from tegu.environments.make import Source, find
 from tegu.presets import origin, preset
 from tegu.runs import Run
 from tegu.runs.schema import MOST_AT_ONCE, MOST_SEED, MOST_STEPS
-from tegu.spaces.features import require_mask
+from tegu.spaces.features import refuse_masks, require_mask
 from tegu.training.compiled import Programs
-from tegu.training.fitting import adapted_rollout, check_experience
+from tegu.training.fitting import adapted_rollout, check_experience, warn_of_no_learning
 from tegu.training.fused import FusedLoop
 from tegu.training.split import SplitLoop
 
@@ -124,7 +125,8 @@ def make_plan(
     usually = 1 if source.single else settings["n_envs"]
     n_envs = _checked("n_envs", n_envs if n_envs is not None else usually, 1, MOST_AT_ONCE)
     if not given:
-        algorithm = adapted_rollout(algorithm, n_envs, settings["n_envs"], hyper)
+        samples = algorithm.samples_per_step(_spec(source, n_envs)) if algorithm.multi_agent else 1
+        algorithm = adapted_rollout(algorithm, n_envs, settings["n_envs"], hyper, samples)
     seeds = _checked("seeds", seeds, 1, MOST_AT_ONCE)
     seed = _checked("seed", seed, 0, MOST_SEED - seeds + 1)
     if source.single and (n_envs > 1 or seeds > 1):
@@ -214,10 +216,14 @@ def make_loop(plan: Plan) -> FusedLoop | SplitLoop:
     It is split also where one seed's environments are planned for, so that all cores can take part in that.
     """
     algorithm, native, seeds = plan.algorithm, plan.source.native, plan.seeds
+    warn_of_no_learning(algorithm, plan.n_envs, plan.steps)
     if native is None:
         entropy = {seed: [(seed, i) for i in range(plan.n_envs)] for seed in seeds}
         environments = {seed: host_environments(plan.source, entropy[seed]) for seed in seeds}
-        check_apart([one for each in environments.values() for one in each.environments])
+        made = [one for each in environments.values() for one in each.environments]
+        check_apart(made)
+        if plan.eval_every and plan.source.make is not None:
+            check_apart_from(made, plan.source.make)
         spec = spec_of(plan.source.id, environments[seeds[0]], plan.n_envs)
         validate(algorithm, spec)
         return host_loop(algorithm, spec, environments)
@@ -245,10 +251,12 @@ def validate(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
             f"{algorithm.name} trains a single agent, {spec.id} has {len(spec.agents)} ({', '.join(spec.agents)}): "
             f"expected {' or '.join(fitting(spec))}"
         )
-    by_agent = spec.agents and isinstance(spec.action_space, spaces.Dict)  # a game's players share one observation
-    for agent in spec.agents if by_agent else ():
-        require_mask(spec.observation_space[agent], spec.action_space[agent])
-    if not by_agent:
+    if spec.agents and isinstance(spec.action_space, spaces.Dict):
+        for agent in spec.agents:
+            require_mask(spec.observation_space[agent], spec.action_space[agent])
+        beside = {name: part for name, part in spec.observation_space.items() if name not in spec.agents}
+        refuse_masks(spaces.Dict(beside), "the observation of all agents")
+    else:  # a game's players share one observation
         require_mask(spec.observation_space, spec.action_space)
     algorithm.validate(spec)
     check_experience(algorithm, spec.n_envs)
@@ -262,14 +270,25 @@ def host_environments(source: Source, entropy: Sequence[tuple[int, ...]]) -> Gym
 
 
 def spec_of(id: str, environment: Any, n_envs: int) -> EnvironmentSpec:
-    """What an algorithm may know of an environment."""
-    spaces = environment.observation_space, environment.action_space
+    """What an algorithm may know of an environment. ``TeguError`` if it is in JAX and breaks its contract."""
     model = environment if isinstance(environment, Environment) else None
+    if model is not None:
+        require_contract(model)
+    spaces = environment.observation_space, environment.action_space
     return EnvironmentSpec(id, *spaces, n_envs, environment.agents, model)
+
+
+def _spec(source: Source, n_envs: int) -> EnvironmentSpec:
+    """The same of an environment that is yet to be made."""
+    if source.native is not None:
+        return spec_of(source.id, source.native, n_envs)
+    with closing(host_environments(source, [(0,)])) as probe:
+        return spec_of(source.id, probe, n_envs)
 
 
 def _spaces(source: Source) -> tuple[Any, Any]:
     if source.native is not None:
+        require_spaces(source.native)
         return source.native.observation_space, source.native.action_space
     make: Callable[[], Any] = source.make  # type: ignore[assignment]
     with closing(make()) as probe:

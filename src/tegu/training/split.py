@@ -17,6 +17,7 @@ from tegu.core.step import Step
 from tegu.core.trees import from_arrays, to_arrays
 from tegu.training.compiled import Programs
 from tegu.training.learning import cut_episodes
+from tegu.training.memory import check_memory
 from tegu.training.saving import Arrays, Blobs, buffer_from_blobs, buffer_to_blobs
 from tegu.training.tally import Tally
 
@@ -49,12 +50,16 @@ class Split:
         self._replay_seconds = 0.0  # that the last round of updates took
         self._no_tally: dict[bool, Tally] = {}  # that of no iterations at all, by whether they learn
 
-    def start(self) -> SplitState:
-        """The state before the first step."""
+    def start(self, n_buffers: int = 1) -> SplitState:
+        """The state before the first step; ``n_buffers``: how many seeds are still to begin, this one included."""
         key, learner_key, collector_key = jax.random.split(jax.random.key(self.seed), 3)
         learner = self.programs.init(learner_key)
         self.collector.start(learner, collector_key)
-        return SplitState(jax.tree.leaves(learner), self.programs.empty_buffer(self._steps()), key)
+        steps = self._steps()
+        if self.size.replays:
+            shapes = jax.eval_shape(lambda: self.programs.empty_buffer(steps))
+            check_memory(self.programs.algorithm, shapes, n_buffers)
+        return SplitState(jax.tree.leaves(learner), self.programs.empty_buffer(steps), key)
 
     def warm_up(self, steps: int) -> int:
         """How many iterations go by before one learns, after ``steps``."""
@@ -181,7 +186,7 @@ class SplitLoop:
 
     def start(self) -> list[SplitState]:
         """The state of every seed before the first step."""
-        return [one.start() for one in self.each]
+        return [one.start(len(self.each) - i) for i, one in enumerate(self.each)]
 
     def compile(self, state: list[SplitState], start: int) -> None:
         """Nothing yet: acting and learning are compiled when they are first called."""

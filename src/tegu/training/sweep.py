@@ -9,11 +9,13 @@ from typing import Any
 import jax
 
 from tegu.agents.agent import Agent, facts
+from tegu.agents.own_code import warn_of_nameless
 from tegu.algorithms.base import Algorithm
 from tegu.core.errors import TeguError
 from tegu.core.paths import path_of
 from tegu.runs import Run
 from tegu.runs.live import LiveLog, formats_of
+from tegu.training.fitting import warn_of_no_learning
 from tegu.training.fused import FusedLoop
 from tegu.training.plan import Plan, make_plan, spec_of, validate
 from tegu.training.record import Record
@@ -72,8 +74,10 @@ def _together(
     spec = spec_of(first.source.id, first.source.native, first.n_envs)
     for plan in plans:
         validate(plan.algorithm, spec)
+        warn_of_no_learning(plan.algorithm, first.n_envs, plan.steps)
     algorithms = [plan.algorithm for plan in plans for _ in plan.seeds]
     loop = FusedLoop(algorithms, first.source.native, spec, first.seeds * len(plans))
+    warn_of_nameless(first.algorithm, first.source)
     with ExitStack() as stack:
         records, live = [], []
         for i, plan in enumerate(plans):

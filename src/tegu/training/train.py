@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tegu.agents.agent import Agent, facts
+from tegu.agents.own_code import warn_of_nameless
 from tegu.algorithms.base import Algorithm, Learner
 from tegu.algorithms.hyper_parameters import whole
 from tegu.algorithms.own import prepared
@@ -76,6 +77,8 @@ def train(
     training = _Training(plans, loops, [phase.hand_over for phase in then], callbacks, observers, prepare_evaluation)
     if folder is None:
         return training.run(None, None)
+    for plan in plans:
+        warn_of_nameless(plan.algorithm, plan.source)
     config = plans[0].config | {"phases": [_config_of_phase(plan) for plan in plans[1:]], "log": formats}
     run = Run.create(folder, plans[0].source.id, plans[0].algorithm.name, config)
     with run.lock(), closing(LiveLog(run, formats)) as live:

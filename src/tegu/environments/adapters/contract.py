@@ -1,6 +1,6 @@
 """What environments of the host must return. What does not fit is one line; what has an obvious meaning is taken."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -10,6 +10,17 @@ from tegu.core.errors import TeguError
 
 RESET = "reset", ("observation", "info")
 STEP = "step", ("observation", "reward", "terminated", "truncated", "info")
+
+
+def check_apart_from(training: Sequence[gymnasium.Env], make: Callable[[], gymnasium.Env]) -> None:
+    """Raise ``TeguError`` where an evaluation by what ``make`` makes would step an environment of the training."""
+    other = make()
+    if any(other.unwrapped is environment.unwrapped for environment in training):
+        raise TeguError(
+            f"the function that makes environments returned for the evaluations the {type(other.unwrapped).__name__} "
+            "that is trained in: expected a new one at each call"
+        )
+    other.close()
 
 
 def check_apart(environments: Sequence[gymnasium.Env]) -> None:

@@ -1,15 +1,18 @@
 """PettingZoo's environments of several agents in the shape of Gymnasium's: the spaces are Dicts by agent."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
+import numpy as np
 from gymnasium import spaces
 
 from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
 from tegu.environments.adapters.contract import RESET, STEP, flag_of, parts
-from tegu.spaces.features import zeros
+from tegu.spaces.features import ACTION_MASK, zeros
+from tegu.spaces.observations import nothing_legal
 
 
 class ParallelEnvironment(gymnasium.Env):
@@ -35,6 +38,7 @@ class ParallelEnvironment(gymnasium.Env):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[PyTree, dict[str, Any]]:
         observation, info = parts(self.parallel.reset(seed=seed, options=options), *RESET)
         self._gone = set()
+        self._check_legal(observation)
         return self._seen(observation, self.parallel.agents), info
 
     def step(self, action: PyTree) -> tuple[PyTree, Any, Any, Any, dict[str, Any]]:
@@ -48,6 +52,7 @@ class ParallelEnvironment(gymnasium.Env):
         ended = {agent for agent in here if flag_of(terminated[agent]) or flag_of(truncated[agent])}
         self._gone |= ended
         there = self._here()
+        self._check_legal(observation)
         cut = set(here) - ended - set(there)  # they left, and nobody said why
         return (
             self._seen(observation, [*here, *there]),
@@ -69,6 +74,14 @@ class ParallelEnvironment(gymnasium.Env):
     def _here(self) -> list[str]:
         """Who acts next."""
         return [agent for agent in self.parallel.agents if agent not in self._gone]
+
+    def _check_legal(self, observation: PyTree) -> None:
+        """Raise ``TeguError`` where the mask of one who acts next leaves no legal action."""
+        for agent in self._here():
+            space, seen = self.observation_space[agent], observation.get(agent)
+            has_mask = isinstance(space, spaces.Dict) and ACTION_MASK in space.spaces
+            if has_mask and isinstance(seen, Mapping) and not np.any(seen.get(ACTION_MASK, True)):
+                raise nothing_legal(f"the {ACTION_MASK} of {agent!r}", "its part of the episode")
 
     def _seen(self, observation: PyTree, here: list[str]) -> PyTree:
         """What all agents observe; zeros for those who are not ``here``."""
