@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
+from reprlib import repr as shorten
 from typing import Any
 
 import jax
@@ -248,13 +249,18 @@ def load(
         jax.random.split(jax.random.key(0), len(seeds)),
     )
     arrays = saved.blobs.get("learner", {})
-    if broken := next(
-        (name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()), None
-    ):
-        raise TeguError(f"{saved.path} holds a learner that is no good: {broken} is NaN or infinite")
     learners = from_arrays(shapes, arrays, str(saved.path))
-    total = known.get("total", run.settings["steps"] if run is not None else saved.step)
+    check_finite(saved)
+    planned = run.settings.get("steps", saved.step) if run is not None else saved.step
+    total = known.get("total", planned)
     return Agent(found, spec, learners, seeds, saved.step, source, run, total)
+
+
+def check_finite(saved: checkpoint.Checkpoint) -> None:
+    """Raise ``TeguError`` if the learner of a checkpoint is full of NaN: nothing can come of it."""
+    for name, array in saved.blobs.get("learner", {}).items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise TeguError(f"{saved.path} holds a learner that is no good: {shorten(name)} is NaN or infinite")
 
 
 def _fits(source: Source, spec: EnvironmentSpec) -> bool:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tegu.analysis.statistics import Interval, iqm, iqm_interval, mean, mean_interval
 from tegu.core.errors import TeguError
+from tegu.core.text import printable
 from tegu.runs import MetricStore, Run
 
 RETURN = "rollout/ep_rew_mean"
@@ -164,8 +165,8 @@ def _curve(store: MetricStore, metric: str, seed: int) -> Curve:
 def _hint(metric: str, names: list[str]) -> str:
     if not names:
         return "it has none yet"
-    near = difflib.get_close_matches(metric, names, n=3, cutoff=0.4)
-    return f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(names)}"
+    near = " or ".join(difflib.get_close_matches(metric, names[:1000], n=3, cutoff=0.4))
+    return printable(f"did you mean {near}?" if near else f"it has {', '.join(names)}", 200)
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -205,7 +206,7 @@ def _labels(groups: list[list[_Recorded]]) -> list[str]:
         settings = [f"{_short(name, differing)}={_value(own[name])}" for name in differing if name in own]
         if sum(_same(other[0], group[0]) for other in like) > 1:
             settings.append("#" + "+".join(one.run.path.name for one in group))
-        labels.append(" ".join([group[0].kind[1], *settings]))
+        labels.append(printable(" ".join([group[0].kind[1], *settings]), 300))
     return labels
 
 

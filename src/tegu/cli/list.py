@@ -192,7 +192,7 @@ def _last_return(run: Any) -> float | None:
 
 
 def _local(created: str | None) -> str:
-    with suppress(TypeError, ValueError):
+    with suppress(TypeError, ValueError, OverflowError):
         return f"{datetime.fromisoformat(created or '').astimezone():%Y-%m-%d %H:%M}"
     return ""
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tegu.agents.agent import Agent, facts
+from tegu.agents.agent import Agent, check_finite, facts
 from tegu.algorithms.base import Algorithm, Learner
 from tegu.algorithms.own import prepared
 from tegu.algorithms.registry import Choice
@@ -133,6 +133,9 @@ def _go_on(plans: list[Plan], run: Run, saved: checkpoint.Checkpoint, steps: int
         state = schema.checked(saved.state, schema.AGENT_OPTIONAL, required=schema.RESUMABLE)
     except ValueError as error:
         raise TeguError(f"{saved.path} cannot be resumed: {error}") from error
+    check_finite(saved)
+    if not 0 <= _before(saved) <= saved.step:
+        raise TeguError(f"{saved.path} cannot be resumed: its numbers of steps do not fit together")
     phase = state["phase"]
     if phase >= len(plans):
         raise TeguError(f"{saved.path} is of phase {phase}, there are {len(plans)}")
