@@ -1,6 +1,5 @@
 """Every command that reads runs, and every way to damage one: a line in reply, in bounds, and nothing else touched."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from functools import partial
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 from cli.hostile import (
     ANY_FILE,
-    COMMANDS,
     DONE,
     EITHER,
     GONE,
@@ -271,7 +269,7 @@ SCRIPTS = {
     "no table": "DROP TABLE writes",
     "version": "PRAGMA user_version = 999",
     "application": "PRAGMA application_id = 1",
-    "huge name": "UPDATE names SET name = hex(zeroblob(5000000))",
+    "huge name": "UPDATE names SET name = id || hex(zeroblob(5000000))",
     "long names": "UPDATE names SET name = name || hex(zeroblob(3000))",
     "names of escapes": "UPDATE names SET name = name || char(27) || '[2J'",
     "names of bytes": "UPDATE names SET name = x'ff' || id",

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import numpy as np
 
 from tegu.core.errors import TeguError
+from tegu.core.text import printable
 from tegu.runs import disk
 
 _APPLICATION = 0x54454755  # "TEGU", in the file's header
@@ -143,7 +144,9 @@ class MetricStore:
         try:
             yield
         except (sqlite3.Error, OSError, ValueError) as error:
-            raise MetricsError(" ".join(f"cannot {what} metrics in {self.path}: {error}".split())) from error
+            raise MetricsError(
+                " ".join(f"cannot {what} metrics in {self.path}: {printable(error, 200)}".split())
+            ) from error
 
 
 def _value(stored: Any) -> float:
