@@ -162,3 +162,61 @@ def test_messages_escape_and_shorten():
     message = str(TeguError("\x1b[2J\u202e" + "x" * 10**6))
     assert message.startswith("\\x1b[2J\\u202e")
     assert len(message) < 2100
+
+
+def test_a_journal_that_names_another_file_removes_nothing(run, tmp_path):
+    """SQLite plays such a journal back and then removes the file that it names."""
+    run.metrics().close()
+    victim, magic = tmp_path / "victim", bytes.fromhex("d9d505f920a163d7")
+    victim.write_text("mine")
+    name, pages = str(victim).encode(), (run.path / "metrics.sqlite").stat().st_size // 4096
+    header = magic + b"".join(number.to_bytes(4, "big") for number in (0, 1, pages, 512, 4096))
+    named = b"".join(number.to_bytes(4, "big") for number in (len(name), sum(name)))
+    journal = header.ljust(512, b"\0") + (2**30 // 4096 + 1).to_bytes(4, "big") + name + named + magic
+    (run.path / "metrics.sqlite-journal").write_bytes(journal)
+    for read_only in (True, False):
+        assert "journal" in refused(MetricsError, lambda only=read_only: run.metrics(read_only=only))
+    assert victim.read_text() == "mine"
+    sqlite3.connect(run.path / "metrics.sqlite").execute("BEGIN IMMEDIATE")
+    assert not victim.exists()  # so the danger is real
+
+
+def test_a_database_whose_pages_lead_in_circles_ends(run):
+    """An inner page whose children are all the same inner page, and so on: few pages and endless rows."""
+    with run.metrics() as metrics:
+        for step in range(400):
+            metrics.write(step, {seed: {f"name {step}": 1.0} for seed in range(8)})
+    with sqlite3.connect(run.path / "metrics.sqlite") as database:
+        database.execute("PRAGMA journal_mode = DELETE")
+        (root,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'metrics'").fetchone()
+    database.close()
+    file = run.path / "metrics.sqlite"
+    content = bytearray(file.read_bytes())
+
+    def inner(page):
+        return content[(page - 1) * 4096] in (2, 5)
+
+    def children(page):
+        start = (page - 1) * 4096
+        cells = int.from_bytes(content[start + 3 : start + 5], "big")
+        return [
+            start + int.from_bytes(content[start + 12 + 2 * i : start + 14 + 2 * i], "big") for i in range(cells)
+        ] + [start + 8]
+
+    assert inner(root)
+    leaf = content[children(root)[0] : children(root)[0] + 4]
+    spare = len(content) // 4096
+    for depth in range(12):
+        copy = content[(root - 1) * 4096 : root * 4096]
+        content += copy
+        page = spare + depth + 1
+        child = leaf if depth == 0 else (page - 1).to_bytes(4, "big")
+        for place in children(page):
+            content[place : place + 4] = child
+    for place in children(root):
+        content[place : place + 4] = (spare + 12).to_bytes(4, "big")
+    content[28:32] = (len(content) // 4096).to_bytes(4, "big")
+    file.write_bytes(content)
+    with run.metrics(read_only=True) as metrics:
+        refused(MetricsError, lambda: list(metrics.rows()))
+        refused(MetricsError, metrics.seeds)

@@ -38,8 +38,11 @@ class Collector(Protocol):
         """Where the episodes stand, as blobs of named arrays and plain data."""
         ...
 
-    def restore(self, blobs: Mapping[str, Arrays], data: Mapping[str, Any]) -> np.ndarray:
-        """Bring started environments to where ``dump`` found them. Returns where that failed, ``[B]``."""
+    def restore(self, blobs: Mapping[str, Arrays], data: Any) -> np.ndarray:
+        """Bring started environments to where ``dump`` found them. Returns where that failed, ``[B]``.
+
+        ``TeguError`` if ``blobs`` or ``data`` cannot be what it gave.
+        """
         ...
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from tegu.acting.episodes import Episodes
 from tegu.acting.policy import Policy
 from tegu.algorithms.base import Learner
+from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock
 from tegu.core.step import Decision, PyTree, Step, episode_ended
 from tegu.core.trees import from_arrays, to_arrays
@@ -75,13 +76,20 @@ class HostCollector:
         episodes, data = self.environments.snapshot()
         return {"environments": to_arrays(self._standing()), "episodes": episodes}, data
 
-    def restore(self, blobs: Mapping[str, Arrays], data: Mapping[str, Any]) -> np.ndarray:
+    def restore(self, blobs: Mapping[str, Arrays], data: Any) -> np.ndarray:
         """Bring the environments back to where ``dump`` found them; call ``start`` first.
 
         Those that do not come back to the same observation are not deterministic: it says so, and they begin anew.
         So do all where an error of an environment had ended the training. Returns where, ``[B]``.
         """
-        saved = from_arrays(self._standing(), blobs["environments"], "the checkpoint")
+        for name in ("episodes", "taken") if "episodes" in blobs else ("episodes",):
+            numbers = data.get(name) if isinstance(data, Mapping) else None
+            fits = isinstance(numbers, list) and all(type(each) is int and 0 <= each < 2**31 for each in numbers)
+            if not fits or len(numbers) != self.n_envs:
+                raise TeguError(
+                    f"the checkpoint is damaged: {name} is not a number for each of {self.n_envs} environments"
+                )
+        saved = from_arrays(self._standing(), blobs.get("environments", {}), "the checkpoint")
         saved = jax.tree.map(np.array, saved)
         self.memory, self.elapsed, self.total_reward = (saved[name] for name in ("memory", "elapsed", "total_reward"))
         if "episodes" not in blobs:

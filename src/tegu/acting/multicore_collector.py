@@ -66,8 +66,8 @@ class MulticoreCollector:
     def dump(self) -> tuple[dict[str, Arrays], dict[str, Any]]:
         return {"environments": to_arrays(self.state)}, {}
 
-    def restore(self, blobs: Mapping[str, Arrays], data: Mapping[str, Any]) -> np.ndarray:
-        self.state = from_arrays(self.state, blobs["environments"], "the checkpoint")
+    def restore(self, blobs: Mapping[str, Arrays], data: Any) -> np.ndarray:
+        self.state = from_arrays(self.state, blobs.get("environments", {}), "the checkpoint")
         return np.zeros(self.one.n_envs, bool)
 
     def close(self) -> None:

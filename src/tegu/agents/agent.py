@@ -268,12 +268,10 @@ def load(
         jax.random.split(jax.random.key(0), len(seeds)),
     )
     arrays = saved.blobs.get("learner", {})
-    if broken := next(
-        (name for name, array in arrays.items() if array.dtype.kind == "f" and not np.isfinite(array).all()), None
-    ):
-        raise TeguError(f"{saved.path} holds a learner that is no good: {broken} is NaN or infinite")
     learners = from_arrays(shapes, arrays, str(saved.path))
-    total = known.get("total", run.settings["steps"] if run is not None else saved.step)
+    checkpoint.check_finite(saved)
+    planned = run.settings.get("steps", saved.step) if run is not None else saved.step
+    total = known.get("total", planned)
     return Agent(found, spec, learners, seeds, saved.step, source, run, total)
 
 

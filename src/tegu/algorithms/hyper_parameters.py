@@ -9,6 +9,7 @@ import typing
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
+from reprlib import repr as shorten
 from typing import Any
 
 from tegu.algorithms.base import Algorithm
@@ -46,15 +47,15 @@ class Setting:
             raise TeguError(f"{where} must be a number or tegu.Linear(initial, final, fraction), got a function")
         if tuple in self.kinds:
             if not isinstance(value, list | tuple):
-                raise TeguError(f"{where} must be a list of whole numbers, got {value!r}")
+                raise TeguError(f"{where} must be a list of whole numbers, got {shorten(value)}")
             return tuple(whole(each, where) for each in value)
         if bool in self.kinds:
             if not isinstance(value, bool):
-                raise TeguError(f"{where} must be true or false, got {value!r}")
+                raise TeguError(f"{where} must be true or false, got {shorten(value)}")
             return value
         if str in self.kinds:
             if not isinstance(value, str):
-                raise TeguError(f"{where} must be text, got {value!r}")
+                raise TeguError(f"{where} must be text, got {shorten(value)}")
             return value
         return whole(value, where) if int in self.kinds else _number(value, where)
 
@@ -144,16 +145,16 @@ def _linear(value: Any, where: str) -> Linear:
             return Linear(_number(value.removeprefix("lin_"), where))
         return Linear(**{key: _number(number, where) for key, number in value.items()})
     except TypeError:
-        raise TeguError(f"{where} must be a number or a schedule such as lin_3e-4, got {value!r}") from None
+        raise TeguError(f"{where} must be a number or a schedule such as lin_3e-4, got {shorten(value)}") from None
 
 
 def _number(value: Any, where: str) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise TeguError(f"{where} must be a number, got {value!r}") from None
+        raise TeguError(f"{where} must be a number, got {shorten(value)}") from None
     if not math.isfinite(number):
-        raise TeguError(f"{where} must be finite, got {value!r}")
+        raise TeguError(f"{where} must be finite, got {shorten(value)}")
     return number
 
 
@@ -161,5 +162,5 @@ def whole(value: Any, where: str) -> int:
     """``value`` from Python, TOML or text as a whole number. Raises ``TeguError`` that begins with ``where``."""
     number = _number(value, where)
     if number != int(number):
-        raise TeguError(f"{where} must be a whole number, got {value!r}")
+        raise TeguError(f"{where} must be a whole number, got {shorten(value)}")
     return int(number)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
+from reprlib import repr as shorten
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -73,7 +74,7 @@ def class_of(algorithm: Choice) -> "type[Algorithm]":
     if algorithm not in points:
         near = difflib.get_close_matches(algorithm, [*ALGORITHMS, *points], n=1)
         hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join([*ALGORITHMS, *points])}"
-        raise TeguError(f"there is no algorithm {algorithm!r}: {hint}")
+        raise TeguError(f"there is no algorithm {shorten(algorithm)}: {hint}")
     return _checked(loaded(points[algorithm]), f"{algorithm} of {package(points[algorithm])}")
 
 
@@ -101,7 +102,7 @@ def algorithm(choice: Choice, hyper_parameters: Mapping[str, Any]) -> "Algorithm
         if key not in known:
             near = [ALIASES[key]] if ALIASES.get(key) in known else difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known) or 'none'}"
-            raise TeguError(f"{name} has no hyper-parameter {key!r}: {hint}")
+            raise TeguError(f"{name} has no hyper-parameter {shorten(key)}: {hint}")
     values = {key: known[key].parse(value, f"{name}: {key}") for key, value in hyper_parameters.items()}
     return _made(class_of(choice), {**_defaults(choice), **values, "name": name})
 

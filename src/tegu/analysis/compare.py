@@ -11,6 +11,7 @@ import numpy as np
 from tegu.analysis.labels import described, differing, settings_of
 from tegu.analysis.statistics import Interval, iqm, iqm_interval, mean, mean_interval
 from tegu.core.errors import TeguError
+from tegu.core.text import printable
 from tegu.runs import MetricStore, Run
 
 RETURN = "rollout/ep_rew_mean"
@@ -132,8 +133,8 @@ def _hint(metric: str, names: list[str]) -> str:
     if _OVER_EPISODES.fullmatch(metric) and EPISODES not in names and RETURN not in names:
         others = [name for name in names if name.startswith("train/")] or names
         return f"no episode has ended; train longer, or compare something else, such as {others[0]} (--metric)"
-    near = difflib.get_close_matches(metric, names, n=3, cutoff=0.4)
-    return f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(names)}"
+    near = " or ".join(difflib.get_close_matches(metric, names[:1000], n=3, cutoff=0.4))
+    return printable(f"did you mean {near}?" if near else f"it has {', '.join(names)}", 200)
 
 
 def _together(recorded: list[_Recorded]) -> list[list[_Recorded]]:
@@ -161,7 +162,7 @@ def _labels(groups: list[list[_Recorded]]) -> list[str]:
         settings = described(group[0].settings, differing([other[0].settings for other in like]))
         if sum(_same(other[0], group[0]) for other in like) > 1:
             settings.append("#" + "+".join(one.run.path.name for one in group))
-        labels.append(" ".join([group[0].kind[1], *settings]))
+        labels.append(printable(" ".join([group[0].kind[1], *settings]), 300))
     return labels
 
 

@@ -24,8 +24,8 @@ def in_one_line(path: Path) -> Iterator[None]:
         refuse_links(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
-    except OSError as error:
-        raise TeguError(f"cannot write {path}: {error.strerror or error}") from error
+    except (OSError, ValueError, OverflowError) as error:  # the last two of numbers that no axis can show
+        raise TeguError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def checked_path(path: Path | str, *suffixes: str) -> Path:

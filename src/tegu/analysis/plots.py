@@ -112,9 +112,13 @@ def _figure(panels: int, at_least: float = 0.0) -> "tuple[Figure, list[Axes]]":
 
 
 def _prepare(ax: "Axes", title: str, groups: Sequence[Group]) -> None:
-    ax.set_title(title, loc="left", fontsize=_FONT + 2, fontweight="bold", color=INK)
+    ax.set_title(title, loc="left", fontsize=_FONT + 2, fontweight="bold", color=INK, parse_math=False)
     ax.set_xlabel("environment steps", color=INK)
-    ax.set_ylabel(" / ".join(dict.fromkeys(_NAMES.get(group.metric, group.metric) for group in groups)), color=INK)
+    ax.set_ylabel(
+        " / ".join(dict.fromkeys(_NAMES.get(group.metric, group.metric) for group in groups)),
+        color=INK,
+        parse_math=False,
+    )
     ax.xaxis.set_major_formatter(lambda value, _: _compact(value))
     ax.yaxis.set_major_formatter(lambda value, _: _compact(value))
     ax.set_xlim(0, max(max(group.steps[-1] for group in groups), 1))
@@ -169,6 +173,7 @@ def _label_lines(ax: "Axes", groups: Sequence[Group], styles: dict[str, int], st
             (1.08, place),
             textcoords="axes fraction",
             annotation_clip=False,
+            parse_math=False,
             va="center",
             fontsize=_FONT,
             color=INK,

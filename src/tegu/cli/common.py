@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
 from rich.console import Console
+from rich.text import Text
 
 from tegu.cli.terminal import ascii_where_needed, tell
 from tegu.core.errors import TeguError
@@ -173,8 +174,8 @@ def option(text: str) -> tuple[str, Any]:
 class _Console(Console):
     """Prints text that may come from a file of somebody else's as characters, which the terminal does not obey."""
 
-    def print(self, *objects: Any, **options: Any) -> None:
-        super().print(*(printable_lines(each) if isinstance(each, str) else each for each in objects), **options)
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable_lines(text), **options)
 
 
 def console(stream: Any, *, quiet: bool = False) -> Console:

@@ -271,7 +271,7 @@ def _used(run: Any) -> str | None:
 
 
 def _local(created: str | None) -> str:
-    with suppress(TypeError, ValueError):
+    with suppress(TypeError, ValueError, OverflowError):
         return f"{datetime.fromisoformat(created or '').astimezone():%Y-%m-%d %H:%M}"
     return ""
 

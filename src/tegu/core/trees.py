@@ -8,6 +8,7 @@ import numpy as np
 
 from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
+from tegu.core.text import printable
 
 
 def to_arrays(tree: PyTree) -> dict[str, np.ndarray]:
@@ -24,7 +25,7 @@ def from_arrays(template: PyTree, arrays: Mapping[str, np.ndarray], what: str) -
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
     names = [jax.tree_util.keystr(path) for path, _ in leaves]
     if unknown := sorted(set(arrays) - set(names)):
-        raise TeguError(f"{what} does not fit this algorithm: it holds {unknown[0]}, which is unknown")
+        raise TeguError(f"{what} does not fit this algorithm: it holds {printable(unknown[0], 100)}, which is unknown")
     return jax.tree.unflatten(
         structure, [_fitted(leaf, arrays.get(name), name, what) for name, (_, leaf) in zip(names, leaves, strict=True)]
     )

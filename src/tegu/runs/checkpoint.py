@@ -22,7 +22,7 @@ from tegu.runs import blob_files, disk, manifest
 from tegu.runs.blob_files import Base, Blob, Chunk
 from tegu.runs.manifest import BLOB_FILE, MANIFEST
 
-__all__ = ["Checkpoint", "CheckpointError", "Chunk", "check", "load", "load_latest", "save", "steps", "sweep"]
+__all__ = ["Checkpoint", "CheckpointError", "Chunk", "check", "check_finite", "load", "load_latest", "save", "steps", "sweep"]
 
 _FOLDER = re.compile(r"[0-9]{12}(\.replaced)?")
 _TEMPORARY = re.compile(r"\.tegu-([0-9]{1,9})-(saving|removing-.*)")
@@ -234,3 +234,10 @@ def _load_candidate(path: Path) -> Checkpoint:
         if found.step != _step(path):
             raise ValueError(f"it is one of step {found.step}")
         return found
+
+
+def check_finite(saved: Checkpoint) -> None:
+    """Raise ``TeguError`` if the learner of a checkpoint is full of NaN: nothing can come of it."""
+    for name, array in saved.blobs.get("learner", {}).items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise TeguError(f"{saved.path} holds a learner that is no good: {shorten(name)} is NaN or infinite")

@@ -109,6 +109,18 @@ def read(path: Path, limit: int) -> bytes:
         return data
 
 
+def end(path: Path, size: int) -> bytes:
+    """The last ``size`` bytes of a regular file, or all of a shorter one."""
+    with _regular(path) as file:
+        file.seek(max(os.fstat(file.fileno()).st_size - size, 0))
+        return file.read(size)
+
+
+def size(path: Path) -> int:
+    """The size of a file in bytes."""
+    return os.lstat(path).st_size
+
+
 def link(source: Path, target: Path) -> None:
     """Give a file a second name, which must not exist yet. A symbolic link is linked itself, not what it points to."""
     os.link(source, target, follow_symlinks=False)

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import numpy as np
 
 from tegu.core.errors import TeguError
+from tegu.core.text import printable
 from tegu.runs import disk
 
 _APPLICATION = 0x54454755  # "TEGU", in the file's header
@@ -31,6 +32,10 @@ CREATE TABLE metrics (
 
 
 _FILES = ("", "-wal", "-shm", "-journal")  # of SQLite, after the database's name
+# A journal ends so (https://sqlite.org/fileformat2.html, super-journal) where several databases change together.
+_NAMES_ANOTHER = bytes.fromhex("d9d505f920a163d7")
+# Reading everything takes about three instructions of SQLite's machine for each byte of the file.
+_INSTRUCTIONS, _PER_BYTE, _LEAST_ALLOWED = 100_000, 30, 100
 _MOST_BYTES = 10_000  #: of one value, such as a name
 _MOST_ROWS = 10_000_000  #: of one curve
 
@@ -60,6 +65,8 @@ class MetricStore:
         self.path = Path(path)
         with self._one_line("open"):
             self._connection = _open_to_read(self.path, timeout) if read_only else _open_to_write(self.path, timeout)
+            self._connection.set_progress_handler(self._long, _INSTRUCTIONS)
+            self._most = _LEAST_ALLOWED + disk.size(self.path) * _PER_BYTE // _INSTRUCTIONS
 
     def write(self, step: int, metrics: Mapping[int, Mapping[str, float]]) -> None:
         """Store ``{seed: {name: value}}`` for one step, all or nothing; values already there are replaced."""
@@ -123,16 +130,24 @@ class MetricStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _long(self) -> bool:
+        """Whether a query has gone on for longer than any over a file of this size: its pages lead in circles."""
+        self._done += 1
+        return self._done > self._most
+
     def _select(self, query: str) -> list[tuple[Any, ...]]:
         with self._one_line("read"):
             return self._connection.execute(query).fetchmany(_MOST_ROWS)
 
     @contextmanager
     def _one_line(self, what: str) -> Iterator[None]:
+        self._done = 0
         try:
             yield
         except (sqlite3.Error, OSError, ValueError) as error:
-            raise MetricsError(" ".join(f"cannot {what} metrics in {self.path}: {error}".split())) from error
+            raise MetricsError(
+                " ".join(f"cannot {what} metrics in {self.path}: {printable(error, 200)}".split())
+            ) from error
 
 
 def _value(stored: Any) -> float:
@@ -154,6 +169,9 @@ def _refuse_others(path: Path) -> None:
         file = path.with_name(f"{path.name}{end}")
         if disk.exists(file) and not disk.is_file(file):
             raise OSError(errno.EINVAL, "not a regular file of one name", str(file))
+    journal = path.with_name(f"{path.name}-journal")
+    if disk.exists(journal) and disk.end(journal, len(_NAMES_ANOTHER)) == _NAMES_ANOTHER:
+        raise OSError(errno.EINVAL, "a journal that names another file, which SQLite would remove", str(journal))
 
 
 def _open_to_write(path: Path, timeout: float) -> sqlite3.Connection:
@@ -201,6 +219,7 @@ def _connect(address: str, timeout: float) -> sqlite3.Connection:
 
 def _checked(connection: sqlite3.Connection) -> sqlite3.Connection:
     """The connection, if the file is ours and of a format that we know."""
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
     connection.execute("PRAGMA trusted_schema = OFF")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (number,) = connection.execute("PRAGMA user_version").fetchone()
@@ -208,7 +227,6 @@ def _checked(connection: sqlite3.Connection) -> sqlite3.Connection:
         raise ValueError("it is not a metrics file of Tegu")
     if number != _FORMAT:
         raise ValueError(f"it has format {number} and this Tegu reads {_FORMAT}: update Tegu")
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
     with closing(sqlite3.connect(":memory:")) as own:
         own.executescript(_TABLES)
         if _schema(connection) != _schema(own):

@@ -193,7 +193,7 @@ class Run:
 
 
 def refuse_links(path: Path | str) -> None:
-    """Raise ``RunError`` if ``path`` lies in a run, and writing there would follow a link out of it.
+    """Raise ``RunError`` if ``path`` lies in a run, and writing there would follow a link out of it, or fill a pipe.
 
     Links that lead to the run, and files that lie in none, are a person's own.
     """
@@ -203,6 +203,8 @@ def refuse_links(path: Path | str) -> None:
     for each in inside[: max(roots, default=0)]:
         if os.path.islink(each) or (each.is_file() and not disk.is_file(each)):
             raise RunError(f"{each} is a link, which is not followed: remove it")
+        if disk.exists(each) and not (each.is_file() or each.is_dir()):
+            raise RunError(f"{each} is neither file nor folder: remove it")
 
 
 @contextmanager

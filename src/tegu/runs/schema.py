@@ -56,7 +56,7 @@ def _table(each: Check) -> Check:
         if not isinstance(value, dict):
             return "a table"
         wrong = {key: found for key, item in value.items() if (found := _name(key) or each(item))}
-        return next((f"a table in which {key} is {found}" for key, found in wrong.items()), None)
+        return next((f"a table in which {_short_name(key)} is {found}" for key, found in wrong.items()), None)
 
     return check
 
@@ -163,15 +163,23 @@ def wrong(content: Mapping[str, Any], fields: Mapping[str, Check], required: Col
             return f"{name} is missing"
     for name, check in fields.items():
         if name in content and (expected := check(content[name])):
-            return f"{name} must be {expected}, got {_short(content[name])}"
+            return f"{_short_name(name)} must be {expected}, got {_short(content[name])}"
     return None
 
 
 def checked(content: Mapping[str, Any], fields: Mapping[str, Check], *, required: Collection[str]) -> dict[str, Any]:
-    """``content`` itself. ``ValueError`` names a field that is wrong, or that is ``required`` and missing."""
-    if found := wrong(content, fields, required):
+    """``content`` itself. ``ValueError`` names a field that is wrong, or that is ``required`` and missing.
+
+    What is not in ``fields`` may be any plain data.
+    """
+    others = {name: _plain for name in content if name not in fields}
+    if found := wrong(content, {**fields, **others}, required):
         raise ValueError(found)
     return dict(content)
+
+
+def _short_name(name: str) -> str:
+    return name if len(name) <= 40 else shorten(name)
 
 
 def _short(value: Any) -> str:

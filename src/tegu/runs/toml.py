@@ -4,6 +4,7 @@ They are named by the keys that lead there (an index where it is a list), becaus
 ``none = [["hyper_parameters", "target_kl"]]``.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from reprlib import repr as shorten
@@ -14,6 +15,8 @@ import tomli_w
 NONE = "none"
 
 _Keys = list[str | int]
+# A key of so many parts (a.b.c): reading one takes time that grows with the square of their number.
+_DEEP = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""")
 
 
 def dumps(content: Mapping[str, Any]) -> str:
@@ -27,6 +30,8 @@ def dumps(content: Mapping[str, Any]) -> str:
 
 def loads(text: str) -> dict[str, Any]:
     """What ``dumps`` made ``text`` from. ``ValueError`` if it is no TOML, or names entries that cannot be ``None``."""
+    if _DEEP.search(text):
+        raise ValueError("it nests tables deeper than any of Tegu's")
     content = tomllib.loads(text)
     nones = content.pop(NONE, [])
     if not isinstance(nones, list):

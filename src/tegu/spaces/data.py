@@ -1,11 +1,17 @@
 """Gymnasium spaces as plain data and back: a closed list of kinds, so that a file can name nothing else."""
 
+import math
+from reprlib import repr as shorten
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from tegu.core.errors import TeguError
+from tegu.core.text import printable
+
+_MOST = 10**8  #: numbers in one observation or action of a file: more are not believed
+_DTYPES = {np.dtype(kind).name: kind for kind in "?bBhHiIqQefd"}  #: of the elements of a Box, by name
 
 
 def to_data(space: spaces.Space) -> dict[str, Any]:
@@ -31,25 +37,40 @@ def to_data(space: spaces.Space) -> dict[str, Any]:
     raise TeguError(f"the space {space} cannot be saved")
 
 
-def from_data(data: dict[str, Any]) -> spaces.Space:
-    """Undo ``to_data``. Raises ``TeguError`` on anything it did not make."""
+def from_data(data: dict[str, Any], depth: int = 8) -> spaces.Space:
+    """Undo ``to_data``. Raises ``TeguError`` on anything it did not make, and on what is too large or deep."""
     try:
         match data["kind"]:
             case "box":
-                shape, dtype = tuple(data["shape"]), np.dtype(str(data["dtype"]))
+                shape, dtype = _shape(data["shape"]), np.dtype(_DTYPES[data["dtype"]])
                 low, high = (_array(data[side], shape, dtype) for side in ("low", "high"))
                 return spaces.Box(low, high, shape, dtype.type)
             case "discrete":
-                return spaces.Discrete(data["n"], start=data["start"])
+                return spaces.Discrete(_count(data["n"]), start=data["start"])
             case "multi-discrete":
                 return spaces.MultiDiscrete(data["nvec"], start=data["start"])
             case "multi-binary":
-                return spaces.MultiBinary(data["n"])
-            case "dict":
-                return spaces.Dict({name: from_data(part) for name, part in data["spaces"].items()})
-    except (KeyError, TypeError, ValueError, AssertionError, AttributeError) as error:
-        raise TeguError(f"damaged description of a space: {error!r}") from error
-    raise TeguError(f"unknown kind of space {data['kind']!r}")
+                return spaces.MultiBinary(_count(data["n"]) if isinstance(data["n"], int) else _shape(data["n"]))
+            case "dict" if depth:
+                return spaces.Dict({name: from_data(part, depth - 1) for name, part in data["spaces"].items()})
+    except (KeyError, TypeError, ValueError, AssertionError, AttributeError, OverflowError) as error:
+        raise TeguError(f"damaged description of a space: {printable(repr(error), 200)}") from error
+    raise TeguError(f"unknown kind of space {shorten(data['kind'])}")
+
+
+def _count(n: Any) -> int:
+    if type(n) is not int or not 0 < n <= _MOST:
+        raise ValueError(f"{shorten(n)} is no number of things to choose from")
+    return n
+
+
+def _shape(numbers: Any) -> tuple[int, ...]:
+    """A shape of at most ``_MOST`` numbers. ``ValueError`` otherwise."""
+    if not isinstance(numbers, list) or len(numbers) > 32 or any(type(n) is not int or n < 0 for n in numbers):
+        raise ValueError("a shape is a list of at most 32 whole numbers")
+    if math.prod(numbers) > _MOST:
+        raise ValueError(f"a shape of {math.prod(numbers):.3g} numbers")
+    return tuple(numbers)
 
 
 def _bounds(bound: np.ndarray) -> Any:

@@ -10,7 +10,7 @@ from tegu.acting.evaluation import Evaluator
 from tegu.algorithms.base import Learner
 from tegu.core.schedule import Clock
 from tegu.core.trees import to_arrays
-from tegu.runs import Run, checkpoint
+from tegu.runs import Run, checkpoint, schema
 from tegu.runs.checkpoint import CheckpointError
 from tegu.runs.metrics import MetricsError
 from tegu.training.trainer import Progress
@@ -30,7 +30,7 @@ class EvaluationObserver:
         self.evaluator, self.every, self.seeds, self.run, self.facts = evaluator, every, tuple(seeds), run, dict(facts)
         self.best = -np.inf
         if run is not None and checkpoint.steps(run.best):
-            self.best = checkpoint.load_latest(run.best).state["mean_reward"]
+            self.best = _best_so_far(run)
 
     def __call__(self, progress: Progress, learners: Learner) -> None:
         found = self.evaluator(learners, Clock.of(progress.steps, progress.total))
@@ -49,3 +49,13 @@ class EvaluationObserver:
                 self.best = found.mean
         except (MetricsError, CheckpointError) as error:
             warnings.warn(f"{error}; training goes on", stacklevel=2)
+
+
+def _best_so_far(run: Run) -> float:
+    """The mean return of the best agent that is kept; of one that is damaged, what any other is better than."""
+    try:
+        state = checkpoint.load_latest(run.best).state
+        return schema.checked(state, schema.AGENT_OPTIONAL, required=("mean_reward",))["mean_reward"]
+    except (CheckpointError, ValueError) as error:
+        warnings.warn(f"the best agent is looked for anew: {error}", stacklevel=3)
+        return -np.inf

@@ -20,7 +20,7 @@ from tegu.core.trees import from_arrays, to_arrays
 from tegu.environments.base import Environment
 from tegu.training.learning import Iteration, cut_episodes, empty_buffer, replay, revises_rows, take
 from tegu.training.memory import check_memory
-from tegu.training.saving import Arrays, Blobs, buffer_from_blobs, buffer_to_blobs
+from tegu.training.saving import Arrays, Blobs, buffer_from_blobs, buffer_to_blobs, counts
 from tegu.training.tally import Tally
 
 
@@ -219,14 +219,14 @@ class FusedLoop:
         all_seeds = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((len(self.seeds), *leaf.shape), leaf.dtype), one._replace(buffer=())
         )
-        learner = from_arrays(all_seeds.learner, blobs["learner"], "the checkpoint")
+        learner = from_arrays(all_seeds.learner, blobs.get("learner", {}), "the checkpoint")
         shapes = {"collector": all_seeds.collector, "key": all_seeds.key}
-        environments = from_arrays(shapes, blobs["environments"], "the checkpoint")
+        environments = from_arrays(shapes, blobs.get("environments", {}), "the checkpoint")
         buffer: Any = ()
         if self.one.size.replays:
             buffers = [buffer_from_blobs(f"replay-{seed}", one.buffer, blobs) for seed in self.seeds]
             buffer = jax.tree.map(lambda *leaves: np.stack(leaves), *buffers)
-        self.stored, self.cuts = data["stored"], data["cuts"]
+        self.stored, self.cuts = counts(data)
         return self.layout.split(FusedState(learner, buffer, environments["collector"], environments["key"]))
 
     def close(self) -> None:

@@ -56,6 +56,14 @@ def buffer_from_blobs(name: str, shapes: ReplayBuffer, blobs: Mapping[str, Array
     return buffer._replace(rows=jax.tree.map(jnp.asarray, rows))
 
 
+def counts(data: Mapping[str, Any]) -> tuple[int, int]:
+    """How many rows were ever stored, and how often episodes were cut, by what a checkpoint says of a loop."""
+    fits = all(type(data.get(name)) is int and 0 <= data[name] < 2**60 for name in ("stored", "cuts"))
+    if not fits:
+        raise TeguError("the checkpoint is damaged: it does not say how many steps were stored")
+    return data["stored"], data["cuts"]
+
+
 def _rows_per_chunk(buffer: ReplayBuffer) -> int:
     row = sum(np.prod(leaf.shape[1:]) * leaf.dtype.itemsize for leaf in jax.tree.leaves(buffer.rows))
     return max(int(CHUNK_BYTES // max(row, 1)), 1)

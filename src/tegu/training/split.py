@@ -18,7 +18,7 @@ from tegu.core.trees import from_arrays, to_arrays
 from tegu.training.compiled import Programs
 from tegu.training.learning import cut_episodes
 from tegu.training.memory import check_memory
-from tegu.training.saving import Arrays, Blobs, buffer_from_blobs, buffer_to_blobs
+from tegu.training.saving import Arrays, Blobs, buffer_from_blobs, buffer_to_blobs, counts
 from tegu.training.tally import Tally
 
 THREAD_PAYS = 1e-3  #: seconds an update must take before handing it to another thread is worth the hand-over
@@ -94,9 +94,10 @@ class Split:
         buffer = state.buffer
         if self.size.replays:
             buffer = buffer_from_blobs("replay", jax.eval_shape(lambda: state.buffer), blobs)
-        lost = self.collector.restore(blobs, data["collector"])
-        self.stored, self.cuts = data["stored"], data["cuts"] + int(lost.any())
-        key = from_arrays({"key": state.key}, blobs["key"], "the checkpoint")["key"]
+        self.stored, cuts = counts(data)
+        lost = self.collector.restore(blobs, data.get("collector"))
+        self.cuts = cuts + int(lost.any())
+        key = from_arrays({"key": state.key}, blobs.get("key", {}), "the checkpoint")["key"]
         return SplitState(jax.tree.leaves(learner), cut_episodes(buffer, jnp.asarray(lost)), key)
 
     def restart(self, state: SplitState) -> SplitState:
@@ -241,13 +242,13 @@ class SplitLoop:
         shapes = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((len(self.seeds), *leaf.shape), leaf.dtype), self.programs.shapes
         )
-        learners = from_arrays(shapes, blobs["learner"], "the checkpoint")
+        learners = from_arrays(shapes, blobs.get("learner", {}), "the checkpoint")
         states = []
         for i, one in enumerate(self.each):
             end = f"-{one.seed}"
             mine = {name.removesuffix(end): blob for name, blob in blobs.items() if name.endswith(end)}
             learner = jax.tree.map(lambda leaf, i=i: leaf[i], learners)
-            states.append(one.restore(learner, mine, data[str(one.seed)]))
+            states.append(one.restore(learner, mine, data.get(str(one.seed), {})))
         return states
 
     def close(self) -> None:

@@ -162,6 +162,9 @@ def _go_on(plans: list[Plan], run: Run, saved: checkpoint.Checkpoint, steps: int
         state = schema.checked(saved.state, schema.AGENT_OPTIONAL, required=schema.RESUMABLE)
     except ValueError as error:
         raise TeguError(f"{saved.path} cannot be resumed: {error}") from error
+    checkpoint.check_finite(saved)
+    if not 0 <= _before(saved) <= saved.step:
+        raise TeguError(f"{saved.path} cannot be resumed: its numbers of steps do not fit together")
     phase = state["phase"]
     if phase >= len(plans):
         raise TeguError(f"{saved.path} is of phase {phase}, there are {len(plans)}")
