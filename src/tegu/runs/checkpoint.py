@@ -22,7 +22,18 @@ from tegu.runs import blob_files, disk, manifest
 from tegu.runs.blob_files import Base, Blob, Chunk
 from tegu.runs.manifest import BLOB_FILE, MANIFEST
 
-__all__ = ["Checkpoint", "CheckpointError", "Chunk", "check", "check_finite", "load", "load_latest", "save", "steps", "sweep"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "Chunk",
+    "check",
+    "check_finite",
+    "load",
+    "load_latest",
+    "save",
+    "steps",
+    "sweep",
+]
 
 _FOLDER = re.compile(r"[0-9]{12}(\.replaced)?")
 _TEMPORARY = re.compile(r"\.tegu-([0-9]{1,9})-(saving|removing-.*)")
