@@ -18,7 +18,7 @@ def lizard() -> tegu.Agent:
 def pole() -> tegu.Agent:
     """Of Gymnasium's, and hardly trained."""
     hyper = {"learning_starts": 8, "train_freq": 8, "gradient_steps": 1, "batch_size": 4, "net_arch": [4]}
-    return tegu.train("CartPole-v1", "dqn", steps=16, backend="gymnasium", folder=None, **hyper)
+    return tegu.train("CartPole-v1", "dqn", steps=32, backend="gymnasium", folder=None, **hyper)
 
 
 def test_an_episode_in_jax(lizard: tegu.Agent) -> None:

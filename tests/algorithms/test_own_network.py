@@ -207,7 +207,7 @@ def test_a_network_of_ones_own_is_not_called_like_one_of_ours() -> None:
 
     conv.__qualname__ = "conv"
     with pytest.raises(tegu.TeguError, match="has a network called conv: rename yours"):
-        tegu.train("tic-tac-toe", tegu.AlphaZero(network=conv), steps=64, folder=None)
+        tegu.train("tic-tac-toe", tegu.AlphaZero(network=conv), steps=10_000, folder=None)
 
 
 # Inputs and structure
@@ -357,7 +357,7 @@ def test_a_saved_agent_knows_the_name_of_a_function(tmp_path: Path) -> None:
 
 
 def test_a_network_that_is_not_wanted_is_refused(tmp_path: Path) -> None:
-    agent = tegu.train("CartPole-v1", tegu.DQN(**REPLAY), steps=64, folder=None)
+    agent = tegu.train("CartPole-v1", tegu.DQN(**REPLAY), steps=128, folder=None)
     agent.save(tmp_path / "agent")
     with pytest.raises(tegu.TeguError, match="without a network of one's own: it needs no network q_network"):
         tegu.load(tmp_path / "agent", network=q_network)

@@ -259,7 +259,7 @@ def test_no_window_of_steps_runs_on_into_the_next_episode(touch):
 
 
 def test_episodes_that_a_second_learn_cuts_are_cut_in_the_buffer_in_jax_too():
-    model = small_dqn(n_steps=3).learn(100).learn(60).learn(40, reset_num_timesteps=False)
+    model = small_dqn(n_steps=3, learning_starts=20).learn(100).learn(60).learn(40, reset_num_timesteps=False)
     buffer = jax.tree.map(lambda leaf: np.asarray(leaf)[0], model._training.state[0].buffer)
     rows = jax.tree.map(lambda leaf: leaf[:200], buffer.rows)
     assert np.flatnonzero(rows.truncated).tolist() == [99]
@@ -278,8 +278,8 @@ def test_dqn_saves_loads_and_goes_on_elsewhere(tmp_path):
     assert (loaded.algorithm.train_freq, loaded.algorithm.learning_rate) == (10, 0.5)
     loaded.learn(100, reset_num_timesteps=False)
     assert loaded.num_timesteps == 500
-    loaded.learn(100)
-    assert loaded.num_timesteps == 100
+    loaded.learn(110)
+    assert loaded.num_timesteps == 110
     assert evaluate_policy(loaded, vector, n_eval_episodes=2)[0] > 5
 
 

@@ -133,7 +133,7 @@ def test_training_stops_at_a_reward(dqn):
     dqn.learn(10_000, callback=evaluation)
     assert dqn.num_timesteps == 200
     with pytest.raises(TeguError, match="belongs in an EvalCallback"):
-        dqn.learn(10, callback=StopTrainingOnRewardThreshold(1.0))
+        dqn.learn(20, callback=StopTrainingOnRewardThreshold(1.0))
 
 
 def test_callbacks_may_change_the_model(dqn):

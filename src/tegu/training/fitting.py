@@ -27,7 +27,8 @@ def adapted_rollout(
     if inner is not None:
         adapted = adapted_rollout(getattr(algorithm, inner), n_envs, usually, given, samples, algorithm.name)
         same = adapted is getattr(algorithm, inner)
-        return algorithm if same else dataclasses.replace(algorithm, **{inner: adapted})
+        changes: dict[str, Any] = {} if same else {inner: adapted}
+        return dataclasses.replace(algorithm, **changes) if changes else algorithm
     n_steps: Any = getattr(algorithm, "n_steps", None)
     batch: Any = getattr(algorithm, "batch_size", None)
     rollout = isinstance(algorithm.experience, Rollout) and isinstance(n_steps, int) and isinstance(batch, int)
@@ -62,10 +63,10 @@ def warn_of_no_learning(algorithm: Algorithm, n_envs: int, steps: int) -> None:
     size = Iteration(algorithm, n_envs)
     waits = size.warm_up(0, 0)
     if waits and waits * size.steps >= steps:
-        starts = f"learning_starts {size.experience.learning_starts:,}"
+        starts = size.experience.learning_starts
         warnings.warn(
-            f"{type(algorithm).__name__}: nothing will be learned: learning begins after {waits * size.steps:,} steps "
-            f"({starts}), the training has {steps:,}",
+            f"{type(algorithm).__name__}: nothing will be learned: learning begins after "
+            f"{max(waits * size.steps, starts):,} steps (learning_starts {starts:,}), the training has {steps:,}",
             stacklevel=3,
         )
 

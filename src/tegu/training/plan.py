@@ -17,7 +17,7 @@ from tegu.algorithms.hyper_parameters import hyper_parameters, settings_of, whol
 from tegu.algorithms.own import prepared, restored
 from tegu.algorithms.registry import Choice, chosen, fitting, name_of
 from tegu.algorithms.registry import algorithm as build_algorithm
-from tegu.check.jax_environments import require_contract, require_spaces
+from tegu.check.contract import require_contract, require_spaces
 from tegu.core.code import is_code
 from tegu.core.errors import TeguError
 from tegu.core.runtime import configure_jax
@@ -216,7 +216,6 @@ def make_loop(plan: Plan) -> FusedLoop | SplitLoop:
     It is split also where one seed's environments are planned for, so that all cores can take part in that.
     """
     algorithm, native, seeds = plan.algorithm, plan.source.native, plan.seeds
-    warn_of_no_learning(algorithm, plan.n_envs, plan.steps)
     if native is None:
         entropy = {seed: [(seed, i) for i in range(plan.n_envs)] for seed in seeds}
         environments = {seed: host_environments(plan.source, entropy[seed]) for seed in seeds}
@@ -226,9 +225,11 @@ def make_loop(plan: Plan) -> FusedLoop | SplitLoop:
             check_apart_from(made, plan.source.make)
         spec = spec_of(plan.source.id, environments[seeds[0]], plan.n_envs)
         validate(algorithm, spec)
+        warn_of_no_learning(algorithm, plan.n_envs, plan.steps)
         return host_loop(algorithm, spec, environments)
     spec = spec_of(plan.source.id, native, plan.n_envs)
     validate(algorithm, spec)
+    warn_of_no_learning(algorithm, plan.n_envs, plan.steps)
     if len(seeds) == 1 and MulticoreCollector.pays(JaxCollector(algorithm, native, plan.n_envs)):
         programs = Programs(algorithm, spec)
         return SplitLoop(programs, {seeds[0]: MulticoreCollector(algorithm, programs.shapes, native, plan.n_envs)})

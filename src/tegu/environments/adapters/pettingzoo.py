@@ -28,7 +28,8 @@ class ParallelEnvironment(gymnasium.Env):
         """``parallel``: a ``pettingzoo.ParallelEnv``, or an ``AECEnv``, which is converted."""
         self.parallel = as_parallel(parallel)
         self.possible_agents = _possible_agents(self.parallel)
-        self.observation_space = spaces.Dict({a: self.parallel.observation_space(a) for a in self.possible_agents})
+        self._spaces = {a: self.parallel.observation_space(a) for a in self.possible_agents}
+        self.observation_space = spaces.Dict(self._spaces)
         self.action_space = spaces.Dict({a: self.parallel.action_space(a) for a in self.possible_agents})
         self.metadata = {"render_fps": 10} | getattr(self.parallel, "metadata", {})
         self.render_mode = getattr(self.parallel, "render_mode", None)
@@ -78,7 +79,7 @@ class ParallelEnvironment(gymnasium.Env):
     def _check_legal(self, observation: PyTree) -> None:
         """Raise ``TeguError`` where the mask of one who acts next leaves no legal action."""
         for agent in self._here():
-            space, seen = self.observation_space[agent], observation.get(agent)
+            space, seen = self._spaces[agent], observation.get(agent)
             has_mask = isinstance(space, spaces.Dict) and ACTION_MASK in space.spaces
             if has_mask and isinstance(seen, Mapping) and not np.any(seen.get(ACTION_MASK, True)):
                 raise nothing_legal(f"the {ACTION_MASK} of {agent!r}", "its part of the episode")
