@@ -84,8 +84,8 @@ class HostCollector:
         """
         for name in ("episodes", "taken") if "episodes" in blobs else ("episodes",):
             numbers = data.get(name) if isinstance(data, Mapping) else None
-            fits = isinstance(numbers, list) and all(type(each) is int and 0 <= each < 2**31 for each in numbers)
-            if not fits or len(numbers) != self.n_envs:
+            fits = isinstance(numbers, list) and len(numbers) == self.n_envs
+            if not fits or any(type(each) is not int or not 0 <= each < 2**31 for each in numbers or ()):
                 raise TeguError(
                     f"the checkpoint is damaged: {name} is not a number for each of {self.n_envs} environments"
                 )

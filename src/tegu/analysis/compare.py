@@ -163,10 +163,8 @@ def _curve(store: MetricStore, metric: str, seed: int) -> Curve:
 
 
 def _hint(metric: str, names: list[str]) -> str:
-    if not names:
-        return "it has none yet"
     near = " or ".join(difflib.get_close_matches(metric, names[:1000], n=3, cutoff=0.4))
-    return printable(f"did you mean {near}?" if near else f"it has {', '.join(names)}", 200)
+    return printable(f"did you mean {near}?" if near else f"it has {', '.join(names) or 'none yet'}", 200)
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
