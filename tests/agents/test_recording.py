@@ -59,7 +59,9 @@ def test_without_pygame(pole: tegu.Agent, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_an_environment_that_draws_nothing(pole: tegu.Agent) -> None:
     made = tegu.Agent(pole.algorithm, pole.spec, pole.learners, pole.seeds, pole.steps, find_own())
-    with pytest.raises(tegu.TeguError, match="render_mode='rgb_array'"):
+    with pytest.raises(
+        tegu.TeguError, match=r"its __init__ must take render_mode=None .* \[H, W, 3\] uint8 where that is 'rgb_array'"
+    ):
         record(made)
 
 

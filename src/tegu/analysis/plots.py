@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.5, 1)))  # matched to the line's width
 INK, PALE = "#2D3440", "#E4E4E0"
+_AS_IT_IS: dict[str, Any] = {"color": INK, "parse_math": False}  # for names, which may hold a $
 
 _NAMES = {
     "rollout/ep_rew_mean": "episode return",
@@ -112,13 +113,9 @@ def _figure(panels: int, at_least: float = 0.0) -> "tuple[Figure, list[Axes]]":
 
 
 def _prepare(ax: "Axes", title: str, groups: Sequence[Group]) -> None:
-    ax.set_title(title, loc="left", fontsize=_FONT + 2, fontweight="bold", color=INK, parse_math=False)
+    ax.set_title(title, loc="left", fontsize=_FONT + 2, fontweight="bold", **_AS_IT_IS)
     ax.set_xlabel("environment steps", color=INK)
-    ax.set_ylabel(
-        " / ".join(dict.fromkeys(_NAMES.get(group.metric, group.metric) for group in groups)),
-        color=INK,
-        parse_math=False,
-    )
+    ax.set_ylabel(" / ".join(dict.fromkeys(_NAMES.get(group.metric, group.metric) for group in groups)), **_AS_IT_IS)
     ax.xaxis.set_major_formatter(lambda value, _: _compact(value))
     ax.yaxis.set_major_formatter(lambda value, _: _compact(value))
     ax.set_xlim(0, max(max(group.steps[-1] for group in groups), 1))
@@ -173,10 +170,9 @@ def _label_lines(ax: "Axes", groups: Sequence[Group], styles: dict[str, int], st
             (1.08, place),
             textcoords="axes fraction",
             annotation_clip=False,
-            parse_math=False,
             va="center",
             fontsize=_FONT,
-            color=INK,
+            **_AS_IT_IS,
             arrowprops={**line, "shrinkA": 2, "shrinkB": 0},
         )
 

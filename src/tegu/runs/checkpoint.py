@@ -202,7 +202,7 @@ def _prune(saved: Path, keep: int) -> None:
 def _is_ours(path: Path) -> bool:
     """Whether this is a checkpoint and nothing else: one with someone's notes in it is theirs to remove."""
     names = disk.names(path) if disk.is_folder(path) else []
-    return MANIFEST in names and all(_is_our_file(name) for name in names)
+    return MANIFEST in names and all(_is_our_file(name) and not disk.is_folder(path / name) for name in names)
 
 
 def _is_our_file(name: str) -> bool:

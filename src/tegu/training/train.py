@@ -163,9 +163,9 @@ def _go_on(plans: list[Plan], run: Run, saved: checkpoint.Checkpoint, steps: int
     except ValueError as error:
         raise TeguError(f"{saved.path} cannot be resumed: {error}") from error
     checkpoint.check_finite(saved)
-    if not 0 <= _before(saved) <= saved.step:
+    phase, before = state["phase"], _before(saved)
+    if not 0 <= before <= saved.step or (before > 0) != (phase > 0):
         raise TeguError(f"{saved.path} cannot be resumed: its numbers of steps do not fit together")
-    phase = state["phase"]
     if phase >= len(plans):
         raise TeguError(f"{saved.path} is of phase {phase}, there are {len(plans)}")
     if phase and steps is not None:
