@@ -126,7 +126,7 @@ def test_damaged_spaces_are_refused(data: dict[str, object]) -> None:
         from_data(data)
 
 
-IDDPG = {"learning_starts": 40, "buffer_size": 200, "batch_size": 8, "net_arch": [4], "steps": 100}
+IDDPG = {"learning_starts": 100, "buffer_size": 200, "batch_size": 8, "net_arch": [4], "steps": 200}
 
 
 def test_a_saved_agent_knows_the_options_of_its_environment(tmp_path: Path) -> None:

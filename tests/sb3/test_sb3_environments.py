@@ -1,5 +1,7 @@
 """The vectorised environment against what Stable-Baselines3 documents, and ``evaluate_policy``."""
 
+from pathlib import Path
+
 import gymnasium
 import numpy as np
 import pytest
@@ -157,3 +159,20 @@ def test_evaluation_shows_every_step_to_a_callback(vector):
 def test_evaluation_cuts_an_endless_episode(monkeypatch):
     monkeypatch.setattr("tegu.sb3.evaluation.LONGEST", 2)
     assert evaluate_policy(Always(0), Countdown(), 3, return_episode_rewards=True) == ([4] * 3, [2] * 3)
+
+
+def test_a_class_without_render_modes_is_made_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = (
+        "import gymnasium",
+        "class Plain(gymnasium.Env):",
+        "    observation_space = gymnasium.spaces.Box(-1, 1, (1,))",
+        "    action_space = gymnasium.spaces.Discrete(2)",
+        "    def __init__(self, gain=1):",
+        "        self.gain = gain",
+    )
+    (tmp_path / "plain_world.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    made = make_vec_env("plain_world:Plain", env_kwargs={"gain": 3})
+    assert made.get_attr("gain") == [3]
+    with pytest.raises(TeguError, match="cannot make plain_world:Plain"):
+        make_vec_env("plain_world:Plain", env_kwargs={"loss": 3})

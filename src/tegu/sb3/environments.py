@@ -217,7 +217,10 @@ def _make_one(env_id: str | Callable[..., gymnasium.Env], options: dict[str, Any
         return env_id(**options)
     try:
         return find(env_id, "gymnasium", {"render_mode": "rgb_array", **options}).make()  # type: ignore[misc]
-    except TypeError:  # an environment that does not know render modes
+    except (TypeError, TeguError) as error:
+        if not isinstance(error.__cause__ or error, TypeError):
+            raise
+        # an environment that does not know render modes
         return find(env_id, "gymnasium", options).make()  # type: ignore[misc]
 
 
