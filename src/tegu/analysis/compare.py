@@ -132,7 +132,7 @@ def _hint(metric: str, names: list[str]) -> str:
         return "it has none yet"
     if _OVER_EPISODES.fullmatch(metric) and EPISODES not in names and RETURN not in names:
         others = [name for name in names if name.startswith("train/")] or names
-        return f"no episode has ended; train longer, or compare something else, such as {others[0]} (--metric)"
+        return f"no episode has ended; train longer, or compare {printable(others[0], 80)} or the like (--metric)"
     near = " or ".join(difflib.get_close_matches(metric, names[:1000], n=3, cutoff=0.4))
     return printable(f"did you mean {near}?" if near else f"it has {', '.join(names)}", 200)
 
