@@ -26,9 +26,8 @@ def adapted_rollout(
     inner = next((field.name for field in dataclasses.fields(algorithm) if _is_algorithm(algorithm, field.name)), None)
     if inner is not None:
         adapted = adapted_rollout(getattr(algorithm, inner), n_envs, usually, given, samples, algorithm.name)
-        same = adapted is getattr(algorithm, inner)
-        changes: dict[str, Any] = {} if same else {inner: adapted}
-        return dataclasses.replace(algorithm, **changes) if changes else algorithm
+        fitted: dict[str, Any] = {inner: adapted}
+        return algorithm if adapted is getattr(algorithm, inner) else dataclasses.replace(algorithm, **fitted)
     n_steps: Any = getattr(algorithm, "n_steps", None)
     batch: Any = getattr(algorithm, "batch_size", None)
     rollout = isinstance(algorithm.experience, Rollout) and isinstance(n_steps, int) and isinstance(batch, int)

@@ -172,7 +172,7 @@ def _go_on(plans: list[Plan], run: Run, saved: checkpoint.Checkpoint, steps: int
         raise TeguError(f"steps can be given in the first phase of a run, {run.name} is in phase {phase + 1}")
     plan = plans[phase]
     total = state["steps"] if steps is None else plan.steps
-    end = _before(saved) + whole_iterations(total, Iteration(plan.algorithm, plan.n_envs).steps)
+    end = before + whole_iterations(total, Iteration(plan.algorithm, plan.n_envs).steps)
     if end < saved.step:
         raise TeguError(f"steps must be at least those done, {saved.step:,}, got {total:,}: it is the new total")
     if end == saved.step and phase == len(plans) - 1:
