@@ -1,11 +1,15 @@
-"""All that a run holds, for telling whether two are the same."""
+"""All that a run holds, for telling whether two are the same; and what was exported from it."""
 
+import struct
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import tegu
 from tegu.runs import Run, checkpoint
+from tegu.runs.metrics import Row
 from tegu.training.trainer import Progress
 
 
@@ -33,6 +37,26 @@ def assert_same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
             for name, array in arrays.items():
                 assert ours[part][blob][name].dtype == array.dtype
                 np.testing.assert_array_equal(ours[part][blob][name], array, err_msg=f"{blob}: {name}")
+
+
+def stored(run: Run) -> list[Row]:
+    """Every number that the run's database holds."""
+    with run.metrics(read_only=True) as metrics:
+        return list(metrics.rows())
+
+
+def events(folder: Path) -> Iterator[tuple[int, str, float, float]]:
+    """The scalars of the only event file in ``folder``: length, its checksum, record, its checksum, again and again."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    (path,) = folder.iterdir()
+    raw = path.read_bytes()
+    while raw:
+        (length,) = struct.unpack_from("<Q", raw)
+        event = Event.FromString(raw[12 : 12 + length])
+        raw = raw[16 + length :]
+        for value in event.summary.value:
+            yield event.step, value.tag, value.simple_value, event.wall_time
 
 
 def half_way(progress: Progress) -> bool:

@@ -6,12 +6,12 @@ import types
 
 import numpy as np
 import pytest
+from run_contents import events, stored
 
 import tegu
 from tegu.core.errors import TeguError
 from tegu.runs import to_csv
 from tegu.runs.live import formats_of
-from tests.runs.test_run_export import events, stored
 
 SMALL = {"steps": 400, "n_envs": 2, "log_interval": 100, "seeds": 2}
 

@@ -2,12 +2,12 @@
 
 import csv
 import math
-import struct
 import sys
 import time
 
 import numpy as np
 import pytest
+from run_contents import events, stored
 
 from tegu.runs import ExportError, Run, to_csv, to_tensorboard
 
@@ -23,11 +23,6 @@ def run(tmp_path):
     return run
 
 
-def stored(run):
-    with run.metrics(read_only=True) as metrics:
-        return list(metrics.rows())
-
-
 def test_csv_holds_every_number_exactly(run, tmp_path):
     to_csv(run, tmp_path / "out.csv")
     with open(tmp_path / "out.csv", newline="", encoding="utf-8") as file:
@@ -37,20 +32,6 @@ def test_csv_holds_every_number_exactly(run, tmp_path):
     assert repr(read) == repr([tuple(row[:4]) for row in stored(run)])
     assert [row[:3] for row in read] == sorted(row[:3] for row in read)
     assert len(read) == 102
-
-
-def events(folder):
-    """The scalars of the only event file in ``folder``: length, its checksum, record, its checksum, again and again."""
-    from tensorboardX.proto.event_pb2 import Event
-
-    (path,) = folder.iterdir()
-    raw = path.read_bytes()
-    while raw:
-        (length,) = struct.unpack_from("<Q", raw)
-        event = Event.FromString(raw[12 : 12 + length])
-        raw = raw[16 + length :]
-        for value in event.summary.value:
-            yield event.step, value.tag, value.simple_value, event.wall_time
 
 
 def test_tensorboard_holds_every_number_at_its_time(run, tmp_path):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pettingzoo
 import pytest
+from duet import ACTIONS, OBSERVATIONS, Duet
 from gymnasium import spaces
 
 import tegu
@@ -21,7 +22,6 @@ from tegu.sb3 import DQN, PPO, EvalCallback
 from tegu.training import memory
 from tegu.training.fitting import adapted_rollout, warn_of_no_learning
 from tegu.training.plan import make_plan, validate
-from tests.duet import ACTIONS, OBSERVATIONS, Duet
 
 TINY = {"n_steps": 16, "batch_size": 16, "n_epochs": 1, "net_arch": (4,)}
 GIB = 2**30
@@ -317,7 +317,7 @@ def test_a_preset_of_several_agents_fits_what_is_given(share: bool, samples: int
 
 ENVIRONMENT = """
 import gymnasium
-from tests.training.test_before_training import Short
+from test_before_training import Short
 
 
 class Checked(Short):
