@@ -114,7 +114,7 @@ def test_a_preset_is_adapted_to_what_was_set(
     ("environment", "algorithm", "says"),
     [
         ("CartPole-v1", "ppo", "[ppo] of tegu/presets/CartPole-v1.toml"),
-        ("MountainCar-v0", "ppo", "none for MountainCar-v0, so [ppo] of tegu/presets/general.toml"),
+        ("MountainCarContinuous-v0", "ppo", "none for MountainCarContinuous-v0, so [ppo] of tegu/presets/general.toml"),
         ("CartPole-v1", tegu.PPO(), "none, the algorithm came with its hyper-parameters"),
     ],
 )

@@ -58,6 +58,17 @@ def test_games_show_their_length_and_who_wins(tmp_path: Path) -> None:
     assert (panel.measure, panel.curve, panel.first) == ("game length", [7.25], 0.75)
 
 
+def test_games_are_listed_with_their_evaluation(tegu: Command, tmp_path: Path) -> None:
+    """The mean over both players is always 0: that is no score."""
+    ends = {"rollout/ep_rew_mean": 0.0, "rollout/ep_rew_mean/first": 0.5, "rollout/ep_rew_mean/second": -0.5}
+    for evaluated in ({}, {"eval/mean_reward": 0.75}):
+        run = Run.create(tmp_path / "runs", "tic-tac-toe", "alphazero", {"seeds": [0]})
+        with run.metrics() as metrics:
+            metrics.write(10, {0: ends | evaluated})
+    listed = {entry["run"]: entry["return"] for entry in tegu("list", "runs", "--json").data["runs"]}
+    assert listed == {"tic-tac-toe/alphazero/1": None, "tic-tac-toe/alphazero/2": 0.75}
+
+
 def sweep(root: Path) -> None:
     for number, rate in enumerate((0.1, 0.2)):
         run = Run.create(

@@ -140,6 +140,14 @@ def test_predict_bends_nothing_either() -> None:
         agent.predict(np.array([0.7, 0.7]))
 
 
+@pytest.mark.parametrize("given", [[None] * 4, ["1"] * 4, [None, 1.0, 2.0, 3.0]])
+def test_predict_takes_numbers_only(given: list[Any]) -> None:
+    many = type("Many", (Ten,), {"observation_space": spaces.Box(-9, 9, (4,)), "seen": lambda self: np.zeros(4)})
+    agent = tegu.train(many, "ppo", steps=8, n_envs=1, n_steps=4, batch_size=4, net_arch=(4,), folder=None)
+    with pytest.raises(tegu.TeguError, match="number"):
+        agent.predict(given)
+
+
 def test_floats_out_of_bounds_are_warned_of_once() -> None:
     """Many environments overshoot their bounds by a little, and learn all the same."""
     observations = Observations(spaces.Box(-1, 1, (2,)))

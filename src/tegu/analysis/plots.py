@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tegu.analysis.compare import EVALUATION, RETURN, Group, curves
+from tegu.analysis.compare import EVALUATION, FIRST_PLAYER, RETURN, Group, curves
 from tegu.analysis.output import checked_path, in_one_line, plotting
 from tegu.analysis.statistics import STATISTICS
 from tegu.core.errors import TeguError
@@ -25,9 +25,9 @@ INK, PALE = "#2D3440", "#E4E4E0"
 _AS_IT_IS: dict[str, Any] = {"color": INK, "parse_math": False}  # for names, which may hold a $
 
 _NAMES = {
-    "rollout/ep_rew_mean": "episode return",
+    RETURN: "episode return",
     "rollout/ep_len_mean": "episode length",
-    "rollout/ep_rew_mean/first": "result of the first player",
+    FIRST_PLAYER: "result of the first player",
     EVALUATION: "evaluation return",
     "time/fps": "environment steps per second",
 }

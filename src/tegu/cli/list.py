@@ -16,6 +16,7 @@ from rich.columns import Columns
 from rich.console import Console
 from rich.table import Table
 
+from tegu.analysis.compare import EVALUATION, FIRST_PLAYER, RETURN
 from tegu.analysis.labels import described, differing, settings_of
 from tegu.analysis.layout import Column, fitted
 from tegu.cli.common import Outcome, Parser, UsageError, add_runs
@@ -257,9 +258,10 @@ def _run(run: Any) -> dict[str, Any]:
 
 
 def _last_return(run: Any) -> float | None:
-    """The mean over seeds of what was logged last."""
+    """The mean over seeds of what was logged last; of board games that of the evaluation, if there was one."""
     with suppress(TeguError), run.metrics(read_only=True) as metrics:
-        steps, values = metrics.read("rollout/ep_rew_mean")
+        game = len(metrics.read(FIRST_PLAYER)[0])
+        steps, values = metrics.read(EVALUATION if game else RETURN)
         return float(values[steps == steps[-1]].mean()) if len(steps) else None
     return None
 

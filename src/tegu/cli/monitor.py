@@ -10,13 +10,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from tegu.analysis.compare import EVALUATION, RETURN
+from tegu.analysis.compare import EVALUATION, FIRST_PLAYER, RETURN
 from tegu.cli.terminal import tell
 from tegu.core.errors import TeguError
-from tegu.environments.games.base import PLAYERS
 from tegu.training.trainer import Progress
 
-LENGTH, FIRST = "rollout/ep_len_mean", f"{RETURN}/{PLAYERS[0]}"
+LENGTH = "rollout/ep_len_mean"
 BETWEEN_LINES = 5.0  #: seconds
 _STATES = {"finished": "done"}
 
@@ -49,7 +48,7 @@ class Monitor:
         self.state = _STATES.get(progress.state, progress.state)
         if progress.state == "training":
             self._speeds.append(progress.fps)
-            games = [metrics[FIRST] for metrics in progress.metrics if FIRST in metrics]
+            games = [metrics[FIRST_PLAYER] for metrics in progress.metrics if FIRST_PLAYER in metrics]
             if games:
                 self.measure, self.first = "game length", (float(np.mean(games)) + 1) / 2
             key = LENGTH if games else RETURN
@@ -123,7 +122,7 @@ def origin(progress: Progress) -> str:
 
     environment, backend = _config(progress)["environment"], _config(progress)["backend"]
     if backend == "jax" and environment in registry:
-        return "environment: Tegu's JAX implementation; --backend gymnasium uses Gymnasium's"
+        return "environment: Tegu's JAX implementation; backend gymnasium is Gymnasium's"
     kinds = {"gymnasium": "Gymnasium, stepped in Python", "pettingzoo": "PettingZoo, stepped in Python"}
     return f"environment: {kinds.get(backend, 'JAX, compiled')}"
 

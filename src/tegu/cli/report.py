@@ -11,10 +11,10 @@ from typing import Any
 from rich.console import Console
 
 from tegu.agents.agent import Agent
-from tegu.analysis.compare import EVALUATION, RETURN
+from tegu.analysis.compare import EVALUATION, FIRST_PLAYER, RETURN
 from tegu.analysis.plots import plot_curves
 from tegu.cli.common import Outcome, shown
-from tegu.cli.monitor import FIRST, LENGTH, Monitor, stopped
+from tegu.cli.monitor import LENGTH, Monitor, stopped
 from tegu.cli.panel import monitor
 from tegu.cli.score import formatted, interval, score
 from tegu.core.code import is_code
@@ -68,7 +68,11 @@ def _curve(run: Run) -> Path | None:
     try:
         with run.metrics(read_only=True) as store:
             names = store.names()
-        game = [name for name in (EVALUATION, LENGTH, FIRST) if name in names] if FIRST in names else [RETURN]
+        game = (
+            [name for name in (EVALUATION, LENGTH, FIRST_PLAYER) if name in names]
+            if FIRST_PLAYER in names
+            else [RETURN]
+        )
         plot_curves(run, path, game)
     except TeguError:  # no Matplotlib, or no episode has ended
         return None
