@@ -114,7 +114,7 @@ def test_a_preset_is_adapted_to_what_was_set(
     ("environment", "algorithm", "says"),
     [
         ("CartPole-v1", "ppo", "[ppo] of tegu/presets/CartPole-v1.toml"),
-        ("MountainCarContinuous-v0", "ppo", "none for MountainCarContinuous-v0, so [ppo] of tegu/presets/general.toml"),
+        ("CliffWalking-v1", "ppo", "none for CliffWalking-v1, so [ppo] of tegu/presets/general.toml"),
         ("CartPole-v1", tegu.PPO(), "none, the algorithm came with its hyper-parameters"),
     ],
 )
