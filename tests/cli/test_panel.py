@@ -49,7 +49,7 @@ def test_the_panel_says_all(run: Run) -> None:
     shown = drawn(run)
     for text in ("CartPole-v1 with ppo", "done", "1,000 of 1,000 steps x 2 seeds", "▁▂▃▃▄▅▆▆▇█", "1000", "std 0.5",
                  "200 steps/s", "compiled program 90%", "loss", "1,200", "nan", str(run.path)[:40],
-                 "environment: Tegu's JAX implementation; backend gymnasium is Gymnasium's"):  # fmt: skip
+                 "environment: Tegu's JAX implementation (Gymnasium's own: backend gymnasium)"):  # fmt: skip
         assert text in shown
 
 

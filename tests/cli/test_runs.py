@@ -8,8 +8,10 @@ import pytest
 from cli.conftest import Command, one_line
 from rich.console import Console
 
+from tegu.analysis.compare import FIRST_PLAYER, RETURN
 from tegu.analysis.layout import Column, fitted
 from tegu.cli.panel import LivePanel
+from tegu.environments.games.base import PLAYERS
 from tegu.runs import Run
 from tegu.training.trainer import Progress
 
@@ -60,6 +62,7 @@ def test_games_show_their_length_and_who_wins(tmp_path: Path) -> None:
 
 def test_games_are_listed_with_their_evaluation(tegu: Command, tmp_path: Path) -> None:
     """The mean over both players is always 0: that is no score."""
+    assert f"{RETURN}/{PLAYERS[0]}" == FIRST_PLAYER
     ends = {"rollout/ep_rew_mean": 0.0, "rollout/ep_rew_mean/first": 0.5, "rollout/ep_rew_mean/second": -0.5}
     for evaluated in ({}, {"eval/mean_reward": 0.75}):
         run = Run.create(tmp_path / "runs", "tic-tac-toe", "alphazero", {"seeds": [0]})

@@ -144,7 +144,7 @@ def test_predict_bends_nothing_either() -> None:
 def test_predict_takes_numbers_only(given: list[Any]) -> None:
     many = type("Many", (Ten,), {"observation_space": spaces.Box(-9, 9, (4,)), "seen": lambda self: np.zeros(4)})
     agent = tegu.train(many, "ppo", steps=8, n_envs=1, n_steps=4, batch_size=4, net_arch=(4,), folder=None)
-    with pytest.raises(tegu.TeguError, match="number"):
+    with pytest.raises(tegu.TeguError, match="got what is no number: "):
         agent.predict(given)
 
 

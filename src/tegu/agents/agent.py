@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
+from reprlib import repr as shorten
 from typing import Any
 
 import jax
@@ -191,9 +192,11 @@ class Agent:
             raise TeguError(
                 f"expected an observation (or a batch) of {self.spec.observation_space}, got shape {shapes}"
             )
-        if odd := [leaf for leaf in jax.tree.leaves(observation) if np.asarray(leaf).dtype.kind not in "biuf"]:
+        arrays = jax.tree.leaves(jax.tree.map(lambda zero, leaf: np.asarray(leaf), template, observation))
+        if odd := [array for array in arrays if array.dtype.kind not in "biuf"]:
             raise TeguError(
-                f"expected an observation of {self.spec.observation_space}, got what is no number: {odd[0]}"
+                f"expected an observation of {self.spec.observation_space}, got what is no number: "
+                f"{shorten(odd[0].tolist())}"
             )
         return ranks[0] == 1
 

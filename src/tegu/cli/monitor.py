@@ -122,7 +122,7 @@ def origin(progress: Progress) -> str:
 
     environment, backend = _config(progress)["environment"], _config(progress)["backend"]
     if backend == "jax" and environment in registry:
-        return "environment: Tegu's JAX implementation; backend gymnasium is Gymnasium's"
+        return "environment: Tegu's JAX implementation (Gymnasium's own: backend gymnasium)"
     kinds = {"gymnasium": "Gymnasium, stepped in Python", "pettingzoo": "PettingZoo, stepped in Python"}
     return f"environment: {kinds.get(backend, 'JAX, compiled')}"
 

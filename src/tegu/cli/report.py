@@ -68,12 +68,10 @@ def _curve(run: Run) -> Path | None:
     try:
         with run.metrics(read_only=True) as store:
             names = store.names()
-        game = (
-            [name for name in (EVALUATION, LENGTH, FIRST_PLAYER) if name in names]
-            if FIRST_PLAYER in names
-            else [RETURN]
-        )
-        plot_curves(run, path, game)
+        metrics = [RETURN]
+        if FIRST_PLAYER in names:
+            metrics = [name for name in (EVALUATION, LENGTH, FIRST_PLAYER) if name in names]
+        plot_curves(run, path, metrics)
     except TeguError:  # no Matplotlib, or no episode has ended
         return None
     return path

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from reprlib import repr as shorten
 from typing import Any
 
 import numpy as np
@@ -67,8 +66,6 @@ def nothing_legal(mask: str, what: str) -> TeguError:
 def kept(value: Any, dtype: np.dtype, place: str = "observation") -> np.ndarray:
     """``value`` as an array of ``dtype``. ``TeguError`` where a whole number would become another one."""
     array = np.asarray(value)
-    if array.dtype.kind not in "iufb":
-        raise _Misfit(f"{place} must be of numbers, got {array.dtype}: {shorten(value)}")
     with np.errstate(invalid="ignore", over="ignore"):
         cast = array.astype(dtype)
         lost = cast != array if dtype.kind in "iub" else np.zeros(())
