@@ -354,8 +354,12 @@ def test_activations_go_by_name():
         (lambda: small_ppo(use_sde=True), "PPO: Tegu does not support use_sde=True"),
         (lambda: small_ppo(rollout_buffer_class=dict), "PPO: Tegu does not support rollout_buffer_class=dict"),
         (
+            lambda: PPO("MlpLstmPolicy", "CartPole-v1"),
+            "PPO: policy must be one of MlpPolicy, MultiInputPolicy, CnnPolicy, got MlpLstmPolicy",
+        ),
+        (
             lambda: PPO("CnnPolicy", "CartPole-v1"),
-            "PPO: policy must be one of MlpPolicy, MultiInputPolicy, got CnnPolicy",
+            "PPO: features_extractor nature is for images, .* the observations are Box",
         ),
         (lambda: small_ppo(clip_range_vf=lambda left: left), "clip_range_vf: only a number"),
         (lambda: small_ppo(policy_kwargs={"net_arch": {"pi": [8], "vf": [9]}}), "pi and vf must be equal"),

@@ -18,6 +18,7 @@ from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree
 from tegu.experience.base import Batch, Replay
 from tegu.nn.custom import CustomNetwork, Signature, check_custom, custom_networks
+from tegu.nn.encoder import check_extractor
 from tegu.nn.heads import ActionValue, CustomPolicy, DeterministicPolicy
 from tegu.nn.mlp import check_network
 from tegu.nn.optimizers import adam, descend, follow
@@ -58,6 +59,7 @@ class DDPG(Algorithm):
     action_noise: NonNegative = 0.1  #: standard deviation of the exploration noise; 1 is half the range of the actions
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(400, 300))  #: hidden layers of actor and critic each
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
+    features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
 
     random_actions: Any = derived(False)  #: whether learning has not begun
@@ -74,6 +76,7 @@ class DDPG(Algorithm):
         check_replay(self)
         require("DDPG", "action", spec.action_space, spaces.Box)
         require("DDPG", "observation", spec.observation_space, spaces.Space)
+        check_extractor("DDPG", self.features_extractor, spec.observation_space)
         if self.network is not None:
             actor = Signature((spec.observation_space,), ((math.prod(spec.action_space.shape),),))
             scaled = spaces.Box(-1, 1, spec.action_space.shape)
@@ -97,9 +100,10 @@ class DDPG(Algorithm):
             actor, critic = custom_networks(self.network, key, spec)
             return CustomPolicy(actor), critic
         actor_key, critic_key = jax.random.split(key)
+        architecture = self.net_arch, self.activation, self.features_extractor
         return (
-            DeterministicPolicy(actor_key, spec, self.net_arch, self.activation),
-            ActionValue(critic_key, spec, self.net_arch, self.activation),
+            DeterministicPolicy(actor_key, spec, *architecture),
+            ActionValue(critic_key, spec, *architecture),
         )
 
     def networks(self, learner: DDPGLearner) -> Sequence[tuple[str, Any]]:

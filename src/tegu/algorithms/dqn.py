@@ -26,6 +26,7 @@ from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Batch, Replay
 from tegu.exploration import epsilon_greedy, masked
 from tegu.nn.custom import CustomNetwork, Signature, check_custom, custom_networks
+from tegu.nn.encoder import check_extractor
 from tegu.nn.heads import QNetwork
 from tegu.nn.mlp import check_network
 from tegu.nn.optimizers import adam, descend, follow
@@ -62,6 +63,7 @@ class DQN(Algorithm):
     max_grad_norm: Positive = 10.0  #: the gradient's norm is clipped to this
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
+    features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
 
     exploration_rate: Any = derived(0.05)  #: epsilon now
@@ -87,13 +89,16 @@ class DQN(Algorithm):
         check_replay(self)
         require("DQN", "action", spec.action_space, spaces.Discrete)
         require("DQN", "observation", spec.observation_space, spaces.Space)
+        check_extractor("DQN", self.features_extractor, spec.observation_space)
         if self.network is not None:
             values = Signature((spec.observation_space,), ((int(spec.action_space.n),),))
             check_custom("DQN", self.network, spec, (values,))
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> DQNLearner:
         if self.network is None:
-            network: QNetwork | CustomNetwork = QNetwork(key, spec, self.net_arch, self.activation)
+            network: QNetwork | CustomNetwork = QNetwork(
+                key, spec, self.net_arch, self.activation, self.features_extractor
+            )
         else:
             (network,) = custom_networks(self.network, key, spec)
         return DQNLearner(

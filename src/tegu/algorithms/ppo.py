@@ -18,6 +18,7 @@ from tegu.experience.base import Rollout
 from tegu.experience.shuffling import permutation
 from tegu.nn.custom import Signature, check_custom, custom_networks
 from tegu.nn.distributions import n_parameters
+from tegu.nn.encoder import check_extractor
 from tegu.nn.heads import ActorCritic, CustomActorCritic, initial_log_std
 from tegu.nn.mlp import check_network
 from tegu.nn.moments import RunningMoments
@@ -68,6 +69,7 @@ class PPO(Algorithm):
     normalize_reward: bool = eqx.field(static=True, default=False)  #: divide rewards by the running std of returns
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers of actor and critic each
     activation: str = eqx.field(static=True, default="tanh")  #: tanh, relu, elu, gelu or silu
+    features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
     log_std_init: float = 0.0  #: log standard deviation of continuous actions at the start
 
@@ -81,6 +83,7 @@ class PPO(Algorithm):
         kinds = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)
         require("PPO", "action", spec.action_space, *kinds)
         require("PPO", "observation", spec.observation_space, spaces.Space)
+        check_extractor("PPO", self.features_extractor, spec.observation_space)
         if self.normalize_advantage and self.batch_size == 1:
             raise TeguError("PPO: normalize_advantage leaves nothing to learn with batch_size 1")
         if self.network is not None:
@@ -118,7 +121,10 @@ class PPO(Algorithm):
     ) -> ActorCritic | CustomActorCritic:
         sees = spec.observation_space if actor_sees is None else spec.observation_space[actor_sees]
         if self.network is None:
-            return ActorCritic(key, spec, self.net_arch, self.activation, self.log_std_init, n_features(sees))
+            architecture = self.net_arch, self.activation, self.log_std_init
+            if actor_sees is not None:
+                return ActorCritic(key, spec, *architecture, n_features(sees), "flatten")
+            return ActorCritic(key, spec, *architecture, features_extractor=self.features_extractor)
         modules = custom_networks(self.network, key, spec, Spaces(sees, spec.action_space))
         return CustomActorCritic(modules, initial_log_std(spec, self.log_std_init), spec.spaces, actor_sees)
 

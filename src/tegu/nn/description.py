@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from tegu.nn.custom import CustomNetwork
+from tegu.nn.encoder import Encoder
 from tegu.nn.heads import ActionValue, CustomPolicy, DeterministicPolicy, QNetwork
 from tegu.nn.mlp import MLP
 from tegu.nn.residual import ResidualConv, ResidualMLP
@@ -34,7 +35,9 @@ def title(network: Any) -> str:
         case ResidualMLP() | ResidualConv():
             return f"{type(network).__name__} with {len(network.blocks)} blocks of {network.first.bias.shape[-1]}"
         case QNetwork() | DeterministicPolicy() | ActionValue():
-            return title(network.mlp)
+            return ", ".join(filter(None, (network.encoder.title, title(network.mlp))))
+        case Encoder():
+            return network.title
         case CustomPolicy():
             return title(network.network)
         case CustomNetwork():

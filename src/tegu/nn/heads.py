@@ -11,8 +11,10 @@ import jax.numpy as jnp
 
 from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import PyTree
+from tegu.nn.conv import GAIN
 from tegu.nn.custom import CustomNetwork
 from tegu.nn.distributions import Distribution, distribution, n_parameters
+from tegu.nn.encoder import Encoder
 from tegu.nn.mlp import MLP
 from tegu.spaces.features import features, n_features
 
@@ -20,26 +22,37 @@ from tegu.spaces.features import features, n_features
 class QNetwork(eqx.Module):
     """Action values ``[..., A]`` for observations ``[..., *shape]``."""
 
+    encoder: Encoder
     mlp: MLP
     spaces: Spaces = eqx.field(static=True)
 
-    def __init__(self, key: jax.Array, spec: EnvironmentSpec, net_arch: Sequence[int], activation: str):
-        sizes = (n_features(spec.observation_space), *net_arch, n_parameters(spec.action_space))
-        self.mlp = MLP(key, sizes, activation)
+    def __init__(
+        self,
+        key: jax.Array,
+        spec: EnvironmentSpec,
+        net_arch: Sequence[int],
+        activation: str,
+        features_extractor: str = "auto",
+    ):
+        self.encoder = Encoder(key, spec.observation_space, features_extractor)
+        inputs = self.encoder.outputs(n_features(spec.observation_space))
+        self.mlp = MLP(key, (inputs, *net_arch, n_parameters(spec.action_space)), activation)
         self.spaces = spec.spaces
 
-    def __call__(self, observation: jax.Array) -> jax.Array:
-        return self.mlp(features(self.spaces.observation, observation))
+    def __call__(self, observation: PyTree) -> jax.Array:
+        return self.mlp(self.encoder(features(self.spaces.observation, observation)))
 
 
 class ActorCritic(eqx.Module):
-    """A policy and a value function side by side, sharing nothing (Stable-Baselines3's default for PPO and A2C)."""
+    """A policy and a value function side by side, sharing what sees images and nothing else (Stable-Baselines3's
+    default for PPO and A2C)."""
 
+    encoder: Encoder
     actor: MLP
     critic: MLP
     log_std: jax.Array  #: ``[k]`` for Box actions of length k, else ``[0]``
     spaces: Spaces = eqx.field(static=True)
-    actor_inputs: int = eqx.field(static=True)  #: how many of the features, the first ones, the actor sees
+    actor_inputs: int = eqx.field(static=True)  #: how many of the encoder's outputs, the first ones, the actor sees
 
     def __init__(
         self,
@@ -49,10 +62,12 @@ class ActorCritic(eqx.Module):
         activation: str,
         log_std_init: float,
         actor_inputs: int | None = None,
+        features_extractor: str = "auto",
     ):
-        """``actor_inputs``: None, the actor sees all features."""
+        """``actor_inputs``: None, the actor sees all features; else images must be flattened."""
         actor_key, critic_key = jax.random.split(key)
-        inputs, outputs = n_features(spec.observation_space), n_parameters(spec.action_space)
+        self.encoder = Encoder(key, spec.observation_space, features_extractor, gain=GAIN)
+        inputs, outputs = self.encoder.outputs(n_features(spec.observation_space)), n_parameters(spec.action_space)
         gains = [2**0.5] * len(net_arch)
         self.actor_inputs = inputs if actor_inputs is None else actor_inputs
         self.actor = MLP(actor_key, (self.actor_inputs, *net_arch, outputs), activation, (*gains, 0.01))
@@ -62,19 +77,22 @@ class ActorCritic(eqx.Module):
 
     @property
     def parts(self) -> tuple[tuple[str, Any], ...]:
-        return (("actor", self.actor), ("critic", self.critic))
+        shared = (("", self.encoder),) if self.encoder.images else ()
+        return (*shared, ("actor", self.actor), ("critic", self.critic))
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> tuple[Distribution, jax.Array]:
         """The policy and the state values ``[...]`` for features ``[..., n]``."""
-        return self.policy(x, mask), self.value(x)
+        encoded = self.encoder(x)
+        outputs = self.actor(encoded[..., : self.actor_inputs])
+        return distribution(self.spaces.action, outputs, self.log_std, mask), self.critic(encoded)[..., 0]
 
     def policy(self, x: jax.Array, mask: jax.Array | None = None) -> Distribution:
         """The policy for features ``[..., n]``."""
-        return distribution(self.spaces.action, self.actor(x[..., : self.actor_inputs]), self.log_std, mask)
+        return self(x, mask)[0]
 
     def value(self, x: jax.Array) -> jax.Array:
         """State values ``[...]`` for features ``[..., n]``."""
-        return self.critic(x)[..., 0]
+        return self(x)[1]
 
 
 class CustomActorCritic(eqx.Module):
@@ -119,16 +137,25 @@ def initial_log_std(spec: EnvironmentSpec, value: float) -> jax.Array:
 class DeterministicPolicy(eqx.Module):
     """The action ``[..., *shape]`` of a Box, scaled to [-1, 1], for observations ``[..., *shape]``."""
 
+    encoder: Encoder
     mlp: MLP
     spaces: Spaces = eqx.field(static=True)
 
-    def __init__(self, key: jax.Array, spec: EnvironmentSpec, net_arch: Sequence[int], activation: str):
-        sizes = (n_features(spec.observation_space), *net_arch, math.prod(spec.action_space.shape))
-        self.mlp = MLP(key, sizes, activation)
+    def __init__(
+        self,
+        key: jax.Array,
+        spec: EnvironmentSpec,
+        net_arch: Sequence[int],
+        activation: str,
+        features_extractor: str = "auto",
+    ):
+        self.encoder = Encoder(key, spec.observation_space, features_extractor)
+        inputs = self.encoder.outputs(n_features(spec.observation_space))
+        self.mlp = MLP(key, (inputs, *net_arch, math.prod(spec.action_space.shape)), activation)
         self.spaces = spec.spaces
 
     def __call__(self, observation: PyTree) -> jax.Array:
-        return squashed(self.spaces.action, self.mlp(features(self.spaces.observation, observation)))
+        return squashed(self.spaces.action, self.mlp(self.encoder(features(self.spaces.observation, observation))))
 
 
 class CustomPolicy(eqx.Module):
@@ -152,14 +179,23 @@ def squashed(box: gymnasium.spaces.Box, outputs: jax.Array) -> jax.Array:
 class ActionValue(eqx.Module):
     """The value ``[...]`` of actions ``[..., *shape]`` scaled to [-1, 1], for observations ``[..., *shape]``."""
 
+    encoder: Encoder
     mlp: MLP
     spaces: Spaces = eqx.field(static=True)
 
-    def __init__(self, key: jax.Array, spec: EnvironmentSpec, net_arch: Sequence[int], activation: str):
-        inputs = n_features(spec.observation_space) + n_features(spec.action_space)
+    def __init__(
+        self,
+        key: jax.Array,
+        spec: EnvironmentSpec,
+        net_arch: Sequence[int],
+        activation: str,
+        features_extractor: str = "auto",
+    ):
+        self.encoder = Encoder(key, spec.observation_space, features_extractor)
+        inputs = self.encoder.outputs(n_features(spec.observation_space)) + n_features(spec.action_space)
         self.mlp = MLP(key, (inputs, *net_arch, 1), activation)
         self.spaces = spec.spaces
 
     def __call__(self, observation: PyTree, action: jax.Array) -> jax.Array:
-        seen = features(self.spaces.observation, observation)
+        seen = self.encoder(features(self.spaces.observation, observation))
         return self.mlp(jnp.concatenate([seen, action.reshape((*seen.shape[:-1], -1))], axis=-1))[..., 0]

@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tegu.nn.conv import GAIN, Conv
 from tegu.nn.mlp import orthogonal
-
-GAIN = 2**0.5  #: of weights before a ReLU
 
 
 class Dense(eqx.Module):
@@ -25,24 +24,6 @@ class Dense(eqx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return x @ self.weight + self.bias
-
-
-class Conv(eqx.Module):
-    """A 3x3 convolution of planes ``[..., H, W, inputs]`` that keeps their size."""
-
-    weight: jax.Array  #: ``[3, 3, inputs, outputs]``
-    bias: jax.Array
-
-    def __init__(self, key: jax.Array, inputs: int, outputs: int, gain: float = GAIN):
-        self.weight = gain * orthogonal(jax.random.normal(key, (9 * inputs, outputs))).reshape(3, 3, inputs, outputs)
-        self.bias = jnp.zeros(outputs)
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        planes = x.reshape((-1, *x.shape[-3:]))
-        out = jax.lax.conv_general_dilated(
-            planes, self.weight, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-        return (out + self.bias).reshape((*x.shape[:-1], -1))
 
 
 def normalized(x: jax.Array) -> jax.Array:

@@ -10,7 +10,12 @@ from tegu.core.errors import TeguError
 from tegu.core.schedule import Linear
 from tegu.nn.mlp import ACTIVATIONS
 
-POLICIES = ("MlpPolicy", "MultiInputPolicy")
+# Settings that each brings. The Nature CNN ends in a layer of 512, which are Tegu's hidden layers.
+POLICIES: dict[str, dict[str, Any]] = {
+    "MlpPolicy": {},
+    "MultiInputPolicy": {},
+    "CnnPolicy": {"features_extractor": "nature", "net_arch": (512,), "activation": "relu"},
+}
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
 
 _SAMPLES = [i / 40 for i in range(41)]  # of the progress remaining
@@ -35,7 +40,7 @@ def schedule(name: str, value: Any) -> Any:
 
 def policy_settings(name: str, policy: Any, policy_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
     """``policy`` and ``policy_kwargs`` as hyper-parameters."""
-    if policy not in POLICIES:
+    if policy not in tuple(POLICIES):
         shown = policy if isinstance(policy, str) else getattr(policy, "__name__", type(policy).__name__)
         raise TeguError(f"{name}: policy must be one of {', '.join(POLICIES)}, got {shown}")
     translate: dict[str, Callable[[Any], dict[str, Any]]] = {
@@ -43,7 +48,7 @@ def policy_settings(name: str, policy: Any, policy_kwargs: Mapping[str, Any] | N
         "activation_fn": lambda value: {"activation": _activation(value)},
         "log_std_init": lambda value: {"log_std_init": value},
     }
-    settings: dict[str, Any] = {}
+    settings = dict(POLICIES[policy])
     for key, value in (policy_kwargs or {}).items():
         if key not in translate:
             raise TeguError(f"{name}: policy_kwargs[{key!r}] is not supported: expected {', '.join(translate)}")

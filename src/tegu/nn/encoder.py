@@ -1,0 +1,218 @@
+"""What networks make of images before the layers that all observations go through."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import equinox as eqx
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tegu.core.errors import TeguError
+from tegu.nn.conv import Conv
+from tegu.spaces.features import ACTION_MASK, n_features, one_line
+
+SMALLEST_IMAGE = 8  #: pixels; a Box of three dimensions with a shorter side is no image
+
+
+class Image(NamedTuple):
+    """Where an image lies among the features, and how it is laid out."""
+
+    start: int  #: index of its first feature
+    shape: tuple[int, int, int]  #: as in the space
+    channels_first: bool
+    low: float  #: what becomes 0, and
+    high: float  #: what becomes 1 when pixels are scaled; 0 and 1 if they stay as they are
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        first, second, third = self.shape
+        return (second, third, first) if self.channels_first else self.shape
+
+    @property
+    def stop(self) -> int:
+        return self.start + int(np.prod(self.shape))
+
+    def of(self, x: jax.Array) -> jax.Array:
+        """The image ``[..., H, W, C]`` among the features ``[..., n]``."""
+        pixels = x[..., self.start : self.stop].reshape((*x.shape[:-1], *self.shape))
+        pixels = jnp.moveaxis(pixels, -3, -1) if self.channels_first else pixels
+        return pixels if (self.low, self.high) == (0, 1) else (pixels - self.low) / (self.high - self.low)
+
+
+class PlainCNN(eqx.Module):
+    """Convolutions without padding, each followed by a ReLU."""
+
+    layers: tuple[Conv, ...]
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for layer in self.layers:
+            x = jax.nn.relu(layer(x))
+        return x
+
+
+class ImpalaResNet(eqx.Module):
+    """Three stages: a convolution, a maximum over 3x3 pixels at every second, two residual blocks (Espeholt et al.
+    2018, figure 3, right)."""
+
+    stages: tuple[tuple[Conv, tuple[tuple[Conv, Conv], ...]], ...]
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        batch = x.shape[:-3]
+        x = x.reshape((-1, *x.shape[-3:]))
+        for first, blocks in self.stages:
+            x = jax.lax.reduce_window(first(x), -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), "SAME")
+            for inner, outer in blocks:
+                x = x + outer(jax.nn.relu(inner(jax.nn.relu(x))))
+        return jax.nn.relu(x).reshape((*batch, *x.shape[1:]))
+
+
+CNN = PlainCNN | ImpalaResNet
+
+
+def nature_cnn(key: jax.Array, channels: int, gain: float | None) -> CNN:
+    """32 filters of 8x8 at every fourth pixel, 64 of 4x4 at every second, 64 of 3x3 (Mnih et al. 2015, methods)."""
+    keys, sizes = jax.random.split(key, 3), ((channels, 32, 8, 4), (32, 64, 4, 2), (64, 64, 3, 1))
+    layers = (
+        Conv(k, inputs, outputs, gain, size=size, stride=stride, padding="VALID")
+        for k, (inputs, outputs, size, stride) in zip(keys, sizes, strict=True)
+    )
+    return PlainCNN(tuple(layers))
+
+
+def minatar_cnn(key: jax.Array, channels: int, gain: float | None) -> CNN:
+    """16 filters of 3x3 (Young & Tian 2019, section 3)."""
+    return PlainCNN((Conv(key, channels, 16, gain, padding="VALID"),))
+
+
+def impala_resnet(key: jax.Array, channels: int, gain: float | None) -> CNN:
+    """Stages of 16, 32 and 32 filters."""
+    stages, inputs = [], channels
+    for stage, outputs in zip(jax.random.split(key, 3), (16, 32, 32), strict=True):
+        first, *rest = jax.random.split(stage, 5)
+        a, b, c, d = (Conv(k, outputs, outputs, gain) for k in rest)
+        stages.append((Conv(first, inputs, outputs, gain), ((a, b), (c, d))))
+        inputs = outputs
+    return ImpalaResNet(tuple(stages))
+
+
+class Extractor(NamedTuple):
+    title: str
+    make: Callable[[jax.Array, int, float | None], CNN]
+    smallest: int  #: pixels that a side must have
+
+
+EXTRACTORS = {
+    "nature": Extractor("Nature CNN", nature_cnn, 36),
+    "impala": Extractor("IMPALA ResNet", impala_resnet, 8),
+    "minatar": Extractor("MinAtar CNN", minatar_cnn, 3),
+}
+CHOICES = ("auto", "flatten", *EXTRACTORS)
+
+
+class Encoder(eqx.Module):
+    """Features ``[..., n]`` to features ``[..., m]``: each image among them goes through a network of its own.
+
+    Without images it has no parameters and changes nothing.
+    """
+
+    networks: tuple[CNN, ...]
+    images: tuple[Image, ...] = eqx.field(static=True)
+    names: tuple[str, ...] = eqx.field(static=True)  #: of the extractors
+
+    def __init__(self, key: jax.Array, space: gymnasium.Space, extractor: str, gain: float | None = None):
+        """Observations in ``space``; ``extractor`` is one of ``CHOICES``. ``gain``: as for ``Conv``."""
+        self.images = () if extractor == "flatten" else tuple(images(space))
+        self.names = tuple(chosen(extractor, image) for image in self.images)
+        # folded, so that other networks are drawn from the same key as without images
+        self.networks = tuple(
+            EXTRACTORS[name].make(jax.random.fold_in(key, image.start + 1), image.size[-1], gain)
+            for name, image in zip(self.names, self.images, strict=True)
+        )
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if not self.images:
+            return x
+        parts, stop = [], 0
+        for image, network in zip(self.images, self.networks, strict=True):
+            seen = network(image.of(x))
+            parts += [x[..., stop : image.start], seen.reshape((*x.shape[:-1], -1))]
+            stop = image.stop
+        return jnp.concatenate([*parts, x[..., stop:]], axis=-1)
+
+    def outputs(self, inputs: int) -> int:
+        """The length of what it makes of ``inputs`` features."""
+        if not self.images:
+            return inputs
+        made = eqx.filter_eval_shape(type(self).__call__, self, jax.ShapeDtypeStruct((inputs,), jnp.float32))
+        return made.shape[-1]
+
+    @property
+    def title(self) -> str:
+        """``Nature CNN 84x84x4`` for each image; empty where there is none."""
+        sizes = ("x".join(map(str, image.size)) for image in self.images)
+        return " and ".join(f"{EXTRACTORS[name].title} {size}" for name, size in zip(self.names, sizes, strict=True))
+
+
+def check_extractor(title: str, extractor: str, space: gymnasium.Space) -> None:
+    """Raise ``TeguError`` in one line unless the ``extractor`` can look at the images of ``space``."""
+    if extractor not in CHOICES:
+        raise TeguError(f"{title}: features_extractor must be one of {', '.join(CHOICES)}, got {extractor!r}")
+    if extractor not in EXTRACTORS:
+        return
+    found = list(images(space))
+    if not found:
+        raise TeguError(
+            f"{title}: features_extractor {extractor} is for images, Boxes of three dimensions with sides of at least "
+            f"{SMALLEST_IMAGE}; the observations are {one_line(space)}"
+        )
+    smallest = EXTRACTORS[extractor].smallest
+    for image in found:
+        height, width, _ = image.size
+        if min(height, width) < smallest:
+            raise TeguError(
+                f"{title}: features_extractor {extractor} needs images of at least {smallest}x{smallest} pixels, got "
+                f"{height}x{width}"
+            )
+
+
+def chosen(extractor: str, image: Image) -> str:
+    """The extractor of an image; of ``auto``, the Nature CNN if the image is large enough for it."""
+    if extractor != "auto":
+        return extractor
+    height, width, _ = image.size
+    return "nature" if min(height, width) >= EXTRACTORS["nature"].smallest else "minatar"
+
+
+def images(space: gymnasium.Space, start: int = 0) -> Iterator[Image]:
+    """The images of ``space``, whose features begin at ``start``, in their order."""
+    if isinstance(space, gymnasium.spaces.Dict):
+        for name, part in sorted(space.items()):
+            if name != ACTION_MASK:
+                yield from images(part, start)
+                start += n_features(part)
+    elif isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 3:
+        image = Image(start, space.shape, channels_first(space.shape), *scale(space))
+        if min(image.size[:2]) >= SMALLEST_IMAGE:
+            yield image
+
+
+def channels_first(shape: tuple[int, int, int]) -> bool:
+    """Whether an image is ``[C, H, W]``: its other two sides are equal, or the channels are fewer than its width."""
+    first, second, third = shape
+    return first != second and (second == third or first < third)
+
+
+def scale(box: gymnasium.spaces.Box) -> tuple[float, float]:
+    """The values of features that become 0 and 1: the bounds, if they are the same everywhere and not within [-1, 1].
+
+    ``uint8`` is scaled when it becomes features.
+    """
+    low, high = float(box.low.min()), float(box.high.max())
+    same = bool((box.low == low).all() and (box.high == high).all())
+    small = low >= -1 and high <= 1
+    if box.dtype == np.uint8 or small or not same or not np.isfinite([low, high]).all():
+        return 0.0, 1.0
+    return low, high

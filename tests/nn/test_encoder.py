@@ -1,0 +1,201 @@
+"""What networks make of images: which Boxes are images, where they lie among the features, and that they can learn."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+import tegu
+from tegu.core.spec import EnvironmentSpec
+from tegu.nn.description import describe
+from tegu.nn.encoder import Encoder, images
+from tegu.nn.heads import ActionValue, ActorCritic, DeterministicPolicy, QNetwork
+from tegu.spaces.features import features, n_features
+
+KEY = jax.random.key(0)
+ATARI = spaces.Box(0, 255, (84, 84, 4), np.uint8)
+SMALL = spaces.Box(0, 1, (10, 9, 3), np.float32)
+MIXED = spaces.Dict(
+    {
+        "action_mask": spaces.MultiBinary(2),
+        "above": spaces.Box(-1, 1, (2,)),
+        "camera": SMALL,
+        "light": spaces.Discrete(3),
+    }
+)
+
+
+def spec_of(space, actions=None):
+    return EnvironmentSpec("test", space, actions or spaces.Discrete(2))
+
+
+@pytest.mark.parametrize(
+    ("space", "sizes"),
+    [
+        (ATARI, [(84, 84, 4)]),
+        (spaces.Box(0, 255, (4, 84, 84), np.uint8), [(84, 84, 4)]),
+        (spaces.Box(0, 255, (3, 40, 60), np.uint8), [(40, 60, 3)]),
+        (spaces.Box(0, 255, (40, 60, 3), np.uint8), [(40, 60, 3)]),
+        (spaces.Box(0, 1, (8, 8, 111), np.float32), [(8, 8, 111)]),  # PettingZoo's chess
+        (spaces.Box(0, 1, (10, 10, 10), np.float32), [(10, 10, 10)]),
+        (spaces.Box(0, 1, (7, 7, 3), np.float32), []),  # too small to be looked at by pieces
+        (spaces.Box(0, 255, (84, 84), np.uint8), []),
+        (spaces.Discrete(4), []),
+        (MIXED, [(10, 9, 3)]),
+        (spaces.Dict({"a": spaces.Dict({"left": SMALL, "right": SMALL}), "b": SMALL}), [(10, 9, 3)] * 3),
+    ],
+)
+def test_images_are_boxes_of_three_dimensions(space, sizes):
+    found = list(images(space))
+    assert [image.size for image in found] == sizes
+    stops = [image.stop for image in found]
+    assert [image.start for image in found[1:]] == stops[:-1]
+    assert all(stop <= n_features(space) for stop in stops)
+
+
+@pytest.mark.parametrize(
+    ("extractor", "space", "outputs"),
+    [
+        ("auto", ATARI, 7 * 7 * 64),
+        ("impala", ATARI, 11 * 11 * 32),
+        ("minatar", ATARI, 82 * 82 * 16),
+        ("flatten", ATARI, 84 * 84 * 4),
+        ("auto", SMALL, 8 * 7 * 16),
+        ("auto", MIXED, 2 + 8 * 7 * 16 + 3),
+        ("auto", spaces.Box(-1, 1, (5,)), 5),
+    ],
+)
+def test_sizes_are_those_of_the_papers(extractor, space, outputs):
+    encoder = eqx.filter_eval_shape(Encoder, KEY, space, extractor)
+    assert encoder.outputs(n_features(space)) == outputs
+
+
+def test_each_image_goes_through_its_network_and_the_rest_stays():
+    """The parts keep their order; the batch may have any shape; a channel-first image is a turned one."""
+    encoder, rng = Encoder(KEY, MIXED, "auto"), np.random.default_rng(0)
+    camera = rng.uniform(size=(2, 5, 10, 9, 3)).astype(np.float32)
+    above, light = rng.uniform(size=(2, 5, 2)).astype(np.float32), rng.integers(0, 3, (2, 5))
+    seen = {"action_mask": np.ones((2, 5, 2), np.int8), "above": above, "camera": camera, "light": light}
+    out = encoder(features(MIXED, seen))
+    weight, bias = encoder.networks[0].layers[0].weight, encoder.networks[0].layers[0].bias
+    expected = np.zeros((2, 5, 8, 7, 16))
+    for i, j in np.ndindex(8, 7):
+        expected[:, :, i, j] = np.maximum(np.tensordot(camera[:, :, i : i + 3, j : j + 3], weight, 3) + bias, 0)
+    np.testing.assert_allclose(out[..., 2:-3], expected.reshape(2, 5, -1), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(out[..., :2], above)
+    np.testing.assert_array_equal(out[..., -3:], np.eye(3)[light])
+
+    turned = spaces.Box(0, 1, (3, 10, 9), np.float32)
+    first, last = Encoder(KEY, turned, "auto"), Encoder(KEY, SMALL, "auto")
+    flat = features(turned, np.moveaxis(camera, -1, -3))
+    np.testing.assert_allclose(first(flat), last(features(SMALL, camera)), rtol=1e-5, atol=1e-6)
+
+
+def test_pixels_are_scaled_by_their_bounds():
+    """What a network sees does not depend on the type of the pixels."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 10, 9, 3))
+    kinds = [(0, 255, np.uint8), (0, 255, np.float32), (0, 255, np.int32)]
+    seen = []
+    for low, high, dtype in kinds:
+        space = spaces.Box(low, high, (10, 9, 3), dtype)
+        (image,) = images(space)
+        seen.append(image.of(features(space, pixels.astype(dtype))))
+    for each in seen:
+        np.testing.assert_allclose(each, pixels / 255, rtol=1e-6)
+    unbounded = spaces.Box(-np.inf, np.inf, (10, 9, 3), np.float32)
+    (image,) = images(unbounded)
+    np.testing.assert_array_equal(image.of(features(unbounded, pixels.astype(np.float32))), pixels)
+
+
+def test_impala_is_the_papers_network():
+    """One stage by hand: convolution, maximum, two residual blocks."""
+    space = spaces.Box(0, 1, (8, 8, 1), np.float32)
+    network = Encoder(KEY, space, "impala").networks[0]
+    (first, blocks), x = network.stages[0], np.random.default_rng(0).uniform(size=(2, 8, 8, 1)).astype(np.float32)
+    single = eqx.tree_at(lambda n: n.stages, network, (network.stages[0],))
+
+    padded = np.pad(np.asarray(first(x)), ((0, 0), (0, 1), (0, 1), (0, 0)), constant_values=-np.inf)
+    expected = np.stack(
+        [np.stack([padded[:, i : i + 3, j : j + 3].max((1, 2)) for j in (0, 2, 4, 6)], 1) for i in (0, 2, 4, 6)], 1
+    )
+    for inner, outer in blocks:
+        expected = expected + outer(np.maximum(inner(np.maximum(expected, 0)), 0))
+    np.testing.assert_allclose(single(x), np.maximum(expected, 0), rtol=1e-5, atol=1e-6)
+
+
+def test_actor_and_critic_share_what_sees_images():
+    network = ActorCritic(KEY, spec_of(SMALL), (4,), "tanh", 0.0)
+    x = jnp.ones((2, n_features(SMALL)))
+    value = jax.grad(lambda n: n.value(x).sum())(network)
+    policy = jax.grad(lambda n: n.policy(x).log_prob(jnp.zeros(2, int)).sum())(network)
+    for gradient in (value, policy):
+        assert all(leaf.any() for leaf in jax.tree.leaves(gradient.encoder))
+    assert not any(leaf.any() for leaf in jax.tree.leaves((value.actor, policy.critic)))
+    assert describe(network.parts).startswith("MinAtar CNN 10x9x3; actor MLP 896-4-2, tanh; critic MLP 896-4-1")
+
+
+def test_continuous_actions_from_images():
+    spec, x = spec_of(SMALL, spaces.Box(-1, 1, (2,))), jnp.ones((3, 10, 9, 3))
+    action = DeterministicPolicy(KEY, spec, (4,), "relu")(x)
+    assert action.shape == (3, 2)
+    assert ActionValue(KEY, spec, (4,), "relu")(x, action).shape == (3,)
+
+
+def test_an_image_is_described():
+    assert describe([("", QNetwork(KEY, spec_of(SMALL), (4,), "relu"))]).startswith(
+        "MinAtar CNN 10x9x3, MLP 896-4-2, relu; "
+    )
+
+
+@pytest.mark.parametrize("algorithm", [tegu.DQN, tegu.PPO])
+@pytest.mark.parametrize(
+    ("extractor", "space", "message"),
+    [
+        ("cnn", ATARI, "features_extractor must be one of auto, flatten, nature, impala, minatar, got 'cnn'"),
+        ("nature", spaces.Box(-1, 1, (4,)), "features_extractor nature is for images, .* the observations are Box"),
+        ("nature", SMALL, "features_extractor nature needs images of at least 36x36 pixels, got 10x9"),
+    ],
+)
+def test_what_does_not_fit_is_said(algorithm, extractor, space, message):
+    with pytest.raises(tegu.TeguError, match=message):
+        algorithm(features_extractor=extractor).validate(spec_of(space))
+
+
+class Lamp(tegu.Environment):
+    """One of four corners of a picture is bright; the action that names it is worth 1. Episodes of one step."""
+
+    id: str = eqx.field(static=True, kw_only=True, default="Lamp")
+
+    @property
+    def observation_space(self):
+        return spaces.Box(0, 255, (8, 8, 1), np.uint8)
+
+    @property
+    def action_space(self):
+        return spaces.Discrete(4)
+
+    def reset(self, key):
+        corner = jax.random.randint(key, (), 0, 4)
+        row, column = 1 + 4 * (corner // 2), 1 + 4 * (corner % 2)
+        return corner, jnp.zeros((8, 8, 1), jnp.uint8).at[row, column].set(255)
+
+    def step(self, state, action, key):
+        _, observation = self.reset(key)
+        reward = jnp.float32(action == state)
+        return tegu.Timestep(state, observation, reward, jnp.bool_(True))
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        tegu.DQN(learning_rate=3e-3, learning_starts=200, net_arch=(16,), buffer_size=2000),
+        tegu.PPO(learning_rate=3e-3, n_steps=32, batch_size=64, n_epochs=4, net_arch=(16,)),
+    ],
+    ids=["dqn", "ppo"],
+)
+def test_images_are_learned_from(algorithm):
+    """A random policy finds the lamp once in four."""
+    agent = tegu.train(Lamp(), algorithm, steps=6_000, n_envs=4, seed=0, folder=None)
+    assert agent.evaluate(100).mean > 0.9
