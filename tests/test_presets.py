@@ -30,7 +30,7 @@ def test_a_name_is_ours_unless_the_backend_says_otherwise() -> None:
         ("CartPole-v2", None, {}, "did you mean CartPole-v1"),
         ("no_such_module:Thing", None, {}, "cannot import the environment no_such_module:Thing"),
         ("math:pi", None, {}, "cannot make math:pi|neither"),
-        ("CartPole-v1", "pqo", {}, "did you mean ppo"),
+        ("CartPole-v1", "ppa", {}, "did you mean ppo"),
         ("CartPole-v1", "ppo", {"learning_rat": 1}, "did you mean learning_rate"),
         ("CartPole-v1", "ppo", {"activation": "tan"}, "activation must be one of"),
         ("CartPole-v1", "ppo", {"steps": 0}, "steps must be at least 1, got 0"),

@@ -32,7 +32,7 @@ def test_defaults_are_those_of_the_algorithm(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "values", "says"),
     [
-        ("pqo", {}, "there is no algorithm 'pqo': did you mean ppo"),
+        ("ppoo", {}, "there is no algorithm 'ppoo': did you mean ppo"),
         ("nonsense", {}, "expected one of q-learning, dqn"),
         ("ppo", {"learning_rat": 1}, "did you mean learning_rate"),
         ("ppo", {"num_steps": 5}, "did you mean n_steps"),

@@ -36,6 +36,7 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
         _REPLAY | {"n_envs": 2, "train_freq": 4, "n_steps": 3, "target_update_interval": 50},
         "gymnasium",
     ),
+    "pqn": ("CartPole-v1", _PPO | {"learning_rate": "lin_1e-3"}, "gymnasium"),
     "ppo": ("CartPole-v1", _PPO | {"normalize_observation": True, "normalize_reward": True}, "gymnasium"),
     "ddpg": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4}, "gymnasium"),
     "alphazero": ("tic-tac-toe", _ALPHAZERO | {"n_envs": 32}, None),
@@ -48,7 +49,7 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
 
 
 # These take longest to compile: they, too, are tested in every loop, but by ``make test-long``.
-LONG = {"alphazero, fused", "alphazero, multicore"} | {
+LONG = {"alphazero, fused", "alphazero, multicore", "pqn, host"} | {
     f"{algorithm}, {loop}" for algorithm in ("maddpg", "matd3", "iddpg", "ippo", "mappo") for loop in ("fused", "host")
 }
 

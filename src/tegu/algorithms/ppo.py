@@ -10,12 +10,12 @@ import optax
 from gymnasium import spaces
 
 from tegu.algorithms.base import Algorithm, Metrics, Update, learning_metrics, named, network_field
+from tegu.algorithms.minibatches import check_minibatches, epochs
 from tegu.algorithms.ranges import Count, Fraction, NonNegative, Positive, PositiveOrNone, PositiveRate, Rate
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import Decision, PyTree, Step, flatten_time
 from tegu.experience.base import Rollout
-from tegu.experience.shuffling import permutation
 from tegu.nn.custom import Signature, check_custom, custom_networks
 from tegu.nn.distributions import n_parameters
 from tegu.nn.encoder import check_extractor
@@ -92,11 +92,7 @@ class PPO(Algorithm):
                     "PPO: normalize_observation cannot be used with your own network, which sees raw observations"
                 )
             check_custom("PPO", self.network, spec, *self.signatures(spec, actor_sees))
-        if (self.n_steps * spec.n_envs) % self.batch_size:
-            raise TeguError(
-                f"PPO: n_steps x n_envs must be a multiple of batch_size, "
-                f"got {self.n_steps} x {spec.n_envs} and {self.batch_size}"
-            )
+        check_minibatches(self, spec)
 
     def signatures(self, spec: EnvironmentSpec, actor_sees: str | None) -> list[tuple[Signature, ...]]:
         """What a person's own network may be: one module, unless the actor sees less, or an actor and a critic."""
@@ -176,14 +172,10 @@ class PPO(Algorithm):
                 updated = jax.tree.map(lambda old, new: jnp.where(stopped, old, new), (network, state), updated)
             return (*updated, stopped, taken + ~stopped), metrics
 
-        def epoch(carry: PyTree, key: jax.Array) -> tuple[PyTree, Metrics]:
-            order = permutation(key, values.size).reshape(-1, self.batch_size)
-            return jax.lax.scan(minibatch, carry, jax.tree.map(lambda leaf: leaf[order], samples))
-
         carry = (network, learner.optimizer, jnp.zeros((), bool), learner.updates)
-        (network, state, _, updates), metrics = jax.lax.scan(epoch, carry, jax.random.split(key, self.n_epochs))
-
-        report = {name: value.mean() for name, value in metrics.items()} | learning_metrics(rate, updates)
+        carry, report = epochs(minibatch, carry, samples, key, self.n_epochs, self.batch_size)
+        network, state, _, updates = carry
+        report |= learning_metrics(rate, updates)
         report["explained_variance"] = 1 - advantages.var() / (samples.target.var() + 1e-8)
         report["clip_range"] = jnp.asarray(self.clip_range, jnp.float32)
         if network.log_std.size:

@@ -35,6 +35,7 @@ class Entry(NamedTuple):
 ALGORITHMS: dict[str, Entry] = {
     "q-learning": Entry("tegu.algorithms.q_learning:QLearning", "QLearning"),
     "dqn": Entry("tegu.algorithms.dqn:DQN", "DQN"),
+    "pqn": Entry("tegu.algorithms.pqn:PQN", "PQN"),
     "ppo": Entry("tegu.algorithms.ppo:PPO", "PPO"),
     "ddpg": Entry("tegu.algorithms.ddpg:DDPG", "DDPG"),
     "alphazero": Entry("tegu.algorithms.alphazero:AlphaZero", "AlphaZero"),

@@ -11,6 +11,7 @@ import numpy as np
 
 from tegu.core.errors import TeguError
 from tegu.nn.conv import Conv
+from tegu.nn.mlp import normalized
 from tegu.spaces.features import ACTION_MASK, n_features, one_line
 
 SMALLEST_IMAGE = 8  #: pixels; a Box of three dimensions with a shorter side is no image
@@ -46,10 +47,12 @@ class PlainCNN(eqx.Module):
     """Convolutions without padding, each followed by a ReLU."""
 
     layers: tuple[Conv, ...]
+    layer_norm: bool = eqx.field(static=True, default=False)  #: whether the channels of each pixel are normalised first
 
     def __call__(self, x: jax.Array) -> jax.Array:
         for layer in self.layers:
-            x = jax.nn.relu(layer(x))
+            x = layer(x)
+            x = jax.nn.relu(normalized(x) if self.layer_norm else x)
         return x
 
 
@@ -72,23 +75,23 @@ class ImpalaResNet(eqx.Module):
 CNN = PlainCNN | ImpalaResNet
 
 
-def nature_cnn(key: jax.Array, channels: int, gain: float | None) -> CNN:
+def nature_cnn(key: jax.Array, channels: int, gain: float | None, layer_norm: bool) -> CNN:
     """32 filters of 8x8 at every fourth pixel, 64 of 4x4 at every second, 64 of 3x3 (Mnih et al. 2015, methods)."""
     keys, sizes = jax.random.split(key, 3), ((channels, 32, 8, 4), (32, 64, 4, 2), (64, 64, 3, 1))
     layers = (
         Conv(k, inputs, outputs, gain, size=size, stride=stride, padding="VALID")
         for k, (inputs, outputs, size, stride) in zip(keys, sizes, strict=True)
     )
-    return PlainCNN(tuple(layers))
+    return PlainCNN(tuple(layers), layer_norm)
 
 
-def minatar_cnn(key: jax.Array, channels: int, gain: float | None) -> CNN:
+def minatar_cnn(key: jax.Array, channels: int, gain: float | None, layer_norm: bool) -> CNN:
     """16 filters of 3x3 (Young & Tian 2019, section 3)."""
-    return PlainCNN((Conv(key, channels, 16, gain, padding="VALID"),))
+    return PlainCNN((Conv(key, channels, 16, gain, padding="VALID"),), layer_norm)
 
 
-def impala_resnet(key: jax.Array, channels: int, gain: float | None) -> CNN:
-    """Stages of 16, 32 and 32 filters."""
+def impala_resnet(key: jax.Array, channels: int, gain: float | None, layer_norm: bool) -> CNN:
+    """Stages of 16, 32 and 32 filters. Their sums of residuals are not normalised."""
     stages, inputs = [], channels
     for stage, outputs in zip(jax.random.split(key, 3), (16, 32, 32), strict=True):
         first, *rest = jax.random.split(stage, 5)
@@ -100,7 +103,7 @@ def impala_resnet(key: jax.Array, channels: int, gain: float | None) -> CNN:
 
 class Extractor(NamedTuple):
     title: str
-    make: Callable[[jax.Array, int, float | None], CNN]
+    make: Callable[[jax.Array, int, float | None, bool], CNN]
     smallest: int  #: pixels that a side must have
 
 
@@ -122,13 +125,20 @@ class Encoder(eqx.Module):
     images: tuple[Image, ...] = eqx.field(static=True)
     names: tuple[str, ...] = eqx.field(static=True)  #: of the extractors
 
-    def __init__(self, key: jax.Array, space: gymnasium.Space, extractor: str, gain: float | None = None):
+    def __init__(
+        self,
+        key: jax.Array,
+        space: gymnasium.Space,
+        extractor: str,
+        gain: float | None = None,
+        layer_norm: bool = False,
+    ):
         """Observations in ``space``; ``extractor`` is one of ``CHOICES``. ``gain``: as for ``Conv``."""
         self.images = () if extractor == "flatten" else tuple(images(space))
         self.names = tuple(chosen(extractor, image) for image in self.images)
         # folded, so that other networks are drawn from the same key as without images
         self.networks = tuple(
-            EXTRACTORS[name].make(jax.random.fold_in(key, image.start + 1), image.size[-1], gain)
+            EXTRACTORS[name].make(jax.random.fold_in(key, image.start + 1), image.size[-1], gain, layer_norm)
             for name, image in zip(self.names, self.images, strict=True)
         )
 

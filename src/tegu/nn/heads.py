@@ -33,10 +33,13 @@ class QNetwork(eqx.Module):
         net_arch: Sequence[int],
         activation: str,
         features_extractor: str = "auto",
+        layer_norm: bool = False,
     ):
-        self.encoder = Encoder(key, spec.observation_space, features_extractor)
+        """``layer_norm``: whether what enters each activation is normalised."""
+        self.encoder = Encoder(key, spec.observation_space, features_extractor, layer_norm=layer_norm)
         inputs = self.encoder.outputs(n_features(spec.observation_space))
-        self.mlp = MLP(key, (inputs, *net_arch, n_parameters(spec.action_space)), activation)
+        sizes = inputs, *net_arch, n_parameters(spec.action_space)
+        self.mlp = MLP(key, sizes, activation, layer_norm=layer_norm)
         self.spaces = spec.spaces
 
     def __call__(self, observation: PyTree) -> jax.Array:

@@ -33,8 +33,16 @@ class MLP(eqx.Module):
     weights: tuple[jax.Array, ...]  #: layer i maps ``[..., sizes[i]]`` to ``[..., sizes[i + 1]]``
     biases: tuple[jax.Array, ...]
     activation: str = eqx.field(static=True)
+    layer_norm: bool = eqx.field(static=True)  #: whether what enters each activation is normalised
 
-    def __init__(self, key: jax.Array, sizes: Sequence[int], activation: str, gains: Sequence[float] | None = None):
+    def __init__(
+        self,
+        key: jax.Array,
+        sizes: Sequence[int],
+        activation: str,
+        gains: Sequence[float] | None = None,
+        layer_norm: bool = False,
+    ):
         """Orthogonal weights scaled by ``gains`` and zero biases (Saxe et al. 2014), or, without ``gains``, weights
         and biases uniform in +-1/sqrt(inputs), PyTorch's default and so Stable-Baselines3's for value networks."""
         shapes = list(pairwise(sizes))
@@ -50,13 +58,20 @@ class MLP(eqx.Module):
             scaled = [layer * (len(layer) - 1) ** -0.5 for layer in drawn]
             self.weights = tuple(layer[:-1] for layer in scaled)
             self.biases = tuple(layer[-1] for layer in scaled)
-        self.activation = activation
+        self.activation, self.layer_norm = activation, layer_norm
 
     def __call__(self, x: jax.Array) -> jax.Array:
         *hidden, (weight, bias) = zip(self.weights, self.biases, strict=True)
         for w, b in hidden:
-            x = ACTIVATIONS[self.activation](x @ w + b)
+            x = x @ w + b
+            x = ACTIVATIONS[self.activation](normalized(x) if self.layer_norm else x)
         return x @ weight + bias
+
+
+def normalized(x: jax.Array) -> jax.Array:
+    """Layer normalisation (Ba et al. 2016) over the last axis, without parameters: the next layer has its own."""
+    centred = x - x.mean(axis=-1, keepdims=True)
+    return centred * jax.lax.rsqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
 
 
 def pieces(numbers: jax.Array, shapes: Sequence[tuple[int, int]]) -> list[jax.Array]:

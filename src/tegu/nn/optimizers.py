@@ -10,8 +10,19 @@ Parameters = TypeVar("Parameters")
 
 def adam(max_grad_norm: float | jax.Array | None = None, eps: float = 1e-8) -> optax.GradientTransformation:
     """Adam (Kingma & Ba 2015) behind an optional clip of the global gradient norm, with a learning rate of 1."""
+    return _behind_a_clip(max_grad_norm, optax.scale_by_adam(eps=eps))
+
+
+def radam(max_grad_norm: float | jax.Array | None = None) -> optax.GradientTransformation:
+    """Rectified Adam (Liu et al. 2020) behind an optional clip of the global gradient norm; a learning rate of 1."""
+    return _behind_a_clip(max_grad_norm, optax.scale_by_radam())
+
+
+def _behind_a_clip(
+    max_grad_norm: float | jax.Array | None, scaled: optax.GradientTransformation
+) -> optax.GradientTransformation:
     clip = [] if max_grad_norm is None else [optax.clip_by_global_norm(max_grad_norm)]
-    return optax.flatten(optax.chain(*clip, optax.scale_by_adam(eps=eps)))
+    return optax.flatten(optax.chain(*clip, scaled))
 
 
 def descend(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tegu.nn.conv import GAIN, Conv
-from tegu.nn.mlp import orthogonal
+from tegu.nn.mlp import normalized, orthogonal
 
 
 class Dense(eqx.Module):
@@ -24,12 +24,6 @@ class Dense(eqx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return x @ self.weight + self.bias
-
-
-def normalized(x: jax.Array) -> jax.Array:
-    """Layer normalisation (Ba et al. 2016) over the last axis, without parameters: the next layer has its own."""
-    centred = x - x.mean(axis=-1, keepdims=True)
-    return centred * jax.lax.rsqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
 
 
 def pooled(x: jax.Array) -> jax.Array:
