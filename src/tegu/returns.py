@@ -117,3 +117,15 @@ def discounted_sums(rewards: jax.Array, done: jax.Array, gamma: float | jax.Arra
 
     _, sums = jax.lax.scan(forwards, jnp.zeros_like(rewards[0]), (rewards, done))
     return sums
+
+
+def rescaled(value: jax.Array, eps: float = 1e-3) -> jax.Array:
+    """Values that large returns do not make large: h(x) = sign(x) (sqrt(|x| + 1) - 1) + eps x (Pohlen et al. 2018,
+    section 3.2)."""
+    return jnp.sign(value) * (jnp.sqrt(jnp.abs(value) + 1) - 1) + eps * value
+
+
+def unscaled(value: jax.Array, eps: float = 1e-3) -> jax.Array:
+    """The inverse of ``rescaled`` (Pohlen et al. 2018, proposition A.2)."""
+    root = (jnp.sqrt(1 + 4 * eps * (jnp.abs(value) + 1 + eps)) - 1) / (2 * eps)
+    return jnp.sign(value) * (root**2 - 1)

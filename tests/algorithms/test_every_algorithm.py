@@ -37,6 +37,9 @@ SMALL = {
     "width": 8,
     "blocks": 1,
     "simulations": 4,
+    "burn_in": 1,
+    "sequence_length": 2,
+    "lstm_hidden_size": 4,
 }  #: of which an algorithm gets those that it has
 VARIANTS = {"maddpg": {"ensemble": 2, "infer_policies": True}, "ippo": {"share_parameters": True}}
 ONE_OF_EACH_CLASS = list({entry.path: name for name, entry in ALGORITHMS.items()}.values())

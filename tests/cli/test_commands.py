@@ -98,7 +98,7 @@ def test_list(tegu: Command, runs: Path) -> None:
         ["alphazero"],
     )
     assert {entry["name"]: entry["for"] for entry in data["algorithms"]} == {
-        **dict.fromkeys(("q-learning", "dqn", "pqn", "ppo", "ddpg"), "single agent"),
+        **dict.fromkeys(("q-learning", "dqn", "r2d2", "pqn", "ppo", "ddpg"), "single agent"),
         **dict.fromkeys(("maddpg", "matd3", "iddpg", "ippo", "mappo"), "multi-agent"),
         "alphazero": "board games",
     }

@@ -36,6 +36,12 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
         _REPLAY | {"n_envs": 2, "train_freq": 4, "n_steps": 3, "target_update_interval": 50},
         "gymnasium",
     ),
+    "r2d2": (
+        "CartPole-v1",
+        _REPLAY
+        | {"n_envs": 2, "train_freq": 4, "n_steps": 2, "burn_in": 2, "sequence_length": 3, "lstm_hidden_size": 4},
+        "gymnasium",
+    ),
     "pqn": ("CartPole-v1", _PPO | {"learning_rate": "lin_1e-3"}, "gymnasium"),
     "ppo": ("CartPole-v1", _PPO | {"normalize_observation": True, "normalize_reward": True}, "gymnasium"),
     "ddpg": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4}, "gymnasium"),
@@ -49,7 +55,7 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
 
 
 # These take longest to compile: they, too, are tested in every loop, but by ``make test-long``.
-LONG = {"alphazero, fused", "alphazero, multicore", "pqn, host"} | {
+LONG = {"alphazero, fused", "alphazero, multicore", "pqn, host", "r2d2, fused", "r2d2, host"} | {
     f"{algorithm}, {loop}" for algorithm in ("maddpg", "matd3", "iddpg", "ippo", "mappo") for loop in ("fused", "host")
 }
 

@@ -35,6 +35,7 @@ class Entry(NamedTuple):
 ALGORITHMS: dict[str, Entry] = {
     "q-learning": Entry("tegu.algorithms.q_learning:QLearning", "QLearning"),
     "dqn": Entry("tegu.algorithms.dqn:DQN", "DQN"),
+    "r2d2": Entry("tegu.algorithms.r2d2:R2D2", "R2D2"),
     "pqn": Entry("tegu.algorithms.pqn:PQN", "PQN"),
     "ppo": Entry("tegu.algorithms.ppo:PPO", "PPO"),
     "ddpg": Entry("tegu.algorithms.ddpg:DDPG", "DDPG"),

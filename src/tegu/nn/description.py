@@ -11,6 +11,7 @@ from tegu.nn.custom import CustomNetwork
 from tegu.nn.encoder import Encoder
 from tegu.nn.heads import ActionValue, CustomPolicy, DeterministicPolicy, QNetwork
 from tegu.nn.mlp import MLP
+from tegu.nn.recurrent import RecurrentQNetwork
 from tegu.nn.residual import ResidualConv, ResidualMLP
 
 Networks = Sequence[tuple[str, Any]]  #: modules, or their shapes, each with its part: "actor", "critic" or nothing
@@ -36,6 +37,10 @@ def title(network: Any) -> str:
             return f"{type(network).__name__} with {len(network.blocks)} blocks of {network.first.bias.shape[-1]}"
         case QNetwork() | DeterministicPolicy() | ActionValue():
             return ", ".join(filter(None, (network.encoder.title, title(network.mlp))))
+        case RecurrentQNetwork():
+            width = network.lstm.weight.shape[-1] // 4
+            parts = network.encoder.title, title(network.body), f"LSTM {width}", title(network.head)
+            return ", ".join(filter(None, parts))
         case Encoder():
             return network.title
         case CustomPolicy():
