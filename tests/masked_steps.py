@@ -42,3 +42,16 @@ def learner_of(algorithm, seed=1):
     """A learner whose target network is not its online network."""
     learner = algorithm.init(KEY, SPEC)
     return learner._replace(target=algorithm.init(jax.random.key(seed), SPEC).online)
+
+
+def long_steps(window, gamma):
+    """Steps ``[n, N]`` as one long step each, and the discount of what follows it, in a plain loop."""
+    n, reward, last = len(window.reward), np.zeros(N), np.zeros(N, int)
+    for b in range(N):
+        for k in range(n):
+            reward[b], last[b] = reward[b] + gamma**k * window.reward[k, b], k
+            if window.terminated[k, b] or window.truncated[k, b]:
+                break
+    ends = jax.tree.map(lambda leaf: leaf[last, np.arange(N)], (window.next_observation, window.terminated))
+    first = jax.tree.map(lambda leaf: leaf[0], window)
+    return first._replace(reward=reward, next_observation=ends[0], terminated=ends[1]), gamma ** (last + 1.0)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium import spaces
-from masked_steps import KEY, SPEC, START, A, N, batches, learner_of, observations
+from masked_steps import KEY, SPEC, START, A, N, batches, learner_of, long_steps, observations
 from scipy import stats
 
 from tegu.algorithms.dqn import DQN
@@ -56,19 +56,6 @@ def test_three_updates_are_numpys(numerics):
         np.testing.assert_allclose(numerics.flat(learner.online), numerics.flat(online), rtol=1e-5, atol=1e-7)
         assert learner.updates == metrics["n_updates"] == count
     assert clipped
-
-
-def long_steps(window, gamma):
-    """Steps ``[n, N]`` as one long step each, and the discount of what follows it, in a plain loop."""
-    n, reward, last = len(window.reward), np.zeros(N), np.zeros(N, int)
-    for b in range(N):
-        for k in range(n):
-            reward[b], last[b] = reward[b] + gamma**k * window.reward[k, b], k
-            if window.terminated[k, b] or window.truncated[k, b]:
-                break
-    ends = jax.tree.map(lambda leaf: leaf[last, np.arange(N)], (window.next_observation, window.terminated))
-    first = jax.tree.map(lambda leaf: leaf[0], window)
-    return first._replace(reward=reward, next_observation=ends[0], terminated=ends[1]), gamma ** (last + 1.0)
 
 
 def test_two_updates_on_windows_of_three_steps_are_numpys(numerics):
