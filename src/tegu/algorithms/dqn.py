@@ -1,4 +1,4 @@
-"""Deep Q-network (Mnih et al. 2015)."""
+"""Deep Q-network (Mnih et al. 2015) and what was added to it: up to Rainbow, IQN and Munchausen."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -19,31 +19,60 @@ from tegu.algorithms.base import (
     named,
     network_field,
 )
-from tegu.algorithms.ranges import Count, Fraction, Natural, Positive, PositiveFraction, Rate
+from tegu.algorithms.munchausen import log_policy, soft_outputs
+from tegu.algorithms.ranges import (
+    Count,
+    Fraction,
+    Natural,
+    NonNegative,
+    NonPositive,
+    Positive,
+    PositiveFraction,
+    Rate,
+    Several,
+)
+from tegu.algorithms.return_distributions import (
+    Categorical,
+    Expectation,
+    ImplicitQuantiles,
+    Quantiles,
+    ReturnDistribution,
+)
+from tegu.algorithms.return_distributions.base import over_actions
+from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
-from tegu.experience.base import Batch, Replay
+from tegu.experience.base import Batch, Feedback, Prioritized, Replay, Uniform
 from tegu.exploration import epsilon_greedy, masked
 from tegu.nn.custom import CustomNetwork, Signature, check_custom, custom_networks
 from tegu.nn.encoder import check_extractor
 from tegu.nn.heads import QNetwork
 from tegu.nn.mlp import check_network
+from tegu.nn.noisy import NoisyNetwork, drawn
 from tegu.nn.optimizers import adam, descend, follow
-from tegu.returns import n_step, td_target
-from tegu.spaces.features import action_mask, require
+from tegu.nn.return_network import ReturnNetwork
+from tegu.returns import n_step
+from tegu.spaces.features import action_mask, features, require
+
+QNet = QNetwork | ReturnNetwork | CustomNetwork | NoisyNetwork
+
+DISTRIBUTIONS = ("expectation", "categorical", "quantiles", "implicit-quantiles")
 
 
 class DQNLearner(NamedTuple):
-    online: QNetwork | CustomNetwork
-    target: QNetwork | CustomNetwork
+    online: QNet
+    target: QNet
     optimizer: optax.OptState
     since_sync: jax.Array  #: int32: environment steps since the target last followed the online network
     updates: jax.Array  #: int32: gradient steps so far
 
 
 class DQN(Algorithm):
-    """Q-learning with a network, a replay buffer and a target network (algorithm 1 of the paper)."""
+    """Q-learning with a network, a replay buffer and a target network (algorithm 1 of the paper).
+
+    What came later are options, to be used alone or together; Rainbow is six of them.
+    """
 
     name: str = named("dqn")
 
@@ -66,7 +95,29 @@ class DQN(Algorithm):
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
 
+    double: bool = eqx.field(static=True, default=False)  #: the online network chooses the target's action
+    dueling: bool = eqx.field(static=True, default=False)  #: network of state values and advantages
+    prioritized: bool = eqx.field(static=True, default=False)  #: draw steps in proportion to their last errors
+    prioritized_alpha: Fraction = 0.6  #: prioritized: exponent of the errors; 0 draws uniformly
+    prioritized_beta: Fraction = 0.4  #: prioritized: exponent of the importance weights at the start; rises to 1
+    noisy: bool = eqx.field(static=True, default=False)  #: explore by noise in the weights instead of epsilon
+    noisy_sigma: NonNegative = 0.5  #: noisy: the noise's standard deviation at the start, times sqrt(inputs)
+    distribution: str = eqx.field(static=True, default="expectation")  #: or categorical, quantiles, implicit-quantiles
+    n_atoms: Several = eqx.field(static=True, default=51)  #: categorical: number of returns with a probability
+    v_min: float = -10.0  #: categorical: the lowest of these returns
+    v_max: float = 10.0  #: categorical: the highest of these returns
+    n_quantiles: Count = eqx.field(static=True, default=200)  #: quantiles (N), implicit: random ones in an update
+    n_target_quantiles: Count = eqx.field(static=True, default=64)  #: implicit: random quantiles of the target (N')
+    n_acting_quantiles: Count = eqx.field(static=True, default=32)  #: implicit: quantiles whose mean is acted on (K)
+    n_cosines: Count = eqx.field(static=True, default=64)  #: implicit: size of the embedding of quantile fractions
+    kappa: Positive = 1.0  #: quantiles, implicit: errors smaller than this count less (Huber)
+    munchausen: bool = eqx.field(static=True, default=False)  #: soft policy, whose log-probability is added to rewards
+    munchausen_alpha: Fraction = 0.9  #: munchausen: weight of the log-probability
+    munchausen_temperature: Positive = 0.03  #: munchausen: temperature of the soft policy
+    munchausen_clip: NonPositive = -1.0  #: munchausen: lowest temperature times log-probability
+
     exploration_rate: Any = derived(0.05)  #: epsilon now
+    importance_exponent: Any = derived(0.4)  #: ``prioritized_beta`` now
 
     @property
     def experience(self) -> Replay:
@@ -77,12 +128,30 @@ class DQN(Algorithm):
             self.train_freq,
             self.gradient_steps,
             self.n_steps,
+            Prioritized(self.prioritized_alpha, self.importance_exponent) if self.prioritized else Uniform(),
         )
+
+    @property
+    def returns(self) -> ReturnDistribution:
+        """What the network says of returns."""
+        match self.distribution:
+            case "categorical":
+                return Categorical(self.n_atoms, self.v_min, self.v_max)
+            case "quantiles":
+                return Quantiles(self.n_quantiles, self.kappa)
+            case "implicit-quantiles":
+                sizes = self.n_quantiles, self.n_target_quantiles, self.n_acting_quantiles
+                return ImplicitQuantiles(*sizes, self.kappa, self.n_cosines)
+        return Expectation()
 
     def at(self, clock: Clock) -> Self:
         epsilon = Linear(self.exploration_initial_eps, self.exploration_final_eps, self.exploration_fraction)
-        rate = jnp.where(clock.steps < self.learning_starts, 1.0, epsilon(clock.progress))
-        return dataclasses.replace(super().at(clock), exploration_rate=rate)
+        later = jnp.zeros(()) if self.noisy else epsilon(clock.progress)
+        return dataclasses.replace(
+            super().at(clock),
+            exploration_rate=jnp.where(clock.steps < self.learning_starts, 1.0, later),
+            importance_exponent=Linear(self.prioritized_beta, 1.0)(clock.progress),
+        )
 
     def validate(self, spec: EnvironmentSpec) -> None:
         check_network(self.activation, self.net_arch)
@@ -90,17 +159,28 @@ class DQN(Algorithm):
         require("DQN", "action", spec.action_space, spaces.Discrete)
         require("DQN", "observation", spec.observation_space, spaces.Space)
         check_extractor("DQN", self.features_extractor, spec.observation_space)
+        self.check_options()
         if self.network is not None:
-            values = Signature((spec.observation_space,), ((int(spec.action_space.n),),))
-            check_custom("DQN", self.network, spec, (values,))
+            outputs = (int(spec.action_space.n), *self.returns.shape)
+            check_custom("DQN", self.network, spec, (Signature((spec.observation_space,), (outputs,)),))
+
+    def check_options(self) -> None:
+        """Raise ``TeguError`` where options are unknown or exclude each other."""
+        if self.distribution not in DISTRIBUTIONS:
+            expected = ", ".join(DISTRIBUTIONS)
+            raise TeguError(f"DQN: distribution must be one of {expected}, got {self.distribution!r}")
+        if self.v_min >= self.v_max:
+            raise TeguError(f"DQN: v_min must be below v_max, got {self.v_min} and {self.v_max}")
+        if self.munchausen and self.double:
+            raise TeguError("DQN: munchausen cannot be used with double: its target has no greedy action to choose")
+        if self.munchausen and self.distribution == "categorical":
+            raise TeguError("DQN: munchausen cannot be used with a categorical distribution, only with quantiles")
+        own = {"dueling": self.dueling, "noisy": self.noisy, self.distribution: self.returns.cosines is not None}
+        if self.network is not None and (needed := [option for option, on in own.items() if on]):
+            raise TeguError(f"DQN: {needed[0]} needs Tegu's network, it cannot be used with your own")
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> DQNLearner:
-        if self.network is None:
-            network: QNetwork | CustomNetwork = QNetwork(
-                key, spec, self.net_arch, self.activation, self.features_extractor
-            )
-        else:
-            (network,) = custom_networks(self.network, key, spec)
+        network = self.value_network(key, spec)
         return DQNLearner(
             online=network,
             target=network,
@@ -108,6 +188,19 @@ class DQN(Algorithm):
             since_sync=jnp.zeros((), jnp.int32),
             updates=jnp.zeros((), jnp.int32),
         )
+
+    def value_network(self, key: jax.Array, spec: EnvironmentSpec) -> QNet:
+        """A fresh network, or the person's own."""
+        returns, architecture = self.returns, (self.net_arch, self.activation, self.features_extractor)
+        network: QNet
+        if self.network is not None:
+            (network,) = custom_networks(self.network, key, spec)
+        elif self.dueling or returns.shape:
+            options = {"dueling": self.dueling, "cosines": returns.cosines}
+            network = ReturnNetwork(key, spec, returns.shape, *architecture, **options)
+        else:
+            network = QNetwork(key, spec, *architecture)
+        return NoisyNetwork(network, self.noisy_sigma) if self.noisy else network
 
     def networks(self, learner: DQNLearner) -> Sequence[tuple[str, Any]]:
         return (("", learner.online),)
@@ -119,12 +212,18 @@ class DQN(Algorithm):
         self, learner: DQNLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
     ) -> Decision:
         space = learner.online.spaces
-        values, mask = learner.online(observation), action_mask(space.observation, observation)
+        mask = action_mask(space.observation, observation)
         if explore:
-            action = epsilon_greedy(key, values, self.exploration_rate, mask)
+            network = drawn(learner.online, jax.random.fold_in(key, 0))
+            action = epsilon_greedy(key, self.values(network, observation), self.exploration_rate, mask)
         else:
-            action = jnp.argmax(masked(values, mask), axis=-1)
+            action = jnp.argmax(masked(self.values(learner.online, observation), mask), axis=-1)
         return Decision(action.astype(jnp.int32) + int(space.action.start), memory)
+
+    def values(self, network: QNet, observation: PyTree) -> jax.Array:
+        """The expected return ``[B, A]`` of every action."""
+        returns = self.returns
+        return returns.mean(network(observation, *returns.acting_fractions()))
 
     def take(self, learner: DQNLearner, steps: Step) -> tuple[DQNLearner, Step]:
         """Count the steps to the next sync, and keep all of them."""
@@ -132,24 +231,51 @@ class DQN(Algorithm):
 
     def update(self, learner: DQNLearner, batch: Batch, key: jax.Array) -> Update:
         """One gradient step on ``batch_size`` random steps, or windows of ``n_steps``, as ``Replay`` declares."""
-        learner, space = self.sync(learner), learner.online.spaces
+        learner, returns = self.sync(learner), self.returns
         steps, gamma = n_step(batch.rows, self.gamma) if self.n_steps > 1 else (batch.rows, self.gamma)
-        mask = action_mask(space.observation, steps.next_observation)
-        next_value = masked(learner.target(steps.next_observation), mask).max(axis=-1)
-        target = td_target(steps.reward, next_value, steps.terminated, gamma)
-        chosen = jax.nn.one_hot(steps.action - int(space.action.start), int(space.action.n))
+        target_key, noise_key, fraction_key = jax.random.split(key, 3)
+        target = self.target(learner, steps, gamma, target_key)
+        fractions = returns.fractions(fraction_key, len(steps.reward))
+        action = features(learner.online.spaces.action, steps.action)
 
-        def loss(online: QNetwork | CustomNetwork) -> tuple[jax.Array, jax.Array]:
-            value = (online(steps.observation) * chosen).sum(axis=-1)
-            return optax.huber_loss(value, target).mean(), value.mean()
+        def loss(online: QNet) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+            outputs = drawn(online, noise_key)(steps.observation, *fractions)
+            prediction = over_actions(outputs, action)
+            losses, errors = returns.loss(prediction, target, *fractions)
+            return (batch.weight * losses).mean(), (returns.mean(prediction).mean(), errors)
 
-        (error, mean_value), gradient = jax.value_and_grad(loss, has_aux=True)(learner.online)
+        (mean_loss, (mean_value, errors)), gradient = jax.value_and_grad(loss, has_aux=True)(learner.online)
         rate = self.learning_rate
         online, optimizer = descend(self.optimizer(), rate, learner.online, gradient, learner.optimizer)
         learner = learner._replace(online=online, optimizer=optimizer, updates=learner.updates + 1)
-        metrics = {"loss": error, "q_mean": mean_value, "exploration_rate": self.exploration_rate}
+        metrics = {"loss": mean_loss, "q_mean": mean_value, "exploration_rate": self.exploration_rate}
         metrics |= learning_metrics(rate, learner.updates)
-        return Update(learner, metrics)
+        return Update(learner, metrics, Feedback(priority=errors) if self.prioritized else Feedback())
+
+    def target(self, learner: DQNLearner, steps: Step, gamma: Any, key: jax.Array) -> jax.Array:
+        """What to predict for the actions taken, ``[B]`` or ``[B, n]``."""
+        returns, seen = self.returns, steps.next_observation
+        target_key, online_key, fraction_key = jax.random.split(key, 3)
+        network = drawn(learner.target, target_key)
+        outputs = network(seen, *returns.target_fractions(fraction_key, len(steps.reward)))
+        mask = action_mask(learner.online.spaces.observation, seen)
+        if self.munchausen:
+            policy = log_policy(self.values(network, seen), mask, self.munchausen_temperature)
+            next_outputs = soft_outputs(outputs, policy, self.munchausen_temperature)
+            steps = steps._replace(reward=steps.reward + self.bonus(network, steps))
+        else:  # with double, the online network chooses and the target network judges (van Hasselt et al. 2016)
+            chooser = drawn(learner.online, online_key) if self.double else network
+            next_action = jnp.argmax(masked(self.values(chooser, seen), mask), axis=-1)
+            next_outputs = over_actions(outputs, jax.nn.one_hot(next_action, outputs.shape[1]))
+        return returns.target(next_outputs, steps.reward, steps.terminated, gamma)
+
+    def bonus(self, network: QNet, steps: Step) -> jax.Array:
+        """What Munchausen adds to the rewards ``[B]`` of the actions taken."""
+        space, temperature = network.spaces, self.munchausen_temperature
+        mask = action_mask(space.observation, steps.observation)
+        policy = log_policy(self.values(network, steps.observation), mask, temperature)
+        taken = over_actions(policy, features(space.action, steps.action))
+        return self.munchausen_alpha * jnp.clip(temperature * taken, self.munchausen_clip, 0.0)
 
     def sync(self, learner: DQNLearner) -> DQNLearner:
         """Let the target follow the online network if ``target_update_interval`` steps have passed."""

@@ -23,6 +23,8 @@ class Range:
         return (value > self.least if self.above else value >= self.least) and value <= self.most
 
     def __str__(self) -> str:
+        if self.least == -math.inf:
+            return f"at most {self.most:g}"
         if self.most == math.inf:
             return f"{'above' if self.above else 'at least'} {self.least:g}"
         return (
@@ -34,8 +36,10 @@ Fraction = Annotated[float, Range(0, 1)]
 PositiveFraction = Annotated[float, Range(0, 1, above=True)]
 Positive = Annotated[float, Range(0, above=True)]
 NonNegative = Annotated[float, Range(0)]
+NonPositive = Annotated[float, Range(-math.inf, 0)]
 PositiveOrNone = Annotated[float | None, Range(0, above=True)]
 Count = Annotated[int, Range(1)]
+Several = Annotated[int, Range(2)]
 Natural = Annotated[int, Range(0)]
 Rate = Annotated[Schedule, Range(0)]  #: a number or a schedule
 PositiveRate = Annotated[Schedule, Range(0, above=True)]  #: a schedule may end at 0

@@ -4,6 +4,8 @@ Nothing heavy is imported until one is wanted.
 """
 
 import difflib
+import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -30,24 +32,88 @@ class Entry(NamedTuple):
     path: str  #: ``module:Class``
     public: str  #: what it is called in ``tegu``
     defaults: Mapping[str, Any] = MappingProxyType({})
+    summary: str = ""  #: a variant in one line; the class's docstring says what the class itself is
 
+
+_DQN = "tegu.algorithms.dqn:DQN"
+_MADDPG = "tegu.algorithms.maddpg:MADDPG"
+_IPPO = "tegu.algorithms.mappo:IPPO"
 
 ALGORITHMS: dict[str, Entry] = {
     "q-learning": Entry("tegu.algorithms.q_learning:QLearning", "QLearning"),
-    "dqn": Entry("tegu.algorithms.dqn:DQN", "DQN"),
+    "dqn": Entry(_DQN, "DQN"),
+    "double-dqn": Entry(
+        _DQN, "DoubleDQN", {"double": True}, "DQN whose online network chooses in the target (van Hasselt et al. 2016)."
+    ),
+    "dueling-dqn": Entry(
+        _DQN, "DuelingDQN", {"dueling": True}, "DQN with a network of state values and advantages (Wang et al. 2016)."
+    ),
+    "prioritized-dqn": Entry(
+        _DQN, "PrioritizedDQN", {"prioritized": True}, "DQN that replays large errors more often (Schaul et al. 2016)."
+    ),
+    "noisy-dqn": Entry(
+        _DQN, "NoisyDQN", {"noisy": True}, "DQN that explores by learned noise in its weights (Fortunato et al. 2018)."
+    ),
+    "c51": Entry(
+        _DQN, "C51", {"distribution": "categorical"}, "DQN of probabilities of 51 returns (Bellemare et al. 2017)."
+    ),
+    "qr-dqn": Entry(
+        _DQN, "QRDQN", {"distribution": "quantiles"}, "DQN of quantiles of the return (Dabney et al. 2018a)."
+    ),
+    "iqn": Entry(
+        _DQN,
+        "IQN",
+        {"distribution": "implicit-quantiles", "n_quantiles": 64},
+        "DQN of any quantile of the return, which is an input of its network (Dabney et al. 2018b).",
+    ),
+    "munchausen-dqn": Entry(
+        _DQN,
+        "MunchausenDQN",
+        {"munchausen": True},
+        "DQN with a soft policy, whose log-probability is added to the reward (Vieillard et al. 2020).",
+    ),
+    "munchausen-iqn": Entry(
+        _DQN,
+        "MunchausenIQN",
+        {"munchausen": True, "distribution": "implicit-quantiles", "n_quantiles": 64},
+        "IQN with the soft policy and the reward of Munchausen DQN (Vieillard et al. 2020).",
+    ),
+    "rainbow": Entry(
+        _DQN,
+        "Rainbow",
+        {
+            "double": True,
+            "dueling": True,
+            "prioritized": True,
+            "prioritized_alpha": 0.5,
+            "n_steps": 3,
+            "noisy": True,
+            "distribution": "categorical",
+        },
+        "Double, dueling, prioritized, 3-step, noisy and categorical DQN at once (Hessel et al. 2018).",
+    ),
     "r2d2": Entry("tegu.algorithms.r2d2:R2D2", "R2D2"),
     "pqn": Entry("tegu.algorithms.pqn:PQN", "PQN"),
     "ppo": Entry("tegu.algorithms.ppo:PPO", "PPO"),
     "ddpg": Entry("tegu.algorithms.ddpg:DDPG", "DDPG"),
     "alphazero": Entry("tegu.algorithms.alphazero:AlphaZero", "AlphaZero"),
-    "maddpg": Entry("tegu.algorithms.maddpg:MADDPG", "MADDPG"),
-    # MADDPG with two critics, later actors and a smoothed target (Ackermann et al. 2019, after Fujimoto et al. 2018)
-    "matd3": Entry("tegu.algorithms.maddpg:MADDPG", "MATD3", {"twin": True, "policy_delay": 2, "target_noise": 0.2}),
-    # DDPG for each agent on its own, the baseline of the MADDPG paper: critics that see no other agent
-    "iddpg": Entry("tegu.algorithms.maddpg:MADDPG", "IndependentDDPG", {"centralised": False}),
-    "ippo": Entry("tegu.algorithms.mappo:IPPO", "IPPO"),
-    # IPPO whose value functions see what all agents see (Yu et al. 2022)
-    "mappo": Entry("tegu.algorithms.mappo:IPPO", "MAPPO", {"centralised": True}),
+    "maddpg": Entry(_MADDPG, "MADDPG"),
+    "matd3": Entry(
+        _MADDPG,
+        "MATD3",
+        {"twin": True, "policy_delay": 2, "target_noise": 0.2},
+        "MADDPG with two critics, later actors and a smoothed target (Ackermann et al. 2019).",
+    ),
+    "iddpg": Entry(
+        _MADDPG,
+        "IndependentDDPG",
+        {"centralised": False},
+        "DDPG for each agent on its own, the baseline of MADDPG's paper: critics see no other agent.",
+    ),
+    "ippo": Entry(_IPPO, "IPPO"),
+    "mappo": Entry(
+        _IPPO, "MAPPO", {"centralised": True}, "IPPO whose value functions see what all agents see (Yu et al. 2022)."
+    ),
 }
 
 # Spellings of other libraries that people try first.
@@ -117,6 +183,12 @@ def settings(choice: Choice) -> "dict[str, Setting]":
     return {key: replace(setting, default=defaults.get(key, setting.default)) for key, setting in own.items()}
 
 
+def summary(name: str) -> str:
+    """What an algorithm is, in one sentence: a variant's own, or the first of its class's docstring."""
+    own = ALGORITHMS[name].summary if name in ALGORITHMS else ""
+    return own or re.split(r"(?<=\.)\s+(?=[A-Z])", inspect.getdoc(class_of(name)) or "")[0].replace("\n", " ")
+
+
 @cache
 def constructor(name: str) -> Any:
     """What stands for an algorithm in Python: its class, or the function that makes the variant, always the same."""
@@ -129,7 +201,7 @@ def constructor(name: str) -> Any:
 
     variant.__name__ = variant.__qualname__ = found.public
     variant.algorithm_name = name  # type: ignore[attr-defined]
-    variant.__doc__ = f"``{cls.__name__}`` with other defaults: {dict(found.defaults)}."
+    variant.__doc__ = f"{found.summary}\n\n``{cls.__name__}`` with other defaults: {dict(found.defaults)}."
     return variant
 
 

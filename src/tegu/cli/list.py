@@ -1,9 +1,7 @@
 """``tegu list``: environments, algorithms, presets and runs."""
 
 import argparse
-import inspect
 import math
-import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -121,7 +119,7 @@ def _agents(agents: Sequence[str]) -> str:
 
 def _algorithms(out: Console) -> list[dict[str, Any]]:
     from tegu.algorithms.plugins import package, registered
-    from tegu.algorithms.registry import ALGORITHMS, fitting
+    from tegu.algorithms.registry import ALGORITHMS, fitting, summary
     from tegu.environments.make import find
     from tegu.training.plan import spec_of
 
@@ -133,7 +131,7 @@ def _algorithms(out: Console) -> list[dict[str, Any]]:
             "name": name,
             "class": entry.public,
             "for": _made_for(name, for_players),
-            "summary": _summary(name),
+            "summary": summary(name),
             "package": "tegu",
         }
         for name, entry in ALGORITHMS.items()
@@ -146,17 +144,13 @@ def _algorithms(out: Console) -> list[dict[str, Any]]:
 
 def _plugin(name: str, path: str, package: str) -> dict[str, Any]:
     """An algorithm that a package registers; one that is broken says so in place of a summary."""
+    from tegu.algorithms.registry import summary
+
     found = {"name": name, "class": path, "for": None, "package": package}
     try:
-        return found | {"for": _made_for(name, ()), "summary": f"{_summary(name)} ({package})".strip()}
+        return found | {"for": _made_for(name, ()), "summary": f"{summary(name)} ({package})".strip()}
     except TeguError as error:
         return found | {"summary": str(error)}
-
-
-def _summary(name: str) -> str:
-    from tegu.algorithms.registry import class_of
-
-    return re.split(r"(?<=\.)\s+(?=[A-Z])", inspect.getdoc(class_of(name)) or "")[0].replace("\n", " ")
 
 
 def _made_for(name: str, for_players: Sequence[str]) -> str:

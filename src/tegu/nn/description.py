@@ -8,11 +8,15 @@ from typing import Any
 import jax
 
 from tegu.nn.custom import CustomNetwork
+from tegu.nn.dueling import Dueling
 from tegu.nn.encoder import Encoder
 from tegu.nn.heads import ActionValue, CustomPolicy, DeterministicPolicy, QNetwork
+from tegu.nn.implicit import ImplicitQuantileNetwork
 from tegu.nn.mlp import MLP
+from tegu.nn.noisy import NoisyNetwork
 from tegu.nn.recurrent import RecurrentQNetwork
 from tegu.nn.residual import ResidualConv, ResidualMLP
+from tegu.nn.return_network import ReturnNetwork
 
 Networks = Sequence[tuple[str, Any]]  #: modules, or their shapes, each with its part: "actor", "critic" or nothing
 
@@ -45,6 +49,18 @@ def title(network: Any) -> str:
             return network.title
         case CustomPolicy():
             return title(network.network)
+        case ReturnNetwork():
+            return ", ".join(filter(None, (network.encoder.title, title(network.body))))
+        case NoisyNetwork():
+            return f"noisy {title(network.mean)}"
+        case Dueling():
+            return f"{_after(network.shared)}value {title(network.value)} and advantage {title(network.advantage)}"
+        case ImplicitQuantileNetwork():
+            return f"{_after(network.shared)}quantile embedding of {network.cosines}, {title(network.head)}"
         case CustomNetwork():
             return network.structure.title
     return type(network).__name__
+
+
+def _after(shared: MLP | None) -> str:
+    return "" if shared is None else f"{title(shared)}, "

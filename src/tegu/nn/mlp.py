@@ -74,6 +74,16 @@ def normalized(x: jax.Array) -> jax.Array:
     return centred * jax.lax.rsqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
 
 
+def hidden_layers(key: jax.Array, sizes: Sequence[int], activation: str) -> MLP | None:
+    """Layers for ``after_hidden``; None for ``sizes`` of the inputs alone."""
+    return MLP(key, sizes, activation) if len(sizes) > 1 else None
+
+
+def after_hidden(layers: MLP | None, x: jax.Array) -> jax.Array:
+    """What hidden layers make of ``[..., n]``: an activation follows the last of them, too. None changes nothing."""
+    return x if layers is None else ACTIVATIONS[layers.activation](layers(x))
+
+
 def pieces(numbers: jax.Array, shapes: Sequence[tuple[int, int]]) -> list[jax.Array]:
     """A long vector cut into matrices: drawing once compiles much faster than drawing for every layer."""
     cuts = list(accumulate(map(math.prod, shapes)))[:-1]
