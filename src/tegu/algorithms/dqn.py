@@ -23,7 +23,7 @@ from tegu.algorithms.ranges import Count, Fraction, Natural, Positive, PositiveF
 from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
-from tegu.experience.base import Batch, Replay
+from tegu.experience.base import Batch, Replay, hindsight
 from tegu.exploration import epsilon_greedy, masked
 from tegu.nn.custom import CustomNetwork, Signature, check_custom, custom_networks
 from tegu.nn.heads import QNetwork
@@ -55,6 +55,7 @@ class DQN(Algorithm):
     train_freq: Count = eqx.field(static=True, default=4)  #: environment steps between two rounds of updates
     gradient_steps: int = eqx.field(static=True, default=1)  #: updates per round; -1: as many as steps were taken
     n_steps: Count = eqx.field(static=True, default=1)  #: number of rewards in the target (n-step return)
+    n_sampled_goal: Natural = eqx.field(static=True, default=0)  #: goals reached later for each own one (HER); 0: none
     target_update_interval: Count = eqx.field(static=True, default=10_000)  #: environment steps between syncs
     exploration_fraction: Fraction = 0.1  #: fraction of training over which epsilon falls
     exploration_initial_eps: Fraction = 1.0  #: epsilon at the start
@@ -75,6 +76,7 @@ class DQN(Algorithm):
             self.train_freq,
             self.gradient_steps,
             self.n_steps,
+            hindsight(self.n_sampled_goal),
         )
 
     def at(self, clock: Clock) -> Self:
