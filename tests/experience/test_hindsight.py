@@ -1,5 +1,6 @@
 """Hindsight against plain lists of episodes: which goals rows may get, how often, and what is then paid."""
 
+from collections import Counter
 from functools import partial
 
 import jax
@@ -39,8 +40,8 @@ class History:
     """Steps of ``n_envs`` environments in plain lists. Every step achieves a number of its own, hundreds apart but for
     every third, which is near the one before; goals of their own are negative."""
 
-    def __init__(self, n_envs, seed=0):
-        self.rng, self.n_envs, self.steps = np.random.default_rng(seed), n_envs, []
+    def __init__(self, n_envs, seed=0, ends=0.15):
+        self.rng, self.n_envs, self.ends, self.steps = np.random.default_rng(seed), n_envs, ends, []
         self.episode, self.number = list(range(n_envs)), n_envs
 
     def block(self, length):
@@ -50,7 +51,7 @@ class History:
             env = row % self.n_envs
             achieved = 100.0 * row - (0 if row // self.n_envs % 3 else 100.0 * self.n_envs - 1)
             desired = float(OWN * (1 + self.episode[env]))
-            fallen, cut = self.rng.random(2) < (0.15, 0.15)
+            fallen, cut = self.rng.random(2) < self.ends
             step = {"row": row, "env": env, "episode": self.episode[env], "achieved": achieved, "desired": desired}
             self.steps.append(step | {"terminated": bool(fallen), "truncated": bool(cut and not fallen)})
             if fallen or cut:
@@ -114,7 +115,8 @@ def test_goals_are_those_that_the_same_episode_reached_from_then_on(shape):
         possible |= {(row, goal): 4 / 5 / len(held) / len(later) for goal in later}
     drawn = list(zip(steps.action.tolist(), goals, strict=True))
     assert set(drawn) <= set(possible)
-    counts, expected = [drawn.count(pair) for pair in possible], [DRAWS * p for p in possible.values()]
+    times = Counter(drawn)
+    counts, expected = [times[pair] for pair in possible], [DRAWS * p for p in possible.values()]
     assert stats.chisquare(counts, expected).pvalue > 1e-3
     assert len(possible) > 2 * len(held)
 
@@ -152,7 +154,7 @@ def test_a_success_is_none_any_more_for_another_goal():
     near = History.arrays([dict(row=0, desired=50.5, achieved=50.0, terminated=False, truncated=False)])
     steps = jax.tree.map(lambda *leaves: np.concatenate(leaves), near, row)
     steps = steps._replace(next_observation=steps.next_observation | {"achieved_goal": np.float32([[9], [50]])})
-    buffer = ReplayBuffer.empty(steps, experience).add(steps, experience, 1)
+    buffer = ADD(ReplayBuffer.empty(steps, experience), steps, experience, 1)
     (drawn, _), index = DRAW(buffer, jax.random.key(0), experience, 1)
     goal, first = drawn.observation["desired_goal"][:, 0], np.asarray(index) == 0
     for desired, terminated in ((9, True), (50, False), (50.5, False)):
@@ -162,7 +164,7 @@ def test_a_success_is_none_any_more_for_another_goal():
     assert drawn.terminated[~first].all()
 
 
-@pytest.mark.parametrize("k", [1, 4, 9])
+@pytest.mark.parametrize("k", [1, 9])
 def test_the_share_of_other_goals_is_k_of_k_plus_1(k):
     buffer, experience, _, _ = filled(3, 5, 7, 45, k=k)
     goals = DRAW(buffer, jax.random.key(3), experience, 3).batch.rows.observation["desired_goal"]
@@ -197,8 +199,7 @@ def test_windows_have_one_goal_from_their_first_step_on():
 def test_a_cut_episode_has_no_later_goals():
     """What an environment does after its episode was left belongs to another one, though no step says so."""
     n_envs = 2
-    history, experience = History(n_envs), Replay(60, DRAWS, 0, 1, 1, draw=Hindsight(4))
-    history.rng.random = lambda n: np.ones(n)  # no episode ends by itself
+    history, experience = History(n_envs, ends=0), Replay(60, DRAWS, 0, 1, 1, draw=Hindsight(4))
     buffer = ReplayBuffer.empty(history.block(3), experience)
     buffer = ADD(buffer, history.arrays(history.steps), experience, n_envs)
     buffer = cut_episodes(buffer, jnp.array([False, True]))
