@@ -41,9 +41,10 @@ def rollout(environment, key, batch, steps):
 def test_a_compiled_batch_stays_inside_the_observation_space(environment):
     first, timesteps = jax.jit(lambda key: rollout(environment, key, batch=8, steps=250))(jax.random.key(0))
     observations = jax.tree.map(lambda one, more: np.concatenate([one[None], more]), first, timesteps.observation)
+    space = environment.observation_space
     for index in np.ndindex(251, 8):
         observation = jax.tree.map(lambda leaf, index=index: leaf[index], observations)
-        assert environment.observation_space.contains(observation), observation
+        assert space.contains(observation), observation
     assert timesteps.reward.dtype == jnp.float32
     assert timesteps.reward.shape == timesteps.terminated.shape == (250, 8)
     assert timesteps.terminated.dtype == jnp.bool_

@@ -9,8 +9,9 @@ from typing import Any
 from tegu.algorithms.base import Algorithm
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
+from tegu.environments.adapters.goals import HostGoals
 from tegu.experience.base import Hindsight, Replay, Rollout
-from tegu.spaces.features import one_line
+from tegu.spaces.features import ACHIEVED_GOAL, DESIRED_GOAL, one_line
 from tegu.training.learning import Iteration
 
 MOST_ROWS = 2**31 - 1  #: of a replay buffer and of an iteration: they are counted in 32 bits
@@ -98,9 +99,13 @@ def check_hindsight(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
     """Raise ``TeguError`` where past steps are to be given other goals in an environment that does not say what those
     would have paid."""
     experience = algorithm.experience
-    if not (isinstance(experience, Replay) and isinstance(experience.draw, Hindsight)) or spec.goals is not None:
+    if not (isinstance(experience, Replay) and isinstance(experience.draw, Hindsight)):
         return
-    raise TeguError(
-        f"{type(algorithm).__name__}: n_sampled_goal above 0 needs a tegu.GoalEnvironment, whose compute_reward is JAX: "
-        f"{spec.id} is none, it observes {one_line(spec.observation_space)}"
-    )
+    if spec.goals is None:
+        raise TeguError(
+            f"{type(algorithm).__name__}: hindsight (n_sampled_goal) needs an environment that has compute_reward and observes "
+            f"{ACHIEVED_GOAL} and {DESIRED_GOAL} (in JAX a tegu.GoalEnvironment): {spec.id} observes "
+            f"{one_line(spec.observation_space)}"
+        )
+    if isinstance(spec.goals, HostGoals):
+        spec.goals.check()

@@ -25,7 +25,6 @@ from tegu.core.spec import EnvironmentSpec
 from tegu.environments.adapters.contract import check_apart, check_apart_from
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.base import Environment
-from tegu.environments.goals.base import GoalEnvironment
 from tegu.environments.make import Source, find
 from tegu.presets import origin, preset
 from tegu.runs import Run
@@ -278,8 +277,7 @@ def spec_of(id: str, environment: Any, n_envs: int) -> EnvironmentSpec:
     if model is not None:
         require_contract(model)
     spaces = environment.observation_space, environment.action_space
-    goals = model if isinstance(model, GoalEnvironment) else None
-    return EnvironmentSpec(id, *spaces, n_envs, environment.agents, model, goals)
+    return EnvironmentSpec(id, *spaces, n_envs, environment.agents, model, environment.goals)
 
 
 def _spec(source: Source, n_envs: int) -> EnvironmentSpec:

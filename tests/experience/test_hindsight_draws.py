@@ -2,6 +2,7 @@
 
 from collections import Counter
 from functools import partial
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from tegu.core.errors import TeguError
 from tegu.core.step import Step
 from tegu.experience.base import Feedback, Hindsight, Replay, Uniform, hindsight
 from tegu.experience.buffer import ReplayBuffer
+from tegu.experience.hindsight import with_goal
 from tegu.training.learning import cut_episodes
 
 ADD = jax.jit(ReplayBuffer.add, static_argnums=(2, 3))
@@ -72,7 +74,9 @@ class History:
 
         before = seen(np.full(len(steps), np.nan, np.float32))  # what was achieved before a step is nobody's goal
         flags = column("terminated", bool), column("truncated", bool)
-        return Step(before, column("row", np.int32), np.full(len(steps), 7, np.float32), seen(column("achieved")), *flags)
+        return Step(
+            before, column("row", np.int32), np.full(len(steps), 7, np.float32), seen(column("achieved")), *flags
+        )
 
     def later(self, row, held):
         """What the episode of a row achieved from then on, as far as it is held."""
@@ -148,20 +152,14 @@ def test_what_is_paid_and_what_ends_follows_from_the_goals(shape):
 
 
 def test_a_success_is_none_any_more_for_another_goal():
-    """A termination that the goal of that time explains is gone: what comes next counts again."""
-    experience = Replay(4, 200, 0, 1, 1, draw=Hindsight(4))
-    row = History.arrays([dict(row=0, desired=50.5, achieved=50.0, terminated=True, truncated=False)])
-    near = History.arrays([dict(row=0, desired=50.5, achieved=50.0, terminated=False, truncated=False)])
-    steps = jax.tree.map(lambda *leaves: np.concatenate(leaves), near, row)
-    steps = steps._replace(next_observation=steps.next_observation | {"achieved_goal": np.float32([[9], [50]])})
-    buffer = ADD(ReplayBuffer.empty(steps, experience), steps, experience, 1)
-    (drawn, _), index = DRAW(buffer, jax.random.key(0), experience, 1)
-    goal, first = drawn.observation["desired_goal"][:, 0], np.asarray(index) == 0
-    for desired, terminated in ((9, True), (50, False), (50.5, False)):
-        which = first & (goal == desired)
-        assert which.any()
-        assert (drawn.terminated[which] == terminated).all()
-    assert drawn.terminated[~first].all()
+    """Its episode has still ended there, and what comes next counts again; a fall stays a fall for every goal."""
+    common = {"achieved": 50.0, "truncated": False}
+    success = common | {"row": 0, "desired": 50.5, "terminated": True}
+    fall, step = success | {"desired": 90.0}, success | {"terminated": False}
+    far = with_goal(History.arrays([success, fall, step]), np.full((3, 1), 9, np.float32), Numbers)
+    np.testing.assert_array_equal(far.terminated, [False, True, False])
+    np.testing.assert_array_equal(far.truncated, [True, False, False])
+    np.testing.assert_array_equal(far.reward, [-41, -41, -41])
 
 
 @pytest.mark.parametrize("k", [1, 9])
@@ -172,7 +170,7 @@ def test_the_share_of_other_goals_is_k_of_k_plus_1(k):
 
 
 def test_windows_have_one_goal_from_their_first_step_on():
-    """Which that step's episode reached; each step is paid for it, and where the episode ended the window still ends."""
+    """Which that step's episode reached; each step is paid for it, and ends where the episode did."""
     n_envs, n_steps = 2, 3
     buffer, experience, history, held = filled(n_envs, 6, 4, 36, n_steps)
     steps = jax.device_get(DRAW(buffer, jax.random.key(4), experience, n_envs).batch.rows)
@@ -199,15 +197,15 @@ def test_windows_have_one_goal_from_their_first_step_on():
 def test_a_cut_episode_has_no_later_goals():
     """What an environment does after its episode was left belongs to another one, though no step says so."""
     n_envs = 2
-    history, experience = History(n_envs, ends=0), Replay(60, DRAWS, 0, 1, 1, draw=Hindsight(4))
-    buffer = ReplayBuffer.empty(history.block(3), experience)
-    buffer = ADD(buffer, history.arrays(history.steps), experience, n_envs)
-    buffer = cut_episodes(buffer, jnp.array([False, True]))
+    history, experience = History(n_envs, ends=0), Replay(24, DRAWS, 0, 1, 1, draw=Hindsight(4))
+    first = history.block(6)
+    buffer = ADD(ReplayBuffer.empty(first, experience), first, experience, n_envs)
+    buffer = jax.jit(cut_episodes)(buffer, jnp.array([False, True]))
     history.end(1)
-    buffer = ADD(buffer, history.block(4), experience, n_envs)
+    buffer = ADD(buffer, history.block(6), experience, n_envs)
     drawn = DRAW(buffer, jax.random.key(5), experience, n_envs).batch.rows
     goals = drawn.observation["desired_goal"][:, 0]
-    held = range(14)
+    held = range(24)
     for row in held:
         reached = set(goals[(drawn.action == row) & (goals > OWN)].tolist())
         assert reached == set(history.later(row, held))
@@ -221,7 +219,7 @@ def test_episodes_are_counted_alike_however_steps_come():
         counts = np.asarray(buffer.rows.episode)[: len(held)]
         for env in range(2):
             mine = [history.steps[row]["episode"] for row in held if row % 2 == env]
-            changes = np.cumsum([0, *(now != before for before, now in zip(mine, mine[1:], strict=False))])
+            changes = np.cumsum([0, *(now != before for before, now in pairwise(mine))])
             np.testing.assert_array_equal(counts[env::2], changes)
         found.append(counts)
     np.testing.assert_array_equal(found[0], found[1])
