@@ -60,9 +60,10 @@ class HostGoals:
             theirs = np.array([function(*pair, {}) for pair in zip(achieved, desired, strict=True)], np.float64)
             if not np.allclose(ours, theirs, rtol=1e-3, atol=1e-4):
                 i = int(abs(ours - theirs).argmax())
+                where = f"{ACHIEVED_GOAL} {achieved[i].tolist()}, {DESIRED_GOAL} {desired[i].tolist()}"
                 raise TeguError(
-                    f"{name} of the environment gives {theirs[i]:g} with NumPy and {ours[i]:g} with JAX for achieved_goal "
-                    f"{achieved[i].tolist()}, desired_goal {desired[i].tolist()}: it must follow from these alone"
+                    f"{name} of the environment gives {theirs[i]:g} with NumPy and {ours[i]:g} with JAX for {where}: "
+                    "it must follow from these alone"
                 )
 
     def _function(self, name: str) -> Callable[..., Any]:
@@ -88,7 +89,8 @@ class _Array(np.lib.mixins.NDArrayOperatorsMixin):
         self.value = value
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        return _called(ufunc, inputs, options) if method == "__call__" else NotImplemented
+        arrays = [np.asarray(each) if isinstance(each, list | tuple) else each for each in inputs]
+        return _called(ufunc, arrays, options) if method == "__call__" else NotImplemented
 
     def __array_function__(self, function: Any, types: Any, inputs: Any, options: Any) -> Any:
         return _called(function, inputs, options)
