@@ -23,6 +23,7 @@ _PUBLIC = {
     "Rollout": "tegu.experience.base",
     "Replay": "tegu.experience.base",
     "Environment": "tegu.environments.base",
+    "GoalEnvironment": "tegu.environments.goals.base",
     "Timestep": "tegu.environments.base",
     "FiniteEnvironment": "tegu.environments.grids.finite",
     "make": "tegu.environments.make",

@@ -4,6 +4,7 @@ from tegu.environments.classic.acrobot import Acrobot
 from tegu.environments.classic.cartpole import CartPole
 from tegu.environments.classic.mountain_car import MountainCar, MountainCarContinuous
 from tegu.environments.classic.pendulum import Pendulum
+from tegu.environments.goals.bit_flip import BitFlip
 from tegu.environments.grids.cliff_walking import CliffWalking
 from tegu.environments.grids.frozen_lake import FrozenLake
 from tegu.environments.grids.lizard import Lizard
@@ -21,6 +22,7 @@ ENVIRONMENTS = [
     CliffWalking(),
     CliffWalking(is_slippery=True),
     Taxi(),
+    BitFlip(),
 ]
 
 

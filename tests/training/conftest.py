@@ -19,6 +19,7 @@ class Case(NamedTuple):
 _PPO = {"n_envs": 4, "n_steps": 10, "batch_size": 20, "n_epochs": 2, "net_arch": [8], "steps": 600, "log_interval": 80}
 _REPLAY = {"learning_starts": 50, "buffer_size": 120, "batch_size": 16, "net_arch": [8], "steps": 600}
 _REPLAY |= {"log_interval": 60, "learning_rate": "lin_1e-2"}
+_HINDSIGHT = _REPLAY | {"n_sampled_goal": 4, "n_envs": 2, "train_freq": 4, "environment_options": {"n_bits": 5}}
 _PARTICLES = _REPLAY | {"n_envs": 2, "train_freq": 20}
 _ALPHAZERO = {"simulations": 2, "random_moves": 2, "train_freq": 256, "buffer_size": 768, "batch_size": 32}
 _ALPHAZERO |= {"gradient_steps": 2, "width": 8, "blocks": 1, "steps": 3_000, "log_interval": 512}
@@ -62,6 +63,7 @@ LONG = {"alphazero, fused", "alphazero, multicore", "pqn, host", "r2d2, fused", 
 
 def cases() -> Iterator[Any]:
     """A ``Case``, as a parameter, for every algorithm of ``SMALL`` and every loop."""
+    yield _param("dqn in hindsight, fused", "BitFlip-v0", "dqn", _HINDSIGHT)
     for algorithm, (environment, settings, backend) in SMALL.items():
         yield _param(f"{algorithm}, fused", environment, algorithm, settings)
         if backend is not None:

@@ -8,12 +8,14 @@ import numpy as np
 
 from tegu.algorithms.base import Algorithm, Update, named
 from tegu.core.schedule import Clock, Linear, Schedule
+from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, Step
 from tegu.experience.base import Replay
 from tegu.experience.buffer import ReplayBuffer
 from tegu.training.learning import replay, take
 
 ROWS, BATCH, ROUND = 100, 8, 6
+SPEC = EnvironmentSpec("test", None, None)
 
 
 class Notes(NamedTuple):
@@ -52,7 +54,7 @@ def test_every_update_of_a_round_draws_rows_and_numbers_of_its_own() -> None:
     algorithm, rows = Noting(), jnp.arange(ROWS, dtype=jnp.int32)
     buffer = ReplayBuffer.empty(rows, algorithm.experience).add(rows, algorithm.experience, 1)
     key, clock = jax.random.key(0), Clock.of(50, 100)
-    learner, _, _ = replay(algorithm, algorithm.init(key, None), buffer, key, clock, 1)
+    learner, _, _ = replay(algorithm, algorithm.init(key, None), buffer, key, clock, SPEC)
     assert learner.updates == ROUND
     both = np.concatenate([learner.rows, learner.drawn])
     assert len(np.unique(both, axis=0)) == 2 * ROUND

@@ -16,7 +16,7 @@ from tegu.algorithms.ranges import Count, Fraction, Natural, NonNegative, Positi
 from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree
-from tegu.experience.base import Batch, Replay
+from tegu.experience.base import Batch, Replay, hindsight
 from tegu.nn.custom import CustomNetwork, Signature, check_custom, custom_networks
 from tegu.nn.encoder import check_extractor
 from tegu.nn.heads import ActionValue, CustomPolicy, DeterministicPolicy
@@ -56,6 +56,7 @@ class DDPG(Algorithm):
     gamma: Fraction = 0.99  #: discount factor
     train_freq: Count = eqx.field(static=True, default=1)  #: environment steps between two rounds of updates
     gradient_steps: int = eqx.field(static=True, default=1)  #: updates per round; -1: as many as steps were taken
+    n_sampled_goal: Natural = eqx.field(static=True, default=0)  #: goals reached later for each own one (HER); 0: none
     action_noise: NonNegative = 0.1  #: standard deviation of the exploration noise; 1 is half the range of the actions
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(400, 300))  #: hidden layers of actor and critic each
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
@@ -66,7 +67,14 @@ class DDPG(Algorithm):
 
     @property
     def experience(self) -> Replay:
-        return Replay(self.buffer_size, self.batch_size, self.learning_starts, self.train_freq, self.gradient_steps)
+        return Replay(
+            self.buffer_size,
+            self.batch_size,
+            self.learning_starts,
+            self.train_freq,
+            self.gradient_steps,
+            draw=hindsight(self.n_sampled_goal),
+        )
 
     def at(self, clock: Clock) -> Self:
         return dataclasses.replace(super().at(clock), random_actions=clock.steps < self.learning_starts)

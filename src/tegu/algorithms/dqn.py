@@ -43,7 +43,7 @@ from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
-from tegu.experience.base import Batch, Feedback, Prioritized, Replay, Uniform
+from tegu.experience.base import Batch, Feedback, Hindsight, Prioritized, Replay, Uniform, hindsight
 from tegu.exploration import epsilon_greedy, masked
 from tegu.nn.custom import CustomNetwork, Signature, check_custom, custom_networks
 from tegu.nn.encoder import check_extractor
@@ -85,6 +85,7 @@ class DQN(Algorithm):
     train_freq: Count = eqx.field(static=True, default=4)  #: environment steps between two rounds of updates
     gradient_steps: int = eqx.field(static=True, default=1)  #: updates per round; -1: as many as steps were taken
     n_steps: Count = eqx.field(static=True, default=1)  #: number of rewards in the target (n-step return)
+    n_sampled_goal: Natural = eqx.field(static=True, default=0)  #: goals reached later for each own one (HER); 0: none
     target_update_interval: Count = eqx.field(static=True, default=10_000)  #: environment steps between syncs
     exploration_fraction: Fraction = 0.1  #: fraction of training over which epsilon falls
     exploration_initial_eps: Fraction = 1.0  #: epsilon at the start
@@ -128,8 +129,15 @@ class DQN(Algorithm):
             self.train_freq,
             self.gradient_steps,
             self.n_steps,
-            Prioritized(self.prioritized_alpha, self.importance_exponent) if self.prioritized else Uniform(),
+            self.draw,
         )
+
+    @property
+    def draw(self) -> Uniform | Prioritized | Hindsight:
+        """How steps are drawn from the replay buffer."""
+        if self.prioritized:
+            return Prioritized(self.prioritized_alpha, self.importance_exponent)
+        return hindsight(self.n_sampled_goal)
 
     @property
     def returns(self) -> ReturnDistribution:
@@ -175,6 +183,8 @@ class DQN(Algorithm):
             raise TeguError("DQN: munchausen cannot be used with double: its target has no greedy action to choose")
         if self.munchausen and self.distribution == "categorical":
             raise TeguError("DQN: munchausen cannot be used with a categorical distribution, only with quantiles")
+        if self.prioritized and self.n_sampled_goal:
+            raise TeguError("DQN: prioritized cannot be used with n_sampled_goal above 0")
         own = {"dueling": self.dueling, "noisy": self.noisy, self.distribution: self.returns.cosines is not None}
         if self.network is not None and (needed := [option for option, on in own.items() if on]):
             raise TeguError(f"DQN: {needed[0]} needs Tegu's network, it cannot be used with your own")

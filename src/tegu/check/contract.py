@@ -13,11 +13,13 @@ from jax.tree_util import keystr, tree_flatten_with_path
 from tegu.check.agents import check_agents, check_measures, check_rewards
 from tegu.check.findings import Findings, Halt
 from tegu.check.games import check_positions
+from tegu.check.goals import check_goals
 from tegu.check.spaces import form, given_spaces, has_form, is_supported
 from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
 from tegu.environments.base import Environment, Timestep
 from tegu.environments.games.base import Game
+from tegu.environments.goals.base import GoalEnvironment
 from tegu.spaces.features import zeros
 
 # What to write instead of Python that cannot see a traced value. The first that fits counts.
@@ -103,6 +105,8 @@ def check_contract(
         raise Halt
     if isinstance(environment, Game):
         check_positions(environment, action_space, findings)
+    if isinstance(environment, GoalEnvironment):
+        check_goals(environment, space, findings)
 
 
 def _state_stays(findings: Findings, before: PyTree, after: PyTree) -> bool:

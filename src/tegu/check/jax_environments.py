@@ -16,10 +16,12 @@ from tegu.check.agents import check_agents, check_masks, legal, masks
 from tegu.check.contract import check_contract, explain, name_of
 from tegu.check.findings import Facts, Findings, Halt, Report, episode_facts
 from tegu.check.games import check_game
+from tegu.check.goals import check_payments
 from tegu.check.spaces import check_ranges, declared_spaces, describe, is_supported
 from tegu.core.step import PyTree
 from tegu.environments.base import Environment, Timestep
 from tegu.environments.games.base import Game
+from tegu.environments.goals.base import GoalEnvironment
 
 _COPIES = 8
 
@@ -75,6 +77,8 @@ def _try_out(environment: Environment, space: spaces.Space, actions: PyTree, see
         jax.block_until_ready(run(reset_keys, step_keys, actions))
         seconds = time.perf_counter() - started
     _check_values(findings, space, first, rollout)
+    if isinstance(environment, GoalEnvironment):
+        check_payments(environment, rollout, findings)
     if not rollout.ended.any() and environment.time_limit is None:
         expected = f"terminated or truncated within {steps} steps"
         hint = "give the environment max_episode_steps"

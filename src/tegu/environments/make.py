@@ -30,6 +30,7 @@ NATIVE = {
     "CliffWalkingSlippery-v1": "tegu.environments.grids.cliff_walking:CliffWalking",
     "Taxi-v4": "tegu.environments.grids.taxi:Taxi",
     "TMaze-v0": "tegu.environments.memory.t_maze:TMaze",
+    "BitFlip-v0": "tegu.environments.goals.bit_flip:BitFlip",
     "simple_v3": "tegu.environments.particle.simple:Simple",
     "simple_spread_v3": "tegu.environments.particle.spread:Spread",
     "simple_speaker_listener_v4": "tegu.environments.particle.speaker_listener:SpeakerListener",

@@ -34,6 +34,28 @@ class Prioritized:
 
 
 @dataclass(frozen=True)
+class Hindsight:
+    """Rows are drawn with equal probability, and a share of them as if their goal had been one that was reached later.
+
+    That is hindsight experience replay with the strategy "future" (Andrychowicz et al. 2017, section 4.5): the desired
+    goal becomes the goal achieved by a random later step of the same episode, this one included; reward and termination
+    are computed anew. It needs steps whole, from an environment that says what goals pay (``EnvironmentSpec.goals``).
+    """
+
+    n_sampled_goal: int = 4  #: rows with such a goal for each that keeps its own, on average: the paper's k
+
+    @property
+    def share(self) -> float:
+        """The probability of a row to get such a goal."""
+        return self.n_sampled_goal / (self.n_sampled_goal + 1)
+
+
+def hindsight(n_sampled_goal: int) -> Uniform | Hindsight:
+    """How an algorithm draws whose hyper-parameter ``n_sampled_goal`` is 0 where goals stay as they are."""
+    return Hindsight(n_sampled_goal) if n_sampled_goal else Uniform()
+
+
+@dataclass(frozen=True)
 class Replay:
     """Off-policy experience: ``update`` gets a ``Batch`` of ``batch_size`` random past steps, ``[batch_size, ...]``.
 
@@ -47,7 +69,7 @@ class Replay:
     train_freq: int  #: environment steps (over all environments) between two rounds of updates
     gradient_steps: int  #: updates per round; -1: as many as steps were collected
     n_steps: int = 1  #: consecutive steps drawn together
-    draw: Uniform | Prioritized = Uniform()  #: how rows are drawn
+    draw: Uniform | Prioritized | Hindsight = Uniform()  #: how rows are drawn
 
     def steps_per_env(self, n_envs: int) -> int:
         """Decisions that each of ``n_envs`` environments takes between two rounds of updates."""

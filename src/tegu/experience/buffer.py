@@ -5,9 +5,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from tegu.core.step import PyTree
-from tegu.experience.base import Batch, Feedback, Prioritized, Replay
+from tegu.core.errors import TeguError
+from tegu.core.step import PyTree, Step
+from tegu.experience.base import Batch, Feedback, Hindsight, Prioritized, Replay
+from tegu.experience.hindsight import Numbered, later_rows, numbered, relabelled
 from tegu.experience.priorities import Priorities
+from tegu.spaces.features import ACHIEVED_GOAL
 
 _SMALLEST_ERROR = 1e-6  #: added to every error, so that each row is drawn again some day
 
@@ -25,7 +28,7 @@ class ReplayBuffer(NamedTuple):
     Steps of one environment lie ``n_envs`` rows apart.
     """
 
-    rows: PyTree  #: leaves ``[capacity, ...]``
+    rows: PyTree  #: leaves ``[capacity, ...]``; ``Numbered`` for hindsight
     position: jax.Array  #: int32: where the next block goes
     size: jax.Array  #: int32: rows filled
     priorities: Any = ()  #: ``Priorities`` where rows are drawn by them
@@ -34,6 +37,10 @@ class ReplayBuffer(NamedTuple):
     def empty(cls, block: PyTree, experience: Replay) -> "ReplayBuffer":
         """Room for ``experience.capacity`` rows, rounded to whole blocks; ``block`` gives the shapes ``[n, ...]``."""
         length = jax.tree.leaves(block)[0].shape[0]
+        if isinstance(experience.draw, Hindsight):
+            if not isinstance(block, Step):
+                raise TeguError(f"hindsight needs steps whole: take must keep Step, it keeps {type(block).__name__}")
+            block = Numbered(block, jax.ShapeDtypeStruct((length,), jnp.int32))
         capacity = experience.rows(length)
         rows = jax.tree.map(lambda leaf: jnp.zeros((capacity, *leaf.shape[1:]), leaf.dtype), block)
         priorities: Any = Priorities.empty(capacity) if isinstance(experience.draw, Prioritized) else ()
@@ -43,9 +50,14 @@ class ReplayBuffer(NamedTuple):
     def capacity(self) -> int:
         return jax.tree.leaves(self.rows)[0].shape[0]
 
-    def add(self, block: PyTree, experience: Replay, n_envs: int) -> "ReplayBuffer":
-        """Write a block ``[n, ...]`` over the oldest rows."""
+    def add(self, rows: PyTree, experience: Replay, n_envs: int) -> "ReplayBuffer":
+        """Write ``rows`` ``[n, ...]`` over the oldest ones."""
+        block = self.block(rows, experience, n_envs)
         return self.advance(jax.tree.leaves(block)[0].shape[0], experience, n_envs).write(block)
+
+    def block(self, rows: PyTree, experience: Replay, n_envs: int) -> PyTree:
+        """What ``write`` takes where ``rows`` ``[n, ...]`` are to follow those that were last written."""
+        return numbered(rows, self.last(n_envs), n_envs) if isinstance(experience.draw, Hindsight) else rows
 
     def advance(self, length: int, experience: Replay, n_envs: int) -> "ReplayBuffer":
         """All that ``add`` does for a block of this ``length`` but writing it."""
@@ -78,9 +90,13 @@ class ReplayBuffer(NamedTuple):
         """Where the block before ``position`` begins."""
         return (self.position - length) % self.capacity
 
-    def draw(self, key: jax.Array, experience: Replay, n_envs: int) -> Drawn:
-        """``batch_size`` rows or windows as ``experience`` declares, with replacement."""
+    def draw(self, key: jax.Array, experience: Replay, n_envs: int, goals: Any = None) -> Drawn:
+        """``batch_size`` rows or windows as ``experience`` declares, with replacement.
+
+        ``goals``: ``EnvironmentSpec.goals``, which hindsight needs.
+        """
         n = experience.batch_size
+        key, goal_key = jax.random.split(key) if isinstance(experience.draw, Hindsight) else (key, key)
         if isinstance(experience.draw, Prioritized):
             index, probability = self.priorities.draw(key, n)
             weight = (self.size * probability) ** -experience.draw.beta
@@ -93,7 +109,19 @@ class ReplayBuffer(NamedTuple):
         if experience.n_steps > 1:
             where = index + n_envs * jnp.arange(experience.n_steps)[:, None]
         rows = jax.tree.map(lambda ring: ring[where % self.capacity], self.rows)
+        if isinstance(experience.draw, Hindsight):
+            rows = self._in_hindsight(goal_key, rows.steps, index, experience.draw.share, n_envs, goals)
         return Drawn(Batch(rows, weight), index % self.capacity)
+
+    def _in_hindsight(
+        self, key: jax.Array, steps: Step, index: jax.Array, share: float, n_envs: int, goals: Any
+    ) -> Step:
+        """The ``steps`` drawn from the rows ``index``, a share of them with a goal that was achieved later."""
+        chosen_key, later_key = jax.random.split(key)
+        chosen = jax.random.bernoulli(chosen_key, share, index.shape)
+        newer = (self.position - 1 - index) // n_envs
+        later = later_rows(later_key, self.rows.episode, index, newer, n_envs)
+        return relabelled(steps, chosen, self.rows.steps.next_observation[ACHIEVED_GOAL][later], goals)
 
     def revise(self, index: jax.Array, feedback: Feedback, experience: Replay) -> "ReplayBuffer":
         """Take in what an update answered of the rows ``index``."""
@@ -104,9 +132,10 @@ class ReplayBuffer(NamedTuple):
             largest = jnp.maximum(priorities.largest, weight.max())
             buffer = buffer._replace(priorities=priorities._replace(largest=largest))
         if feedback.rows is not None:
+            new_rows = Numbered(feedback.rows, None) if isinstance(experience.draw, Hindsight) else feedback.rows
             rows = jax.tree.map(
                 lambda new, ring: ring if new is None else ring.at[index].set(new),
-                feedback.rows,
+                new_rows,
                 buffer.rows,
                 is_leaf=lambda part: part is None,
             )

@@ -34,7 +34,7 @@ class DummyVecEnv:
         entropy = [[_seed(seed), i] for i in range(len(envs))]
         self.environments = GymnasiumEnvironments(lambda: next(makes), entropy)
         self.monitors: list[Monitor] = envs
-        self.num_envs, self.agents = len(envs), self.environments.agents
+        self.num_envs, self.agents, self.goals = len(envs), self.environments.agents, self.environments.goals
         self.observation_space, self.action_space = envs[0].observation_space, envs[0].action_space
         self.render_mode, self.metadata = envs[0].render_mode, envs[0].metadata
         self.stands_for: str | None = None  #: the environment in JAX that a model trains in, of which this is a double

@@ -9,6 +9,7 @@ from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
 
 ACTION_MASK = "action_mask"  #: key of a Dict observation that holds the legal actions (PettingZoo's convention)
+ACHIEVED_GOAL, DESIRED_GOAL = "achieved_goal", "desired_goal"  #: keys beside "observation" where goals are observed
 STATE = "state"  #: key beside the agents of a Dict observation that holds what critics may see, and actors may not
 
 

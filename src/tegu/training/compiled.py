@@ -58,7 +58,7 @@ class Programs:
 
     def revises_rows(self, buffer: ReplayBuffer) -> bool:
         """Whether updates change rows that were stored; ``buffer`` gives the shapes."""
-        return revises_rows(self.algorithm, self.shapes, buffer, self.spec.n_envs)
+        return revises_rows(self.algorithm, self.shapes, buffer, self.spec)
 
     def _given(self, numbers: Leaves, leaves: Leaves) -> tuple[Algorithm, Learner]:
         return jax.tree.unflatten(self._algorithm_structure, numbers), self.learner(leaves)
@@ -84,7 +84,7 @@ class Programs:
         self, numbers: Leaves, leaves: Leaves, buffer: ReplayBuffer, key: jax.Array, clock: Clock
     ) -> tuple[Leaves, ReplayBuffer, Metrics]:
         algorithm, learner = self._given(numbers, leaves)
-        learner, buffer, metrics = replay(algorithm, learner, buffer, key, clock, self.spec.n_envs)
+        learner, buffer, metrics = replay(algorithm, learner, buffer, key, clock, self.spec)
         return jax.tree.leaves(learner), buffer, metrics
 
     def _store_traced(

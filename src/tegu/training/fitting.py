@@ -8,7 +8,10 @@ from typing import Any
 
 from tegu.algorithms.base import Algorithm
 from tegu.core.errors import TeguError
-from tegu.experience.base import Replay, Rollout
+from tegu.core.spec import EnvironmentSpec
+from tegu.environments.adapters.goals import HostGoals
+from tegu.experience.base import Hindsight, Replay, Rollout
+from tegu.spaces.features import ACHIEVED_GOAL, DESIRED_GOAL, one_line
 from tegu.training.learning import Iteration
 
 MOST_ROWS = 2**31 - 1  #: of a replay buffer and of an iteration: they are counted in 32 bits
@@ -90,3 +93,19 @@ def check_experience(algorithm: Algorithm, n_envs: int) -> None:
         )
     if experience.batch_size > rows:
         raise TeguError(f"{title}: batch_size must be at most buffer_size, got {experience.batch_size:,} and {holds}")
+
+
+def check_hindsight(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
+    """Raise ``TeguError`` where past steps are to be given other goals in an environment that does not say what those
+    would have paid."""
+    experience = algorithm.experience
+    if not (isinstance(experience, Replay) and isinstance(experience.draw, Hindsight)):
+        return
+    if spec.goals is None:
+        raise TeguError(
+            f"{type(algorithm).__name__}: hindsight (n_sampled_goal) needs an environment that observes {ACHIEVED_GOAL} "
+            f"and {DESIRED_GOAL} and has compute_reward (in JAX a tegu.GoalEnvironment): {spec.id} observes "
+            f"{one_line(spec.observation_space)}"
+        )
+    if isinstance(spec.goals, HostGoals):
+        spec.goals.check()

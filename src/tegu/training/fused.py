@@ -76,10 +76,9 @@ class Fused:
         if not self.size.replays:
             learner, metrics, _ = algorithm.at(after).update(learner, steps, update_key)
         else:
-            n_envs = self.spec.n_envs
             if learns:
-                learner, buffer, metrics = replay(algorithm, learner, buffer, update_key, after, n_envs)
-            learner, buffer, block = take(algorithm, learner, buffer, steps, after, n_envs)
+                learner, buffer, metrics = replay(algorithm, learner, buffer, update_key, after, self.spec)
+            learner, buffer, block = take(algorithm, learner, buffer, steps, after, self.spec.n_envs)
         return FusedState(learner, buffer, collector, key), block, (steps, episodes, metrics)
 
     def chunk(
@@ -240,4 +239,4 @@ class FusedLoop:
     @cached_property
     def _revised(self) -> bool:
         one, algorithm = self._shapes(), jax.tree.map(lambda leaf: leaf[0], self._algorithms[0])
-        return revises_rows(algorithm, one.learner, one.buffer, self.spec.n_envs)
+        return revises_rows(algorithm, one.learner, one.buffer, self.spec)

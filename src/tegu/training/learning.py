@@ -7,9 +7,11 @@ import jax.numpy as jnp
 
 from tegu.algorithms.base import Algorithm, Learner, Metrics
 from tegu.core.schedule import Clock
+from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import PyTree, Step, flatten_time
 from tegu.experience.base import Replay
 from tegu.experience.buffer import ReplayBuffer
+from tegu.experience.hindsight import Numbered
 
 
 class Iteration:
@@ -35,24 +37,24 @@ class Iteration:
 
 
 def replay(
-    algorithm: Algorithm, learner: Learner, buffer: ReplayBuffer, key: jax.Array, clock: Clock, n_envs: int
+    algorithm: Algorithm, learner: Learner, buffer: ReplayBuffer, key: jax.Array, clock: Clock, spec: EnvironmentSpec
 ) -> tuple[Learner, ReplayBuffer, Metrics]:
     """A round of updates, each on rows drawn anew; metrics are means over the round."""
     algorithm = algorithm.at(clock)
     experience: Any = algorithm.experience
     # rows that no update changes stay out of what the scan carries, which might be copied at every update
-    apart, rows = not revises_rows(algorithm, learner, buffer, n_envs), buffer.rows
+    apart, rows = not revises_rows(algorithm, learner, buffer, spec), buffer.rows
 
     def update(carry: tuple[Learner, ReplayBuffer], key: jax.Array) -> tuple[tuple[Learner, ReplayBuffer], Metrics]:
         learner, buffer = carry
         whole = buffer._replace(rows=rows) if apart else buffer
         draw_key, update_key = jax.random.split(key)
-        drawn = whole.draw(draw_key, experience, n_envs)
+        drawn = whole.draw(draw_key, experience, spec.n_envs, spec.goals)
         learner, metrics, feedback = algorithm.update(learner, drawn.batch, update_key)
         revised = whole.revise(drawn.indices, feedback, experience)
         return (learner, revised._replace(rows=()) if apart else revised), metrics
 
-    keys = jax.random.split(key, experience.updates(n_envs))
+    keys = jax.random.split(key, experience.updates(spec.n_envs))
     carried = buffer._replace(rows=()) if apart else buffer
     (learner, carried), metrics = jax.lax.scan(update, (learner, carried), keys)
     buffer = carried._replace(rows=rows) if apart else carried
@@ -67,14 +69,17 @@ def take(
     The buffer has advanced by the block, which is still to be written.
     """
     learner, rows = algorithm.at(clock).take(learner, steps)
-    block, experience = flatten_time(rows), algorithm.experience
+    experience = algorithm.experience
     assert isinstance(experience, Replay)
+    block = buffer.block(flatten_time(rows), experience, n_envs)
     return learner, buffer.advance(jax.tree.leaves(block)[0].shape[0], experience, n_envs), block
 
 
 def cut_episodes(buffer: Any, where: jax.Array) -> Any:
     """End the record of the running episodes ``where`` ``[B]``, so that no window of steps runs on into the next."""
-    if not buffer or not isinstance(buffer.rows, Step):
+    rows: Any = buffer.rows if buffer else ()
+    steps = rows.steps if isinstance(rows, Numbered) else rows
+    if not isinstance(steps, Step):
         return buffer
     n_envs = where.shape[0]
     last = (buffer.position - n_envs + jnp.arange(n_envs)) % buffer.capacity
@@ -82,7 +87,8 @@ def cut_episodes(buffer: Any, where: jax.Array) -> Any:
     def cut(flag: jax.Array) -> jax.Array:
         return flag.at[last].set(flag[last] | (where & (buffer.size > 0)))
 
-    return buffer._replace(rows=buffer.rows._replace(truncated=jax.tree.map(cut, buffer.rows.truncated)))
+    steps = steps._replace(truncated=jax.tree.map(cut, steps.truncated))
+    return buffer._replace(rows=rows._replace(steps=steps) if isinstance(rows, Numbered) else steps)
 
 
 def empty_buffer(algorithm: Algorithm, learner: Learner, steps: Step) -> Any:
@@ -93,13 +99,14 @@ def empty_buffer(algorithm: Algorithm, learner: Learner, steps: Step) -> Any:
     return ReplayBuffer.empty(rows_of(algorithm, learner, steps), experience)
 
 
-def revises_rows(algorithm: Algorithm, learner: Learner, buffer: ReplayBuffer, n_envs: int) -> bool:
+def revises_rows(algorithm: Algorithm, learner: Learner, buffer: ReplayBuffer, spec: EnvironmentSpec) -> bool:
     """Whether updates change the contents of rows that were stored."""
     algorithm = algorithm.at(Clock.of(0, 1))
     experience: Any = algorithm.experience
 
     def feedback(learner: Learner, buffer: ReplayBuffer, key: jax.Array) -> PyTree:
-        return algorithm.update(learner, buffer.draw(key, experience, n_envs).batch, key).feedback.rows
+        drawn = buffer.draw(key, experience, spec.n_envs, spec.goals)
+        return algorithm.update(learner, drawn.batch, key).feedback.rows
 
     return bool(jax.tree.leaves(jax.eval_shape(feedback, learner, buffer, jax.random.key(0))))
 

@@ -31,7 +31,7 @@ from tegu.runs import Run
 from tegu.runs.schema import MOST_AT_ONCE, MOST_SEED, MOST_STEPS
 from tegu.spaces.features import refuse_masks, require_mask
 from tegu.training.compiled import Programs
-from tegu.training.fitting import adapted_rollout, check_experience, warn_of_no_learning
+from tegu.training.fitting import adapted_rollout, check_experience, check_hindsight, warn_of_no_learning
 from tegu.training.fused import FusedLoop
 from tegu.training.split import SplitLoop
 
@@ -261,6 +261,7 @@ def validate(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
         require_mask(spec.observation_space, spec.action_space)
     algorithm.validate(spec)
     check_experience(algorithm, spec.n_envs)
+    check_hindsight(algorithm, spec)
 
 
 def host_environments(source: Source, entropy: Sequence[tuple[int, ...]]) -> GymnasiumEnvironments:
@@ -276,7 +277,7 @@ def spec_of(id: str, environment: Any, n_envs: int) -> EnvironmentSpec:
     if model is not None:
         require_contract(model)
     spaces = environment.observation_space, environment.action_space
-    return EnvironmentSpec(id, *spaces, n_envs, environment.agents, model)
+    return EnvironmentSpec(id, *spaces, n_envs, environment.agents, model, environment.goals)
 
 
 def _spec(source: Source, n_envs: int) -> EnvironmentSpec:

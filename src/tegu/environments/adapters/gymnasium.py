@@ -12,6 +12,7 @@ from tegu.core.errors import TeguError
 from tegu.core.step import PyTree, episode_ended
 from tegu.core.trees import to_arrays
 from tegu.environments.adapters.contract import RESET, STEP, check_apart, flag_of, number, parts
+from tegu.environments.adapters.goals import HostGoals
 from tegu.environments.adapters.pettingzoo import ParallelEnvironment
 from tegu.spaces.features import zeros
 from tegu.spaces.observations import Observations
@@ -43,6 +44,7 @@ class GymnasiumEnvironments:
         self.observation_space, self.action_space = first.observation_space, first.action_space
         inner = first.unwrapped
         self.agents = tuple(inner.possible_agents) if isinstance(inner, ParallelEnvironment) else ()
+        self.goals = HostGoals.of(first)
         self._observations = Observations(self.observation_space)
         self.episodes = [0] * len(entropy)
         self._own_state = [_own_state(environment) for environment in self.environments]
