@@ -40,7 +40,7 @@ class AtariOptions:
 
     @classmethod
     def of(cls, game: str, options: Mapping[str, Any]) -> "AtariOptions":
-        """Those of ``options["protocol"]`` (v5), with the others in place of its own. ``TeguError`` names what is wrong."""
+        """Those of ``options["protocol"]`` (v5), with the others in place of its own. ``TeguError`` for wrong ones."""
         given = dict(options)
         protocol = given.pop("protocol", "v5")
         if protocol not in PROTOCOLS:

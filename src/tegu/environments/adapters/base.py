@@ -23,7 +23,7 @@ class HostStep(NamedTuple):
 class HostEnvironments(Protocol):
     """``n`` environments, each of which begins a new episode at once where one has ended.
 
-    The randomness of each episode follows from its number, so that a deterministic environment can be brought back to
+    All randomness follows from numbers given at the start, so that a deterministic environment can be brought back to
     the middle of an episode.
     """
 
@@ -31,11 +31,11 @@ class HostEnvironments(Protocol):
     action_space: Any
     agents: tuple[str, ...]  #: names by which rewards are paid where there are several agents
     time_limit: int | None  #: steps after which an episode is truncated, where that is known
-    episodes: list[int]  #: number of each running episode
+    episodes: list[int]  #: how often each was seeded before it was the last time, mostly once an episode
 
     @property
     def taken(self) -> list[int]:
-        """Steps of each running episode."""
+        """Steps since each was seeded, mostly those of the running episode."""
         ...
 
     def __len__(self) -> int: ...
