@@ -409,7 +409,7 @@ def test_a_block_may_be_written_after_its_room_was_made(blocks):
     """And twice: ``last`` gives the block that was written last, which is no other than it was."""
     buffer, new, experience = filled(blocks), block(50), replay_of()
     added = buffer.add(new, experience, 1)
-    one = buffer.advance(BLOCK, experience, 1).write(new)
+    one = buffer.advance(new, experience, 1).write(new)
     jax.tree.map(np.testing.assert_array_equal, one, added)
     jax.tree.map(np.testing.assert_array_equal, one.last(BLOCK), new)
     jax.tree.map(np.testing.assert_array_equal, one.write(one.last(BLOCK)), added)

@@ -16,8 +16,8 @@ from tegu.acting.policy import Policy
 from tegu.algorithms.base import Algorithm, Learner
 from tegu.core.schedule import Clock
 from tegu.core.seeds import Layout
-from tegu.core.step import Decision, PyTree, episode_ended
-from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
+from tegu.core.step import Decision, PyTree
+from tegu.environments.adapters.base import HostEnvironments
 from tegu.environments.base import Environment
 from tegu.environments.games.base import Game
 from tegu.exploration import masked
@@ -179,7 +179,7 @@ class HostEvaluator:
     def __init__(
         self,
         policy: Policy,
-        make: Callable[[int], GymnasiumEnvironments],
+        make: Callable[[int], HostEnvironments],
         seeds: Sequence[int],
         episodes: int,
         deterministic: bool,
@@ -204,7 +204,7 @@ class HostEvaluator:
         return Evaluation.of(*jax.tree.map(lambda *each: np.stack([one[:n] for one in each]), *played))
 
     def _play(
-        self, leaves: list[jax.Array], environments: GymnasiumEnvironments, seed: int, clock: Clock
+        self, leaves: list[jax.Array], environments: HostEnvironments, seed: int, clock: Clock
     ) -> tuple[PyTree, np.ndarray]:
         """Returns and lengths ``[episodes]``; of ``ENOUGH`` where no episode ends by itself."""
         n = len(environments)
@@ -217,24 +217,23 @@ class HostEvaluator:
         elapsed, played = np.zeros(n, np.int32), np.zeros(n, int)
         nothing = np.zeros(n)
         total: PyTree = dict.fromkeys(environments.agents, nothing) if environments.agents else nothing
-        endless = 0
+        endless, longest = 0, max(LONGEST, environments.time_limit or 0)
         while (played < due).any() and not endless == len(lengths) >= ENOUGH:
             words = random.integers(2**32, size=2, dtype=np.uint32)
             given = leaves, observation, memory, elapsed == 0, words, clock
             decision = self.policy.act(*given, explore=not self.deterministic)
             now = environments.step(to_bounds(environments.action_space, decision.action))
             observation, memory = now.observation, decision.memory
-            total, elapsed = jax.tree.map(np.add, total, now.reward), elapsed + 1
-            cut = elapsed >= LONGEST
-            ended = episode_ended(now.terminated, now.truncated)
-            for i in np.flatnonzero((ended | cut) & (played < due)):
+            total, elapsed = jax.tree.map(np.add, total, now.score), elapsed + 1
+            cut = elapsed >= longest
+            for i in np.flatnonzero((now.over | cut) & (played < due)):
                 returns.append(jax.tree.map(lambda sum, i=i: float(sum[i]), total))
                 lengths.append(int(elapsed[i]))
-                endless += not ended[i]
-            played += ended | cut
-            total, elapsed = jax.tree.map(lambda sum, done=ended | cut: sum * ~done, (total, elapsed))
-            if (cut & ~ended).any():
-                observation = environments.begin_anew(cut & ~ended)
+                endless += not now.over[i]
+            played += now.over | cut
+            total, elapsed = jax.tree.map(lambda sum, done=now.over | cut: sum * ~done, (total, elapsed))
+            if (cut & ~now.over).any():
+                observation = environments.begin_anew(cut & ~now.over)
         return jax.tree.map(lambda *each: np.array(each), *returns), np.array(lengths)
 
 

@@ -14,9 +14,9 @@ from tegu.acting.policy import Policy
 from tegu.algorithms.base import Learner
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock
-from tegu.core.step import Decision, PyTree, Step, episode_ended
+from tegu.core.step import Decision, PyTree, Step
 from tegu.core.trees import from_arrays, to_arrays
-from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
+from tegu.environments.adapters.base import HostEnvironments
 from tegu.spaces.bounds import to_bounds
 
 Arrays = Mapping[str, np.ndarray]
@@ -27,7 +27,7 @@ class HostCollector:
 
     all_cores = False
 
-    def __init__(self, policy: Policy, environments: GymnasiumEnvironments):
+    def __init__(self, policy: Policy, environments: HostEnvironments):
         self.environments, self.policy = environments, policy
         self.n_envs = len(environments)
         self.broken = False  #: whether an environment raised an error, so that nobody knows where the episodes stand
@@ -129,14 +129,13 @@ class HostCollector:
             self.broken = True
             raise
         self.seconds["environment"] += time.perf_counter() - began
-        flags = now.terminated, now.truncated
-        step = Step(self.observation, decision.action, now.reward, now.next_observation, *flags, decision.extras)
+        learned = now.reward, now.next_observation, now.terminated, now.truncated
+        step = Step(self.observation, decision.action, *learned, decision.extras)
         self.observation, self.memory = now.observation, decision.memory
-        self.elapsed, self.total_reward = self.elapsed + 1, jax.tree.map(np.add, self.total_reward, now.reward)
-        ended = episode_ended(*flags)
-        totals = jax.tree.map(lambda total: total[ended].sum(), self.total_reward)
-        episodes = Episodes(ended.sum(), totals, self.elapsed[ended].sum())
-        self._forget(ended)
+        self.elapsed, self.total_reward = self.elapsed + 1, jax.tree.map(np.add, self.total_reward, now.score)
+        totals = jax.tree.map(lambda total: total[now.over].sum(), self.total_reward)
+        episodes = Episodes(now.over.sum(), totals, self.elapsed[now.over].sum())
+        self._forget(now.over)
         return step, episodes
 
     def _begin_anew(self, where: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import PyTree
 from tegu.core.trees import from_arrays, to_arrays
-from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
+from tegu.environments.adapters.base import HostEnvironments
 from tegu.environments.make import Source, find
 from tegu.nn.description import describe
 from tegu.runs import Run, checkpoint, schema
@@ -140,11 +140,10 @@ class Agent:
         """Compile an evaluation of so many episodes by playing it with ``learners``."""
         self.evaluator(episodes, deterministic=True)(learners, self.clock)
 
-    def environments(self, seed: int, n: int) -> GymnasiumEnvironments:
-        """Gymnasium environments for evaluation, with a randomness that training does not use."""
+    def environments(self, seed: int, n: int) -> HostEnvironments:
+        """Environments of the host for evaluation, with a randomness that training does not use."""
         assert self.source is not None
-        assert self.source.make is not None
-        return GymnasiumEnvironments(self.source.make, [(seed, EVALUATION, i) for i in range(n)])
+        return self.source.environments([(seed, EVALUATION, i) for i in range(n)])
 
     @cached_property
     def policy(self) -> Policy:

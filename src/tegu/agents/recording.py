@@ -126,9 +126,8 @@ def _drawing(agent: Agent) -> gymnasium.Env:
     source = agent.source
     assert source is not None
     if source.id in gymnasium.registry or is_code(source.id) or source.backend == "pettingzoo":
-        options = agent.run.config.get("environment_options", {}) if agent.run is not None else {}
         try:
-            source = find(source.id, source.backend, {**options, "render_mode": "rgb_array"})
+            source = find(source.id, source.backend, {**source.options, "render_mode": "rgb_array"})
         except TeguError as error:
             if isinstance(error.__cause__, TypeError) and "render_mode" in str(error.__cause__):
                 raise TeguError(f"cannot draw {source.id}: {_WANTED}") from error

@@ -206,8 +206,9 @@ class DQN(Algorithm):
         if self.network is not None:
             (network,) = custom_networks(self.network, key, spec)
         elif self.dueling or returns.shape:
-            options = {"dueling": self.dueling, "cosines": returns.cosines}
-            network = ReturnNetwork(key, spec, returns.shape, *architecture, **options)
+            network = ReturnNetwork(
+                key, spec, returns.shape, *architecture, dueling=self.dueling, cosines=returns.cosines
+            )
         else:
             network = QNetwork(key, spec, *architecture)
         return NoisyNetwork(network, self.noisy_sigma) if self.noisy else network

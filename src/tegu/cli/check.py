@@ -20,7 +20,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=count, metavar="S", default=0, help="seed of the random actions (0)")
     parser.add_argument(
         "--backend",
-        choices=("jax", "gymnasium", "pettingzoo"),
+        choices=("jax", "gymnasium", "pettingzoo", "ale"),
         help="implementation of the environment (jax where Tegu has one)",
     )
     parser.add_argument(

@@ -123,7 +123,11 @@ def origin(progress: Progress) -> str:
     environment, backend = _config(progress)["environment"], _config(progress)["backend"]
     if backend == "jax" and environment in registry:
         return "environment: Tegu's JAX implementation (Gymnasium's own: backend gymnasium)"
-    kinds = {"gymnasium": "Gymnasium, stepped in Python", "pettingzoo": "PettingZoo, stepped in Python"}
+    kinds = {
+        "gymnasium": "Gymnasium, stepped in Python",
+        "pettingzoo": "PettingZoo, stepped in Python",
+        "ale": "Arcade Learning Environment, stepped in C++",
+    }
     return f"environment: {kinds.get(backend, 'JAX, compiled')}"
 
 

@@ -146,7 +146,7 @@ def _parser(plan: "Plan | None" = None) -> Parser:
     )
     parser.add_argument(
         "--backend",
-        choices=("jax", "gymnasium", "pettingzoo"),
+        choices=("jax", "gymnasium", "pettingzoo", "ale"),
         help="implementation of the environment (jax where Tegu has one)",
     )
     parser.add_argument(

@@ -4,7 +4,7 @@ import difflib
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
@@ -13,6 +13,9 @@ import gymnasium
 
 from tegu.core.code import is_code, one_line, refuse_file
 from tegu.core.errors import TeguError
+from tegu.environments.adapters import atari
+from tegu.environments.adapters.base import HostEnvironments
+from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.adapters.pettingzoo import ParallelEnvironment, is_pettingzoo
 from tegu.environments.base import Environment
 from tegu.environments.hints import EXPECTED, described, nearest, of_tegu
@@ -50,7 +53,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "CliffWalkingSlippery-v1": {"is_slippery": True},
 }
 
-BACKENDS = ("jax", "gymnasium", "pettingzoo")
+BACKENDS = ("jax", "gymnasium", "pettingzoo", "ale")
 """Whose implementation of an environment there can be."""
 
 _PACKAGES = {"ALE": ("ale_py", "tegu[atari]")}
@@ -68,6 +71,13 @@ class Source:
     options: dict[str, Any] = field(default_factory=dict)  #: what the constructor was given
     single: bool = False  #: an instance that the user made: it cannot be made a second time
     kind: type | None = None  #: the class, where an object or a function was given and no name
+    make_several: Callable[[Sequence[Sequence[int]]], HostEnvironments] | None = None  #: if not by calling ``make``
+
+    def environments(self, entropy: Sequence[Sequence[int]]) -> HostEnvironments:
+        """Environments of the host, whose randomness follows from the ``entropy`` of each."""
+        if self.make is None:
+            raise TeguError(f"{self.id} is not a Gymnasium environment")
+        return self.make_several(entropy) if self.make_several else GymnasiumEnvironments(self.make, entropy)
 
 
 class _KeptOpen(gymnasium.Wrapper):
@@ -84,7 +94,8 @@ def find(
 ) -> Source:
     """Where to get ``environment`` from.
 
-    A name is Tegu's JAX implementation if there is one (unless ``backend`` says otherwise), else Gymnasium's.
+    A name is Tegu's JAX implementation if there is one (unless ``backend`` says otherwise), a game of the Arcade
+    Learning Environment as learners see them (``ALE/...``, see ``AtariOptions``), else Gymnasium's.
     ``"module:Class"`` names a class of either kind, ``"package:Name-v0"`` what a package registers with Gymnasium; an
     instance or a function that makes one is taken as it is. ``options`` go to the constructor, or to the function.
     Raises ``TeguError`` naming the nearest match, or what to install.
@@ -115,6 +126,9 @@ def find(
             environment, make=lambda: adapted(_called(environment, factory, options)), backend=backend, options=options
         )
     _register(environment)
+    if backend == "ale" or (backend is None and environment.startswith("ALE/")):
+        one, several = atari.makers(environment, options)
+        return Source(environment, make=one, make_several=several, backend="ale", options=options)
     return Source(environment, make=lambda: _from_gymnasium(environment, options), options=options)
 
 

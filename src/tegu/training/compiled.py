@@ -44,7 +44,7 @@ class Programs:
         return jax.tree.unflatten(self._learner_structure, leaves)
 
     def empty_buffer(self, steps: Step) -> Any:
-        return empty_buffer(self.algorithm, self.shapes, steps)
+        return empty_buffer(self.algorithm, self.shapes, steps, self.spec)
 
     def no_tally(self, steps: Step, buffer: Any, *, learns: bool) -> Tally:
         """The tally of no iterations at all; arguments give the shapes."""

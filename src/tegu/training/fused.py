@@ -46,7 +46,7 @@ class Fused:
         learner = algorithm.init(learner_key, self.spec)
         collector = self.collector.start(algorithm, learner, collector_key)
         _, steps, _ = jax.eval_shape(partial(self.collect, algorithm), learner, collector, key, Clock.of(0, 1))
-        return FusedState(learner, empty_buffer(algorithm, learner, steps), collector, key)
+        return FusedState(learner, empty_buffer(algorithm, learner, steps, self.spec), collector, key)
 
     def restart(self, state: FusedState, algorithm: Algorithm) -> FusedState:
         """Leave the running episodes where they are, and begin new ones in all environments."""

@@ -11,7 +11,6 @@ from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import PyTree, Step, flatten_time
 from tegu.experience.base import Replay
 from tegu.experience.buffer import ReplayBuffer
-from tegu.experience.hindsight import Numbered
 
 
 class Iteration:
@@ -43,21 +42,21 @@ def replay(
     algorithm = algorithm.at(clock)
     experience: Any = algorithm.experience
     # rows that no update changes stay out of what the scan carries, which might be copied at every update
-    apart, rows = not revises_rows(algorithm, learner, buffer, spec), buffer.rows
+    apart, stored = not revises_rows(algorithm, learner, buffer, spec), (buffer.rows, buffer.frames)
 
     def update(carry: tuple[Learner, ReplayBuffer], key: jax.Array) -> tuple[tuple[Learner, ReplayBuffer], Metrics]:
         learner, buffer = carry
-        whole = buffer._replace(rows=rows) if apart else buffer
+        whole = buffer._replace(rows=stored[0], frames=stored[1]) if apart else buffer
         draw_key, update_key = jax.random.split(key)
         drawn = whole.draw(draw_key, experience, spec.n_envs, spec.goals)
         learner, metrics, feedback = algorithm.update(learner, drawn.batch, update_key)
         revised = whole.revise(drawn.indices, feedback, experience)
-        return (learner, revised._replace(rows=()) if apart else revised), metrics
+        return (learner, revised._replace(rows=(), frames=()) if apart else revised), metrics
 
     keys = jax.random.split(key, experience.updates(spec.n_envs))
-    carried = buffer._replace(rows=()) if apart else buffer
+    carried = buffer._replace(rows=(), frames=()) if apart else buffer
     (learner, carried), metrics = jax.lax.scan(update, (learner, carried), keys)
-    buffer = carried._replace(rows=rows) if apart else carried
+    buffer = carried._replace(rows=stored[0], frames=stored[1]) if apart else carried
     return learner, buffer, {name: value.mean() for name, value in metrics.items()}
 
 
@@ -72,14 +71,12 @@ def take(
     experience = algorithm.experience
     assert isinstance(experience, Replay)
     block = buffer.block(flatten_time(rows), experience, n_envs)
-    return learner, buffer.advance(jax.tree.leaves(block)[0].shape[0], experience, n_envs), block
+    return learner, buffer.advance(block, experience, n_envs), block
 
 
 def cut_episodes(buffer: Any, where: jax.Array) -> Any:
     """End the record of the running episodes ``where`` ``[B]``, so that no window of steps runs on into the next."""
-    rows: Any = buffer.rows if buffer else ()
-    steps = rows.steps if isinstance(rows, Numbered) else rows
-    if not isinstance(steps, Step):
+    if not buffer or not isinstance(buffer.steps, Step):
         return buffer
     n_envs = where.shape[0]
     last = (buffer.position - n_envs + jnp.arange(n_envs)) % buffer.capacity
@@ -87,16 +84,15 @@ def cut_episodes(buffer: Any, where: jax.Array) -> Any:
     def cut(flag: jax.Array) -> jax.Array:
         return flag.at[last].set(flag[last] | (where & (buffer.size > 0)))
 
-    steps = steps._replace(truncated=jax.tree.map(cut, steps.truncated))
-    return buffer._replace(rows=rows._replace(steps=steps) if isinstance(rows, Numbered) else steps)
+    return buffer.with_steps(buffer.steps._replace(truncated=jax.tree.map(cut, buffer.steps.truncated)))
 
 
-def empty_buffer(algorithm: Algorithm, learner: Learner, steps: Step) -> Any:
+def empty_buffer(algorithm: Algorithm, learner: Learner, steps: Step, spec: EnvironmentSpec) -> Any:
     """The replay buffer before the first step, or () for on-policy algorithms; ``steps`` gives the shapes."""
     experience = algorithm.experience
     if not isinstance(experience, Replay):
         return ()
-    return ReplayBuffer.empty(rows_of(algorithm, learner, steps), experience)
+    return ReplayBuffer.empty(rows_of(algorithm, learner, steps), experience, spec.n_envs, spec.observation_space)
 
 
 def revises_rows(algorithm: Algorithm, learner: Learner, buffer: ReplayBuffer, spec: EnvironmentSpec) -> bool:

@@ -1,7 +1,7 @@
 """Everything that decides how a run goes, chosen before anything is compiled."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +22,7 @@ from tegu.core.code import is_code
 from tegu.core.errors import TeguError
 from tegu.core.runtime import configure_jax
 from tegu.core.spec import EnvironmentSpec
+from tegu.environments.adapters.base import HostEnvironments
 from tegu.environments.adapters.contract import check_apart, check_apart_from
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.base import Environment
@@ -218,11 +219,8 @@ def make_loop(plan: Plan) -> FusedLoop | SplitLoop:
     algorithm, native, seeds = plan.algorithm, plan.source.native, plan.seeds
     if native is None:
         entropy = {seed: [(seed, i) for i in range(plan.n_envs)] for seed in seeds}
-        environments = {seed: host_environments(plan.source, entropy[seed]) for seed in seeds}
-        made = [one for each in environments.values() for one in each.environments]
-        check_apart(made)
-        if plan.eval_every and plan.source.make is not None:
-            check_apart_from(made, plan.source.make)
+        environments = {seed: plan.source.environments(entropy[seed]) for seed in seeds}
+        _check_apart(plan, environments.values())
         spec = spec_of(plan.source.id, environments[seeds[0]], plan.n_envs)
         validate(algorithm, spec)
         warn_of_no_learning(algorithm, plan.n_envs, plan.steps)
@@ -236,9 +234,7 @@ def make_loop(plan: Plan) -> FusedLoop | SplitLoop:
     return FusedLoop(algorithm, native, spec, seeds)
 
 
-def host_loop(
-    algorithm: Algorithm, spec: EnvironmentSpec, environments: Mapping[int, GymnasiumEnvironments]
-) -> SplitLoop:
+def host_loop(algorithm: Algorithm, spec: EnvironmentSpec, environments: Mapping[int, HostEnvironments]) -> SplitLoop:
     """The loop for ``environments`` of the host, by seed."""
     programs = Programs(algorithm, spec)
     policy = Policy(algorithm, programs.shapes)
@@ -264,11 +260,12 @@ def validate(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
     check_hindsight(algorithm, spec)
 
 
-def host_environments(source: Source, entropy: Sequence[tuple[int, ...]]) -> GymnasiumEnvironments:
-    """Gymnasium environments whose randomness follows from ``entropy``."""
-    if source.make is None:
-        raise TeguError(f"{source.id} is not a Gymnasium environment")
-    return GymnasiumEnvironments(source.make, entropy)
+def _check_apart(plan: Plan, environments: Iterable[HostEnvironments]) -> None:
+    """Raise ``TeguError`` where one that was made by a person's function would be stepped by two who train in it."""
+    made = [one for each in environments if isinstance(each, GymnasiumEnvironments) for one in each.environments]
+    check_apart(made)
+    if made and plan.eval_every and plan.source.make is not None:
+        check_apart_from(made, plan.source.make)
 
 
 def spec_of(id: str, environment: Any, n_envs: int) -> EnvironmentSpec:
@@ -284,7 +281,7 @@ def _spec(source: Source, n_envs: int) -> EnvironmentSpec:
     """The same of an environment that is yet to be made."""
     if source.native is not None:
         return spec_of(source.id, source.native, n_envs)
-    with closing(host_environments(source, [(0,)])) as probe:
+    with closing(source.environments([(0,)])) as probe:
         return spec_of(source.id, probe, n_envs)
 
 

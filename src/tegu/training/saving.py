@@ -1,6 +1,7 @@
 """Replay buffers as the blobs of a checkpoint: rows in chunks, so that a new checkpoint writes only what is new."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
 from tegu.core.trees import from_arrays, to_arrays
-from tegu.experience.buffer import ReplayBuffer
+from tegu.experience.buffer import ReplayBuffer, length_of
 from tegu.runs.checkpoint import Chunk
 
 Arrays = Mapping[str, np.ndarray]
@@ -21,19 +22,17 @@ CHUNK_BYTES = 2**24
 
 
 def buffer_to_blobs(name: str, buffer: ReplayBuffer, written: int, *, cuts: int, revised: bool) -> Blobs:
-    """The blob ``name`` with all but the rows, and one for each chunk of filled rows.
+    """The blob ``name`` with all but the rows, and one for each chunk of filled rows, and of first frames.
 
     ``written`` rows were ever added, and ``cuts`` times episodes were cut in place, which makes all chunks new.
     ``revised``: updates also change rows in place, so that every chunk is new each time.
     """
-    rows = jax.tree.map(np.asarray, buffer.rows)
-    size, per_chunk = int(buffer.size), _rows_per_chunk(buffer)
-    blobs: Blobs = {name: to_arrays(buffer._replace(rows=()))}
-    for number, first in enumerate(range(0, size, per_chunk)):
-        end = min(first + per_chunk, size)
-        arrays = partial(_part, rows, first, end)
-        whole = f"{name}-{number:04d}"
-        blobs[whole] = arrays() if revised else Chunk(_version(first, end, buffer.capacity, written, cuts), arrays)
+    blobs: Blobs = {name: to_arrays(_without_rings(buffer))}
+    blobs |= _ring_to_blobs(name, buffer.rows, int(buffer.size), written, cuts, revised=revised)
+    if buffer.frames:
+        begun = int(buffer.frames.begun)
+        filled = min(begun, buffer.frames.places)
+        blobs |= _ring_to_blobs(f"{name}-first", buffer.frames.frames, filled, begun, 0, revised=False)
     return blobs
 
 
@@ -41,19 +40,42 @@ def buffer_from_blobs(name: str, shapes: ReplayBuffer, blobs: Mapping[str, Array
     """The buffer that ``buffer_to_blobs`` was given; ``shapes`` are those of its arrays. Empty rows are zeros."""
     if name not in blobs:
         raise TeguError(f"the checkpoint does not fit this algorithm: it has no {name}")
-    buffer = from_arrays(shapes._replace(rows=()), blobs[name], "the checkpoint")
-    size, per_chunk = int(buffer.size), _rows_per_chunk(shapes)
+    buffer = from_arrays(_without_rings(shapes), blobs[name], "the checkpoint")
+    size = int(buffer.size)
     if not 0 <= size <= shapes.capacity:
         raise TeguError(f"the checkpoint is damaged: a replay buffer of {shapes.capacity:,} rows holds {size:,}")
-    rows = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes.rows)
-    for number, first in enumerate(range(0, size, per_chunk)):
-        n = min(per_chunk, size - first)
+    frames = buffer.frames
+    if frames:
+        filled = min(max(int(frames.begun), 0), shapes.frames.places)
+        frames = replace(frames, frames=_ring_from_blobs(f"{name}-first", shapes.frames.frames, filled, blobs))
+    return buffer._replace(rows=_ring_from_blobs(name, shapes.rows, size, blobs), frames=frames)
+
+
+def _without_rings(buffer: ReplayBuffer) -> ReplayBuffer:
+    return buffer._replace(rows=(), frames=buffer.frames.without() if buffer.frames else ())
+
+
+def _ring_to_blobs(name: str, ring: PyTree, filled: int, written: int, cuts: int, *, revised: bool) -> Blobs:
+    """A blob for each chunk of the filled rows of a ring, to which ``written`` rows were ever added."""
+    ring, capacity = jax.tree.map(np.asarray, ring), length_of(ring)
+    blobs: Blobs = {}
+    for number, (first, end) in enumerate(_chunks(ring, filled)):
+        arrays = partial(_part, ring, first, end)
+        whole = f"{name}-{number:04d}"
+        blobs[whole] = arrays() if revised else Chunk(_version(first, end, capacity, written, cuts), arrays)
+    return blobs
+
+
+def _ring_from_blobs(name: str, shapes: PyTree, filled: int, blobs: Mapping[str, Arrays]) -> PyTree:
+    """The ring that ``_ring_to_blobs`` was given."""
+    ring = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    for number, (first, end) in enumerate(_chunks(shapes, filled)):
         part_shapes = jax.tree.map(
-            lambda leaf, n=n: jax.ShapeDtypeStruct((n, *leaf.shape[1:]), leaf.dtype), shapes.rows
+            lambda leaf, n=end - first: jax.ShapeDtypeStruct((n, *leaf.shape[1:]), leaf.dtype), shapes
         )
         part = from_arrays(part_shapes, blobs.get(f"{name}-{number:04d}", {}), "the checkpoint")
-        jax.tree.map(partial(_put, first), rows, part)
-    return buffer._replace(rows=jax.tree.map(jnp.asarray, rows))
+        jax.tree.map(partial(_put, first), ring, part)
+    return jax.tree.map(jnp.asarray, ring)
 
 
 def counts(data: Mapping[str, Any]) -> tuple[int, int]:
@@ -64,9 +86,12 @@ def counts(data: Mapping[str, Any]) -> tuple[int, int]:
     return data["stored"], data["cuts"]
 
 
-def _rows_per_chunk(buffer: ReplayBuffer) -> int:
-    row = sum(np.prod(leaf.shape[1:]) * leaf.dtype.itemsize for leaf in jax.tree.leaves(buffer.rows))
-    return max(int(CHUNK_BYTES // max(row, 1)), 1)
+def _chunks(ring: PyTree, filled: int) -> Iterator[tuple[int, int]]:
+    """The first row of each chunk, and the one after its last."""
+    row = sum(np.prod(leaf.shape[1:]) * leaf.dtype.itemsize for leaf in jax.tree.leaves(ring))
+    per_chunk = max(int(CHUNK_BYTES // max(row, 1)), 1)
+    for first in range(0, filled, per_chunk):
+        yield first, min(first + per_chunk, filled)
 
 
 def _version(first: int, end: int, capacity: int, written: int, cuts: int) -> int:

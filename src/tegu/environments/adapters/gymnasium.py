@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium
 import jax
@@ -11,21 +11,12 @@ import numpy as np
 from tegu.core.errors import TeguError
 from tegu.core.step import PyTree, episode_ended
 from tegu.core.trees import to_arrays
+from tegu.environments.adapters.base import HostStep
 from tegu.environments.adapters.contract import RESET, STEP, check_apart, flag_of, number, parts
 from tegu.environments.adapters.goals import HostGoals
 from tegu.environments.adapters.pettingzoo import ParallelEnvironment
 from tegu.spaces.features import zeros
 from tegu.spaces.observations import Observations
-
-
-class HostStep(NamedTuple):
-    """One step of ``n`` environments; every leaf is a NumPy array ``[n, ...]`` that nothing writes to any more."""
-
-    observation: PyTree  #: to act on next: after an ended episode, the first one of the new episode
-    reward: PyTree  #: float32; by agent where there are several, and so are the flags
-    next_observation: PyTree  #: the true next observation
-    terminated: PyTree
-    truncated: PyTree
 
 
 class GymnasiumEnvironments:
@@ -34,6 +25,8 @@ class GymnasiumEnvironments:
     The seed of an episode follows from ``entropy``, the environment's index and the episode's number, so that a
     deterministic environment can be brought back to the middle of an episode: same seed, same actions.
     """
+
+    time_limit: int | None = None  # whatever keeps the clock is inside the environments
 
     def __init__(self, make: Callable[[], gymnasium.Env], entropy: Sequence[Sequence[int]]):
         """``entropy``: for each environment, the integers that all its randomness follows from."""
@@ -84,7 +77,8 @@ class GymnasiumEnvironments:
         rewards = self._columns(reward, number, np.float32)
         seen = self._seen()
         anew = any(last is not true for last, true in zip(following, true_next, strict=True))
-        return HostStep(seen, rewards, self._observations.stack(true_next) if anew else seen, ends, cut)
+        true_next = self._observations.stack(true_next) if anew else seen
+        return HostStep(seen, rewards, true_next, ends, cut, rewards, episode_ended(ends, cut))
 
     def snapshot(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Where every environment stands, as arrays and plain data.
