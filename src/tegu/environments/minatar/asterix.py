@@ -52,15 +52,17 @@ class Hunt(NamedTuple):
 class Asterix(MinAtar):
     """MinAtar's Asterix. Gold pays 1. Touching an enemy ends the game.
 
-    The player moves in four directions. Every few steps an entity, gold with probability 1/3, enters an empty row from the left
-    or the right. With ``difficulty_ramping`` they come, and every second time also move, more often after each 101 steps.
+    The player moves in four directions. Every few steps an entity, gold with probability 1/3, enters an empty row from
+    the left or the right. With ``difficulty_ramping`` they come more often after each 102 steps, and after each second
+    time they also move more often.
     """
 
-    channels = {"player": "@", "enemy": "E", "trail": ".", "gold": "$"}
+    channels = ("player", "enemy", "trail", "gold")
+    symbols = "@E.$"
     minimal_actions = (NONE, LEFT, UP, RIGHT, DOWN)
     n_draws = 3
 
-    difficulty_ramping: bool = eqx.field(static=True, kw_only=True, default=True)
+    difficulty_ramping: bool = eqx.field(kw_only=True, default=True)
     id: str = eqx.field(static=True, kw_only=True, default="MinAtar/Asterix-v0")
 
     def begin(self, draws: jax.Array) -> Hunt:

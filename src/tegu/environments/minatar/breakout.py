@@ -29,12 +29,13 @@ class Rally(NamedTuple):
 class Breakout(MinAtar):
     """MinAtar's Breakout. A brick pays 1. Missing the ball ends the game.
 
-    The ball moves along diagonals from one of the two upper corners. It is reflected by the sides, the top and the bricks, of
-    which there are three rows; by the paddle upwards if it was above it, and back where it came from if it meets the paddle's
-    edge. Once all bricks are broken there are new ones when the ball comes down.
+    The ball moves along diagonals and begins at the left or the right side. The sides, the top, the three rows of
+    bricks and the paddle reflect it; the paddle sends it back the way it came if it was not above the paddle before.
+    Once all bricks are broken, there are new ones when the ball has come down.
     """
 
-    channels = {"paddle": "=", "ball": "o", "trail": ".", "brick": "#"}
+    channels = ("paddle", "ball", "trail", "brick")
+    symbols = "=o.#"
     minimal_actions = (NONE, LEFT, RIGHT)
     n_draws = 1
     id: str = eqx.field(static=True, kw_only=True, default="MinAtar/Breakout-v0")

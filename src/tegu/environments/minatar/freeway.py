@@ -34,7 +34,8 @@ class Freeway(MinAtar):
     the bottom. At the top all cars get new directions and speeds; they go round from one side of the grid to the other.
     """
 
-    channels = {"chicken": "@", "car": "C", "speed1": "1", "speed2": "2", "speed3": "3", "speed4": "4", "speed5": "5"}
+    channels = ("chicken", "car", "speed1", "speed2", "speed3", "speed4", "speed5")
+    symbols = "@C12345"
     minimal_actions = (NONE, UP, DOWN)
     n_draws = 2 * len(LANES)
     id: str = eqx.field(static=True, kw_only=True, default="MinAtar/Freeway-v0")

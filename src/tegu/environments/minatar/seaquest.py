@@ -1,6 +1,6 @@
 """Seaquest: a submarine shoots fish and other submarines, rescues divers, and must come up for air."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -34,8 +34,8 @@ _SPAWN_INTERVAL, _MOVE_INTERVAL = 20, 5  # of enemies, at first
 _DIVER_SPAWN_INTERVAL, _DIVER_MOVE_INTERVAL = 30, 5
 _FASTEST = 2  # the least interval between two moves of an enemy
 
-# How many there can be at once. A bullet crosses in 9 steps and a diver in 59. Enemies cross in 29 steps at their fastest,
-# and long before one comes with every step all are as fast as that.
+# How many there can be at once. A bullet is gone after 9 steps and a diver after 59. Enemies are gone after 29 when
+# they are fastest, and they are that long before one comes with every step.
 _BULLETS, _DIVERS, _ENEMIES = 2, 2, 32
 
 
@@ -91,30 +91,34 @@ class Dive(NamedTuple):
 
 
 class Seaquest(MinAtar):
-    """MinAtar's Seaquest. A fish or submarine shot pays 1; bringing up six divers pays the cells of the oxygen gauge.
+    """MinAtar's Seaquest. A fish or a submarine that is shot pays 1, six divers brought up pay up to 10.
 
-    The game ends when an enemy or its bullet meets the player, when the oxygen has run out, or when the player comes up with
-    no diver on board. Coming up with fewer than six costs one of them. It fills the tank and, with ``difficulty_ramping``,
-    makes enemies come, and every second time also move, more often. As in the package, the gauge of divers stands at -1 after
-    six were brought up: coming up again at once ends no game.
+    The player comes up by moving to the first row. This needs a diver on board and leaves one fewer there; six leave
+    together and pay the cells of the oxygen gauge. It fills the tank and, with ``difficulty_ramping``, makes enemies come
+    more often, and every second time also move more often. The game ends when an enemy or its bullet meets the player,
+    when the oxygen has run out, or when the player comes up with no diver.
+
+    As in the package, there is one diver fewer than none after six were brought up, and with fewer than none one can
+    come up again, too.
     """
 
-    channels = {
-        "sub_front": "@",
-        "sub_back": "=",
-        "friendly_bullet": "-",
-        "trail": ".",
-        "enemy_bullet": "*",
-        "enemy_fish": "f",
-        "enemy_sub": "S",
-        "oxygen_gauge": "o",
-        "diver_gauge": "d",
-        "diver": "D",
-    }
+    channels = (
+        "sub_front",
+        "sub_back",
+        "friendly_bullet",
+        "trail",
+        "enemy_bullet",
+        "enemy_fish",
+        "enemy_sub",
+        "oxygen_gauge",
+        "diver_gauge",
+        "diver",
+    )
+    symbols = "@=-.*fSodD"
     minimal_actions = tuple(range(6))
     n_draws = 5
 
-    difficulty_ramping: bool = eqx.field(static=True, kw_only=True, default=True)
+    difficulty_ramping: bool = eqx.field(kw_only=True, default=True)
     id: str = eqx.field(static=True, kw_only=True, default="MinAtar/Seaquest-v0")
 
     def begin(self, draws: jax.Array) -> Dive:
@@ -196,7 +200,7 @@ class Seaquest(MinAtar):
         ]
 
 
-def _none(kind: type[NamedTuple], n: int) -> PyTree:
+def _none(kind: Any, n: int) -> Any:
     """``n`` places for things of a kind, with nothing there."""
     flags = ("present", "rightwards", "armed")
     return kind(*(jnp.zeros(n, bool if field in flags else jnp.int32) for field in kind._fields))
@@ -250,7 +254,7 @@ def _shot(
 
 def _order(enemies: Enemies) -> jax.Array:
     """The order in which bullets hit enemies in the same cell: fish before submarines, the oldest first."""
-    return np.arange(_ENEMIES) + jnp.where(enemies.armed, 0, _ENEMIES)
+    return jnp.arange(_ENEMIES) + jnp.where(enemies.armed, 0, _ENEMIES)
 
 
 def _swum(divers: Divers, x: jax.Array, y: jax.Array, rescued: jax.Array) -> tuple[Divers, jax.Array]:
@@ -267,7 +271,7 @@ def _swum(divers: Divers, x: jax.Array, y: jax.Array, rescued: jax.Array) -> tup
 def _moved_enemies(
     bullets: Bullets, enemies: Enemies, x: jax.Array, y: jax.Array, interval: jax.Array
 ) -> tuple[Bullets, Enemies, jax.Array, jax.Array]:
-    """The enemies a step further, without those that move into a bullet; how many these are, and if one meets the player.
+    """The enemies a step further without those that move into a bullet, how many these are, and if the player is met.
 
     Here submarines are hit before fish, and the newest first.
     """
@@ -288,7 +292,10 @@ def _flown_enemy_bullets(
     flying: jax.Array, enemies: Enemies, fired: jax.Array, player: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The enemies' bullets a step further, with those ``fired`` now, and whether one meets the player."""
-    new = [cells(enemies.y, enemies.x, fired & ~enemies.rightwards), cells(enemies.y, enemies.x, fired & enemies.rightwards)]
+    new = [
+        cells(enemies.y, enemies.x, fired & ~enemies.rightwards),
+        cells(enemies.y, enemies.x, fired & enemies.rightwards),
+    ]
     bullets = flying | jnp.stack(new)
     left = jnp.pad(bullets[0, :, 1:], ((0, 0), (0, 1)))
     right = jnp.pad(bullets[1, :, :-1], ((0, 0), (1, 0)))

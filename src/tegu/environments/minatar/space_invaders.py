@@ -31,24 +31,18 @@ class Battle(NamedTuple):
 
 
 class SpaceInvaders(MinAtar):
-    """MinAtar's Space Invaders. An alien pays 1. The game ends when an alien or a bullet hits the cannon, or aliens land.
+    """MinAtar's Space Invaders. An alien that is shot pays 1. An alien or a bullet at the cannon ends the game.
 
-    The aliens move sideways, and down whenever one is at the side to which they move; the fewer are left, the faster. Every ten
-    steps the lowest alien in the column nearest to the cannon shoots. When all are gone the next wave comes, with
-    ``difficulty_ramping`` a little faster than the last one.
+    The aliens move sideways, and down whenever one is at the side to which they move; the game also ends when they
+    would move below the last row. Few of them move faster. Every ten steps the lowest alien in the column nearest to
+    the cannon shoots. When all are gone, the next wave comes, with ``difficulty_ramping`` faster than the last one.
     """
 
-    channels = {
-        "cannon": "A",
-        "alien": "M",
-        "alien_left": "<",
-        "alien_right": ">",
-        "friendly_bullet": "'",
-        "enemy_bullet": "!",
-    }
+    channels = ("cannon", "alien", "alien_left", "alien_right", "friendly_bullet", "enemy_bullet")
+    symbols = "AM<>'!"
     minimal_actions = (NONE, LEFT, RIGHT, FIRE)
 
-    difficulty_ramping: bool = eqx.field(static=True, kw_only=True, default=True)
+    difficulty_ramping: bool = eqx.field(kw_only=True, default=True)
     id: str = eqx.field(static=True, kw_only=True, default="MinAtar/SpaceInvaders-v0")
 
     def begin(self, draws: jax.Array) -> Battle:
@@ -107,9 +101,7 @@ def _shifted(bullets: jax.Array, down: int) -> jax.Array:
     return jnp.pad(bullets[:-1], ((1, 0), (0, 0))) if down == 1 else jnp.pad(bullets[1:], ((0, 1), (0, 0)))
 
 
-def _moved_aliens(
-    aliens: jax.Array, rightwards: jax.Array, moves: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _moved_aliens(aliens: jax.Array, rightwards: jax.Array, moves: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The aliens a step further if it is time, which way they go on, and whether they went below the last row."""
     turns = moves & jnp.where(rightwards, aliens[:, LAST], aliens[:, 0]).any()
     sideways = jnp.where(rightwards, jnp.roll(aliens, 1, axis=1), jnp.roll(aliens, -1, axis=1))
