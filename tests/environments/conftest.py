@@ -9,6 +9,12 @@ from tegu.environments.grids.cliff_walking import CliffWalking
 from tegu.environments.grids.frozen_lake import FrozenLake
 from tegu.environments.grids.lizard import Lizard
 from tegu.environments.grids.taxi import Taxi
+from tegu.environments.memory.t_maze import TMaze
+from tegu.environments.minatar.asterix import Asterix
+from tegu.environments.minatar.breakout import Breakout
+from tegu.environments.minatar.freeway import Freeway
+from tegu.environments.minatar.seaquest import Seaquest
+from tegu.environments.minatar.space_invaders import SpaceInvaders
 
 ENVIRONMENTS = [
     CartPole(),
@@ -23,6 +29,12 @@ ENVIRONMENTS = [
     CliffWalking(is_slippery=True),
     Taxi(),
     BitFlip(),
+    TMaze(),
+    Asterix(),
+    Breakout(),
+    Freeway(),
+    Seaquest(),
+    SpaceInvaders(),
 ]
 
 

@@ -12,7 +12,7 @@ from tegu.environments.grids.taxi import Taxi
 
 def test_a_picture_shows_the_state(environment):
     pytest.importorskip("PIL")
-    state = np.asarray(environment.reset(jax.random.key(0))[0])
+    state = jax.device_get(environment.reset(jax.random.key(0))[0])
     picture = environment.image(state)
     height, width, _ = picture.shape
     assert picture.dtype == np.uint8
@@ -20,7 +20,9 @@ def test_a_picture_shows_the_state(environment):
     assert height % 2 == width % 2 == 0
     assert 400 <= width <= 600
     np.testing.assert_array_equal(picture, environment.image(state))
-    other = state + 1 if state.dtype == np.int32 else state + np.float32(0.2)
+    other = jax.tree.map(
+        lambda leaf: leaf + {"i": np.int32(1), "f": np.float32(0.2), "b": False}[leaf.dtype.kind], state
+    )
     assert (picture != environment.image(other)).any()
 
 

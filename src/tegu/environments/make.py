@@ -34,6 +34,16 @@ NATIVE = {
     "Taxi-v4": "tegu.environments.grids.taxi:Taxi",
     "TMaze-v0": "tegu.environments.memory.t_maze:TMaze",
     "BitFlip-v0": "tegu.environments.goals.bit_flip:BitFlip",
+    "MinAtar/Asterix-v0": "tegu.environments.minatar.asterix:Asterix",
+    "MinAtar/Asterix-v1": "tegu.environments.minatar.asterix:Asterix",
+    "MinAtar/Breakout-v0": "tegu.environments.minatar.breakout:Breakout",
+    "MinAtar/Breakout-v1": "tegu.environments.minatar.breakout:Breakout",
+    "MinAtar/Freeway-v0": "tegu.environments.minatar.freeway:Freeway",
+    "MinAtar/Freeway-v1": "tegu.environments.minatar.freeway:Freeway",
+    "MinAtar/Seaquest-v0": "tegu.environments.minatar.seaquest:Seaquest",
+    "MinAtar/Seaquest-v1": "tegu.environments.minatar.seaquest:Seaquest",
+    "MinAtar/SpaceInvaders-v0": "tegu.environments.minatar.space_invaders:SpaceInvaders",
+    "MinAtar/SpaceInvaders-v1": "tegu.environments.minatar.space_invaders:SpaceInvaders",
     "simple_v3": "tegu.environments.particle.simple:Simple",
     "simple_spread_v3": "tegu.environments.particle.spread:Spread",
     "simple_speaker_listener_v4": "tegu.environments.particle.speaker_listener:SpeakerListener",
@@ -51,12 +61,17 @@ NATIVE = {
 _OPTIONS: dict[str, dict[str, Any]] = {
     "FrozenLake8x8-v1": {"map_name": "8x8"},
     "CliffWalkingSlippery-v1": {"is_slippery": True},
+    **{
+        name: {"use_minimal_action_set": True, "id": name}
+        for name in NATIVE
+        if name.startswith("MinAtar/") and name.endswith("-v1")
+    },
 }
 
 BACKENDS = ("jax", "gymnasium", "pettingzoo", "ale")
 """Whose implementation of an environment there can be."""
 
-_PACKAGES = {"ALE": ("ale_py", "tegu[atari]")}
+_PACKAGES = {"ALE": ("ale_py", "tegu[atari]"), "MinAtar": ("minatar.gym", "minatar")}
 """Environment namespaces that live in packages of their own: what to import, what to install."""
 
 
@@ -180,7 +195,8 @@ def _build(name: str, path: str, options: Mapping[str, Any]) -> Any:
 def _imported(name: str, path: str) -> Any:
     """The class or function that ``module:Class`` names; of ``module:`` the module."""
     module, _, attribute = path.partition(":")
-    refuse_file(name, "the environment")
+    if is_code(name):
+        refuse_file(name, "the environment")
     try:
         package = importlib.import_module(module)
         return _attribute(package, attribute) if attribute else package

@@ -1,0 +1,174 @@
+"""Write ``minatar.npz``: games of the package MinAtar, step by step, with the random numbers that it drew.
+
+Tegu's games are compared with these, since the package brings Seaborn, Pandas and more along. To record anew, in an
+environment of its own: ``pip install --no-deps minatar==1.0.15``, ``pip install numpy`` and
+``python tests/environments/record_minatar.py``, which takes some minutes.
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FILE = Path(__file__).with_name("minatar.npz")
+N_DRAWS = {"asterix": 3, "breakout": 1, "freeway": 16, "seaquest": 5, "space_invaders": 0}
+N_STEPS = 6000  #: of each game
+LONGEST = 2600  #: steps of an episode
+OF_STEPS = ("draws", "action", "observation", "reward", "terminated")
+HARD = {"e_spawn_speed": 1, "move_speed": 2, "ramp_index": 20}  #: what Seaquest comes to
+
+Env = Any
+Policy = Callable[[Env, np.random.RandomState], int]
+
+
+class Draws:
+    """Random numbers for the package, remembered as uniform ones in [0, 1) that lead to the same choice.
+
+    For the k-th of n choices that is any number in the k-th of n parts, so that all of them are tried.
+    """
+
+    def __init__(self, seed: int):
+        self._random, self._within = np.random.RandomState(seed), np.random.RandomState(seed + 1000)
+        self.drawn: list[float] = []
+
+    def rand(self, *shape: int) -> Any:
+        values = self._random.rand(*shape)
+        self.drawn += np.ravel(values).tolist()
+        return values
+
+    def randint(self, low: int, high: int | None = None, size: int | None = None) -> Any:
+        low, high = (0, low) if high is None else (low, high)
+        values = self._random.randint(low, high, size)
+        within = self._within.uniform(0.001, 0.999, np.size(values))  # rounding to float32 leaves it there
+        self.drawn += ((np.ravel(values) - low + within) / (high - low)).tolist()
+        return values
+
+    def taken(self) -> list[float]:
+        """What was drawn since the last time."""
+        drawn, self.drawn = self.drawn, []
+        return drawn
+
+
+def record(env: Env, draws: Draws, actions: Iterable[int], changes: dict[str, int]) -> dict[str, np.ndarray]:
+    """Play an episode with these actions, each asked for when it is its turn.
+
+    ``changes`` are made to the first state. Returns ``first_draws [n]`` and the first observation ``first [10, 10, C]``,
+    and of ``T`` steps ``draws [T, 1 + n]``, ``action``, ``observation``, ``reward`` and ``terminated``.
+    """
+    n = N_DRAWS[env.env_name]
+    draws.taken()
+    env.reset()
+    env.last_action = 0  # the package would go on with that of the last episode
+    vars(env.env).update(changes)
+    first_draws, first, steps = _filled(draws.taken(), n), env.state(), []
+    for action in actions:
+        reward, terminated = env.act(action)
+        sticky, *drawn = draws.taken()
+        # Seaquest draws three numbers for an enemy and two for a diver.
+        drawn = [0.0] * 3 + drawn if env.env_name == "seaquest" and len(drawn) == 2 else drawn
+        steps.append(([sticky, *_filled(drawn, n)], action, env.state(), reward, terminated))
+        if terminated:
+            break
+    columns = zip(OF_STEPS, zip(*steps, strict=True), strict=True)
+    return {"first_draws": first_draws, "first": first, **{name: np.array(values) for name, values in columns}}
+
+
+def new_game(name: str, seed: int) -> tuple[Env, Draws]:
+    """A game of the package and the random numbers that it draws, those of sticky actions included."""
+    from minatar import Environment
+
+    env, draws = Environment(name), Draws(seed)
+    env.random = env.env.random = draws
+    return env, draws
+
+
+def _filled(values: list[float], n: int) -> np.ndarray:
+    return np.array(values + [0.0] * (n - len(values)))
+
+
+def at_random(env: Env, random: np.random.RandomState) -> int:
+    return random.randint(6)
+
+
+def follow_the_ball(env: Env, random: np.random.RandomState) -> int:
+    """For Breakout. The ball is met with the paddle or its edge, by chance."""
+    game = env.env
+    aim = game.ball_x
+    if game.ball_y >= 7 and random.rand() < 0.5:
+        aim += 1 if game.ball_dir in (1, 2) else -1
+    return 1 if aim < game.pos else 3 if aim > game.pos else 0
+
+
+def look_ahead(env: Env, random: np.random.RandomState, rollouts: int = 4, depth: int = 12) -> int:
+    """The first action of the best of some random continuations, in copies that draw the same numbers."""
+    best, found = -np.inf, 0
+    for action in np.tile(random.permutation(6), rollouts):
+        copied = copy.deepcopy(env)
+        value, next_action = 0.0, action
+        for step in range(depth):
+            reward, terminated = copied.act(next_action)
+            value += reward * 0.95**step - 20 * terminated
+            if terminated:
+                break
+            next_action = random.randint(6)
+        value += _promise(copied) - _promise(env)
+        if value > best:
+            best, found = value, action
+    return int(found)
+
+
+def chosen(policy: Policy, env: Env, random: np.random.RandomState, most: int) -> Iterator[int]:
+    for _ in range(most):
+        yield policy(env, random)
+
+
+def _promise(env: Env) -> float:
+    """What makes a state good that has not paid yet."""
+    game = env.env
+    match env.env_name:
+        case "freeway":
+            return -0.1 * game.pos
+        case "seaquest":  # divers on board, and coming up in time
+            return 0.8 * game.diver_count + 0.03 * min(game.oxygen, 100) + 0.5 * game.ramp_index
+    return 0.0
+
+
+def play(name: str) -> dict[str, np.ndarray]:
+    """Episodes by chance and by plan, one after the other, ``N_STEPS`` in all; ``length`` is that of each.
+
+    Every fourth episode is played by chance, and of Seaquest's another fourth is hard from the beginning.
+    """
+    episodes: list[dict[str, np.ndarray]] = []
+    total, random = 0, np.random.RandomState(0)
+    while total < N_STEPS:
+        seed = len(episodes)
+        env, draws = new_game(name, seed)
+        policy: Policy = at_random if seed % 4 == 3 else follow_the_ball if name == "breakout" else look_ahead
+        hard = name == "seaquest" and seed % 4 == 1
+        left = min(LONGEST, N_STEPS - total)
+        episode = record(env, draws, chosen(policy, env, random, left), HARD if hard else {})
+        episodes.append(episode | {"hard": np.bool_(hard)})
+        total += len(episode["action"])
+        print(name, seed, policy.__name__, hard, len(episode["action"]), episode["reward"].sum(), flush=True)
+    of_steps = {name: np.concatenate([episode[name] for episode in episodes]) for name in OF_STEPS}
+    of_episodes = {name: np.stack([episode[name] for episode in episodes]) for name in ("first_draws", "first", "hard")}
+    return of_steps | of_episodes | {"length": np.array([len(episode["action"]) for episode in episodes])}
+
+
+def packed(name: str, values: np.ndarray) -> np.ndarray:
+    """Observations as bits, the rest in as few bytes as will do."""
+    if name in ("observation", "first"):
+        return np.packbits(values.reshape(len(values), -1), axis=1)
+    return values.astype({"draws": np.float32, "first_draws": np.float32, "length": np.int32}.get(name, np.uint8))
+
+
+def main() -> None:
+    games = {game: play(game) for game in N_DRAWS}
+    arrays = {f"{game}/{name}": packed(name, values) for game, found in games.items() for name, values in found.items()}
+    np.savez_compressed(FILE, **arrays)
+
+
+if __name__ == "__main__":
+    main()
