@@ -15,12 +15,13 @@ from tegu.algorithms.base import (
     Update,
     check_replay,
     derived,
+    falling_epsilon,
     learning_metrics,
     named,
     network_field,
 )
 from tegu.algorithms.ranges import Count, Fraction, Natural, Positive, PositiveFraction, Rate
-from tegu.core.schedule import Clock, Linear
+from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Batch, Replay
@@ -78,8 +79,7 @@ class DQN(Algorithm):
         )
 
     def at(self, clock: Clock) -> Self:
-        epsilon = Linear(self.exploration_initial_eps, self.exploration_final_eps, self.exploration_fraction)
-        rate = jnp.where(clock.steps < self.learning_starts, 1.0, epsilon(clock.progress))
+        rate = jnp.where(clock.steps < self.learning_starts, 1.0, falling_epsilon(self, clock))
         return dataclasses.replace(super().at(clock), exploration_rate=rate)
 
     def validate(self, spec: EnvironmentSpec) -> None:

@@ -34,6 +34,14 @@ class Entry(NamedTuple):
 
 ALGORITHMS: dict[str, Entry] = {
     "q-learning": Entry("tegu.algorithms.q_learning:QLearning", "QLearning"),
+    "sarsa": Entry("tegu.algorithms.sarsa:Sarsa", "Sarsa"),
+    # updates after every four steps, with returns of up to four rewards (Sutton & Barto 2018, section 7.2)
+    "n-step-sarsa": Entry("tegu.algorithms.sarsa:Sarsa", "NStepSarsa", {"n_steps": 4}),
+    # the mean over the next action in place of the one that is taken (van Seijen et al. 2009)
+    "expected-sarsa": Entry("tegu.algorithms.sarsa:Sarsa", "ExpectedSarsa", {"expected": True}),
+    "double-q-learning": Entry("tegu.algorithms.double_q_learning:DoubleQLearning", "DoubleQLearning"),
+    "q-lambda": Entry("tegu.algorithms.q_lambda:QLambda", "QLambda"),
+    "monte-carlo": Entry("tegu.algorithms.monte_carlo:MonteCarlo", "MonteCarlo"),
     "dqn": Entry("tegu.algorithms.dqn:DQN", "DQN"),
     "ppo": Entry("tegu.algorithms.ppo:PPO", "PPO"),
     "ddpg": Entry("tegu.algorithms.ddpg:DDPG", "DDPG"),
