@@ -18,7 +18,24 @@ def epsilon_greedy(
 
     Sutton & Barto 2018, section 2.2. Ties go to the first action.
     """
-    noise = jax.random.uniform(key, (*values.shape[:-1], values.shape[-1] + 1))
+    return epsilon_greedy_with(epsilon_noise(key, values.shape), values, epsilon, mask)
+
+
+def epsilon_noise(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """The random numbers ``[..., A + 1]`` of ``epsilon_greedy`` for values of the ``shape`` ``[..., A]``."""
+    return jax.random.uniform(key, (*shape[:-1], shape[-1] + 1))
+
+
+def epsilon_greedy_with(
+    noise: jax.Array, values: jax.Array, epsilon: jax.Array | float, mask: jax.Array | None = None
+) -> jax.Array:
+    """``epsilon_greedy`` with random numbers that were drawn before by ``epsilon_noise``."""
     greedy = jnp.argmax(masked(values, mask), axis=-1)
     random = jnp.argmax(masked(noise[..., 1:], mask), axis=-1)
     return jnp.where(noise[..., 0] < epsilon, random, greedy)
+
+
+def epsilon_greedy_probabilities(values: jax.Array, epsilon: jax.Array | float) -> jax.Array:
+    """The probability of each action ``[..., A]`` in ``epsilon_greedy``, all of them being legal."""
+    n_actions = values.shape[-1]
+    return epsilon / n_actions + (1 - epsilon) * jax.nn.one_hot(jnp.argmax(values, axis=-1), n_actions)

@@ -35,6 +35,23 @@ def gae(
     return advantages
 
 
+def bootstrapped_returns(
+    rewards: jax.Array,
+    next_values: jax.Array,
+    terminated: jax.Array,
+    truncated: jax.Array,
+    gamma: float | jax.Array,
+) -> jax.Array:
+    """Discounted sums of all rewards that follow in the episode, as far as a rollout goes (Sutton & Barto 2018,
+    equation 7.4: of as many steps as there are).
+
+    All arguments are ``[T, B]`` in time order. What lies beyond a time limit, or beyond the rollout, is worth
+    ``next_values`` there; elsewhere they are not used. Returns ``[T, B]``.
+    """
+    beyond = jnp.where(truncated.at[-1].set(True), next_values, 0.0)
+    return gae(rewards, jnp.zeros_like(rewards), beyond, terminated, truncated, gamma, 1.0)
+
+
 def next_values(
     value: Callable[[PyTree], jax.Array], next_observations: PyTree, values: jax.Array, truncated: jax.Array
 ) -> jax.Array:

@@ -118,6 +118,12 @@ def check_replay(algorithm: Any) -> None:
         raise TeguError(f"{title}: gradient_steps must be at least 1, or -1, got {algorithm.gradient_steps}")
 
 
+def falling_epsilon(algorithm: Any, clock: Clock) -> jax.Array:
+    """The probability of a random action at a point of the training, by an algorithm's fields ``exploration_*``."""
+    initial, final = algorithm.exploration_initial_eps, algorithm.exploration_final_eps
+    return Linear(initial, final, algorithm.exploration_fraction)(clock.progress)
+
+
 def learning_metrics(learning_rate: jax.Array | float, updates: jax.Array) -> dict[str, jax.Array]:
     """What every gradient step reports."""
     return {

@@ -15,6 +15,7 @@ from tegu.algorithms.base import (
     Update,
     check_replay,
     derived,
+    falling_epsilon,
     learning_metrics,
     named,
     network_field,
@@ -153,8 +154,7 @@ class DQN(Algorithm):
         return Expectation()
 
     def at(self, clock: Clock) -> Self:
-        epsilon = Linear(self.exploration_initial_eps, self.exploration_final_eps, self.exploration_fraction)
-        later = jnp.zeros(()) if self.noisy else epsilon(clock.progress)
+        later = jnp.zeros(()) if self.noisy else falling_epsilon(self, clock)
         return dataclasses.replace(
             super().at(clock),
             exploration_rate=jnp.where(clock.steps < self.learning_starts, 1.0, later),

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Update, derived, learning_metrics, named, network_field
+from tegu.algorithms.base import Algorithm, Update, derived, falling_epsilon, learning_metrics, named, network_field
 from tegu.algorithms.minibatches import check_minibatches, epochs
 from tegu.algorithms.ranges import Count, Fraction, Positive, Rate
-from tegu.core.schedule import Clock, Linear
+from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step, flatten_time
 from tegu.experience.base import Rollout
@@ -70,8 +70,7 @@ class PQN(Algorithm):
         return Rollout(self.n_steps)
 
     def at(self, clock: Clock) -> Self:
-        epsilon = Linear(self.exploration_initial_eps, self.exploration_final_eps, self.exploration_fraction)
-        return dataclasses.replace(super().at(clock), exploration_rate=epsilon(clock.progress))
+        return dataclasses.replace(super().at(clock), exploration_rate=falling_epsilon(self, clock))
 
     def validate(self, spec: EnvironmentSpec) -> None:
         check_network(self.activation, self.net_arch)

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Update, check_replay, derived, learning_metrics, named
+from tegu.algorithms.base import Algorithm, Update, check_replay, derived, falling_epsilon, learning_metrics, named
 from tegu.algorithms.ranges import Count, Fraction, Natural, Positive, PositiveFraction, Rate
 from tegu.core.errors import TeguError
-from tegu.core.schedule import Clock, Linear
+from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Batch, Feedback, Prioritized, Replay
@@ -78,8 +78,7 @@ class R2D2(Algorithm):
         )
 
     def at(self, clock: Clock) -> Self:
-        epsilon = Linear(self.exploration_initial_eps, self.exploration_final_eps, self.exploration_fraction)
-        rate = jnp.where(clock.steps < self.learning_starts, 1.0, epsilon(clock.progress))
+        rate = jnp.where(clock.steps < self.learning_starts, 1.0, falling_epsilon(self, clock))
         return dataclasses.replace(super().at(clock), exploration_rate=rate)
 
     def validate(self, spec: EnvironmentSpec) -> None:

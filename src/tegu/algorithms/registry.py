@@ -41,6 +41,14 @@ _IPPO = "tegu.algorithms.mappo:IPPO"
 
 ALGORITHMS: dict[str, Entry] = {
     "q-learning": Entry("tegu.algorithms.q_learning:QLearning", "QLearning"),
+    "sarsa": Entry("tegu.algorithms.sarsa:Sarsa", "Sarsa"),
+    # updates after every four steps, with returns of up to four rewards (Sutton & Barto 2018, section 7.2)
+    "n-step-sarsa": Entry("tegu.algorithms.sarsa:Sarsa", "NStepSarsa", {"n_steps": 4}),
+    # the mean over the next action in place of the one that is taken (van Seijen et al. 2009)
+    "expected-sarsa": Entry("tegu.algorithms.sarsa:Sarsa", "ExpectedSarsa", {"expected": True}),
+    "double-q-learning": Entry("tegu.algorithms.double_q_learning:DoubleQLearning", "DoubleQLearning"),
+    "q-lambda": Entry("tegu.algorithms.q_lambda:QLambda", "QLambda"),
+    "monte-carlo": Entry("tegu.algorithms.monte_carlo:MonteCarlo", "MonteCarlo"),
     "dqn": Entry(_DQN, "DQN"),
     "double-dqn": Entry(
         _DQN, "DoubleDQN", {"double": True}, "DQN whose online network chooses in the target (van Hasselt et al. 2016)."

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from tegu.algorithms.q_learning import QLearning, QLearningLearner
+from tegu.algorithms.q_learning import QLearning
+from tegu.algorithms.tabular import TabularLearner
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock
 from tegu.core.step import Step
@@ -58,8 +59,8 @@ def _story(grid: FiniteEnvironment, step: Step, epsilon: float) -> str:
 def _sum(
     grid: FiniteEnvironment,
     learning: QLearning,
-    before: QLearningLearner,
-    after: QLearningLearner,
+    before: TabularLearner,
+    after: TabularLearner,
     step: Step,
     alpha: float,
 ) -> str:

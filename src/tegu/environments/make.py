@@ -20,6 +20,14 @@ from tegu.environments.adapters.pettingzoo import ParallelEnvironment, is_pettin
 from tegu.environments.base import Environment
 from tegu.environments.hints import EXPECTED, described, nearest, of_tegu
 
+_MINATAR = {
+    "asterix": "Asterix",
+    "breakout": "Breakout",
+    "freeway": "Freeway",
+    "seaquest": "Seaquest",
+    "space_invaders": "SpaceInvaders",
+}
+
 NATIVE = {
     "lizard": "tegu.environments.grids.lizard:Lizard",
     "CartPole-v1": "tegu.environments.classic.cartpole:CartPole",
@@ -34,16 +42,11 @@ NATIVE = {
     "Taxi-v4": "tegu.environments.grids.taxi:Taxi",
     "TMaze-v0": "tegu.environments.memory.t_maze:TMaze",
     "BitFlip-v0": "tegu.environments.goals.bit_flip:BitFlip",
-    "MinAtar/Asterix-v0": "tegu.environments.minatar.asterix:Asterix",
-    "MinAtar/Asterix-v1": "tegu.environments.minatar.asterix:Asterix",
-    "MinAtar/Breakout-v0": "tegu.environments.minatar.breakout:Breakout",
-    "MinAtar/Breakout-v1": "tegu.environments.minatar.breakout:Breakout",
-    "MinAtar/Freeway-v0": "tegu.environments.minatar.freeway:Freeway",
-    "MinAtar/Freeway-v1": "tegu.environments.minatar.freeway:Freeway",
-    "MinAtar/Seaquest-v0": "tegu.environments.minatar.seaquest:Seaquest",
-    "MinAtar/Seaquest-v1": "tegu.environments.minatar.seaquest:Seaquest",
-    "MinAtar/SpaceInvaders-v0": "tegu.environments.minatar.space_invaders:SpaceInvaders",
-    "MinAtar/SpaceInvaders-v1": "tegu.environments.minatar.space_invaders:SpaceInvaders",
+    **{
+        f"MinAtar/{game}-v{version}": f"tegu.environments.minatar.{module}:{game}"
+        for module, game in _MINATAR.items()
+        for version in (0, 1)
+    },
     "simple_v3": "tegu.environments.particle.simple:Simple",
     "simple_spread_v3": "tegu.environments.particle.spread:Spread",
     "simple_speaker_listener_v4": "tegu.environments.particle.speaker_listener:SpeakerListener",
@@ -62,9 +65,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "FrozenLake8x8-v1": {"map_name": "8x8"},
     "CliffWalkingSlippery-v1": {"is_slippery": True},
     **{
-        name: {"use_minimal_action_set": True, "id": name}
-        for name in NATIVE
-        if name.startswith("MinAtar/") and name.endswith("-v1")
+        f"MinAtar/{game}-v1": {"use_minimal_action_set": True, "id": f"MinAtar/{game}-v1"} for game in _MINATAR.values()
     },
 }
 
