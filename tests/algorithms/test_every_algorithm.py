@@ -12,7 +12,7 @@ from duet import Duet
 
 import tegu
 from tegu.algorithms.base import Algorithm, Update
-from tegu.algorithms.registry import ALGORITHMS, algorithm, class_of, constructor, fitting, settings
+from tegu.algorithms.registry import ALGORITHMS, algorithm, class_of, constructor, fitting, settings, summary
 from tegu.core.schedule import Clock, Linear
 from tegu.experience.base import Feedback, Replay, Rollout
 from tegu.training.fused import Fused
@@ -179,10 +179,11 @@ def test_numbers_are_arguments_of_a_program_and_shapes_are_not(name):
     for key, setting in settings(name).items():
         if float not in setting.kinds:
             continue
-        other = built(name, **{key: 0.125})
+        value = 0.125 if setting.range is None or 0.125 in setting.range else -0.125
+        other = built(name, **{key: value})
         same = jax.tree.structure(other) == jax.tree.structure(made)
         assert same or setting.default is None, key
-        assert 0.125 in jax.tree.leaves(other), key
+        assert value in jax.tree.leaves(other), key
 
 
 def test_names_lead_to_the_same_algorithm(name):
@@ -191,6 +192,17 @@ def test_names_lead_to_the_same_algorithm(name):
     assert made == constructor(name)()
     assert made == getattr(tegu, ALGORITHMS[name].public)()
     assert isinstance(made, class_of(name))
+
+
+def test_an_algorithm_says_what_it_is_in_one_sentence(name):
+    """A variant something else than its class, in Python too."""
+    entry, said = ALGORITHMS[name], summary(name)
+    assert said.endswith(".")
+    assert "\n" not in said
+    if entry.defaults:
+        assert said == entry.summary
+        assert constructor(name).__doc__.startswith(said)
+        assert [summary(other) for other in ALGORITHMS].count(said) == 1
 
 
 def test_every_hyper_parameter_says_what_it_is(name):

@@ -10,9 +10,11 @@ from PIL import Image
 
 import tegu as library
 from tegu.acting.evaluation import Evaluation
+from tegu.algorithms.registry import ALGORITHMS
 from tegu.cli.score import interval, score
 
 RUN = "lizard/q-learning/1"
+DQNS = [name for name, entry in ALGORITHMS.items() if entry.path.endswith(":DQN")]
 
 
 def test_evaluate(tegu: Command, runs: Path) -> None:
@@ -98,13 +100,15 @@ def test_list(tegu: Command, runs: Path) -> None:
         ["alphazero"],
     )
     assert {entry["name"]: entry["for"] for entry in data["algorithms"]} == {
-        **dict.fromkeys(("q-learning", "dqn", "r2d2", "pqn", "ppo", "ddpg"), "single agent"),
+        **dict.fromkeys(("q-learning", *DQNS, "r2d2", "pqn", "ppo", "ddpg"), "single agent"),
         **dict.fromkeys(("maddpg", "matd3", "iddpg", "ippo", "mappo"), "multi-agent"),
         "alphazero": "board games",
     }
     assert any(entry["environment"] == "CartPole-v1" for entry in data["presets"])
     (run,) = data["runs"]
     assert (run["run"], run["state"], run["steps"], run["seeds"]) == (RUN, "finished", 4000, 2)
+    summaries = {entry["name"]: entry["summary"] for entry in data["algorithms"]}
+    assert summaries["rainbow"].startswith("Double, dueling, prioritized, 3-step")
     text = tegu("list", "--runs", runs).out
     assert all(word in text for word in ("CartPole-v1", "q-learning", RUN, "finished"))
     assert "adversary_0 to adversary_2, agent_0 " in text

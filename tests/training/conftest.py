@@ -24,6 +24,20 @@ _PARTICLES = _REPLAY | {"n_envs": 2, "train_freq": 20}
 _ALPHAZERO = {"simulations": 2, "random_moves": 2, "train_freq": 256, "buffer_size": 768, "batch_size": 32}
 _ALPHAZERO |= {"gradient_steps": 2, "width": 8, "blocks": 1, "steps": 3_000, "log_interval": 512}
 
+_IMPLICIT = {"n_quantiles": 4, "n_target_quantiles": 4, "n_acting_quantiles": 4, "n_cosines": 8}
+_DQN_VARIANTS: dict[str, dict[str, Any]] = {
+    "double-dqn": {},
+    "dueling-dqn": {},
+    "prioritized-dqn": {},
+    "noisy-dqn": {},
+    "c51": {"n_atoms": 5},
+    "qr-dqn": {"n_quantiles": 5},
+    "iqn": _IMPLICIT,
+    "munchausen-dqn": {},
+    "munchausen-iqn": _IMPLICIT,
+    "rainbow": {"n_atoms": 5, "n_steps": 3},
+}
+
 # Of every algorithm: an environment, settings, and by whose environments the split loop collects, if there are any.
 # Rings of rows go around, learning rates fall, policies remember, moments are kept, windows are longer than a step.
 SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
@@ -37,6 +51,10 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
         _REPLAY | {"n_envs": 2, "train_freq": 4, "n_steps": 3, "target_update_interval": 50},
         "gymnasium",
     ),
+    **{
+        name: ("CartPole-v1", _REPLAY | {"n_envs": 2, "train_freq": 4} | settings, "gymnasium")
+        for name, settings in _DQN_VARIANTS.items()
+    },
     "r2d2": (
         "CartPole-v1",
         _REPLAY
@@ -55,10 +73,12 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
 }
 
 
-# These take longest to compile: they, too, are tested in every loop, but by ``make test-long``.
-LONG = {"alphazero, fused", "alphazero, multicore", "pqn, host", "r2d2, fused", "r2d2, host"} | {
-    f"{algorithm}, {loop}" for algorithm in ("maddpg", "matd3", "iddpg", "ippo", "mappo") for loop in ("fused", "host")
-}
+# These take longest to compile, or differ little: they, too, are tested in every loop, but by ``make test-long``.
+LONG = {"alphazero, fused", "alphazero, multicore", "pqn, host"} | {
+    f"{algorithm}, {loop}"
+    for algorithm in ("maddpg", "matd3", "iddpg", "ippo", "mappo", "r2d2", *_DQN_VARIANTS)
+    for loop in ("fused", "host")
+} - {"rainbow, fused"}
 
 
 def cases() -> Iterator[Any]:

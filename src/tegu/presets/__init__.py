@@ -40,14 +40,14 @@ def _file(environment: str) -> str:
 def load(environment: str) -> dict[str, Any]:
     """The preset file of an environment, empty if there is none.
 
-    ``like`` names another file that it builds on, and in an algorithm's table another table of the same file.
+    ``like`` names another file that it builds on, and in an algorithm's table another table further up in the same file.
     """
     file = resources.files(__package__) / _file(environment)
     table = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     tables = {name: value for name, value in table.items() if isinstance(value, dict)}
     for name, settings in tables.items():
         if "like" in settings:
-            table[name] = tables[settings.pop("like")] | settings
+            table[name] = tables[name] = tables[settings.pop("like")] | settings
     return load(table.pop("like")) | table if "like" in table else table
 
 
