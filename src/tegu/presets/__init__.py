@@ -54,7 +54,7 @@ def load(environment: str) -> dict[str, Any]:
 def names() -> list[str]:
     """Environments that have presets."""
     files = resources.files(__package__).iterdir()
-    shared = ("general.toml", "mpe.toml")
+    shared = ("general.toml", "minatar.toml", "mpe.toml")
     return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml") and f.name not in shared)
 
 
