@@ -20,13 +20,13 @@ from tegu.environments.adapters.pettingzoo import ParallelEnvironment, is_pettin
 from tegu.environments.base import Environment
 from tegu.environments.hints import EXPECTED, described, nearest, of_tegu
 
-_MINATAR = {
-    "asterix": "Asterix",
-    "breakout": "Breakout",
-    "freeway": "Freeway",
-    "seaquest": "Seaquest",
-    "space_invaders": "SpaceInvaders",
-}
+_MINATAR = (
+    "asterix:Asterix",
+    "breakout:Breakout",
+    "freeway:Freeway",
+    "seaquest:Seaquest",
+    "space_invaders:SpaceInvaders",
+)
 
 NATIVE = {
     "lizard": "tegu.environments.grids.lizard:Lizard",
@@ -42,11 +42,8 @@ NATIVE = {
     "Taxi-v4": "tegu.environments.grids.taxi:Taxi",
     "TMaze-v0": "tegu.environments.memory.t_maze:TMaze",
     "BitFlip-v0": "tegu.environments.goals.bit_flip:BitFlip",
-    **{
-        f"MinAtar/{game}-v{version}": f"tegu.environments.minatar.{module}:{game}"
-        for module, game in _MINATAR.items()
-        for version in (0, 1)
-    },
+    **{f"MinAtar/{place.partition(':')[2]}-v0": f"tegu.environments.minatar.{place}" for place in _MINATAR},
+    **{f"MinAtar/{place.partition(':')[2]}-v1": f"tegu.environments.minatar.{place}" for place in _MINATAR},
     "simple_v3": "tegu.environments.particle.simple:Simple",
     "simple_spread_v3": "tegu.environments.particle.spread:Spread",
     "simple_speaker_listener_v4": "tegu.environments.particle.speaker_listener:SpeakerListener",
@@ -64,9 +61,7 @@ NATIVE = {
 _OPTIONS: dict[str, dict[str, Any]] = {
     "FrozenLake8x8-v1": {"map_name": "8x8"},
     "CliffWalkingSlippery-v1": {"is_slippery": True},
-    **{
-        f"MinAtar/{game}-v1": {"use_minimal_action_set": True, "id": f"MinAtar/{game}-v1"} for game in _MINATAR.values()
-    },
+    **{name: {"use_minimal_action_set": True, "id": name} for name in NATIVE if re.fullmatch("MinAtar/.*-v1", name)},
 }
 
 BACKENDS = ("jax", "gymnasium", "pettingzoo", "ale")
