@@ -97,14 +97,19 @@ class Reader(Algorithm):
         right = (own | reached) & (own == own[0]) & jnp.isclose(steps.reward, paid)
         right &= (steps.observation["desired_goal"] == goal).all(axis=-1)
         later = goal[0, :, 1] - achieved[0, :, 1]
-        figures = {"wrong": (~right).sum(), "other": (~own).mean(), "later": jnp.where(own[0], 0, later).max()}
+        itself = (later == 0).sum() / jnp.maximum((~own[0]).sum(), 1)
+        figures = {"wrong": (~right).sum(), "other": (~own).mean(), "itself": itself}
         return learner.reporting({name: value.astype(jnp.float32) for name, value in figures.items()})
 
 
 @pytest.mark.parametrize(("environment", "n_steps"), [(Diary(), 3), (HostDiary, 1)], ids=["fused", "host"])
 def test_goals_are_of_the_same_episode_and_not_of_its_past(environment: Any, n_steps: int) -> None:
     """Before the ring of 42 rows is full and long after, in chunks of any length; three of four rows have another goal
-    on average: 0.75 of the 32 x 2 rows of each of 70 rounds, within five standard errors."""
+    on average: 0.75 of the 32 x 2 rows of each of 70 rounds, within five standard errors.
+
+    Where an episode goes on with 0.8 from step to step, 0.4 of the rows get the goal that they reached themselves: the
+    sum of 0.2 x 0.8^l / (l + 1) over l. It is a little more as the last episodes go on beyond the ring's end.
+    """
     found: list[dict[str, float]] = []
     listen = (lambda progress: found.extend(progress.metrics),)
     settings: dict[str, Any] = {"steps": 450, "log_interval": 1, "n_envs": 3, "folder": None}
@@ -114,7 +119,7 @@ def test_goals_are_of_the_same_episode_and_not_of_its_past(environment: Any, n_s
     assert all(figures["train/wrong"] == 0 for figures in found)
     other = np.mean([figures["train/other"] for figures in found])
     assert abs(other - 0.75) < 5 * np.sqrt(0.75 * 0.25 / (64 * len(found)))
-    assert max(figures["train/later"] for figures in found) > 4
+    assert abs(np.mean([figures["train/itself"] for figures in found]) - 0.45) < 0.08
 
 
 class Undefined(Diary):
@@ -171,7 +176,7 @@ needs = (
         (
             "CartPole-v1",
             "dqn",
-            needs + r"desired_goal and has compute_reward .*tegu\.GoalEnvironment\): CartPole-v1 observes Box",
+            needs + r"desired_goal .*tegu\.GoalEnvironment\): CartPole-v1 observes Box",
         ),
         (gymnasium.make("CartPole-v1"), "dqn", needs),
         ("Pendulum-v1", "ddpg", r"^DDPG: hindsight \(n_sampled_goal\) needs .* Pendulum-v1 observes Box"),
@@ -210,10 +215,10 @@ def test_fifteen_bits_are_flipped_with_hindsight_and_never_without() -> None:
 
 
 class Reach(tegu.GoalEnvironment):
-    """A point goes to another one on the square [-1, 1]; only who is within 0.1 of it is not charged."""
+    """A point goes to another one on the square [-1, 1]; only who is within 0.04 of it is not charged."""
 
     id: str = eqx.field(static=True, kw_only=True, default="reach")
-    max_episode_steps: int | None = eqx.field(static=True, kw_only=True, default=20)
+    max_episode_steps: int | None = eqx.field(static=True, kw_only=True, default=25)
     observation_space = spaces.Dict(dict.fromkeys(SEEN, spaces.Box(-1, 1, (2,))))
     action_space = spaces.Box(-1, 1, (2,))
 
@@ -222,21 +227,21 @@ class Reach(tegu.GoalEnvironment):
         return state, self.seen(state)
 
     def step(self, state: jax.Array, action: jax.Array, key: jax.Array) -> Timestep:
-        state = state.at[0].set(jnp.clip(state[0] + 0.2 * action, -1, 1))
+        state = state.at[0].set(jnp.clip(state[0] + 0.15 * action, -1, 1))
         return Timestep(state, self.seen(state), self.compute_reward(*state), jnp.zeros((), bool))
 
     def seen(self, state: jax.Array) -> dict[str, jax.Array]:
         return {"observation": state[0], "achieved_goal": state[0], "desired_goal": state[1]}
 
     def compute_reward(self, achieved_goal: jax.Array, desired_goal: jax.Array) -> jax.Array:
-        return -(jnp.linalg.norm(achieved_goal - desired_goal) > 0.1).astype(jnp.float32)
+        return -(jnp.linalg.norm(achieved_goal - desired_goal) > 0.04).astype(jnp.float32)
 
     def measures(self, state: jax.Array) -> dict[str, jax.Array]:
         return {"is_success": self.compute_reward(*state) + 1}
 
 
 @pytest.mark.long
-def test_a_point_is_reached_with_hindsight_and_hardly_without() -> None:
+def test_a_point_is_reached_with_hindsight_and_hardly_ever_without() -> None:
     """By DDPG, whose episodes go on at the goal: nothing terminates."""
     algorithm: dict[str, Any] = {"net_arch": (64, 64), "gamma": 0.95, "tau": 0.05, "batch_size": 128}
     algorithm |= {"learning_starts": 500, "train_freq": 8, "gradient_steps": 4}
@@ -245,4 +250,4 @@ def test_a_point_is_reached_with_hindsight_and_hardly_without() -> None:
         agent = tegu.train(Reach(), tegu.DDPG(n_sampled_goal=k, **algorithm), steps=10_000, seeds=3, folder=None)
         reached[k] = agent.evaluate(100).measures["is_success/end"].mean(axis=1)
     assert reached[4].min() >= 0.9
-    assert reached[0].max() < 0.4
+    assert reached[0].max() < 0.2

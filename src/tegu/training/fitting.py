@@ -103,9 +103,9 @@ def check_hindsight(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
         return
     if spec.goals is None:
         raise TeguError(
-            f"{type(algorithm).__name__}: hindsight (n_sampled_goal) needs an environment that observes "
-            f"{ACHIEVED_GOAL} and {DESIRED_GOAL} and has compute_reward (in JAX a tegu.GoalEnvironment): "
-            f"{spec.id} observes {one_line(spec.observation_space)}"
+            f"{type(algorithm).__name__}: hindsight (n_sampled_goal) needs an environment that has compute_reward and "
+            f"observes {ACHIEVED_GOAL} and {DESIRED_GOAL} (in JAX a tegu.GoalEnvironment): {spec.id} observes "
+            f"{one_line(spec.observation_space)}"
         )
     if isinstance(spec.goals, HostGoals):
         spec.goals.check()
