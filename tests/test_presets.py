@@ -122,6 +122,12 @@ def test_a_plan_says_where_its_preset_is_from(environment: str, algorithm: objec
     assert make_plan(environment, algorithm).config["preset"] == says
 
 
+def test_a_table_may_build_on_one_that_builds_on_another() -> None:
+    rainbow, c51, dqn = (presets.load("CartPole-v1")[name] for name in ("rainbow", "c51", "dqn"))
+    assert rainbow == c51 | {"n_steps": 3}
+    assert c51 == dqn | {"net_arch": [64, 64], "v_min": 0.0, "v_max": 100.0}
+
+
 @pytest.mark.parametrize("steps", [3_000_000_000, MOST_STEPS])
 def test_long_trainings_can_be_planned(steps: int) -> None:
     assert make_plan("CartPole-v1", "ppo", steps=steps).steps == steps

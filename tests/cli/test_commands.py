@@ -112,7 +112,7 @@ def test_list(tegu: Command, runs: Path) -> None:
     text = tegu("list", "--runs", runs).out
     assert all(word in text for word in ("CartPole-v1", "q-learning", RUN, "finished"))
     assert "adversary_0 to adversary_2, agent_0 " in text
-    assert "ppo 100,000 steps, 8 envs; dqn 50,000 steps, 1 env" in text
+    assert "ppo 100,000 steps, 8 envs; dqn, double-dqn, " in text
     assert max(map(len, text.splitlines())) <= 200
 
 

@@ -40,7 +40,7 @@ def _file(environment: str) -> str:
 def load(environment: str) -> dict[str, Any]:
     """The preset file of an environment, empty if there is none.
 
-    ``like`` names another file that it builds on, and in an algorithm's table another one further up in the same file.
+    ``like`` names another file that it builds on, and in an algorithm's table another table further up in its file.
     """
     file = resources.files(__package__) / _file(environment)
     table = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
