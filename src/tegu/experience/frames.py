@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from gymnasium import spaces
 
 from tegu.core.step import PyTree, Step, episode_ended
+from tegu.spaces.features import zeros
 from tegu.spaces.frames import FrameStack
 
 _ROWS_PER_EPISODE = 16  #: for so many rows there is room for the beginning of one episode
@@ -19,7 +20,7 @@ class FrameRows(NamedTuple):
     steps: Step  #: without observations
     observation: list[jax.Array]  #: the parts that are no stacks
     next_observation: list[jax.Array]  #: all parts, or their newest frame
-    place: jax.Array  #: int32: of an episode's first step, where the first frame is kept; else -1
+    place: jax.Array  #: int32: of an episode's first step, where the first frame is kept, counted from 1; else 0
 
 
 class FrameBlock(NamedTuple):
@@ -49,8 +50,8 @@ class FirstFrames(eqx.Module):
         leaves, structure = jax.tree.flatten(block.observation)
         places = min(max(capacity // _ROWS_PER_EPISODE, least), capacity)
         frames = [jnp.zeros((places, *leaf.shape[2:]), leaf.dtype) for leaf, n in zip(leaves, sizes, strict=True) if n]
-        none = jnp.zeros((), jnp.int32)
-        return cls(frames, jnp.zeros(places, jnp.int32), none, none, sizes, structure)
+        counts = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)  # two arrays: programs use them up
+        return cls(frames, jnp.zeros(places, jnp.int32), *counts, sizes, structure)
 
     def without(self) -> "FirstFrames":
         """All but the frames."""
@@ -69,7 +70,7 @@ class FirstFrames(eqx.Module):
         """Steps ``[n, ...]`` as a block; ``ended`` ``[B]``: whether the steps before were the last of an episode."""
         all_ended = episode_ended(steps.terminated, steps.truncated)
         begins = jnp.concatenate([ended, all_ended])[: all_ended.shape[0]]
-        place = jnp.where(begins, (self.begun + jnp.cumsum(begins) - 1) % self.places, -1)
+        place = jnp.where(begins, (self.begun + jnp.cumsum(begins) - 1) % self.places + 1, 0)
         seen, following = jax.tree.leaves(steps.observation), jax.tree.leaves(steps.next_observation)
         rows = FrameRows(
             steps._replace(observation=(), next_observation=()),
@@ -81,7 +82,7 @@ class FirstFrames(eqx.Module):
 
     def last(self, rows: FrameRows) -> FrameBlock:
         """The block that was last written, of its rows."""
-        return FrameBlock(rows, [frames[rows.place] for frames in self.frames])
+        return FrameBlock(rows, [frames[rows.place - 1] for frames in self.frames])
 
     def advance(
         self, block: FrameBlock, ring: FrameRows, position: jax.Array, limit: int, n_envs: int
@@ -89,18 +90,18 @@ class FirstFrames(eqx.Module):
         """Make room for a block at ``position`` of the ``ring``, of which no more than ``limit`` rows are wanted."""
         place, capacity = block.rows.place, ring.place.shape[0]
         length = place.shape[0]
-        owner = self.row[place]  # of the frame that will be lost, if it is still there
+        owner = self.row[place - 1]  # of the frame that will be lost, if it is still there
         gone = (owner - position) % capacity < length
-        lost = (place >= 0) & (ring.place[owner] == place) & ~gone
+        lost = (place > 0) & (ring.place[owner] == place) & ~gone
         after = (position + length - owner - 1) % capacity + 1 - self.longest * n_envs  # rows that do not need it
         whole = jnp.minimum(self.whole + length, limit)
         whole = jnp.minimum(whole, jnp.where(lost, jnp.maximum(after, 0), limit).min())
-        begun = self.begun + (place >= 0).sum().astype(jnp.int32)
+        begun = self.begun + (place > 0).sum().astype(jnp.int32)
         return FirstFrames(self.frames, self.row, begun, whole, self.sizes, self.structure)
 
     def write(self, block: FrameBlock, start: jax.Array) -> "FirstFrames":
         """Keep the first frames of a block whose rows are written from ``start``."""
-        place = jnp.where(block.rows.place >= 0, block.rows.place, self.places)  # beyond all, which is left out
+        place = jnp.where(block.rows.place > 0, block.rows.place - 1, self.places)  # beyond all, which is left out
         frames = [kept.at[place].set(new, mode="drop") for kept, new in zip(self.frames, block.first, strict=True)]
         row = self.row.at[place].set(start + jnp.arange(place.shape[0], dtype=jnp.int32), mode="drop")
         return FirstFrames(frames, row, self.begun, self.whole, self.sizes, self.structure)
@@ -111,7 +112,7 @@ class FirstFrames(eqx.Module):
         capacity, n = ring.place.shape[0], self.longest
         rows = (index[..., None] - n_envs * jnp.arange(n + 1)) % capacity  # the row itself, and those before it
         places = ring.place[rows[..., :n]]
-        begins = places >= 0
+        begins = places > 0
         age = jnp.where(begins.any(axis=-1), jnp.argmax(begins, axis=-1), n)  # steps since the episode began, up to n
         place = jnp.take_along_axis(places, jnp.minimum(age, n - 1)[..., None], axis=-1)[..., 0]
         plain, firsts = iter(ring.observation), iter(self.frames)
@@ -122,7 +123,7 @@ class FirstFrames(eqx.Module):
                 following.append(kept[rows[..., 0]])
                 continue
             frames = kept[rows[..., : size + 1]]
-            first = jnp.expand_dims(next(firsts)[place], index.ndim)
+            first = jnp.expand_dims(next(firsts)[place - 1], index.ndim)
             back = jnp.arange(size + 1) - age[..., None]  # from the frame after the episode's first: 1 is the first
             back = back.reshape(back.shape + (1,) * (frames.ndim - back.ndim))
             frames = jnp.where(back <= 0, frames, jnp.where(back == 1, first, jnp.zeros_like(first)))
@@ -147,7 +148,7 @@ def stack_sizes(space: spaces.Space, steps: PyTree) -> tuple[int, ...]:
         if len(leaves) != len(parts):
             return (0,) * len(parts)
         for leaf, (n, part) in zip(leaves, parts, strict=True):
-            if n and (leaf.shape[1:], leaf.dtype) != (part.shape, part.dtype):
+            if n and (leaf.shape[1:], leaf.dtype) != (part.shape, zeros(part).dtype):
                 return (0,) * len(parts)
     return tuple(n for n, _ in parts)
 

@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from tegu.core.errors import TeguError
 from tegu.core.text import printable
+from tegu.spaces.frames import FrameStack
 
 _MOST = 10**8  #: numbers in one observation or action of a file: more are not believed
 _DTYPES = {np.dtype(kind).name: kind for kind in "?bBhHiIqQefd"}  #: of the elements of a Box, by name
@@ -19,7 +20,7 @@ def to_data(space: spaces.Space) -> dict[str, Any]:
     match space:
         case spaces.Box():
             return {
-                "kind": "box",
+                "kind": "frame-stack" if isinstance(space, FrameStack) else "box",
                 "shape": list(space.shape),
                 "dtype": np.dtype(space.dtype).name,
                 "low": _bounds(space.low),
@@ -41,10 +42,10 @@ def from_data(data: dict[str, Any], depth: int = 8) -> spaces.Space:
     """Undo ``to_data``. Raises ``TeguError`` on anything it did not make, and on what is too large or deep."""
     try:
         match data["kind"]:
-            case "box":
+            case "box" | "frame-stack" as kind:
                 shape, dtype = _shape(data["shape"]), np.dtype(_DTYPES[data["dtype"]])
                 low, high = (_array(data[side], shape, dtype) for side in ("low", "high"))
-                return spaces.Box(low, high, shape, dtype.type)
+                return (spaces.Box if kind == "box" else FrameStack)(low, high, shape, dtype.type)
             case "discrete":
                 return spaces.Discrete(_count(data["n"]), start=data["start"])
             case "multi-discrete":

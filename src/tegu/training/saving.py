@@ -32,7 +32,7 @@ def buffer_to_blobs(name: str, buffer: ReplayBuffer, written: int, *, cuts: int,
     if buffer.frames:
         begun = int(buffer.frames.begun)
         filled = min(begun, buffer.frames.places)
-        blobs |= _ring_to_blobs(f"{name}-first", buffer.frames.frames, filled, begun, 0, revised=False)
+        blobs |= _ring_to_blobs(f"{name}-first", buffer.frames.frames, filled, begun, cuts, revised=False)
     return blobs
 
 
@@ -46,7 +46,9 @@ def buffer_from_blobs(name: str, shapes: ReplayBuffer, blobs: Mapping[str, Array
         raise TeguError(f"the checkpoint is damaged: a replay buffer of {shapes.capacity:,} rows holds {size:,}")
     frames = buffer.frames
     if frames:
-        filled = min(max(int(frames.begun), 0), shapes.frames.places)
+        if not 0 <= int(frames.whole) <= size or int(frames.begun) < 0:
+            raise TeguError("the checkpoint is damaged: its counts of episodes and steps do not fit together")
+        filled = min(int(frames.begun), shapes.frames.places)
         frames = replace(frames, frames=_ring_from_blobs(f"{name}-first", shapes.frames.frames, filled, blobs))
     return buffer._replace(rows=_ring_from_blobs(name, shapes.rows, size, blobs), frames=frames)
 
