@@ -14,7 +14,7 @@ import numpy as np
 
 FILE = Path(__file__).with_name("minatar.npz")
 N_DRAWS = {"asterix": 3, "breakout": 1, "freeway": 16, "seaquest": 5, "space_invaders": 0}
-N_STEPS = 6000  #: of each game
+N_STEPS = 5000  #: of each game
 LONGEST = 2600  #: steps of an episode
 OF_STEPS = ("draws", "action", "observation", "reward", "terminated")
 HARD = {"e_spawn_speed": 1, "move_speed": 2, "ramp_index": 20}  #: what Seaquest comes to
@@ -54,8 +54,8 @@ class Draws:
 def record(env: Env, draws: Draws, actions: Iterable[int], changes: dict[str, int]) -> dict[str, np.ndarray]:
     """Play an episode with these actions, each asked for when it is its turn.
 
-    ``changes`` are made to the first state. Returns ``first_draws [n]`` and the first observation ``first [10, 10, C]``,
-    and of ``T`` steps ``draws [T, 1 + n]``, ``action``, ``observation``, ``reward`` and ``terminated``.
+    ``changes`` are made to the first state. Returns ``first_draws [n]`` and ``first [10, 10, C]`` (observation), and of
+    ``T`` steps ``draws [T, 1 + n]``, ``action``, ``observation``, ``reward`` and ``terminated``.
     """
     n = N_DRAWS[env.env_name]
     draws.taken()
@@ -101,6 +101,11 @@ def follow_the_ball(env: Env, random: np.random.RandomState) -> int:
     return 1 if aim < game.pos else 3 if aim > game.pos else 0
 
 
+def go_up(env: Env, random: np.random.RandomState) -> int:
+    """For Freeway. Now and then the chicken waits, or turns back."""
+    return 2 if random.rand() < 0.8 else random.randint(6)
+
+
 def look_ahead(env: Env, random: np.random.RandomState, rollouts: int = 4, depth: int = 12) -> int:
     """The first action of the best of some random continuations, in copies that draw the same numbers."""
     best, found = -np.inf, 0
@@ -125,14 +130,14 @@ def chosen(policy: Policy, env: Env, random: np.random.RandomState, most: int) -
 
 
 def _promise(env: Env) -> float:
-    """What makes a state good that has not paid yet."""
+    """What makes a state good that has not paid yet: in Seaquest divers on board, and coming up in time."""
     game = env.env
-    match env.env_name:
-        case "freeway":
-            return -0.1 * game.pos
-        case "seaquest":  # divers on board, and coming up in time
-            return 0.8 * game.diver_count + 0.03 * min(game.oxygen, 100) + 0.5 * game.ramp_index
-    return 0.0
+    if env.env_name != "seaquest":
+        return 0.0
+    return 0.8 * game.diver_count + 0.03 * min(game.oxygen, 100) + 0.5 * game.ramp_index
+
+
+POLICIES: dict[str, Policy] = {"breakout": follow_the_ball, "freeway": go_up}
 
 
 def play(name: str) -> dict[str, np.ndarray]:
@@ -145,7 +150,7 @@ def play(name: str) -> dict[str, np.ndarray]:
     while total < N_STEPS:
         seed = len(episodes)
         env, draws = new_game(name, seed)
-        policy: Policy = at_random if seed % 4 == 3 else follow_the_ball if name == "breakout" else look_ahead
+        policy = at_random if seed % 4 == 3 else POLICIES.get(name, look_ahead)
         hard = name == "seaquest" and seed % 4 == 1
         left = min(LONGEST, N_STEPS - total)
         episode = record(env, draws, chosen(policy, env, random, left), HARD if hard else {})

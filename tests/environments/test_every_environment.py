@@ -67,8 +67,8 @@ def test_an_environment_may_be_an_argument_of_a_compiled_function(environment):
 def test_a_method_can_be_compiled_as_it_is(environment):
     """``jax.jit`` keeps what it compiled under the hash of the method, so of the environment."""
     key = jax.random.key(2)
-    state, _ = jax.jit(environment.reset)(key)
-    jax.jit(environment.step)(state, random_actions(environment.action_space, key, ()), key)
+    state, _ = jax.jit(environment.reset).lower(key).out_info
+    jax.jit(environment.step).lower(state, random_actions(environment.action_space, key, ()), key)
     assert hash(environment) == hash(jax.tree.map(lambda leaf: leaf, environment))
 
 

@@ -78,7 +78,7 @@ def replays(recordings):
 @pytest.mark.parametrize("name", GAMES)
 def test_every_step_is_that_of_the_package(name, recordings, replays):
     theirs, (firsts, ours) = recordings[name].arrays, replays[name]
-    assert len(theirs["action"]) == 6000
+    assert len(theirs["action"]) == 5000
     np.testing.assert_array_equal(packed("first", firsts[recordings[name].starts]), theirs["first"])
     differing = np.flatnonzero((packed("observation", ours.observation) != theirs["observation"]).any(axis=1))
     assert not differing.size, f"the first of {differing.size} observations that differ is that of step {differing[0]}"

@@ -67,7 +67,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 BACKENDS = ("jax", "gymnasium", "pettingzoo", "ale")
 """Whose implementation of an environment there can be."""
 
-_PACKAGES = {"ALE": ("ale_py", "tegu[atari]"), "MinAtar": ("minatar.gym", "minatar")}
+_PACKAGES = {"ALE": ("ale_py", "tegu[atari]")}
 """Environment namespaces that live in packages of their own: what to import, what to install."""
 
 
@@ -191,7 +191,7 @@ def _build(name: str, path: str, options: Mapping[str, Any]) -> Any:
 def _imported(name: str, path: str) -> Any:
     """The class or function that ``module:Class`` names; of ``module:`` the module."""
     module, _, attribute = path.partition(":")
-    if is_code(name):
+    if is_code(name):  # a name of ours may have a slash
         refuse_file(name, "the environment")
     try:
         package = importlib.import_module(module)

@@ -35,7 +35,7 @@ class Entities(NamedTuple):
     gold: jax.Array  #: bool
 
 
-class Hunt(NamedTuple):
+class AsterixState(NamedTuple):
     """The state of a game."""
 
     x: jax.Array  #: the player's column
@@ -65,9 +65,9 @@ class Asterix(MinAtar):
     difficulty_ramping: bool = eqx.field(kw_only=True, default=True)
     id: str = eqx.field(static=True, kw_only=True, default="MinAtar/Asterix-v0")
 
-    def begin(self, draws: jax.Array) -> Hunt:
+    def begin(self, draws: jax.Array) -> AsterixState:
         nothing = jnp.zeros(len(LANES), bool)
-        return Hunt(
+        return AsterixState(
             x=jnp.int32(5),
             y=jnp.int32(5),
             entities=Entities(nothing, jnp.zeros(len(LANES), jnp.int32), nothing, nothing),
@@ -79,9 +79,11 @@ class Asterix(MinAtar):
             ramps=jnp.int32(0),
         )
 
-    def play(self, game: Hunt, action: jax.Array, draws: jax.Array) -> tuple[Hunt, jax.Array, jax.Array]:
+    def play(
+        self, game: AsterixState, action: jax.Array, draws: jax.Array
+    ) -> tuple[AsterixState, jax.Array, jax.Array]:
         spawns, moves = game.spawn_timer == 0, game.move_timer == 0
-        present, x, rightwards, gold = _spawned(game.entities, spawns, draws)
+        present, x, rightwards, gold = _spawn(game.entities, spawns, draws)
         player_x = moved(game.x, toward(action, RIGHT, LEFT))
         player_y = moved(game.y, toward(action, DOWN, UP), LANES[0], LANES[-1])
 
@@ -100,7 +102,7 @@ class Asterix(MinAtar):
         ramping = self.difficulty_ramping & ((game.spawn_interval > 1) | (game.move_interval > 1))
         harder = ramping & (game.ramp_timer < 0)
         move_harder = harder & (game.move_interval > 1) & (game.ramps % 2 == 1)
-        new = Hunt(
+        new = AsterixState(
             x=player_x,
             y=player_y,
             entities=Entities(present, x, rightwards, gold),
@@ -113,13 +115,13 @@ class Asterix(MinAtar):
         )
         return new, collected.sum(), hit.any()
 
-    def planes(self, game: Hunt) -> list[jax.Array]:
+    def planes(self, game: AsterixState) -> list[jax.Array]:
         present, x, rightwards, gold = game.entities
         behind = x - ahead(rightwards)
         return [cell(game.y, game.x), lanes(x, present & ~gold), lanes(behind, present), lanes(x, present & gold)]
 
 
-def _spawned(entities: Entities, spawns: jax.Array, draws: jax.Array) -> Entities:
+def _spawn(entities: Entities, spawns: jax.Array, draws: jax.Array) -> Entities:
     """One more entity, if it is time: from the left or the right, an enemy or gold, in any of the empty rows."""
     from_left, gold = draws[0] < 1 / 2, draws[1] < 1 / 3
     free = ~entities.present

@@ -17,7 +17,7 @@ from tegu.environments.drawing import INK, PAPER, Canvas, Colour
 SIZE = 10  #: cells in a row and in a column
 LAST = SIZE - 1
 NONE, LEFT, UP, RIGHT, DOWN, FIRE = range(6)  #: the actions
-LANES = np.arange(1, LAST)  #: the rows in which entities cross the grid
+LANES = np.arange(1, LAST, dtype=np.int32)  #: the rows in which entities cross the grid
 
 _COLOURS: tuple[Colour, ...] = (
     (96, 196, 120),
@@ -79,7 +79,8 @@ class MinAtar(Environment):
 
     @property
     def observation_space(self) -> gymnasium.spaces.Box:
-        return gymnasium.spaces.Box(0, 1, (SIZE, SIZE, len(self.channels)), bool)
+        shape = (SIZE, SIZE, len(self.channels))
+        return gymnasium.spaces.Box(0, 1, shape, np.bool_)  # type: ignore[arg-type]  # which Gymnasium accepts
 
     @property
     def action_space(self) -> gymnasium.spaces.Discrete:
@@ -106,9 +107,9 @@ class MinAtar(Environment):
 
     def image(self, state: State) -> np.ndarray:
         """A square in the colour of its channel for each thing; where there are several, one within the other."""
-        cell, margin, legend = 48, 10, 64
+        cell, margin, legend = 48, 10, 84
         width = SIZE * cell + 2 * margin
-        canvas = Canvas(width, width + legend, PAPER)
+        canvas = Canvas(width, width + legend, INK)
         canvas.rectangle((0, 0, width, width), _GROUND)
         for row, column, found in self._things(state):
             x, y = margin + cell * column, margin + cell * row
@@ -117,9 +118,9 @@ class MinAtar(Environment):
                 box = (x + inset, y + inset, x + cell - inset, y + cell - inset)
                 canvas.rectangle(box, _COLOURS[channel], radius=6)
         for channel, name in enumerate(self.channels):
-            x, y = margin + channel % 5 * 100, width + 10 + channel // 5 * 24
+            x, y = margin + channel % 4 * 122, width + 10 + channel // 4 * 24
             canvas.rectangle((x, y, x + 14, y + 14), _COLOURS[channel], radius=3)
-            canvas.text((x + 56, y + 7), name, INK, 11)
+            canvas.text((x + 66, y + 7), name.replace("_", " "), PAPER, 12)
         return canvas.array()
 
     def text(self, state: State) -> str:

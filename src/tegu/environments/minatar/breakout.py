@@ -13,7 +13,7 @@ _WALL = np.zeros((SIZE, SIZE), bool)
 _WALL[1:4] = True
 
 
-class Rally(NamedTuple):
+class BreakoutState(NamedTuple):
     """The state of a game."""
 
     paddle: jax.Array  #: its column; it is in the last row
@@ -40,10 +40,10 @@ class Breakout(MinAtar):
     n_draws = 1
     id: str = eqx.field(static=True, kw_only=True, default="MinAtar/Breakout-v0")
 
-    def begin(self, draws: jax.Array) -> Rally:
+    def begin(self, draws: jax.Array) -> BreakoutState:
         right = draws[0] >= 0.5  # where the ball begins
         x, y = jnp.where(right, LAST, 0), jnp.int32(3)
-        return Rally(
+        return BreakoutState(
             paddle=jnp.int32(4),
             x=x,
             y=y,
@@ -54,7 +54,9 @@ class Breakout(MinAtar):
             bricks=jnp.asarray(_WALL),
         )
 
-    def play(self, game: Rally, action: jax.Array, draws: jax.Array) -> tuple[Rally, jax.Array, jax.Array]:
+    def play(
+        self, game: BreakoutState, action: jax.Array, draws: jax.Array
+    ) -> tuple[BreakoutState, jax.Array, jax.Array]:
         paddle = moved(game.paddle, toward(action, RIGHT, LEFT))
         to_x, to_y = game.x + game.dx, game.y + game.dy
         x, y = jnp.clip(to_x, 0, LAST), jnp.maximum(to_y, 0)
@@ -69,7 +71,7 @@ class Breakout(MinAtar):
         hit_edge = at_bottom & ~hit & (paddle == x)
         bricks = jnp.where(at_bottom & ~game.bricks.any(), _WALL, game.bricks & ~(brick & breaks))
 
-        new = Rally(
+        new = BreakoutState(
             paddle=paddle,
             x=x,
             y=jnp.where(breaks | hit | hit_edge, game.y, y),
@@ -81,5 +83,5 @@ class Breakout(MinAtar):
         )
         return new, breaks, at_bottom & ~hit & ~hit_edge
 
-    def planes(self, game: Rally) -> list[jax.Array]:
+    def planes(self, game: BreakoutState) -> list[jax.Array]:
         return [cell(LAST, game.paddle), cell(game.y, game.x), cell(*game.trail), game.bricks]

@@ -15,7 +15,7 @@ _SLOWEST = 5  # steps that a slow car waits
 _STEPS = 2500
 
 
-class Crossing(NamedTuple):
+class FreewayState(NamedTuple):
     """The state of a game. Each of rows 1 to 8 has one car: its fields are ``[8]``."""
 
     y: jax.Array  #: the chicken's row
@@ -40,9 +40,9 @@ class Freeway(MinAtar):
     n_draws = 2 * len(LANES)
     id: str = eqx.field(static=True, kw_only=True, default="MinAtar/Freeway-v0")
 
-    def begin(self, draws: jax.Array) -> Crossing:
-        interval, rightwards = _traffic(draws)
-        return Crossing(
+    def begin(self, draws: jax.Array) -> FreewayState:
+        interval, rightwards = _random_cars(draws)
+        return FreewayState(
             y=jnp.int32(LAST),
             move_timer=jnp.int32(_CHICKEN_INTERVAL),
             steps_left=jnp.int32(_STEPS),
@@ -52,21 +52,23 @@ class Freeway(MinAtar):
             timer=interval,
         )
 
-    def play(self, game: Crossing, action: jax.Array, draws: jax.Array) -> tuple[Crossing, jax.Array, jax.Array]:
+    def play(
+        self, game: FreewayState, action: jax.Array, draws: jax.Array
+    ) -> tuple[FreewayState, jax.Array, jax.Array]:
         step = jnp.where(game.move_timer == 0, toward(action, DOWN, UP), 0)
         y = moved(game.y, step)
         move_timer = jnp.where(step == 0, game.move_timer, _CHICKEN_INTERVAL)
         across = y == 0
         y = jnp.where(across, LAST, y)
 
-        interval, rightwards = _traffic(draws)
+        interval, rightwards = _random_cars(draws)
         interval = jnp.where(across, interval, game.interval)
         rightwards = jnp.where(across, rightwards, game.rightwards)
         timer = jnp.where(across, interval, game.timer)
         x = jnp.where(timer == 0, (game.x + ahead(rightwards)) % SIZE, game.x)
         hit = (((game.x == _COLUMN) | (x == _COLUMN)) & (y == LANES)).any()
 
-        new = Crossing(
+        new = FreewayState(
             y=jnp.where(hit, LAST, y),
             move_timer=jnp.maximum(move_timer - 1, 0),
             steps_left=game.steps_left - 1,
@@ -77,13 +79,13 @@ class Freeway(MinAtar):
         )
         return new, across, new.steps_left < 0
 
-    def planes(self, game: Crossing) -> list[jax.Array]:
+    def planes(self, game: FreewayState) -> list[jax.Array]:
         behind = (game.x - ahead(game.rightwards)) % SIZE
         trails = [lanes(behind, game.interval == interval) for interval in range(1, _SLOWEST + 1)]
         return [cell(game.y, _COLUMN), lanes(game.x, np.ones(len(LANES), bool)), *trails]
 
 
-def _traffic(draws: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _random_cars(draws: jax.Array) -> tuple[jax.Array, jax.Array]:
     """New intervals and directions of the cars."""
     interval, direction = jnp.split(draws, 2)
     return 1 + (_SLOWEST * interval).astype(jnp.int32), direction >= 0.5

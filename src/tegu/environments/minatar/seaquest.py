@@ -26,6 +26,7 @@ from tegu.environments.minatar.base import (
     toward,
 )
 
+_CHANNELS = "sub_front sub_back friendly_bullet trail enemy_bullet enemy_fish enemy_sub oxygen_gauge diver_gauge diver"
 _FULL_TANK = 200  # steps that the oxygen lasts
 _MOST_DIVERS = 6
 _SHOT_INTERVAL = 5  # steps between two shots of the player
@@ -70,7 +71,7 @@ class Enemies(NamedTuple):
     shot_timer: jax.Array  #: steps until it shoots
 
 
-class Dive(NamedTuple):
+class SeaquestState(NamedTuple):
     """The state of a game."""
 
     x: jax.Array  #: the column of the player's front
@@ -94,26 +95,15 @@ class Seaquest(MinAtar):
     """MinAtar's Seaquest. A fish or a submarine that is shot pays 1, six divers brought up pay up to 10.
 
     The player comes up by moving to the first row. This needs a diver on board and leaves one fewer there; six leave
-    together and pay the cells of the oxygen gauge. It fills the tank and, with ``difficulty_ramping``, makes enemies come
-    more often, and every second time also move more often. The game ends when an enemy or its bullet meets the player,
-    when the oxygen has run out, or when the player comes up with no diver.
+    together and pay the cells of the oxygen gauge. It fills the tank and, with ``difficulty_ramping``, makes enemies
+    come more often, and every second time also move more often. The game ends when an enemy or its bullet meets the
+    player, when the oxygen has run out, or when the player comes up with no diver.
 
     As in the package, there is one diver fewer than none after six were brought up, and with fewer than none one can
     come up again, too.
     """
 
-    channels = (
-        "sub_front",
-        "sub_back",
-        "friendly_bullet",
-        "trail",
-        "enemy_bullet",
-        "enemy_fish",
-        "enemy_sub",
-        "oxygen_gauge",
-        "diver_gauge",
-        "diver",
-    )
+    channels = tuple(_CHANNELS.split())
     symbols = "@=-.*fSodD"
     minimal_actions = tuple(range(6))
     n_draws = 5
@@ -121,8 +111,8 @@ class Seaquest(MinAtar):
     difficulty_ramping: bool = eqx.field(kw_only=True, default=True)
     id: str = eqx.field(static=True, kw_only=True, default="MinAtar/Seaquest-v0")
 
-    def begin(self, draws: jax.Array) -> Dive:
-        return Dive(
+    def begin(self, draws: jax.Array) -> SeaquestState:
+        return SeaquestState(
             x=jnp.int32(5),
             y=jnp.int32(0),
             rightwards=jnp.bool_(False),
@@ -140,22 +130,24 @@ class Seaquest(MinAtar):
             ramps=jnp.int32(0),
         )
 
-    def play(self, game: Dive, action: jax.Array, draws: jax.Array) -> tuple[Dive, jax.Array, jax.Array]:
+    def play(
+        self, game: SeaquestState, action: jax.Array, draws: jax.Array
+    ) -> tuple[SeaquestState, jax.Array, jax.Array]:
         spawns, diver_spawns = game.spawn_timer == 0, game.diver_timer == 0
-        enemies = _with_enemy(game.enemies, spawns, draws[:3], game.move_interval)
-        divers = _with_diver(game.divers, diver_spawns, draws[3:])
+        enemies = _spawn_enemy(game.enemies, spawns, draws[:3], game.move_interval)
+        divers = _spawn_diver(game.divers, diver_spawns, draws[3:])
 
         fires = (action == FIRE) & (game.shot_timer == 0)
-        bullets = _pushed(game.bullets, Bullets(fires, game.x, game.y, game.rightwards))
+        bullets = _add(game.bullets, Bullets(fires, game.x, game.y, game.rightwards))
         x = moved(game.x, toward(action, RIGHT, LEFT))
         y = moved(game.y, toward(action, DOWN, UP), 0, LANES[-1])
         rightwards = jnp.where((action == LEFT) | (action == RIGHT), action == RIGHT, game.rightwards)
 
-        bullets, enemies, shot = _flown(bullets, enemies)
-        divers, rescued = _swum(divers, x, y, game.rescued)
+        bullets, enemies, shot = _move_bullets(bullets, enemies)
+        divers, rescued = _move_divers(divers, x, y, game.rescued)
         fired = enemies.present & enemies.armed & (enemies.shot_timer == 0)
-        bullets, enemies, shot_too, met = _moved_enemies(bullets, enemies, x, y, game.move_interval)
-        enemy_bullets, struck = _flown_enemy_bullets(game.enemy_bullets, enemies, fired, cell(y, x))
+        bullets, enemies, shot_too, met = _move_enemies(bullets, enemies, x, y, game.move_interval)
+        enemy_bullets, struck = _move_enemy_bullets(game.enemy_bullets, enemies, fired, cell(y, x))
 
         comes_up = (y == 0) & (game.y > 0)
         refills = comes_up & (rescued != 0)
@@ -163,7 +155,7 @@ class Seaquest(MinAtar):
         bonus = jnp.where(all_rescued, _gauge(game.oxygen), 0)
         harder = self.difficulty_ramping & refills & ((game.spawn_interval > 1) | (game.move_interval > _FASTEST))
         move_harder = harder & (game.move_interval > _FASTEST) & (game.ramps % 2 == 1)
-        new = Dive(
+        new = SeaquestState(
             x=x,
             y=y,
             rightwards=rightwards,
@@ -183,20 +175,20 @@ class Seaquest(MinAtar):
         over = met | struck | (game.oxygen <= 0) | (comes_up & ~refills)
         return new, shot + shot_too + bonus, over
 
-    def planes(self, game: Dive) -> list[jax.Array]:
+    def planes(self, game: SeaquestState) -> list[jax.Array]:
         fish, subs = game.enemies.present & ~game.enemies.armed, game.enemies.present & game.enemies.armed
-        columns = np.arange(SIZE)
+        bottom, column = np.arange(SIZE)[:, None] == LAST, np.arange(SIZE)
         return [
             cell(game.y, game.x),
             cell(game.y, game.x - ahead(game.rightwards)),
-            _where(game.bullets),
-            _where(game.enemies, behind=True) | _where(game.divers, behind=True),
+            _cells_of(game.bullets),
+            _cells_of(game.enemies, behind=True) | _cells_of(game.divers, behind=True),
             game.enemy_bullets.any(axis=0),
             cells(game.enemies.y, game.enemies.x, fish),
             cells(game.enemies.y, game.enemies.x, subs),
-            (np.arange(SIZE)[:, None] == LAST) & (columns < _gauge(game.oxygen)),
-            (np.arange(SIZE)[:, None] == LAST) & (columns >= LAST - game.rescued) & (columns < LAST),
-            _where(game.divers),
+            bottom & (column < _gauge(game.oxygen)),
+            bottom & (column >= LAST - game.rescued) & (column < LAST),
+            _cells_of(game.divers),
         ]
 
 
@@ -206,40 +198,39 @@ def _none(kind: Any, n: int) -> Any:
     return kind(*(jnp.zeros(n, bool if field in flags else jnp.int32) for field in kind._fields))
 
 
-def _pushed(things: PyTree, new: PyTree) -> PyTree:
+def _add(things: PyTree, new: PyTree) -> PyTree:
     """``things`` with a new one before them in place of the last, which is long gone, if the new one is ``present``."""
-    return jax.tree.map(
-        lambda old, one: jnp.where(new.present, jnp.concatenate([one[None], old[:-1]]), old), things, new
-    )
+    more = jax.tree.map(lambda one, old: jnp.concatenate([one[None], old[:-1]]), new, things)
+    return jax.tree.map(lambda fields, old: jnp.where(new.present, fields, old), more, things)
 
 
-def _with_enemy(enemies: Enemies, spawns: jax.Array, draws: jax.Array, interval: jax.Array) -> Enemies:
+def _spawn_enemy(enemies: Enemies, spawns: jax.Array, draws: jax.Array, interval: jax.Array) -> Enemies:
     """One more enemy, if it is time: a submarine with probability 1/3; none in a row where others come towards it."""
     from_left, armed, y = draws[0] < 1 / 2, draws[1] < 1 / 3, _lane(draws[2])
     blocked = (enemies.present & (enemies.y == y) & (enemies.rightwards != from_left)).any()
     x = jnp.where(from_left, 0, LAST)
     new = Enemies(spawns & ~blocked, x, y, from_left, interval, armed, jnp.int32(_ENEMY_SHOT_INTERVAL))
-    return _pushed(enemies, new)
+    return _add(enemies, new)
 
 
-def _with_diver(divers: Divers, spawns: jax.Array, draws: jax.Array) -> Divers:
+def _spawn_diver(divers: Divers, spawns: jax.Array, draws: jax.Array) -> Divers:
     from_left = draws[0] < 1 / 2
     x = jnp.where(from_left, 0, LAST)
-    return _pushed(divers, Divers(spawns, x, _lane(draws[1]), from_left, jnp.int32(_DIVER_MOVE_INTERVAL)))
+    return _add(divers, Divers(spawns, x, _lane(draws[1]), from_left, jnp.int32(_DIVER_MOVE_INTERVAL)))
 
 
 def _lane(draw: jax.Array) -> jax.Array:
     return LANES[0] + (len(LANES) * draw).astype(jnp.int32)
 
 
-def _flown(bullets: Bullets, enemies: Enemies) -> tuple[Bullets, Enemies, jax.Array]:
+def _move_bullets(bullets: Bullets, enemies: Enemies) -> tuple[Bullets, Enemies, jax.Array]:
     """The player's bullets a step further, the enemies without those that they hit, and how many these are."""
     x = bullets.x + ahead(bullets.rightwards)
     bullets = bullets._replace(x=x, present=bullets.present & inside(x))
-    return _shot(bullets, enemies, enemies.present, _order(enemies))
+    return _shoot(bullets, enemies, enemies.present, _order(enemies))
 
 
-def _shot(
+def _shoot(
     bullets: Bullets, enemies: Enemies, exposed: jax.Array, order: jax.Array
 ) -> tuple[Bullets, Enemies, jax.Array]:
     """Each bullet hits one exposed enemy in its cell, the one of the highest order, and both are gone."""
@@ -247,9 +238,8 @@ def _shot(
     rank = jnp.where(meets & bullets.present[:, None] & exposed, order, -1)
     best = rank.max(axis=1, keepdims=True)
     hit = ((rank == best) & (best >= 0)).any(axis=0)
-    spent = best[:, 0] >= 0
     enemies = enemies._replace(present=enemies.present & ~hit)
-    return bullets._replace(present=bullets.present & ~spent), enemies, hit.sum()
+    return bullets._replace(present=bullets.present & (best[:, 0] < 0)), enemies, hit.sum()
 
 
 def _order(enemies: Enemies) -> jax.Array:
@@ -257,7 +247,7 @@ def _order(enemies: Enemies) -> jax.Array:
     return jnp.arange(_ENEMIES) + jnp.where(enemies.armed, 0, _ENEMIES)
 
 
-def _swum(divers: Divers, x: jax.Array, y: jax.Array, rescued: jax.Array) -> tuple[Divers, jax.Array]:
+def _move_divers(divers: Divers, x: jax.Array, y: jax.Array, rescued: jax.Array) -> tuple[Divers, jax.Array]:
     """The divers a step further, without those that come on board while there is room, and how many are there now."""
     moves = divers.timer == 0
     to_x = divers.x + jnp.where(moves, ahead(divers.rightwards), 0)
@@ -265,10 +255,10 @@ def _swum(divers: Divers, x: jax.Array, y: jax.Array, rescued: jax.Array) -> tup
     boards = meets & (rescued + jnp.cumsum(meets) <= _MOST_DIVERS)
     timer = jnp.where(moves, _DIVER_MOVE_INTERVAL, divers.timer - 1)
     present = divers.present & ~boards & inside(to_x)
-    return divers._replace(present=present, x=to_x, timer=timer), rescued + boards.sum()
+    return divers._replace(present=present, x=to_x, timer=timer), rescued + boards.sum(dtype=jnp.int32)
 
 
-def _moved_enemies(
+def _move_enemies(
     bullets: Bullets, enemies: Enemies, x: jax.Array, y: jax.Array, interval: jax.Array
 ) -> tuple[Bullets, Enemies, jax.Array, jax.Array]:
     """The enemies a step further without those that move into a bullet, how many these are, and if the player is met.
@@ -285,17 +275,14 @@ def _moved_enemies(
         timer=jnp.where(moves, interval, enemies.timer - 1),
         shot_timer=jnp.where(enemies.shot_timer == 0, _ENEMY_SHOT_INTERVAL, enemies.shot_timer - 1),
     )
-    return *_shot(bullets, enemies, exposed, 2 * _ENEMIES - _order(enemies)), meets.any()
+    return *_shoot(bullets, enemies, exposed, 2 * _ENEMIES - _order(enemies)), meets.any()
 
 
-def _flown_enemy_bullets(
+def _move_enemy_bullets(
     flying: jax.Array, enemies: Enemies, fired: jax.Array, player: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The enemies' bullets a step further, with those ``fired`` now, and whether one meets the player."""
-    new = [
-        cells(enemies.y, enemies.x, fired & ~enemies.rightwards),
-        cells(enemies.y, enemies.x, fired & enemies.rightwards),
-    ]
+    new = [cells(enemies.y, enemies.x, fired & (enemies.rightwards == rightwards)) for rightwards in (False, True)]
     bullets = flying | jnp.stack(new)
     left = jnp.pad(bullets[0, :, 1:], ((0, 0), (0, 1)))
     right = jnp.pad(bullets[1, :, :-1], ((0, 0), (1, 0)))
@@ -308,7 +295,7 @@ def _gauge(oxygen: jax.Array) -> jax.Array:
     return jnp.maximum(oxygen, 0) * SIZE // _FULL_TANK
 
 
-def _where(things: PyTree, behind: bool = False) -> jax.Array:
+def _cells_of(things: PyTree, behind: bool = False) -> jax.Array:
     """The cells of things, or those behind them: bool ``[10, 10]``."""
     x = things.x - ahead(things.rightwards) if behind else things.x
     return cells(things.y, x, things.present)

@@ -16,7 +16,7 @@ _WAVE = np.zeros((SIZE, SIZE), bool)
 _WAVE[:4, 2:8] = True
 
 
-class Battle(NamedTuple):
+class SpaceInvadersState(NamedTuple):
     """The state of a game. Bullets and aliens are bool ``[10, 10]``: row and column."""
 
     x: jax.Array  #: the cannon's column; it is in the last row
@@ -45,9 +45,9 @@ class SpaceInvaders(MinAtar):
     difficulty_ramping: bool = eqx.field(kw_only=True, default=True)
     id: str = eqx.field(static=True, kw_only=True, default="MinAtar/SpaceInvaders-v0")
 
-    def begin(self, draws: jax.Array) -> Battle:
+    def begin(self, draws: jax.Array) -> SpaceInvadersState:
         nothing = jnp.zeros((SIZE, SIZE), bool)
-        return Battle(
+        return SpaceInvadersState(
             x=jnp.int32(5),
             shot_timer=jnp.int32(0),
             friendly_bullets=nothing,
@@ -59,15 +59,17 @@ class SpaceInvaders(MinAtar):
             alien_shot_timer=jnp.int32(_ALIEN_SHOT_INTERVAL),
         )
 
-    def play(self, game: Battle, action: jax.Array, draws: jax.Array) -> tuple[Battle, jax.Array, jax.Array]:
+    def play(
+        self, game: SpaceInvadersState, action: jax.Array, draws: jax.Array
+    ) -> tuple[SpaceInvadersState, jax.Array, jax.Array]:
         fires = (action == FIRE) & (game.shot_timer == 0)
         x = moved(game.x, toward(action, RIGHT, LEFT))
         cannon = cell(LAST, x)
-        friendly = _shifted(game.friendly_bullets | (cell(LAST, game.x) & fires), -1)
-        enemy = _shifted(game.enemy_bullets, 1)
+        friendly = _move_bullets(game.friendly_bullets | (cell(LAST, game.x) & fires), -1)
+        enemy = _move_bullets(game.enemy_bullets, 1)
 
         moves = game.alien_timer == 0
-        aliens, rightwards, landed = _moved_aliens(game.aliens, game.rightwards, moves)
+        aliens, rightwards, landed = _move_aliens(game.aliens, game.rightwards, moves)
         over = (cannon & (enemy | game.aliens | aliens)).any() | landed
 
         shoots = game.alien_shot_timer == 0
@@ -77,8 +79,8 @@ class SpaceInvaders(MinAtar):
         cleared = ~left.any()
         faster = self.difficulty_ramping & cleared & (game.alien_interval > _FASTEST)
 
-        reload = jnp.minimum(game.aliens.sum(), game.alien_interval)
-        new = Battle(
+        reload = jnp.minimum(game.aliens.sum(dtype=jnp.int32), game.alien_interval)
+        new = SpaceInvadersState(
             x=x,
             shot_timer=jnp.maximum(jnp.where(fires, _SHOT_INTERVAL, game.shot_timer) - 1, 0),
             friendly_bullets=friendly & ~shot,
@@ -91,17 +93,17 @@ class SpaceInvaders(MinAtar):
         )
         return new, shot.sum(), over
 
-    def planes(self, game: Battle) -> list[jax.Array]:
+    def planes(self, game: SpaceInvadersState) -> list[jax.Array]:
         left, right = game.aliens & ~game.rightwards, game.aliens & game.rightwards
         return [cell(LAST, game.x), game.aliens, left, right, game.friendly_bullets, game.enemy_bullets]
 
 
-def _shifted(bullets: jax.Array, down: int) -> jax.Array:
+def _move_bullets(bullets: jax.Array, down: int) -> jax.Array:
     """Bullets one row further down (1) or up (-1); those at the end are gone."""
     return jnp.pad(bullets[:-1], ((1, 0), (0, 0))) if down == 1 else jnp.pad(bullets[1:], ((0, 1), (0, 0)))
 
 
-def _moved_aliens(aliens: jax.Array, rightwards: jax.Array, moves: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _move_aliens(aliens: jax.Array, rightwards: jax.Array, moves: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The aliens a step further if it is time, which way they go on, and whether they went below the last row."""
     turns = moves & jnp.where(rightwards, aliens[:, LAST], aliens[:, 0]).any()
     sideways = jnp.where(rightwards, jnp.roll(aliens, 1, axis=1), jnp.roll(aliens, -1, axis=1))
