@@ -58,7 +58,7 @@ class DoubleQLearning(Algorithm):
         """The steps ``[T, B]`` one after the other; for each a coin says which table learns."""
         tables = learner.tables
         steps = flatten_time(tables.indices(batch))
-        coins = jax.random.randint(key, steps.action.shape, 0, 2)
+        coins = jax.random.randint(key, steps.action.shape, 0, 2, jnp.int32)
 
         def learn(values: jax.Array, given: tuple[Step, jax.Array]) -> tuple[jax.Array, jax.Array]:
             step, one = given
