@@ -213,9 +213,10 @@ class TestUpdates:
 def test_each_table_of_double_q_learning_learns_about_half_the_steps():
     """One pair that pays 1 for 400 steps: after n steps a table holds 1 - (1 - alpha)^n, both together know of 400."""
     algorithm = DoubleQLearning(learning_rate=0.01, gamma=0.0)
-    paid = Step(*(np.full((400, 1), value) for value in (FIRST_STATE, FIRST_ACTION, np.float32(1), FIRST_STATE)), *[
-        np.zeros((400, 1), bool)
-    ] * 2)
+    paid = Step(
+        *(np.full((400, 1), value) for value in (FIRST_STATE, FIRST_ACTION, np.float32(1), FIRST_STATE)),
+        *[np.zeros((400, 1), bool)] * 2,
+    )
     learner, _ = UPDATE(algorithm, algorithm.init(KEY, SPEC), paid, KEY)
     counts = np.log(1 - np.asarray(learner.tables.values)[:, 0, 0]) / np.log(1 - 0.01)
     assert counts.sum() == pytest.approx(400, abs=0.1)
