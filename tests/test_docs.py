@@ -90,6 +90,10 @@ def test_every_hyper_parameter_is_documented(name: str) -> None:
     ("environment", "name"),
     [
         ("lizard", "q-learning"),
+        ("lizard", "sarsa"),
+        ("lizard", "double-q-learning"),
+        ("lizard", "q-lambda"),
+        ("lizard", "monte-carlo"),
         ("CartPole-v1", "dqn"),
         ("Pendulum-v1", "ppo"),
         ("Pendulum-v1", "ddpg"),

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tegu.exploration import ILLEGAL, epsilon_greedy, masked
+from tegu.exploration import (
+    ILLEGAL,
+    epsilon_greedy,
+    epsilon_greedy_probabilities,
+    epsilon_greedy_with,
+    epsilon_noise,
+    masked,
+)
 
 N, A = 100_000, 5
 KEY = jax.random.key(7)
@@ -52,6 +59,23 @@ def test_between_the_greedy_action_has_1_minus_epsilon_and_its_share_of_the_rest
     chosen = counts(0.3, mask)
     assert chosen[~legal].sum() == 0
     assert stats.chisquare(chosen[legal], N * expected[legal]).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
+def test_the_probabilities_are_those_of_what_is_chosen(epsilon):
+    probabilities = np.asarray(epsilon_greedy_probabilities(VALUES, epsilon))
+    np.testing.assert_allclose(probabilities, epsilon / A + (1 - epsilon) * np.eye(A)[1], rtol=1e-6)
+    chosen, possible = counts(epsilon), probabilities > 0
+    assert chosen[~possible].sum() == 0
+    if epsilon:
+        assert stats.chisquare(chosen, N * probabilities.astype(float) / probabilities.sum()).pvalue > 1e-3
+
+
+def test_noise_that_was_drawn_before_leads_to_the_same_choice():
+    values = np.random.default_rng(0).normal(size=(1000, A))
+    noise = epsilon_noise(KEY, values.shape)
+    assert noise.shape == (1000, A + 1)
+    np.testing.assert_array_equal(epsilon_greedy_with(noise, values, 0.4), epsilon_greedy(KEY, values, 0.4))
 
 
 def test_rows_are_drawn_independently():

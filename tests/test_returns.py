@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tegu.core.step import Step
-from tegu.returns import discounted_sums, gae, n_step, next_values, outcomes, td_target
+from tegu.returns import bootstrapped_returns, discounted_sums, gae, n_step, next_values, outcomes, td_target
 
 pytestmark = pytest.mark.usefixtures("x64")
 
 T, B = 8, 2
 GAE = jax.jit(gae)
+BOOTSTRAPPED = jax.jit(bootstrapped_returns)
 N_STEP = jax.jit(n_step)
 OUTCOMES = jax.jit(outcomes)
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
@@ -43,6 +44,24 @@ def by_definition(rewards, values, next_values, terminated, truncated, gamma, ga
 @given(cases, shares, shares)
 def test_gae_is_its_definition(case, gamma, gae_lambda):
     np.testing.assert_allclose(GAE(*case, gamma, gae_lambda), by_definition(*case, gamma, gae_lambda), **CLOSE)
+
+
+@settings(deadline=None, max_examples=100)
+@given(cases, shares)
+def test_bootstrapped_returns_are_their_definition(case, gamma):
+    """The rewards up to the end of the episode, or up to where it is cut and then the next value there."""
+    rewards, _, next_values, terminated, truncated = case
+    expected = np.zeros_like(rewards)
+    for t, b in np.ndindex(T, B):
+        for k in range(t, T):
+            expected[t, b] += gamma ** (k - t) * rewards[k, b]
+            if terminated[k, b]:
+                break
+            if truncated[k, b] or k == T - 1:
+                expected[t, b] += gamma ** (k - t + 1) * next_values[k, b]
+                break
+    found = BOOTSTRAPPED(rewards, next_values, terminated, truncated, gamma)
+    np.testing.assert_allclose(found, expected, **CLOSE)
 
 
 def test_gae_by_hand():

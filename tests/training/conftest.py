@@ -17,6 +17,7 @@ class Case(NamedTuple):
 
 
 _PPO = {"n_envs": 4, "n_steps": 10, "batch_size": 20, "n_epochs": 2, "net_arch": [8], "steps": 600, "log_interval": 80}
+_TABLE = {"n_envs": 2, "steps": 600, "log_interval": 60, "learning_rate": "lin_0.5"}
 _REPLAY = {"learning_starts": 50, "buffer_size": 120, "batch_size": 16, "net_arch": [8], "steps": 600}
 _REPLAY |= {"log_interval": 60, "learning_rate": "lin_1e-2"}
 _HINDSIGHT = _REPLAY | {"n_sampled_goal": 4, "n_envs": 2, "train_freq": 4, "environment_options": {"n_bits": 5}}
@@ -41,11 +42,13 @@ _DQN_VARIANTS: dict[str, dict[str, Any]] = {
 # Of every algorithm: an environment, settings, and by whose environments the split loop collects, if there are any.
 # Rings of rows go around, learning rates fall, policies remember, moments are kept, windows are longer than a step.
 SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
-    "q-learning": (
-        "FrozenLake-v1",
-        {"n_envs": 2, "steps": 600, "log_interval": 60, "learning_rate": "lin_0.5"},
-        "gymnasium",
-    ),
+    "q-learning": ("FrozenLake-v1", _TABLE, "gymnasium"),
+    "sarsa": ("FrozenLake-v1", _TABLE, "gymnasium"),
+    "n-step-sarsa": ("FrozenLake-v1", _TABLE, "gymnasium"),
+    "expected-sarsa": ("FrozenLake-v1", _TABLE, "gymnasium"),
+    "double-q-learning": ("FrozenLake-v1", _TABLE, "gymnasium"),
+    "q-lambda": ("FrozenLake-v1", _TABLE, "gymnasium"),
+    "monte-carlo": ("FrozenLake-v1", _TABLE | {"n_steps": 25}, "gymnasium"),
     "dqn": (
         "CartPole-v1",
         _REPLAY | {"n_envs": 2, "train_freq": 4, "n_steps": 3, "target_update_interval": 50},
@@ -73,10 +76,12 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
 }
 
 
+_TABULAR_VARIANTS = ("n-step-sarsa", "expected-sarsa", "double-q-learning", "q-lambda")
+
 # These take longest to compile, or differ little: they, too, are tested in every loop, but by ``make test-long``.
-LONG = {"alphazero, fused", "alphazero, multicore", "pqn, host"} | {
+LONG = {"alphazero, fused", "alphazero, multicore", "pqn, host", "sarsa, host", "monte-carlo, host"} | {
     f"{algorithm}, {loop}"
-    for algorithm in ("maddpg", "matd3", "iddpg", "ippo", "mappo", "r2d2", *_DQN_VARIANTS)
+    for algorithm in ("maddpg", "matd3", "iddpg", "ippo", "mappo", "r2d2", *_TABULAR_VARIANTS, *_DQN_VARIANTS)
     for loop in ("fused", "host")
 } - {"rainbow, fused"}
 

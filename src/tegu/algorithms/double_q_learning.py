@@ -58,12 +58,12 @@ class DoubleQLearning(Algorithm):
         """The steps ``[T, B]`` one after the other; for each a coin says which table learns."""
         tables = learner.tables
         steps = flatten_time(tables.indices(batch))
-        coins = jax.random.randint(key, steps.action.shape, 0, 2)
+        coins = jax.random.bernoulli(key, shape=steps.action.shape).astype(jnp.int32)
 
         def learn(values: jax.Array, given: tuple[Step, jax.Array]) -> tuple[jax.Array, jax.Array]:
             step, one = given
-            next_action = values[one, step.next_observation].argmax()
-            next_value = values[1 - one, step.next_observation, next_action]
+            next_values = values[:, step.next_observation]
+            next_value = next_values[1 - one, next_values[one].argmax()]
             target = td_target(step.reward, next_value, step.terminated, self.gamma)
             error = target - values[one, step.observation, step.action]
             return added(values, (one, step.observation), step.action, self.learning_rate * error), jnp.abs(error)

@@ -73,7 +73,8 @@ class MonteCarlo(Algorithm):
             (values, visits), (step, target, counts) = carry, given
             visits = added(visits, (step.observation,), step.action, counts)
             error = counts * (target - values[step.observation, step.action])
-            rate = jnp.maximum(1 / jnp.maximum(visits[step.observation, step.action], 1), self.learning_rate)
+            n = jnp.maximum(visits[step.observation, step.action], 1).astype(values.dtype)
+            rate = jnp.maximum(1 / n, self.learning_rate)
             return (added(values, (step.observation,), step.action, rate * error), visits), jnp.abs(error)
 
         given = flatten_time((steps, returns, first.astype(jnp.int32)))
