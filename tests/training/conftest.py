@@ -50,11 +50,13 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
 }
 
 
-# These take longest to compile, or are much like others: they, too, are tested in every loop, but by ``make test-long``.
+# These take longest to compile, or are much like others: they, too, are tested in every loop, by ``make test-long``.
 LONG = {"alphazero, fused", "alphazero, multicore", "sarsa, host", "monte-carlo, host"} | {
     f"{algorithm}, {loop}"
-    for algorithm in ("maddpg", "matd3", "iddpg", "ippo", "mappo")
-    + ("n-step-sarsa", "expected-sarsa", "double-q-learning", "q-lambda")
+    for algorithm in (
+        *("n-step-sarsa", "expected-sarsa", "double-q-learning", "q-lambda"),
+        *("maddpg", "matd3", "iddpg", "ippo", "mappo"),
+    )
     for loop in ("fused", "host")
 }
 
