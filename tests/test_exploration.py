@@ -63,12 +63,12 @@ def test_between_the_greedy_action_has_1_minus_epsilon_and_its_share_of_the_rest
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
 def test_the_probabilities_are_those_of_what_is_chosen(epsilon):
-    probabilities = np.asarray(epsilon_greedy_probabilities(VALUES, epsilon))
+    probabilities = np.asarray(epsilon_greedy_probabilities(VALUES, epsilon), float)
     np.testing.assert_allclose(probabilities, epsilon / A + (1 - epsilon) * np.eye(A)[1], rtol=1e-6)
     chosen, possible = counts(epsilon), probabilities > 0
     assert chosen[~possible].sum() == 0
     if epsilon:
-        assert stats.chisquare(chosen, N * probabilities.astype(float) / probabilities.sum()).pvalue > 1e-3
+        assert stats.chisquare(chosen, N * probabilities / probabilities.sum()).pvalue > 1e-3
 
 
 def test_noise_that_was_drawn_before_leads_to_the_same_choice():

@@ -39,3 +39,10 @@ def epsilon_greedy_probabilities(values: jax.Array, epsilon: jax.Array | float) 
     """The probability of each action ``[..., A]`` in ``epsilon_greedy``, all of them being legal."""
     n_actions = values.shape[-1]
     return epsilon / n_actions + (1 - epsilon) * jax.nn.one_hot(jnp.argmax(values, axis=-1), n_actions)
+
+
+def choose(
+    key: jax.Array, values: jax.Array, epsilon: jax.Array | float, mask: jax.Array | None = None, *, explore: bool
+) -> jax.Array:
+    """Actions ``[B]`` for values ``[B, A]``: epsilon-greedy, or without exploration the best legal one."""
+    return epsilon_greedy(key, values, epsilon, mask) if explore else jnp.argmax(masked(values, mask), axis=-1)

@@ -1,4 +1,4 @@
-"""Sarsa, Double Q-learning, Q(lambda) and Monte Carlo control against their definitions, written out in NumPy float64."""
+"""Sarsa, Double Q-learning, Q(lambda) and Monte Carlo control against their definitions in NumPy float64."""
 
 from functools import partial
 from itertools import product

@@ -102,8 +102,8 @@ def test_off_policy_algorithms_come_to_the_best_policy(algorithm: str, learning_
 
 
 def test_sarsa_walks_safely_where_q_learning_walks_along_the_cliff() -> None:
-    """Example 6.6, with a learning rate that falls: Q-learning learns the shortest path of 13 steps, and earns less while
-    it explores. The book's figure shows about -50 and -25."""
+    """Example 6.6, with a learning rate that falls: Q-learning learns the shortest path of 13 steps, and earns less
+    while it explores. The book's figure shows about -50 and -25."""
     settings: dict[str, Any] = {"steps": 40_000, "learning_rate": "lin_0.5", "gamma": 1.0, "seeds": 3, "seed": 23}
     settings |= {"exploration_initial_eps": 0.1, "exploration_final_eps": 0.1, "log_interval": 1_000}
     bold, bold_returns = returns_in_training("CliffWalking-v1", "q-learning", **settings)

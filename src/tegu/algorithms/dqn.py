@@ -45,13 +45,13 @@ from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Batch, Feedback, Hindsight, Prioritized, Replay, Uniform, hindsight
-from tegu.exploration import epsilon_greedy, masked
+from tegu.exploration import choose, masked
 from tegu.nn.custom import CustomNetwork, Signature, check_custom, custom_networks
 from tegu.nn.encoder import check_extractor
 from tegu.nn.heads import QNetwork
 from tegu.nn.mlp import check_network
 from tegu.nn.noisy import NoisyNetwork, drawn
-from tegu.nn.optimizers import adam, descend, follow
+from tegu.nn.optimizers import adam, descend, synced
 from tegu.nn.return_network import ReturnNetwork
 from tegu.returns import n_step
 from tegu.spaces.features import action_mask, features, require
@@ -224,11 +224,8 @@ class DQN(Algorithm):
     ) -> Decision:
         space = learner.online.spaces
         mask = action_mask(space.observation, observation)
-        if explore:
-            network = drawn(learner.online, jax.random.fold_in(key, 0))
-            action = epsilon_greedy(key, self.values(network, observation), self.exploration_rate, mask)
-        else:
-            action = jnp.argmax(masked(self.values(learner.online, observation), mask), axis=-1)
+        network = drawn(learner.online, jax.random.fold_in(key, 0)) if explore else learner.online
+        action = choose(key, self.values(network, observation), self.exploration_rate, mask, explore=explore)
         return Decision(action.astype(jnp.int32) + int(space.action.start), memory)
 
     def values(self, network: QNet, observation: PyTree) -> jax.Array:
@@ -290,6 +287,6 @@ class DQN(Algorithm):
 
     def sync(self, learner: DQNLearner) -> DQNLearner:
         """Let the target follow the online network if ``target_update_interval`` steps have passed."""
-        due = learner.since_sync >= self.target_update_interval
-        target = follow(learner.target, learner.online, jnp.where(due, self.tau, 0.0))
-        return learner._replace(target=target, since_sync=learner.since_sync % self.target_update_interval)
+        interval = self.target_update_interval
+        target, since_sync = synced(learner.target, learner.online, learner.since_sync, interval, self.tau)
+        return learner._replace(target=target, since_sync=since_sync)

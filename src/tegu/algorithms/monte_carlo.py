@@ -9,12 +9,12 @@ import jax.numpy as jnp
 
 from tegu.algorithms.base import Algorithm, Update, derived, falling_epsilon, named
 from tegu.algorithms.ranges import Count, Fraction, Rate
-from tegu.algorithms.tabular import QTable, added, check_spaces, choose, new_table, table_metrics
+from tegu.algorithms.tabular import QTable, added, check_spaces, new_table, table_metrics
 from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step, flatten_time
 from tegu.experience.base import Rollout
-from tegu.exploration import epsilon_greedy_probabilities
+from tegu.exploration import choose, epsilon_greedy_probabilities
 from tegu.returns import bootstrapped_returns
 
 

@@ -17,7 +17,7 @@ from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step, flatten_time
 from tegu.experience.base import Rollout
-from tegu.exploration import epsilon_greedy, masked
+from tegu.exploration import choose, masked
 from tegu.nn.custom import CustomNetwork, Signature, check_custom, custom_networks
 from tegu.nn.encoder import check_extractor
 from tegu.nn.heads import QNetwork
@@ -104,11 +104,8 @@ class PQN(Algorithm):
         self, learner: PQNLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
     ) -> Decision:
         space, values = learner.network.spaces, self.values(learner.network, observation)
-        if explore:
-            mask = action_mask(space.observation, observation)
-            action = epsilon_greedy(key, values, self.exploration_rate, mask)
-        else:
-            action = jnp.argmax(values, axis=-1)
+        mask = action_mask(space.observation, observation)
+        action = choose(key, values, self.exploration_rate, mask, explore=explore)
         return Decision(action.astype(jnp.int32) + int(space.action.start), memory)
 
     def update(self, learner: PQNLearner, batch: Step, key: jax.Array) -> Update:

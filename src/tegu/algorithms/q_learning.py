@@ -8,11 +8,12 @@ import jax.numpy as jnp
 
 from tegu.algorithms.base import Algorithm, Update, derived, falling_epsilon, named
 from tegu.algorithms.ranges import Fraction, Rate
-from tegu.algorithms.tabular import QTable, TabularLearner, added, check_spaces, choose, new_table, table_metrics
+from tegu.algorithms.tabular import QTable, TabularLearner, added, check_spaces, new_table, table_metrics
 from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step, flatten_time
 from tegu.experience.base import Rollout
+from tegu.exploration import choose
 from tegu.returns import td_target
 
 

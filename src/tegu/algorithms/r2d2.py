@@ -17,10 +17,10 @@ from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Batch, Feedback, Prioritized, Replay
-from tegu.exploration import epsilon_greedy, masked
+from tegu.exploration import choose, masked
 from tegu.nn.encoder import check_extractor
 from tegu.nn.mlp import check_network
-from tegu.nn.optimizers import adam, descend, follow
+from tegu.nn.optimizers import adam, descend, synced
 from tegu.nn.recurrent import LSTMState, Observed, RecurrentQNetwork
 from tegu.returns import n_step, rescaled, unscaled
 from tegu.spaces.features import action_mask, require
@@ -111,10 +111,7 @@ class R2D2(Algorithm):
         """The extras are the LSTM's state before the observation."""
         space = learner.online.spaces
         (values, state), mask = learner.online(observation, memory), action_mask(space.observation, observation)
-        if explore:
-            action = epsilon_greedy(key, values, self.exploration_rate, mask)
-        else:
-            action = jnp.argmax(masked(values, mask), axis=-1)
+        action = choose(key, values, self.exploration_rate, mask, explore=explore)
         return Decision(action.astype(jnp.int32) + int(space.action.start), state, extras=memory)
 
     def take(self, learner: R2D2Learner, steps: Step) -> tuple[R2D2Learner, Step]:
@@ -178,9 +175,9 @@ class R2D2(Algorithm):
 
     def sync(self, learner: R2D2Learner) -> R2D2Learner:
         """Let the target follow the online network if ``target_update_interval`` steps have passed."""
-        due = learner.since_sync >= self.target_update_interval
-        target = follow(learner.target, learner.online, jnp.where(due, self.tau, 0.0))
-        return learner._replace(target=target, since_sync=learner.since_sync % self.target_update_interval)
+        interval = self.target_update_interval
+        target, since_sync = synced(learner.target, learner.online, learner.since_sync, interval, self.tau)
+        return learner._replace(target=target, since_sync=since_sync)
 
 
 def part(seen: Observed, when: slice) -> Observed:

@@ -9,7 +9,6 @@ from gymnasium import spaces
 
 from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import Step
-from tegu.exploration import epsilon_greedy
 from tegu.spaces.features import require
 
 
@@ -57,11 +56,6 @@ def new_table(spec: EnvironmentSpec, value: float, *leading: int) -> QTable:
     """A table ``[*leading, S, A]`` in which every entry is ``value``."""
     shape = (*leading, int(spec.observation_space.n), int(spec.action_space.n))
     return QTable(jnp.full(shape, value, float), spec.spaces)
-
-
-def choose(key: jax.Array, values: jax.Array, epsilon: jax.Array | float, *, explore: bool) -> jax.Array:
-    """Columns ``[B]`` for values ``[B, A]``: epsilon-greedy, or without exploration greedy."""
-    return epsilon_greedy(key, values, epsilon) if explore else jnp.argmax(values, axis=-1)
 
 
 def added(table: jax.Array, row: tuple[jax.Array, ...], column: jax.Array, amount: jax.Array) -> jax.Array:
