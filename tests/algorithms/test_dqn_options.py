@@ -189,6 +189,29 @@ def test_priorities_are_declared_and_their_correction_rises_to_1(steps, beta):
     assert DQN().at(Clock.of(steps, 1000)).experience.draw == Uniform()
 
 
+class Asked(eqx.Module):
+    """A network for which returns are uniform in [0, 1]: the return at a fraction is the fraction."""
+
+    weight: jax.Array
+    spaces: object = eqx.field(static=True)
+
+    def __call__(self, observation, fractions):
+        n = observation["x"].shape[0]
+        return jnp.broadcast_to(fractions, (n, fractions.shape[-1]))[:, None, :].repeat(A, axis=1) + self.weight
+
+
+def test_implicit_quantiles_are_compared_at_the_fractions_at_which_they_were_asked():
+    """After termination with reward 0 an update's loss is N E[(1 - tau) tau^2 / 2] = N / 24 for uniform tau."""
+    n = 4000
+    algorithm = DQN(distribution="implicit-quantiles", n_quantiles=n, n_target_quantiles=1, **SMALL)
+    network, batch = Asked(jnp.zeros(()), SPEC.spaces), next(batches(terminated=True))
+    learner = algorithm.init(KEY, SPEC)._replace(online=network, target=network)
+    learner = learner._replace(optimizer=algorithm.optimizer().init(network))
+    metrics = UPDATE(algorithm, learner, Batch(batch._replace(reward=np.zeros(N)), jnp.ones(N))).metrics
+    np.testing.assert_allclose(metrics["loss"], n / 24, rtol=0.02)
+    np.testing.assert_allclose(metrics["q_mean"], 0.5, rtol=0.02)
+
+
 # Noise
 
 

@@ -108,7 +108,7 @@ class DQN(Algorithm):
     n_atoms: Several = eqx.field(static=True, default=51)  #: categorical: number of returns with a probability
     v_min: float = -10.0  #: categorical: the lowest of these returns
     v_max: float = 10.0  #: categorical: the highest of these returns
-    n_quantiles: Count = eqx.field(static=True, default=200)  #: quantiles (N), implicit: random ones in an update
+    n_quantiles: Count = eqx.field(static=True, default=200)  #: quantiles: their number; implicit: random ones (N)
     n_target_quantiles: Count = eqx.field(static=True, default=64)  #: implicit: random quantiles of the target (N')
     n_acting_quantiles: Count = eqx.field(static=True, default=32)  #: implicit: quantiles whose mean is acted on (K)
     n_cosines: Count = eqx.field(static=True, default=64)  #: implicit: size of the embedding of quantile fractions
