@@ -9,7 +9,8 @@ import pytest
 
 import tegu
 from tegu import presets
-from tegu.environments.make import NATIVE, find
+from tegu.environments.make import find
+from tegu.environments.native import NATIVE
 from tegu.training.plan import MOST_STEPS, make_plan, spec_of, validate
 
 

@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary
 import tegu
 from tegu.check import check
 from tegu.environments.base import Environment, Timestep
-from tegu.environments.make import NATIVE
+from tegu.environments.native import NATIVE
 
 WORLDS = [name for name, path in NATIVE.items() if ".particle." in path]
 

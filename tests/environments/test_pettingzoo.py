@@ -17,7 +17,8 @@ import tegu
 from tegu.core.step import episode_ended
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.adapters.pettingzoo import ParallelEnvironment
-from tegu.environments.make import NATIVE, find
+from tegu.environments.make import find
+from tegu.environments.native import NATIVE
 from tegu.sb3 import PPO, DummyVecEnv
 
 # Importing an environment's module instead of naming it in PettingZoo's registry is deprecated in PettingZoo 1.27.

@@ -12,7 +12,8 @@ from tegu.cli.common import UsageError, whole
 from tegu.cli.loading import allowing
 from tegu.core.errors import TeguError
 from tegu.environments.games.base import Game
-from tegu.environments.make import NATIVE, find
+from tegu.environments.make import find
+from tegu.environments.native import NATIVE
 from tegu.runs.run import RunError
 
 GAMES = [name for name, path in NATIVE.items() if path.startswith("tegu.environments.games.")]

@@ -19,50 +19,7 @@ from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.adapters.pettingzoo import ParallelEnvironment, is_pettingzoo
 from tegu.environments.base import Environment
 from tegu.environments.hints import EXPECTED, described, nearest, of_tegu
-
-_MINATAR = (
-    "asterix:Asterix",
-    "breakout:Breakout",
-    "freeway:Freeway",
-    "seaquest:Seaquest",
-    "space_invaders:SpaceInvaders",
-)
-
-NATIVE = {
-    "lizard": "tegu.environments.grids.lizard:Lizard",
-    "CartPole-v1": "tegu.environments.classic.cartpole:CartPole",
-    "Acrobot-v1": "tegu.environments.classic.acrobot:Acrobot",
-    "MountainCar-v0": "tegu.environments.classic.mountain_car:MountainCar",
-    "MountainCarContinuous-v0": "tegu.environments.classic.mountain_car:MountainCarContinuous",
-    "Pendulum-v1": "tegu.environments.classic.pendulum:Pendulum",
-    "FrozenLake-v1": "tegu.environments.grids.frozen_lake:FrozenLake",
-    "FrozenLake8x8-v1": "tegu.environments.grids.frozen_lake:FrozenLake",
-    "CliffWalking-v1": "tegu.environments.grids.cliff_walking:CliffWalking",
-    "CliffWalkingSlippery-v1": "tegu.environments.grids.cliff_walking:CliffWalking",
-    "Taxi-v4": "tegu.environments.grids.taxi:Taxi",
-    "TMaze-v0": "tegu.environments.memory.t_maze:TMaze",
-    "BitFlip-v0": "tegu.environments.goals.bit_flip:BitFlip",
-    **{f"MinAtar/{place.partition(':')[2]}-v0": f"tegu.environments.minatar.{place}" for place in _MINATAR},
-    **{f"MinAtar/{place.partition(':')[2]}-v1": f"tegu.environments.minatar.{place}" for place in _MINATAR},
-    "simple_v3": "tegu.environments.particle.simple:Simple",
-    "simple_spread_v3": "tegu.environments.particle.spread:Spread",
-    "simple_speaker_listener_v4": "tegu.environments.particle.speaker_listener:SpeakerListener",
-    "simple_reference_v3": "tegu.environments.particle.reference:Reference",
-    "simple_adversary_v3": "tegu.environments.particle.adversary:Adversary",
-    "simple_push_v3": "tegu.environments.particle.push:Push",
-    "simple_tag_v3": "tegu.environments.particle.tag:Tag",
-    "simple_crypto_v3": "tegu.environments.particle.crypto:Crypto",
-    "simple_world_comm_v3": "tegu.environments.particle.world_comm:WorldComm",
-    "tic-tac-toe": "tegu.environments.games.tic_tac_toe:TicTacToe",
-    "connect-four": "tegu.environments.games.connect_four:ConnectFour",
-}
-"""Tegu's environments in pure JAX. The names are Gymnasium's where both have the environment."""
-
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "FrozenLake8x8-v1": {"map_name": "8x8"},
-    "CliffWalkingSlippery-v1": {"is_slippery": True},
-    **{name: {"use_minimal_action_set": True, "id": name} for name in NATIVE if re.fullmatch("MinAtar/.*-v1", name)},
-}
+from tegu.environments.native import NATIVE, OPTIONS
 
 BACKENDS = ("jax", "gymnasium", "pettingzoo", "ale")
 """Whose implementation of an environment there can be."""
@@ -123,7 +80,7 @@ def find(
     if not isinstance(environment, str):
         raise TeguError(f"the environment must be {EXPECTED}, got {described(environment)}")
     if environment in NATIVE and backend in (None, "jax"):
-        native = _build(environment, NATIVE[environment], _OPTIONS.get(environment, {}) | options)
+        native = _build(environment, NATIVE[environment], OPTIONS.get(environment, {}) | options)
         return Source(environment, native, backend="jax", options=options)
     if is_code(environment) and not _is_registered_by(environment):
         return _made(environment, lambda: _build(environment, environment, options), options)
