@@ -50,7 +50,7 @@ def test_the_lizard_finds_the_optimal_policy(algorithm: str) -> None:
 
 
 def soft_optimum(grid: FiniteEnvironment, gamma: float, epsilon: float) -> np.ndarray:
-    """The values ``[S]`` of the best epsilon-soft policy (Sutton & Barto, equation 5.2): value iteration where the
+    """The values ``[S]`` of the best epsilon-soft policy (Sutton & Barto, section 5.4): value iteration where the
     environment itself takes a random action with probability epsilon."""
     weights = epsilon / len(grid.action_names) + (1 - epsilon) * np.eye(len(grid.action_names))
 

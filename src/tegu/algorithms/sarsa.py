@@ -31,9 +31,7 @@ class Sarsa(Algorithm):
 
     learning_rate: Rate = 0.5  #: alpha, a number or a schedule such as "lin_0.5"
     gamma: Fraction = 0.99  #: discount factor
-    n_steps: Count = eqx.field(
-        static=True, default=1
-    )  #: steps of each environment between updates: rewards in a return
+    n_steps: Count = eqx.field(static=True, default=1)  #: steps between updates, the rewards in the longest return
     expected: bool = eqx.field(static=True, default=False)  #: the mean over A' in place of Q(S', A') (Expected Sarsa)
     exploration_fraction: Fraction = 0.5  #: fraction of training over which epsilon falls
     exploration_initial_eps: Fraction = 1.0  #: epsilon at the start
