@@ -74,7 +74,7 @@ def test_agrees_with_what_gymnasium_registers(environment):
     if environment.id in OURS_ALONE:
         pytest.skip("not in Gymnasium")
     if environment.id.startswith("MinAtar/"):
-        pytest.importorskip("minatar")
+        pytest.importorskip("minatar.gym").register_envs()
     theirs = gymnasium.make(environment.id)
     assert environment.max_episode_steps == gymnasium.spec(environment.id).max_episode_steps
     assert environment.observation_space == theirs.observation_space
