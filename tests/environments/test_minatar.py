@@ -131,6 +131,16 @@ def test_the_package_does_what_was_recorded(name, recordings):
             np.testing.assert_array_equal(packed(key, episode[key]), theirs[key][start : start + length])
 
 
+@pytest.mark.parametrize("minimal", [False, True])
+@pytest.mark.parametrize("name", GAMES)
+def test_spaces_are_those_of_the_package(name, minimal):
+    theirs = pytest.importorskip("minatar.gym").BaseEnv(name, use_minimal_action_set=minimal)
+    ours = type(GAMES[name])(use_minimal_action_set=minimal)
+    assert ours.observation_space == theirs.observation_space
+    assert ours.action_space == theirs.action_space
+    assert list(ours.minimal_actions) == theirs.game.minimal_action_set()
+
+
 @pytest.mark.parametrize("name", RAMPING)
 def test_without_ramping_no_game_becomes_harder(name, recordings, replays):
     def intervals(timesteps):
