@@ -6,16 +6,16 @@ environment of its own: ``pip install --no-deps minatar==1.0.15``, ``pip install
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 FILE = Path(__file__).with_name("minatar.npz")
-N_DRAWS = {"asterix": 3, "breakout": 1, "freeway": 16, "seaquest": 5, "space_invaders": 0}
+N_DRAWS = {"asterix": 3, "breakout": 1, "freeway": 8, "seaquest": 5, "space_invaders": 0}
 N_STEPS = 5000  #: of each game
-LONGEST = 2600  #: steps of an episode
+LONGEST = {"freeway": 2501, "space_invaders": 900}  #: steps of an episode; 1500 where nothing is said
 OF_STEPS = ("draws", "action", "observation", "reward", "terminated")
 HARD = {"e_spawn_speed": 1, "move_speed": 2, "ramp_index": 20}  #: what Seaquest comes to
 
@@ -57,18 +57,16 @@ def record(env: Env, draws: Draws, actions: Iterable[int], changes: dict[str, in
     ``changes`` are made to the first state. Returns ``first_draws [n]`` and ``first [10, 10, C]`` (observation), and of
     ``T`` steps ``draws [T, 1 + n]``, ``action``, ``observation``, ``reward`` and ``terminated``.
     """
-    n = N_DRAWS[env.env_name]
+    name = env.env_name
     draws.taken()
     env.reset()
     env.last_action = 0  # the package would go on with that of the last episode
     vars(env.env).update(changes)
-    first_draws, first, steps = _filled(draws.taken(), n), env.state(), []
+    first_draws, first, steps = _as_ours(name, draws.taken()), env.state(), []
     for action in actions:
         reward, terminated = env.act(action)
         sticky, *drawn = draws.taken()
-        # Seaquest draws three numbers for an enemy and two for a diver.
-        drawn = [0.0] * 3 + drawn if env.env_name == "seaquest" and len(drawn) == 2 else drawn
-        steps.append(([sticky, *_filled(drawn, n)], action, env.state(), reward, terminated))
+        steps.append(([sticky, *_as_ours(name, drawn)], action, env.state(), reward, terminated))
         if terminated:
             break
     columns = zip(OF_STEPS, zip(*steps, strict=True), strict=True)
@@ -84,8 +82,14 @@ def new_game(name: str, seed: int) -> tuple[Env, Draws]:
     return env, draws
 
 
-def _filled(values: list[float], n: int) -> np.ndarray:
-    return np.array(values + [0.0] * (n - len(values)))
+def _as_ours(name: str, drawn: list[float]) -> np.ndarray:
+    """A game's random numbers in the places in which Tegu takes them, zero where there are none."""
+    if name == "freeway" and drawn:  # eight for the speeds and eight for the directions: one for both
+        speed, direction = np.split(np.array(drawn), 2)
+        drawn = ((np.floor(2 * direction) + speed) / 2).tolist()
+    if name == "seaquest" and len(drawn) == 2:  # three for an enemy before two for a diver
+        drawn = [0.0] * 3 + drawn
+    return np.array(drawn + [0.0] * (N_DRAWS[name] - len(drawn)))
 
 
 def at_random(env: Env, random: np.random.RandomState) -> int:
@@ -106,10 +110,10 @@ def go_up(env: Env, random: np.random.RandomState) -> int:
     return 2 if random.rand() < 0.8 else random.randint(6)
 
 
-def look_ahead(env: Env, random: np.random.RandomState, rollouts: int = 4, depth: int = 12) -> int:
+def look_ahead(env: Env, random: np.random.RandomState, actions: Sequence[int] = range(6)) -> int:
     """The first action of the best of some random continuations, in copies that draw the same numbers."""
-    best, found = -np.inf, 0
-    for action in np.tile(random.permutation(6), rollouts):
+    best, found, rollouts, depth = -np.inf, 0, 4, 12
+    for action in np.tile(random.permutation(actions), rollouts):
         copied = copy.deepcopy(env)
         value, next_action = 0.0, action
         for step in range(depth):
@@ -117,11 +121,16 @@ def look_ahead(env: Env, random: np.random.RandomState, rollouts: int = 4, depth
             value += reward * 0.95**step - 20 * terminated
             if terminated:
                 break
-            next_action = random.randint(6)
+            next_action = actions[random.randint(len(actions))]
         value += _promise(copied) - _promise(env)
         if value > best:
             best, found = value, action
     return int(found)
+
+
+def dodge(env: Env, random: np.random.RandomState) -> int:
+    """For Space Invaders: let the aliens land."""
+    return look_ahead(env, random, (0, 1, 3))
 
 
 def chosen(policy: Policy, env: Env, random: np.random.RandomState, most: int) -> Iterator[int]:
@@ -137,22 +146,28 @@ def _promise(env: Env) -> float:
     return 0.8 * game.diver_count + 0.03 * min(game.oxygen, 100) + 0.5 * game.ramp_index
 
 
-POLICIES: dict[str, Policy] = {"breakout": follow_the_ball, "freeway": go_up}
+POLICIES: dict[str, tuple[Policy, ...]] = {
+    "asterix": (look_ahead, look_ahead, look_ahead, at_random),
+    "breakout": (follow_the_ball, follow_the_ball, follow_the_ball, at_random),
+    "freeway": (go_up,),
+    "seaquest": (look_ahead, look_ahead, look_ahead, at_random),
+    "space_invaders": (look_ahead, dodge, at_random, at_random),
+}
 
 
 def play(name: str) -> dict[str, np.ndarray]:
-    """Episodes by chance and by plan, one after the other, ``N_STEPS`` in all; ``length`` is that of each.
+    """Episodes with each of the policies in turn, ``N_STEPS`` in all; ``length`` is that of each.
 
-    Every fourth episode is played by chance, and of Seaquest's another fourth is hard from the beginning.
+    Every fourth of Seaquest is hard from the beginning.
     """
     episodes: list[dict[str, np.ndarray]] = []
     total, random = 0, np.random.RandomState(0)
     while total < N_STEPS:
         seed = len(episodes)
         env, draws = new_game(name, seed)
-        policy = at_random if seed % 4 == 3 else POLICIES.get(name, look_ahead)
+        policy = POLICIES[name][seed % len(POLICIES[name])]
         hard = name == "seaquest" and seed % 4 == 1
-        left = min(LONGEST, N_STEPS - total)
+        left = min(LONGEST.get(name, 1500), N_STEPS - total)
         episode = record(env, draws, chosen(policy, env, random, left), HARD if hard else {})
         episodes.append(episode | {"hard": np.bool_(hard)})
         total += len(episode["action"])

@@ -131,6 +131,16 @@ def test_the_package_does_what_was_recorded(name, recordings):
             np.testing.assert_array_equal(packed(key, episode[key]), theirs[key][start : start + length])
 
 
+@pytest.mark.parametrize("minimal", [False, True])
+@pytest.mark.parametrize("name", GAMES)
+def test_spaces_are_those_of_the_package(name, minimal):
+    theirs = pytest.importorskip("minatar.gym").BaseEnv(name, use_minimal_action_set=minimal)
+    ours = type(GAMES[name])(use_minimal_action_set=minimal)
+    assert ours.observation_space == theirs.observation_space
+    assert ours.action_space == theirs.action_space
+    assert list(ours.minimal_actions) == theirs.game.minimal_action_set()
+
+
 @pytest.mark.parametrize("name", RAMPING)
 def test_without_ramping_no_game_becomes_harder(name, recordings, replays):
     def intervals(timesteps):
@@ -157,13 +167,12 @@ def test_seaquest_has_room_for_all_enemies(recordings):
 
 
 def test_actions_stick():
-    def paddles(sticky_action_prob, keys):
-        environment = Breakout(sticky_action_prob=sticky_action_prob)
+    def paddles(environment, keys):
         state = environment.reset(keys[0])[0]._replace(last_action=jnp.int32(LEFT))
         timesteps = jax.vmap(lambda key: environment.step(state, jnp.int32(RIGHT), key))(keys)
         return timesteps.state.game.paddle - state.game.paddle, timesteps.state.last_action
 
-    move, last_action = jax.jit(paddles)(jnp.float32(0.1), jax.random.split(jax.random.key(0), 20_000))
+    move, last_action = jax.jit(paddles)(Breakout(), jax.random.split(jax.random.key(0), 20_000))
     np.testing.assert_array_equal(last_action, np.where(move == 1, RIGHT, LEFT))
     assert abs((move == -1).mean() - 0.1) < 4 * np.sqrt(0.1 * 0.9 / 20_000)
     assert ((move == -1) | (move == 1)).all()
@@ -203,10 +212,23 @@ def test_observations_are_ones_and_zeros_to_a_network():
     assert features(environment.observation_space, observation).sum() == 30 + 1 + 1 + 1
 
 
-@pytest.mark.parametrize("sticky", [-0.1, 1.5])
-def test_a_probability_that_is_none_is_refused(sticky):
-    with pytest.raises(TeguError, match=f"sticky_action_prob must be from 0 to 1, got {sticky}"):
-        tegu.make("MinAtar/Breakout-v0", sticky_action_prob=sticky)
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"sticky_action_prob": -0.1}, "sticky_action_prob must be from 0 to 1, got -0.1"),
+        ({"sticky_action_prob": 1.5}, "sticky_action_prob must be from 0 to 1, got 1.5"),
+        ({"difficulty_ramping": "no"}, "difficulty_ramping must be True or False, got 'no'"),
+        ({"use_minimal_action_set": 2}, "use_minimal_action_set must be True or False, got 2"),
+    ],
+)
+def test_options_that_make_no_sense(options, says):
+    with pytest.raises(TeguError, match=f"^MinAtar/Asterix-v0: {says}$"):
+        tegu.make("MinAtar/Asterix-v0", **options)
+
+
+def test_a_name_with_a_slip():
+    with pytest.raises(TeguError, match="there is no environment MinAtar/Brekout-v0; did you mean MinAtar/Breakout-v0"):
+        tegu.make("MinAtar/Brekout-v0")
 
 
 def test_a_game_as_text():

@@ -64,6 +64,9 @@ class MinAtar(Environment):
     def __check_init__(self) -> None:
         if not 0 <= self.sticky_action_prob <= 1:
             raise TeguError(f"{self.id}: sticky_action_prob must be from 0 to 1, got {self.sticky_action_prob}")
+        for name in ("use_minimal_action_set", "difficulty_ramping"):
+            if not isinstance(given := getattr(self, name, False), bool):
+                raise TeguError(f"{self.id}: {name} must be True or False, got {given!r}")
 
     def begin(self, draws: jax.Array) -> PyTree:
         """The first state of a game. ``draws``: ``[n_draws]`` random numbers, uniform in [0, 1)."""

@@ -29,11 +29,9 @@ from tegu.environments.minatar.base import (
 _CHANNELS = "sub_front sub_back friendly_bullet trail enemy_bullet enemy_fish enemy_sub oxygen_gauge diver_gauge diver"
 _FULL_TANK = 200  # steps that the oxygen lasts
 _MOST_DIVERS = 6
-_SHOT_INTERVAL = 5  # steps between two shots of the player
-_ENEMY_SHOT_INTERVAL = 10
-_SPAWN_INTERVAL, _MOVE_INTERVAL = 20, 5  # of enemies, at first
+_SHOT_INTERVAL, _ENEMY_SHOT_INTERVAL = 5, 10  # steps between two shots of the player, and of a submarine
+_SPAWN_INTERVAL, _MOVE_INTERVAL, _FASTEST = 20, 5, 2  # of enemies: at first, and the least between two moves
 _DIVER_SPAWN_INTERVAL, _DIVER_MOVE_INTERVAL = 30, 5
-_FASTEST = 2  # the least interval between two moves of an enemy
 
 # How many there can be at once. A bullet is gone after 9 steps and a diver after 59. Enemies are gone after 29 when
 # they are fastest, and they are that long before one comes with every step.
