@@ -41,7 +41,7 @@ def test_a_dueling_network_adds_advantages_of_mean_zero_to_the_value(net_arch):
     assert (network.shared is None) == (len(net_arch) < 2)
     hidden = X if network.shared is None else relu(mlp(network.shared, X))
     value, advantage = mlp(network.value, hidden), mlp(network.advantage, hidden).reshape(5, 2, 4, 2)
-    outputs = network(X)
+    outputs = np.asarray(network(X))
     np.testing.assert_allclose(
         outputs, value[:, :, None] + advantage - advantage.mean(axis=2, keepdims=True), rtol=1e-4, atol=1e-6
     )
@@ -60,7 +60,7 @@ def test_an_implicit_quantile_network_multiplies_features_by_the_embedding_of_fr
     """``psi(x) * ReLU(sum of cos(pi i tau) w_i + b)``, i from 0 on (equation 4), and then one layer more."""
     network = made(ImplicitQuantileNetwork, 3, (6, 8), 4, "relu", dueling=dueling, cosines=5)
     fractions = np.random.default_rng(1).random((5, 2, 7)).astype(np.float32)
-    outputs = jax.jit(network.__call__)(X, fractions)
+    outputs = jax.jit(lambda x, fractions: network(x, fractions))(X, fractions)
     assert outputs.shape == (5, 2, 4, 7)
     hidden = relu(mlp(network.shared, X))
     for n in range(7):
@@ -119,7 +119,7 @@ def test_noise_is_factorised(noisy):
 def test_the_key_decides_the_noise_and_the_same_one_counts_for_all_inputs(noisy):
     network, draws = noisy
     keys = jax.random.split(KEY, 4000)
-    again = network.draw(keys[3])
+    again = jax.jit(lambda key: network.draw(key))(keys[3])
     np.testing.assert_allclose(again.mlp.weights[0], draws.mlp.weights[0][3], rtol=1e-5)
     assert (again.mlp.weights[0] != draws.mlp.weights[0][4]).all()
     np.testing.assert_array_equal(*again(jnp.array([2, 2])))
@@ -148,9 +148,13 @@ def test_gradients_reach_means_and_deviations(noisy):
 def test_every_linear_layer_of_a_network_is_noisy():
     """Of Rainbow's network: the shared one, the value's and the advantages'."""
     settings = {"dueling": True, "cosines": None}
-    network = jax.jit(lambda: NoisyNetwork(ReturnNetwork(KEY, SPEC, (3,), (5, 6), "relu", **settings), 0.5))()
-    different = jax.tree.map(lambda one, other: bool((one != other).any()), network.draw(KEY), network.mean)
-    assert all(jax.tree.leaves(different))
+
+    def both():
+        network = NoisyNetwork(ReturnNetwork(KEY, SPEC, (3,), (5, 6), "relu", **settings), 0.5)
+        return network, network.draw(KEY)
+
+    network, noisy = jax.device_get(jax.jit(both)())
+    assert all(jax.tree.leaves(jax.tree.map(lambda one, other: (one != other).any(), noisy, network.mean)))
     body = network.mean.body
     shapes = [weight.shape for part in (body.shared, body.value, body.advantage) for weight in part.weights]
     assert [weight.shape for part in network.deviation for weight in part.weights] == shapes
