@@ -24,7 +24,9 @@ def by_hand(x, conv):
     return out
 
 
-@pytest.mark.parametrize(("size", "stride"), [(4, 2), (3, 1), (3, 2)])  # sides that the stride divides and does not
+@pytest.mark.parametrize(
+    ("size", "stride"), [(4, 2), (6, 3), (3, 1), (3, 2)]
+)  # sides that the stride divides or not, sizes too
 def test_a_convolution_is_sums_over_patches_and_so_is_its_gradient(size, stride):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, 11, 13, 2))

@@ -40,8 +40,42 @@ class Conv(eqx.Module):
         self.stride, self.padding = stride, padding
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        images, strides = x.reshape((-1, *x.shape[-3:])), (self.stride, self.stride)
-        out = jax.lax.conv_general_dilated(
-            images, self.weight, strides, self.padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-        return (out + self.bias).reshape((*x.shape[:-3], *out.shape[1:]))
+        """Products of patches and weights: inside compiled loops XLA's own convolution is slow on a CPU.
+
+        The gradient of the Nature CNN for 32 images took 1,072 ms in a scan, this takes 41 (2 busy cores, jax 0.10.2).
+        """
+        images, weight, stride = x.reshape((-1, *x.shape[-3:])), self.weight, self.stride
+        if self.padding == "SAME":
+            before, after = (len(weight) - 1) // 2, len(weight) // 2
+            images = jnp.pad(images, ((0, 0), (before, after), (before, after), (0, 0)))
+        if stride > 1 and len(weight) % stride == 0:
+            images, weight, stride = folded_images(images, len(weight), stride), folded_weight(weight, stride), 1
+        seen = patches(images, len(weight), stride)
+        out = seen.reshape(-1, seen.shape[-1]) @ weight.reshape(-1, weight.shape[-1]) + self.bias
+        return out.reshape((*x.shape[:-3], *seen.shape[1:-1], -1))
+
+
+def patches(images: jax.Array, size: int, stride: int) -> jax.Array:
+    """What each output of a convolution sees of images ``[B, H, W, C]``: ``[B, rows, columns, size * size * C]``."""
+    rows, columns = ((side - size) // stride * stride + 1 for side in images.shape[1:3])
+    seen = [images[:, i : i + rows : stride, j : j + columns : stride] for i in range(size) for j in range(size)]
+    return jnp.concatenate(seen, axis=-1)
+
+
+def folded_images(images: jax.Array, size: int, stride: int) -> jax.Array:
+    """Images ``[B, H, W, C]`` with squares of ``stride`` pixels laid into the channels (space to depth).
+
+    A convolution of stride 1 over them, with weights folded alike, is that of ``size`` and ``stride`` over the images.
+    """
+    batch, height, width, channels = images.shape
+    rows, columns = ((side - size) // stride + size // stride for side in (height, width))
+    squares = images[:, : rows * stride, : columns * stride].reshape(batch, rows, stride, columns, stride, channels)
+    return squares.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows, columns, stride * stride * channels)
+
+
+def folded_weight(weight: jax.Array, stride: int) -> jax.Array:
+    """Weights ``[size, size, C, outputs]`` for images that are folded by ``stride``."""
+    size, _, channels, outputs = weight.shape
+    squares = weight.reshape(size // stride, stride, size // stride, stride, channels, outputs)
+    folded = (size // stride, size // stride, stride * stride * channels, outputs)
+    return squares.transpose(0, 2, 1, 3, 4, 5).reshape(folded)
