@@ -61,6 +61,7 @@ class Broken(BitFlip):
         ("price", "step() -> reward: is not what compute_reward() says of its goals\n  expected  -1"),
         ("goes on", "step() -> terminated: is not what compute_terminated() says of its goals\n  expected  True"),
     ],
+    ids=lambda given: given.splitlines()[0],
 )
 def test_what_is_wrong_is_named(wrong: str, says: str) -> None:
     assert says in read(Broken(3, wrong=wrong))

@@ -54,11 +54,6 @@ class Environment(eqx.Module):
         return {}
 
     @property
-    def goals(self) -> "Environment | None":
-        """What says what goals pay, where they are observed: see ``GoalEnvironment``."""
-        return None
-
-    @property
     def observation_space(self) -> gymnasium.Space:
         raise AttributeError(f"{type(self).__name__} must define observation_space")
 

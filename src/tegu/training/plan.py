@@ -26,6 +26,7 @@ from tegu.environments.adapters.base import HostEnvironments
 from tegu.environments.adapters.contract import check_apart, check_apart_from
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.base import Environment
+from tegu.environments.goals.base import GoalEnvironment
 from tegu.environments.make import Source, find
 from tegu.presets import origin, preset
 from tegu.runs import Run
@@ -273,8 +274,10 @@ def spec_of(id: str, environment: Any, n_envs: int) -> EnvironmentSpec:
     model = environment if isinstance(environment, Environment) else None
     if model is not None:
         require_contract(model)
+    in_jax = model if isinstance(model, GoalEnvironment) else None
+    goals = in_jax if model is not None else environment.goals
     spaces = environment.observation_space, environment.action_space
-    return EnvironmentSpec(id, *spaces, n_envs, environment.agents, model, environment.goals)
+    return EnvironmentSpec(id, *spaces, n_envs, environment.agents, model, goals)
 
 
 def _spec(source: Source, n_envs: int) -> EnvironmentSpec:

@@ -14,10 +14,6 @@ class GoalEnvironment(Environment):
     observation that it returns, by the functions below, so that both can be computed anew for any other goal.
     """
 
-    @property
-    def goals(self) -> Environment:
-        return self
-
     def compute_reward(self, achieved_goal: jax.Array, desired_goal: jax.Array) -> jax.Array:
         """What a step pays that leads to ``achieved_goal`` where ``desired_goal`` is desired: float32 scalar."""
         raise AttributeError(f"{type(self).__name__} must define compute_reward")
