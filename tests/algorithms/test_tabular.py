@@ -131,16 +131,17 @@ class TestUpdates:
         np.testing.assert_allclose(metrics["td_error"], np.abs(errors).mean(), **CLOSE)
 
     @settings(deadline=None, max_examples=50)
-    @given(rollouts(), tables, tables, shares, shares, st.integers(0, 1000))
-    def test_double_q_learning(self, steps, first, second, learning_rate, gamma, seed):
+    @given(rollouts(), shares, shares, st.integers(0, 1000))
+    def test_double_q_learning(self, steps, learning_rate, gamma, seed):
         """Three steps in order: there are coins for which the plain loop comes to the same tables."""
+        before = np.random.default_rng(seed).normal(size=(2, S, A))  # without ties, which rounding would decide
         steps = jax.tree.map(lambda leaf: leaf[:3, :1], steps)
         algorithm = exploring(DoubleQLearning, learning_rate=learning_rate, gamma=gamma)
-        learner = with_values(algorithm.init(KEY, SPEC), np.stack([first, second]))
+        learner = with_values(algorithm.init(KEY, SPEC), before)
         learner, metrics = UPDATE(algorithm, learner, as_seen(steps), jax.random.key(seed))
         found = []
         for coins in product((0, 1), repeat=3):
-            table, errors = np.stack([first, second]), []
+            table, errors = before.copy(), []
             for t, one in enumerate(coins):
                 s, a, s_next = (leaf[t, 0] for leaf in (steps.observation, steps.action, steps.next_observation))
                 future = table[1 - one, s_next, np.argmax(table[one, s_next])]

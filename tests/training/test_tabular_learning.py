@@ -69,22 +69,19 @@ def soft_optimum(grid: FiniteEnvironment, gamma: float, epsilon: float) -> np.nd
 
 @long
 @pytest.mark.parametrize(
-    ("algorithm", "learning_rate"),
-    [("sarsa", "lin_0.1"), ("n-step-sarsa", "lin_0.05"), ("expected-sarsa", "lin_0.1"), ("monte-carlo", "lin_0.1")],
+    ("algorithm", "within"),
+    [("sarsa", 0.005), ("n-step-sarsa", 0.005), ("expected-sarsa", 0.005), ("monte-carlo", 0.05)],
 )
-def test_on_policy_algorithms_come_to_the_best_policy_that_explores(algorithm: str, learning_rate: str) -> None:
-    """On the slippery lake with a tenth of random actions: within 1 % of the best epsilon-soft policy, which is another
-    one than the best. Three seeds; of five others all but one came to it exactly, and that one within 0.9 %."""
+def test_on_policy_algorithms_come_to_the_best_policy_that_explores(algorithm: str, within: float) -> None:
+    """On the slippery lake with a tenth of random actions, by the presets: the best epsilon-soft policy, of which the
+    best policy without them is 0.9 % short. Of ten other seeds each kind of Sarsa came to it exactly, and of five
+    Monte Carlo control within 2.6 %."""
     native: Any = find("FrozenLake-v1").native
-    settings: dict[str, Any] = {"steps": 1_000_000, "n_envs": 8, "exploration_final_eps": 0.1}
-    settings |= {"n_steps": 200} if algorithm == "monte-carlo" else {}
-    agent = tegu.train(
-        "FrozenLake-v1", algorithm, seeds=3, seed=21, learning_rate=learning_rate, folder=None, **settings
-    )
+    agent = tegu.train("FrozenLake-v1", algorithm, seeds=3, seed=21, folder=None)
     best = soft_optimum(native, 0.99, 0.1) @ native.initial
     for values in tables(agent):
         policy = 0.1 / 4 + 0.9 * np.eye(4)[values.argmax(axis=1)]
-        assert policy_value(native, policy, 0.99) @ native.initial >= 0.99 * best
+        assert policy_value(native, policy, 0.99) @ native.initial >= (1 - within) * best
 
 
 @long

@@ -81,7 +81,7 @@ class Sarsa(Algorithm):
         return Update(TabularLearner(QTable(values, table.spaces)), table_metrics(self, errors.mean()))
 
     def next_values(self, values: jax.Array, noise: jax.Array) -> jax.Array:
-        """What states of values ``[..., A]`` are worth: the value of the action that ``noise`` leads to, or the mean."""
+        """What states of values ``[..., A]`` are worth: the value of the action ``noise`` leads to, or the mean."""
         if self.expected:
             return (epsilon_greedy_probabilities(values, self.exploration_rate) * values).sum(axis=-1)
         next_action = epsilon_greedy_with(noise, values, self.exploration_rate)
