@@ -197,7 +197,7 @@ def scattered_breakout(random: np.random.RandomState) -> tuple[dict[str, Any], d
 
 
 def scattered_space_invaders(random: np.random.RandomState) -> tuple[dict[str, Any], dict[str, Any]]:
-    aliens, friendly, enemy = (random.rand(10, 10) < density for density in (random.choice([0.02, 0.1, 0.4]), 0.2, 0.1))
+    aliens, friendly, enemy = (random.rand(10, 10) < density for density in (random.choice([0, 0.1, 0.4]), 0.2, 0.1))
     aliens[random.randint(10), random.randint(10)] = True
     x, interval, timer, shot, alien_shot = random.randint([0, 6, 0, 0, 0], [10, 13, 2, 2, 2])
     right = random.rand() < 0.5
@@ -260,14 +260,27 @@ SCATTERED: dict[str, Callable[[np.random.RandomState], tuple[dict[str, Any], dic
 }
 
 
+HIDDEN = {
+    "breakout": {"struck": "strike"},
+    "seaquest": {"spawn_interval": "e_spawn_speed", "move_interval": "move_speed", "ramps": "ramp_index"},
+    "space_invaders": {"alien_interval": "enemy_move_interval", "alien_timer": "alien_move_timer"},
+}
+"""Fields of ours that no observation shows at once, and the package's attributes."""
+
+
 def scatter(name: str) -> dict[str, np.ndarray]:
-    """One step from each of many states in which more meets than in an episode; ``state.`` and a field of ours each."""
+    """One step from each of many states in which more meets than in an episode.
+
+    Fields of ours are ``state.FIELD`` before the step, and ``after.FIELD`` those of ``HIDDEN`` after it.
+    """
     random, found = np.random.RandomState(1), []
     for seed in range(N_SCATTERED):
         env, draws = new_game(name, seed)
         theirs, ours = SCATTERED[name](random)
         step = record(env, draws, [random.randint(6)], copy.deepcopy(theirs))
-        found.append({key: step[key][0] for key in OF_STEPS} | {f"state.{field}": ours[field] for field in ours})
+        after = {f"after.{field}": getattr(env.env, attribute) for field, attribute in HIDDEN[name].items()}
+        states = {f"state.{field}": value for field, value in ours.items()}
+        found.append({key: step[key][0] for key in OF_STEPS} | states | after)
     return {key: np.stack([each[key] for each in found]) for key in found[0]}
 
 
@@ -275,7 +288,7 @@ def packed(name: str, values: np.ndarray) -> np.ndarray:
     """Observations as bits, the rest in as few bytes as will do."""
     if name in ("observation", "first"):
         return np.packbits(values.reshape(len(values), -1), axis=1)
-    if name.startswith("state."):
+    if name.startswith(("state.", "after.")):
         return values.astype(bool if values.dtype == bool else np.int16)
     return values.astype({"draws": np.float32, "first_draws": np.float32, "length": np.int32}.get(name, np.uint8))
 
