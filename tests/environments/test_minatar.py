@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from record_minatar import FILE, HARD, OF_STEPS, new_game, packed, record
+from record_minatar import FILE, HARD, HIDDEN, OF_STEPS, SCATTERED, new_game, packed, record
 
 import tegu
 from tegu.core.errors import TeguError
@@ -129,6 +129,29 @@ def test_the_package_does_what_was_recorded(name, recordings):
         episode = record(*new_game(name, seed), actions, HARD if theirs["hard"][seed] else {})
         for key in OF_STEPS:
             np.testing.assert_array_equal(packed(key, episode[key]), theirs[key][start : start + length])
+
+
+@pytest.mark.parametrize("name", SCATTERED)
+def test_a_step_from_anywhere_is_that_of_the_package(name):
+    """States in which all meets all, as it happens once in a thousand episodes."""
+    environment = GAMES[name]
+    with np.load(FILE) as file:
+        theirs = {key.rpartition("/")[2]: file[key] for key in file if key.startswith(f"scattered/{name}/")}
+
+    def field(path, leaf):
+        return theirs["state." + ".".join(entry.name for entry in path)].astype(leaf.dtype)
+
+    first = jax.eval_shape(environment.begin, jnp.zeros(environment.n_draws))
+    game = jax.tree_util.tree_map_with_path(field, first)
+    state = State(game, np.zeros(len(theirs["action"]), np.int32))
+    ours = jax.jit(jax.vmap(environment.step_for))(state, theirs["action"].astype(np.int32), theirs["draws"])
+    observations = packed("observation", np.asarray(ours.observation))
+    differing = np.flatnonzero((observations != theirs["observation"]).any(axis=1))
+    assert not differing.size, f"the first of {differing.size} observations that differ is that of state {differing[0]}"
+    np.testing.assert_array_equal(ours.reward, theirs["reward"])
+    np.testing.assert_array_equal(ours.terminated, theirs["terminated"])
+    for field in HIDDEN[name]:
+        np.testing.assert_array_equal(getattr(ours.state.game, field), theirs[f"after.{field}"])
 
 
 @pytest.mark.parametrize("minimal", [False, True])

@@ -266,14 +266,14 @@ def _move_enemies(
     moves = enemies.timer == 0
     to_x = enemies.x + jnp.where(moves, ahead(enemies.rightwards), 0)
     meets = enemies.present & (enemies.y == y) & ((enemies.x == x) | (to_x == x))
-    exposed = enemies.present & moves & ~((enemies.y == y) & (to_x == x))
+    arrived = enemies.present & moves  # no bullet is where the player is
     enemies = enemies._replace(
         present=enemies.present & inside(to_x),
         x=to_x,
         timer=jnp.where(moves, interval, enemies.timer - 1),
         shot_timer=jnp.where(enemies.shot_timer == 0, _ENEMY_SHOT_INTERVAL, enemies.shot_timer - 1),
     )
-    return *_shoot(bullets, enemies, exposed, 2 * _ENEMIES - _order(enemies)), meets.any()
+    return *_shoot(bullets, enemies, arrived, 2 * _ENEMIES - _order(enemies)), meets.any()
 
 
 def _move_enemy_bullets(
