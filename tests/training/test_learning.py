@@ -57,14 +57,14 @@ def test_dqn_learns_cartpole() -> None:
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("c51", {"v_min": 0.0, "v_max": 40.0}),
-        ("qr-dqn", {"n_quantiles": 32}),
+        ("c51", {"v_min": 0.0, "v_max": 40.0, "n_steps": 10}),
+        ("qr-dqn", {"n_quantiles": 32, "n_steps": 10}),
         ("rainbow", {"v_min": 0.0, "v_max": 40.0}),
     ],
 )
 def test_distributional_dqns_learn_cartpole(name: str, settings: dict[str, float]) -> None:
-    """Three seeds: these and three others got 290 and more on average after 20 thousand steps."""
+    """After 20 thousand steps; the mean of three seeds. A random policy gets 22."""
     shared = {"net_arch": [64, 64], "batch_size": 64, "gamma": 0.97, "learning_rate": "lin_2e-3", "train_freq": 4}
-    shared |= {"gradient_steps": 2, "target_update_interval": 100, "learning_starts": 500, "n_steps": 3, "n_envs": 1}
+    shared |= {"gradient_steps": 2, "target_update_interval": 100, "learning_starts": 500, "n_envs": 1}
     agent = tegu.train("CartPole-v1", name, seeds=3, seed=14, steps=20_000, folder=None, **shared, **settings)
     assert agent.evaluate(20).mean >= 195
