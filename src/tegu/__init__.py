@@ -25,6 +25,7 @@ _PUBLIC = {
     "Environment": "tegu.environments.base",
     "Timestep": "tegu.environments.base",
     "FiniteEnvironment": "tegu.environments.grids.finite",
+    "FrameStack": "tegu.spaces.frames",
     "make": "tegu.environments.make",
     "Agent": "tegu.agents.agent",
     "load": "tegu.agents.agent",
