@@ -26,6 +26,7 @@ _PUBLIC = {
     "GoalEnvironment": "tegu.environments.goals.base",
     "Timestep": "tegu.environments.base",
     "FiniteEnvironment": "tegu.environments.grids.finite",
+    "FrameStack": "tegu.spaces.frames",
     "make": "tegu.environments.make",
     "Agent": "tegu.agents.agent",
     "load": "tegu.agents.agent",
