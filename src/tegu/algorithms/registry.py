@@ -35,17 +35,26 @@ class Entry(NamedTuple):
     summary: str = ""  #: a variant in one line; the class's docstring says what the class itself is
 
 
+_SARSA = "tegu.algorithms.sarsa:Sarsa"
 _DQN = "tegu.algorithms.dqn:DQN"
 _MADDPG = "tegu.algorithms.maddpg:MADDPG"
 _IPPO = "tegu.algorithms.mappo:IPPO"
 
 ALGORITHMS: dict[str, Entry] = {
     "q-learning": Entry("tegu.algorithms.q_learning:QLearning", "QLearning"),
-    "sarsa": Entry("tegu.algorithms.sarsa:Sarsa", "Sarsa"),
-    # updates after every four steps, with returns of up to four rewards (Sutton & Barto 2018, section 7.2)
-    "n-step-sarsa": Entry("tegu.algorithms.sarsa:Sarsa", "NStepSarsa", {"n_steps": 4}),
-    # the mean over the next action in place of the one that is taken (van Seijen et al. 2009)
-    "expected-sarsa": Entry("tegu.algorithms.sarsa:Sarsa", "ExpectedSarsa", {"expected": True}),
+    "sarsa": Entry(_SARSA, "Sarsa"),
+    "n-step-sarsa": Entry(
+        _SARSA,
+        "NStepSarsa",
+        {"n_steps": 4},
+        "Sarsa with returns of up to four rewards (Sutton & Barto 2018, section 7.2).",
+    ),
+    "expected-sarsa": Entry(
+        _SARSA,
+        "ExpectedSarsa",
+        {"expected": True},
+        "Sarsa with the mean over the next action in place of the one that is taken (van Seijen et al. 2009).",
+    ),
     "double-q-learning": Entry("tegu.algorithms.double_q_learning:DoubleQLearning", "DoubleQLearning"),
     "q-lambda": Entry("tegu.algorithms.q_lambda:QLambda", "QLambda"),
     "monte-carlo": Entry("tegu.algorithms.monte_carlo:MonteCarlo", "MonteCarlo"),
