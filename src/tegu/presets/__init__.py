@@ -33,7 +33,8 @@ def origin(environment: str, algorithm: str) -> str:
 
 
 def _file(environment: str) -> str:
-    return f"{environment.replace('/', '-')}.toml"
+    """The name of an environment's file; all Atari games have the same."""
+    return "ALE.toml" if environment.startswith("ALE/") else f"{environment.replace('/', '-')}.toml"
 
 
 @cache
@@ -54,7 +55,7 @@ def load(environment: str) -> dict[str, Any]:
 def names() -> list[str]:
     """Environments that have presets."""
     files = resources.files(__package__).iterdir()
-    shared = ("general.toml", "minatar.toml", "mpe.toml")
+    shared = ("ALE.toml", "general.toml", "minatar.toml", "mpe.toml")
     return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml") and f.name not in shared)
 
 

@@ -119,6 +119,7 @@ class AtariEnvironments:
     """
 
     agents: tuple[str, ...] = ()
+    goals = None
 
     def __init__(self, options: AtariOptions, entropy: Sequence[Sequence[int]]):
         """``entropy``: for each game, the integers that all its randomness follows from."""
