@@ -39,6 +39,8 @@ class Freeway(MinAtar):
     minimal_actions = (NONE, UP, DOWN)
     n_draws = len(LANES)
     id: str = eqx.field(static=True, kw_only=True, default="MinAtar/Freeway-v0")
+    # The game itself ends then, by termination; that it does is worth knowing beforehand.
+    max_episode_steps: int | None = eqx.field(static=True, kw_only=True, default=_STEPS + 1)
 
     def begin(self, draws: jax.Array) -> FreewayState:
         interval, rightwards = _random_cars(draws)
