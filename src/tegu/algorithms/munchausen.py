@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from tegu.algorithms.return_distributions.base import beside, over_actions
+from tegu.algorithms.return_distributions.base import aligned, over_actions
 from tegu.exploration import masked
 
 Number = float | jax.Array
@@ -16,4 +16,4 @@ def log_policy(values: jax.Array, mask: jax.Array | None, temperature: Number) -
 
 def soft_outputs(outputs: jax.Array, log_policy: jax.Array, temperature: Number) -> jax.Array:
     """Soft values ``sum pi(a|s) (outputs - tau log pi(a|s))`` ``[B, ...]`` of outputs ``[B, A, ...]`` (section 2)."""
-    return over_actions(outputs - beside(temperature * log_policy, outputs), jnp.exp(log_policy))
+    return over_actions(outputs - aligned(temperature * log_policy, outputs), jnp.exp(log_policy))

@@ -78,9 +78,9 @@ def quantile_huber_loss(
 
 def over_actions(outputs: jax.Array, weight: jax.Array) -> jax.Array:
     """Outputs ``[B, A, ...]`` of all actions, weighted ``[B, A]`` and summed: ``[B, ...]``."""
-    return (outputs * beside(weight, outputs)).sum(axis=1)
+    return (outputs * aligned(weight, outputs)).sum(axis=1)
 
 
-def beside(values: jax.Array, outputs: jax.Array) -> jax.Array:
+def aligned(values: jax.Array, outputs: jax.Array) -> jax.Array:
     """``values`` ``[B, A]`` with axes of length 1 at the end, so that they go with ``outputs`` ``[B, A, ...]``."""
     return values.reshape(values.shape + (1,) * (outputs.ndim - values.ndim))
