@@ -91,7 +91,7 @@ def cases() -> Iterator[Any]:
     yield _param("dqn in hindsight, fused", "BitFlip-v0", "dqn", _HINDSIGHT)
     for algorithm, (environment, settings, backend) in SMALL.items():
         yield _param(f"{algorithm}, fused", environment, algorithm, settings)
-        if backend is not None:
+        if backend is not None and (algorithm == "rainbow" or algorithm not in _DQN_VARIANTS):  # it is all of them
             absent = backend == "pettingzoo" and importlib.util.find_spec("mpe2") is None
             marks = [pytest.mark.skip(reason="needs tegu[pettingzoo]")] if absent else []
             yield _param(f"{algorithm}, host", environment, algorithm, settings | {"backend": backend}, *marks)
