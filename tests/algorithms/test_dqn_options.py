@@ -264,7 +264,7 @@ def test_options_go_together(case):
     settings = {"name": case} | TOGETHER[case]
     name = settings.pop("name")
     sizes = {"n_atoms": 5, "n_quantiles": 3, "n_target_quantiles": 2, "n_acting_quantiles": 2, "n_cosines": 3}
-    made = algorithm(name, SMALL | sizes | {"learning_starts": 0, "net_arch": [4, 4]} | settings)
+    made = algorithm(name, SMALL | sizes | {"learning_starts": 0, "net_arch": [4]} | settings)
     learner, stream = learner_of(made), batches()
     for _ in range(2):
         rows = next(stream)
