@@ -137,13 +137,14 @@ def test_long_trainings_can_be_planned(steps: int) -> None:
 @pytest.mark.parametrize("name", presets.names())
 def test_presets_are_valid(name: str) -> None:
     """Every preset names an algorithm and hyper-parameters that exist and fit its environment."""
+    name = {"ALE": "ALE/Pong-v5", "MinAtar": "MinAtar/Breakout-v0"}.get(name, name)
     table = presets.load(name)
     assert table["default"] in table
     for each in table.keys() - {"default"}:
         plan = make_plan(name, each)
-        native = plan.source.native
-        assert native is not None
-        validate(plan.algorithm, spec_of(name, native, plan.n_envs))
+        source = plan.source
+        environment = source.environments([[0]]) if source.native is None else source.native
+        validate(plan.algorithm, spec_of(name, environment, plan.n_envs))
 
 
 def test_without_a_preset_the_spaces_choose() -> None:

@@ -104,9 +104,7 @@ def numbers(tree: Any) -> list[tuple[Any, ...]]:
     return sorted((array.shape, float(np.abs(array).sum()), float(array.sum())) for array in arrays if array.size)
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=[pytest.mark.long] * (case not in ("dqn, host", "ppo"))) for case in CASES]
-)
+@pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.long] * (case != "ppo")) for case in CASES])
 def test_the_same_network_learns_the_same(case: str) -> None:
     """Two seeds in each loop: what is learned with our own network, handed in, is what is learned with it built in."""
     make, settings, network, environment, backend = CASES[case]

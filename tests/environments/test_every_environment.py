@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-OURS_ALONE = {"lizard", "BitFlip-v0"}
+OURS_ALONE = {"lizard", "BitFlip-v0", "TMaze-v0"}
 
 
 def random_actions(space, key, shape):

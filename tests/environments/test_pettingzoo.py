@@ -213,7 +213,14 @@ def test_stable_baselines3s_vectors_neither() -> None:
 # --- training
 
 
-@pytest.mark.parametrize("environment", [Leavers(), Leavers, lambda: Rounds()], ids=["object", "class", "function"])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param(Leavers(), id="object", marks=pytest.mark.long),
+        pytest.param(Leavers, id="class"),
+        pytest.param(lambda: Rounds(), id="function", marks=pytest.mark.long),
+    ],
+)
 def test_objects_and_what_makes_them_can_be_trained_on(environment: Any) -> None:
     agent = tegu.train(environment, "maddpg", steps=200, folder=None, **SMALL_NETS)
     assert agent.steps == 200

@@ -144,7 +144,7 @@ def test_a_block_may_be_written_later_and_twice():
 
     @jax.jit
     def later_written(buffer: ReplayBuffer, rows: Step) -> ReplayBuffer:
-        block = buffer.block(rows, 2)
+        block = buffer.block(rows, experience, 2)
         return buffer.advance(block, experience, 2).write(block)
 
     again = jax.jit(lambda buffer: buffer.write(buffer.last(6)))

@@ -47,7 +47,9 @@ def previous_is_found(folder):
 FILES = ["manifest.json", "learner.safetensors", "experience.safetensors"]
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * name.endswith("json")) for name in FILES]
+)
 def test_every_flipped_bit_is_refused(folder, name):
     file = folder / NEW / name
     good = file.read_bytes()

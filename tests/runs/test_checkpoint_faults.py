@@ -162,7 +162,7 @@ def test_every_operation_of_the_first_save_may_fail(tmp_path, kind):
     print("cases:", at)
 
 
-@pytest.mark.parametrize("scenario", [again, littered])
+@pytest.mark.parametrize("scenario", [pytest.param(again, marks=pytest.mark.long), littered])
 def test_a_second_fault_while_recovering_from_a_kill(tmp_path, scenario):
     template = tmp_path / "template"
     step = scenario(template)

@@ -258,6 +258,7 @@ def test_no_window_of_steps_runs_on_into_the_next_episode(touch):
     np.testing.assert_array_equal(windows.next_observation, following[indices + 2 * (left - 1)])
 
 
+@pytest.mark.long
 def test_episodes_that_a_second_learn_cuts_are_cut_in_the_buffer_in_jax_too():
     model = small_dqn(n_steps=3, learning_starts=20).learn(100).learn(60).learn(40, reset_num_timesteps=False)
     buffer = jax.tree.map(lambda leaf: np.asarray(leaf)[0], model._training.state[0].buffer)

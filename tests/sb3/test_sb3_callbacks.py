@@ -188,7 +188,10 @@ def counted():
     return PPO("MlpPolicy", env, **SMALL_PPO), env
 
 
-@pytest.mark.parametrize("own_vector", [True, False], ids=["get_env", "the object"])
+@pytest.mark.parametrize(
+    "own_vector",
+    [pytest.param(True, id="get_env", marks=pytest.mark.long), pytest.param(False, id="the object")],
+)
 def test_evaluating_in_the_training_environment_begins_new_episodes(counted, own_vector):
     """100 steps are no whole number of episodes: who went on inside another's would see other lengths."""
     model, env = counted

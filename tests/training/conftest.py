@@ -79,11 +79,18 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
 _TABULAR_VARIANTS = ("n-step-sarsa", "expected-sarsa", "double-q-learning", "q-lambda")
 
 # These take longest to compile, or differ little: they, too, are tested in every loop, but by ``make test-long``.
-LONG = {"alphazero, fused", "alphazero, multicore", "pqn, host", "sarsa, host", "monte-carlo, host"} | {
+LONG = {
+    "alphazero, fused",
+    "alphazero, multicore",
+    "dqn in hindsight, fused",
+    "pqn, host",
+    "sarsa, host",
+    "monte-carlo, host",
+} | {
     f"{algorithm}, {loop}"
     for algorithm in ("maddpg", "matd3", "iddpg", "ippo", "mappo", "r2d2", *_TABULAR_VARIANTS, *_DQN_VARIANTS)
     for loop in ("fused", "host")
-} - {"rainbow, fused"}
+}
 
 
 def cases() -> Iterator[Any]:

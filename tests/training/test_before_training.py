@@ -209,7 +209,16 @@ def learn_from_replay(kind: str, buffer_size: int, seeds: int) -> None:
     tegu.train("CartPole-v1", "dqn", seeds=seeds, **settings, **options)
 
 
-@pytest.mark.parametrize(("kind", "seeds"), [("jax", 1), ("jax", 2), ("gymnasium", 2), ("sweep", 2), ("sb3", 1)])
+@pytest.mark.parametrize(
+    ("kind", "seeds"),
+    [
+        ("jax", 1),
+        pytest.param("jax", 2, marks=pytest.mark.long),
+        ("gymnasium", 2),
+        pytest.param("sweep", 2, marks=pytest.mark.long),
+        pytest.param("sb3", 1, marks=pytest.mark.long),
+    ],
+)
 def test_a_replay_buffer_is_weighed_before_it_is_made(
     kind: str, seeds: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

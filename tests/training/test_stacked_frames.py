@@ -99,7 +99,11 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[FirstFrames]:
 
 
 @pytest.mark.parametrize(
-    ("declared", "plain"), [(Flicker(), Flicker(declared=False)), (HostFlicker, HostPlain)], ids=["fused", "split"]
+    ("declared", "plain"),
+    [
+        pytest.param(Flicker(), Flicker(declared=False), id="fused", marks=pytest.mark.long),
+        pytest.param(HostFlicker, HostPlain, id="split"),
+    ],
 )
 def test_the_same_is_learned(declared, plain, made, tmp_path: Path):
     ours = tegu.train(declared, "dqn", folder=tmp_path / "ours", **SETTINGS).run

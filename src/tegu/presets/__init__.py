@@ -33,8 +33,8 @@ def origin(environment: str, algorithm: str) -> str:
 
 
 def _file(environment: str) -> str:
-    """The name of an environment's file; all Atari games have the same."""
-    return "ALE.toml" if environment.startswith("ALE/") else f"{environment.replace('/', '-')}.toml"
+    """The name of an environment's file: its own, or that of all games in its namespace, such as ``ALE/``."""
+    return f"{environment.partition('/')[0]}.toml"
 
 
 @cache
@@ -53,9 +53,9 @@ def load(environment: str) -> dict[str, Any]:
 
 
 def names() -> list[str]:
-    """Environments that have presets."""
+    """Environments, or namespaces of them such as ``ALE``, that have presets."""
     files = resources.files(__package__).iterdir()
-    shared = ("ALE.toml", "general.toml", "minatar.toml", "mpe.toml")
+    shared = ("general.toml", "mpe.toml")
     return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml") and f.name not in shared)
 
 
