@@ -315,6 +315,7 @@ def test_without_ale_py_one_line_says_how_to_get_it(monkeypatch):
 OPTIONS = {"protocol": "nature", "max_num_frames_per_episode": 4 * 100, "img_height": 21, "img_width": 21}
 SETTINGS: dict[str, Any] = {"n_envs": 2, "train_freq": 8, "learning_starts": 64, "batch_size": 4, "net_arch": (4,)}
 SETTINGS |= {"buffer_size": 160, "log_interval": 200, "checkpoint_every": 0.0, "environment_options": OPTIONS}
+SETTINGS |= {"exploration_final_eps": 1.0, "gradient_steps": 1}
 
 
 def test_training_and_evaluation_report_the_game_s_own_returns():
