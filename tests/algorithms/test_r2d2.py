@@ -1,5 +1,7 @@
 """R2D2 against plain loops in NumPy float64."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -143,6 +145,16 @@ def _observed(steps, first):
 def _after_burn_in(network, steps):
     sequence = jax.tree.map(lambda leaf: leaf[:BURN_IN], _observed(steps, 0))
     return network.unroll(sequence, jax.tree.map(lambda leaf: leaf[0], steps.extras))[1]
+
+
+@exact
+def test_without_a_burn_in_the_stored_state_is_where_learning_begins():
+    learner, steps = learner_of(), sequences()
+    algorithm = dataclasses.replace(ALGORITHM, burn_in=0)
+    values, next_values = by_hand(learner.online, steps)
+    found = jax.jit(lambda network, steps: algorithm.values(network, steps))(learner.online, steps)
+    np.testing.assert_allclose(found[0], values, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(found[1], next_values, rtol=1e-8, atol=1e-10)
 
 
 def test_the_state_before_a_step_is_stored_with_it():

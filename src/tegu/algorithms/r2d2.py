@@ -151,6 +151,8 @@ class R2D2(Algorithm):
         begins = jnp.concatenate([jnp.zeros_like(ended[:1]), ended[:-1]])
         seen = Observed(steps.observation, steps.next_observation, begins)
         state = jax.tree.map(lambda leaf: leaf[0], steps.extras)
+        if not self.burn_in:
+            return network.unroll(seen, state)[0]
         burned, state = jax.lax.stop_gradient(network).unroll(part(seen, slice(0, self.burn_in)), state)
         learned, _ = network.unroll(part(seen, slice(self.burn_in, None)), jax.lax.stop_gradient(state))
         return jax.tree.map(lambda *both: jnp.concatenate(both), burned, learned)
