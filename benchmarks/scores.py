@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any, Literal, NamedTuple
+from urllib.parse import quote
 
 from benchmarks import machine, report
 from benchmarks.__main__ import RESULTS
@@ -102,7 +103,7 @@ def trained(case: Learning, folder: Path) -> tuple[Path, float]:
 
 def done(case: Learning, folder: Path) -> tuple[Path, float] | None:
     """A finished run of the case in ``folder``, trained as the preset says now, and how long its training took."""
-    paths = sorted(folder.glob(f"{case.environment}/{case.algorithm}/*"))
+    paths = sorted(folder.glob(f"{quote(case.environment, safe='')}/{case.algorithm}/*"))
     asked = {name: getattr(case, name) for name in ("environment", "algorithm", "seeds", "steps")}
     wanted = worker("preset.py", folder, **asked) if paths else {}
     for path in paths:
