@@ -109,6 +109,25 @@ def test_pixels_are_scaled_by_their_bounds():
     np.testing.assert_array_equal(image.of(features(unbounded, pixels.astype(np.float32))), pixels)
 
 
+@pytest.mark.parametrize("key", [jax.random.key(0), jax.random.key(1)])
+def test_convolutions_begin_apart_from_all_other_layers(key):
+    """A key's splits are folds of small numbers: an image's weights must come from none of them."""
+    network = QNetwork(key, spec_of(SMALL), (4,), "relu")
+    first = np.asarray(network.encoder.networks[0].layers[0].weight).ravel()
+    drawn = [jax.random.uniform(jax.random.fold_in(key, i), (len(first),), minval=-1.0) for i in range(300)]
+    others = [*drawn, jax.random.uniform(key, (len(first),), minval=-1.0)]
+    assert max(abs(np.corrcoef(first, each)[0, 1]) for each in others) < 0.5
+
+
+def test_standardised_images_are_not_scaled_again():
+    """Of PPO with normalize_observation, whatever the bounds of the space."""
+    space = spaces.Box(0, 255, (10, 9, 3), np.float32)
+    for normalize, high in ((False, 255), (True, 1)):
+        algorithm = tegu.PPO(normalize_observation=normalize, net_arch=(4,))
+        learner = eqx.filter_eval_shape(algorithm.init, KEY, spec_of(space))
+        assert [image.high for image in learner.network.encoder.images] == [high]
+
+
 def test_impala_is_the_papers_network():
     """One stage by hand: convolution, maximum, two residual blocks."""
     space = spaces.Box(0, 1, (8, 8, 1), np.float32)

@@ -15,7 +15,7 @@ from tegu.core.errors import TeguError
 from tegu.experience.base import Replay
 from tegu.returns import n_step
 from tegu.sb3 import DQN, PPO, evaluate_policy, make_vec_env
-from tegu.sb3.settings import schedule
+from tegu.sb3.settings import policy_settings, schedule
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"n_steps": 100, "batch_size": 50, "n_epochs": 2, "policy_kwargs": {"net_arch": [16]}, "seed": 1}
@@ -342,6 +342,13 @@ class TestSchedules:
 
 class ReLU:
     """Named like PyTorch's."""
+
+
+def test_policies_bring_their_networks():
+    """An MlpPolicy flattens images; a CnnPolicy ends in 512 numbers, after which come the layers asked for."""
+    assert policy_settings("PPO", "MlpPolicy", {"net_arch": [8]}) == {"features_extractor": "flatten", "net_arch": (8,)}
+    assert policy_settings("PPO", "CnnPolicy", {"net_arch": [8]})["net_arch"] == (512, 8)
+    assert policy_settings("DQN", "CnnPolicy", None)["net_arch"] == (512,)
 
 
 def test_activations_go_by_name():

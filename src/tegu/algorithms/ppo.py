@@ -120,7 +120,8 @@ class PPO(Algorithm):
             architecture = self.net_arch, self.activation, self.log_std_init
             if actor_sees is not None:
                 return ActorCritic(key, spec, *architecture, n_features(sees), "flatten")
-            return ActorCritic(key, spec, *architecture, features_extractor=self.features_extractor)
+            images = self.features_extractor, self.normalize_observation
+            return ActorCritic(key, spec, *architecture, None, *images)
         modules = custom_networks(self.network, key, spec, Spaces(sees, spec.action_space))
         return CustomActorCritic(modules, initial_log_std(spec, self.log_std_init), spec.spaces, actor_sees)
 

@@ -14,6 +14,7 @@ from tegu.nn.conv import Conv
 from tegu.nn.mlp import normalized
 from tegu.spaces.features import ACTION_MASK, n_features, one_line
 
+_APART = 2**30  #: no key is split into so many, and a split is the fold of its number
 SMALLEST_IMAGE = 8  #: pixels; a Box of three dimensions with a shorter side is no image
 
 
@@ -132,13 +133,17 @@ class Encoder(eqx.Module):
         extractor: str,
         gain: float | None = None,
         layer_norm: bool = False,
+        scaled: bool = True,
     ):
-        """Observations in ``space``; ``extractor`` is one of ``CHOICES``. ``gain``: as for ``Conv``."""
-        self.images = () if extractor == "flatten" else tuple(images(space))
+        """Observations in ``space``; ``extractor`` is one of ``CHOICES``. ``gain``: as for ``Conv``. ``scaled``: by the
+        bounds of the space, unless features come standardised."""
+        found = () if extractor == "flatten" else tuple(images(space))
+        self.images = found if scaled else tuple(image._replace(low=0.0, high=1.0) for image in found)
         self.names = tuple(chosen(extractor, image) for image in self.images)
-        # folded, so that other networks are drawn from the same key as without images
+        # other networks are drawn from parts of the same key, of which none is this one
+        key = jax.random.fold_in(key, _APART)
         self.networks = tuple(
-            EXTRACTORS[name].make(jax.random.fold_in(key, image.start + 1), image.size[-1], gain, layer_norm)
+            EXTRACTORS[name].make(jax.random.fold_in(key, image.start), image.size[-1], gain, layer_norm)
             for name, image in zip(self.names, self.images, strict=True)
         )
 

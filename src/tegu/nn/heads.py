@@ -66,10 +66,12 @@ class ActorCritic(eqx.Module):
         log_std_init: float,
         actor_inputs: int | None = None,
         features_extractor: str = "auto",
+        standardised: bool = False,
     ):
-        """``actor_inputs``: None, the actor sees all features; else images must be flattened."""
+        """``actor_inputs``: None, the actor sees all features; else images must be flattened. ``standardised``: whether
+        features are, so that images are not to be scaled."""
         actor_key, critic_key = jax.random.split(key)
-        self.encoder = Encoder(key, spec.observation_space, features_extractor, gain=GAIN)
+        self.encoder = Encoder(key, spec.observation_space, features_extractor, gain=GAIN, scaled=not standardised)
         inputs, outputs = self.encoder.outputs(n_features(spec.observation_space)), n_parameters(spec.action_space)
         gains = [2**0.5] * len(net_arch)
         self.actor_inputs = inputs if actor_inputs is None else actor_inputs

@@ -12,7 +12,7 @@ from tegu.nn.mlp import ACTIVATIONS
 
 # Settings that each brings. The Nature CNN ends in a layer of 512, which are Tegu's hidden layers.
 POLICIES: dict[str, dict[str, Any]] = {
-    "MlpPolicy": {},
+    "MlpPolicy": {"features_extractor": "flatten"},
     "MultiInputPolicy": {},
     "CnnPolicy": {"features_extractor": "nature", "net_arch": (512,), "activation": "relu"},
 }
@@ -49,11 +49,14 @@ def policy_settings(name: str, policy: Any, policy_kwargs: Mapping[str, Any] | N
         "log_std_init": lambda value: {"log_std_init": value},
     }
     settings = dict(POLICIES[policy])
+    layers = settings.get("net_arch", ())  # of the features extractor: those of policy_kwargs follow them
     for key, value in (policy_kwargs or {}).items():
         if key not in translate:
             raise TeguError(f"{name}: policy_kwargs[{key!r}] is not supported: expected {', '.join(translate)}")
         if value is not None:
             settings |= translate[key](value)
+    if policy_kwargs and policy_kwargs.get("net_arch") is not None:
+        settings["net_arch"] = (*layers, *settings["net_arch"])
     return settings
 
 

@@ -88,8 +88,10 @@ def check_experience(algorithm: Algorithm, n_envs: int) -> None:
         raise TeguError(f"{title}: buffer_size must be at most {MOST_ROWS:,}, got {experience.capacity:,}")
     holds = f"{experience.capacity:,}, which holds {rows:,} in whole rounds of train_freq"
     if experience.n_steps > 1 and experience.window(n_envs) > rows:
+        own = getattr(algorithm, "n_steps", experience.n_steps) == experience.n_steps
+        drawn = "n_steps" if own else "the steps drawn together"
         raise TeguError(
-            f"{title}: n_steps x n_envs must be at most buffer_size, got {experience.n_steps} x {n_envs} and {holds}"
+            f"{title}: {drawn} x n_envs must be at most buffer_size, got {experience.n_steps} x {n_envs} and {holds}"
         )
     if experience.batch_size > rows:
         raise TeguError(f"{title}: batch_size must be at most buffer_size, got {experience.batch_size:,} and {holds}")

@@ -235,7 +235,9 @@ class AtariGame(gymnasium.Env):
         if self._screens is not None:
             self._screen = self._screens.step(actions)[0][0, 0]
         flags = bool(played.terminated[0]), bool(played.truncated[0])
-        return played.next_observation[0], float(played.score[0]), *flags, {"lost_life": bool(played.lost[0])}
+        # after a lost life the observation holds one frame, as in training
+        seen = played.observation if played.lost[0] and not any(flags) else played.next_observation
+        return seen[0], float(played.score[0]), *flags, {"lost_life": bool(played.lost[0])}
 
     def render(self) -> np.ndarray:
         """The screen ``[210, 160, 3]``."""
