@@ -16,7 +16,7 @@ from tegu.acting.policy import Policy
 from tegu.algorithms.base import Algorithm, Learner
 from tegu.core.schedule import Clock
 from tegu.core.seeds import Layout
-from tegu.core.step import Decision, PyTree
+from tegu.core.step import Decision, PyTree, episode_ended
 from tegu.environments.adapters.base import HostEnvironments
 from tegu.environments.base import Environment
 from tegu.environments.games.base import Game
@@ -214,13 +214,13 @@ class HostEvaluator:
         random = np.random.default_rng([seed, EVALUATION])
         observation: Any = environments.reset()
         memory = self.policy.memory(leaves, jax.random.key(0), n)
-        elapsed, played = np.zeros(n, np.int32), np.zeros(n, int)
+        elapsed, played, begins = np.zeros(n, np.int32), np.zeros(n, int), np.ones(n, bool)
         nothing = np.zeros(n)
         total: PyTree = dict.fromkeys(environments.agents, nothing) if environments.agents else nothing
         endless, longest = 0, max(LONGEST, environments.time_limit or 0)
         while (played < due).any() and not endless == len(lengths) >= ENOUGH:
             words = random.integers(2**32, size=2, dtype=np.uint32)
-            given = leaves, observation, memory, elapsed == 0, words, clock
+            given = leaves, observation, memory, begins, words, clock
             decision = self.policy.act(*given, explore=not self.deterministic)
             now = environments.step(to_bounds(environments.action_space, decision.action))
             observation, memory = now.observation, decision.memory
@@ -231,6 +231,7 @@ class HostEvaluator:
                 lengths.append(int(elapsed[i]))
                 endless += not now.over[i]
             played += now.over | cut
+            begins = episode_ended(now.terminated, now.truncated) | now.over | cut
             total, elapsed = jax.tree.map(lambda sum, done=now.over | cut: sum * ~done, (total, elapsed))
             if (cut & ~now.over).any():
                 observation = environments.begin_anew(cut & ~now.over)

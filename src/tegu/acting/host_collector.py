@@ -14,7 +14,7 @@ from tegu.acting.policy import Policy
 from tegu.algorithms.base import Learner
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock
-from tegu.core.step import Decision, PyTree, Step
+from tegu.core.step import Decision, PyTree, Step, episode_ended
 from tegu.core.trees import from_arrays, to_arrays
 from tegu.environments.adapters.base import HostEnvironments
 from tegu.spaces.bounds import to_bounds
@@ -34,6 +34,7 @@ class HostCollector:
         self.seconds = {"environment": 0.0, "acting": 0.0}
         self.observation: PyTree = None
         self.memory: PyTree = ()
+        self.begins = np.ones(self.n_envs, bool)  #: whether what is learned from as an episode begins: a life may
         self.elapsed = np.zeros(self.n_envs, np.int32)
         nothing = np.zeros(self.n_envs, np.float32)
         self.total_reward: PyTree = dict.fromkeys(environments.agents, nothing) if environments.agents else nothing
@@ -91,7 +92,8 @@ class HostCollector:
                 )
         saved = from_arrays(self._standing(), blobs.get("environments", {}), "the checkpoint")
         saved = jax.tree.map(np.array, saved)
-        self.memory, self.elapsed, self.total_reward = (saved[name] for name in ("memory", "elapsed", "total_reward"))
+        for name in ("memory", "begins", "elapsed", "total_reward"):
+            setattr(self, name, saved[name])
         if "episodes" not in blobs:
             self.environments.episodes = list(data["episodes"])
             return self._begin_anew(np.ones(self.n_envs, bool))
@@ -116,7 +118,7 @@ class HostCollector:
 
     def _decide(self, leaves: list[jax.Array], clock: Clock, words: np.ndarray) -> Decision:
         began = time.perf_counter()
-        decision = self.policy.act(leaves, self.observation, self.memory, self.elapsed == 0, words, clock, explore=True)
+        decision = self.policy.act(leaves, self.observation, self.memory, self.begins, words, clock, explore=True)
         self.seconds["acting"] += time.perf_counter() - began
         return decision
 
@@ -132,6 +134,7 @@ class HostCollector:
         learned = now.reward, now.next_observation, now.terminated, now.truncated
         step = Step(self.observation, decision.action, *learned, decision.extras)
         self.observation, self.memory = now.observation, decision.memory
+        self.begins = episode_ended(now.terminated, now.truncated)
         self.elapsed, self.total_reward = self.elapsed + 1, jax.tree.map(np.add, self.total_reward, now.score)
         totals = jax.tree.map(lambda total: total[now.over].sum(), self.total_reward)
         episodes = Episodes(now.over.sum(), totals, self.elapsed[now.over].sum())
@@ -145,11 +148,12 @@ class HostCollector:
         return where
 
     def _forget(self, ended: np.ndarray) -> None:
-        """Begin the sums of an episode anew where one has ``ended``."""
+        """Begin an episode, and its sums, anew where one has ``ended``."""
+        self.begins = self.begins | ended
         self.elapsed, self.total_reward = jax.tree.map(lambda total: total * ~ended, (self.elapsed, self.total_reward))
 
     def _standing(self) -> dict[str, PyTree]:
-        return {name: getattr(self, name) for name in ("observation", "memory", "elapsed", "total_reward")}
+        return {name: getattr(self, name) for name in ("observation", "memory", "begins", "elapsed", "total_reward")}
 
 
 @partial(jax.jit, static_argnames="n")

@@ -40,6 +40,7 @@ from tegu.algorithms.return_distributions import (
     ReturnDistribution,
 )
 from tegu.algorithms.return_distributions.base import over_actions
+from tegu.algorithms.target_network import count, sync
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec
@@ -51,7 +52,7 @@ from tegu.nn.encoder import check_extractor
 from tegu.nn.heads import QNetwork
 from tegu.nn.mlp import check_network
 from tegu.nn.noisy import NoisyNetwork, drawn
-from tegu.nn.optimizers import adam, descend, synced
+from tegu.nn.optimizers import adam, descend
 from tegu.nn.return_network import ReturnNetwork
 from tegu.returns import n_step
 from tegu.spaces.features import action_mask, features, require
@@ -235,11 +236,11 @@ class DQN(Algorithm):
 
     def take(self, learner: DQNLearner, steps: Step) -> tuple[DQNLearner, Step]:
         """Count the steps to the next sync, and keep all of them."""
-        return learner._replace(since_sync=learner.since_sync + steps.action.size), steps
+        return count(learner, steps), steps
 
     def update(self, learner: DQNLearner, batch: Batch, key: jax.Array) -> Update:
         """One gradient step on ``batch_size`` random steps, or windows of ``n_steps``, as ``Replay`` declares."""
-        learner, returns = self.sync(learner), self.returns
+        learner, returns = sync(learner, self), self.returns
         steps, gamma = n_step(batch.rows, self.gamma) if self.n_steps > 1 else (batch.rows, self.gamma)
         target_key, noise_key, fraction_key = jax.random.split(key, 3)
         target = self.target(learner, steps, gamma, target_key)
@@ -284,9 +285,3 @@ class DQN(Algorithm):
         policy = log_policy(self.values(network, steps.observation), mask, temperature)
         taken = over_actions(policy, features(space.action, steps.action))
         return self.munchausen_alpha * jnp.clip(temperature * taken, self.munchausen_clip, 0.0)
-
-    def sync(self, learner: DQNLearner) -> DQNLearner:
-        """Let the target follow the online network if ``target_update_interval`` steps have passed."""
-        interval = self.target_update_interval
-        target, since_sync = synced(learner.target, learner.online, learner.since_sync, interval, self.tau)
-        return learner._replace(target=target, since_sync=since_sync)

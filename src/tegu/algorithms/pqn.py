@@ -24,7 +24,7 @@ from tegu.nn.heads import QNetwork
 from tegu.nn.mlp import check_network
 from tegu.nn.optimizers import descend, radam
 from tegu.returns import gae, next_values
-from tegu.spaces.features import action_mask, require
+from tegu.spaces.features import action_mask, features, require
 
 
 class PQNLearner(NamedTuple):
@@ -103,7 +103,7 @@ class PQN(Algorithm):
     def act(
         self, learner: PQNLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
     ) -> Decision:
-        space, values = learner.network.spaces, self.values(learner.network, observation)
+        space, values = learner.network.spaces, learner.network(observation)
         mask = action_mask(space.observation, observation)
         action = choose(key, values, self.exploration_rate, mask, explore=explore)
         return Decision(action.astype(jnp.int32) + int(space.action.start), memory)
@@ -114,8 +114,7 @@ class PQN(Algorithm):
         samples = flatten_time(Sample(batch.observation, batch.action, self.returns(learner.network, batch)))
 
         def loss(network: QNetwork | CustomNetwork, sample: Sample) -> tuple[jax.Array, jax.Array]:
-            chosen = jax.nn.one_hot(sample.action - int(space.action.start), int(space.action.n))
-            value = (network(sample.observation) * chosen).sum(axis=-1)
+            value = (network(sample.observation) * features(space.action, sample.action)).sum(axis=-1)
             return 0.5 * ((value - sample.target) ** 2).mean(), value.mean()
 
         def minibatch(carry: PyTree, sample: Sample) -> tuple[PyTree, dict[str, jax.Array]]:

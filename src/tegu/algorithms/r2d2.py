@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 from tegu.algorithms.base import Algorithm, Update, check_replay, derived, falling_epsilon, learning_metrics, named
 from tegu.algorithms.ranges import Count, Fraction, Natural, Positive, PositiveFraction, Rate
+from tegu.algorithms.target_network import count, sync
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
@@ -20,10 +21,10 @@ from tegu.experience.base import Batch, Feedback, Prioritized, Replay
 from tegu.exploration import choose, masked
 from tegu.nn.encoder import check_extractor
 from tegu.nn.mlp import check_network
-from tegu.nn.optimizers import adam, descend, synced
+from tegu.nn.optimizers import adam, descend
 from tegu.nn.recurrent import LSTMState, Observed, RecurrentQNetwork
 from tegu.returns import n_step, rescaled, unscaled
-from tegu.spaces.features import action_mask, require
+from tegu.spaces.features import action_mask, features, require
 
 
 class R2D2Learner(NamedTuple):
@@ -116,20 +117,19 @@ class R2D2(Algorithm):
 
     def take(self, learner: R2D2Learner, steps: Step) -> tuple[R2D2Learner, Step]:
         """Count the steps to the next sync, and keep all of them."""
-        return learner._replace(since_sync=learner.since_sync + steps.action.size), steps
+        return count(learner, steps), steps
 
     def update(self, learner: R2D2Learner, batch: Batch, key: jax.Array) -> Update:
         """One gradient step on ``batch_size`` sequences ``[burn_in + sequence_length + n_steps - 1, batch_size]``."""
-        learner, steps, space = self.sync(learner), batch.rows, learner.online.spaces
-        (_, online_next), (_, target_next) = (self.values(each, steps) for each in (learner.online, learner.target))
-        mask = action_mask(space.observation, steps.next_observation)
-        target = self.targets(steps, online_next, target_next, mask)
-        chosen = jax.nn.one_hot(steps.action - int(space.action.start), int(space.action.n))
+        learner, steps, space = sync(learner, self), batch.rows, learner.online.spaces
+        _, target_next = self.values(learner.target, steps)
+        mask, action = action_mask(space.observation, steps.next_observation), features(space.action, steps.action)
         learned = slice(self.burn_in, self.burn_in + self.sequence_length)
 
         def loss(network: RecurrentQNetwork) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-            values, _ = self.values(network, steps)
-            value = (values * chosen).sum(axis=-1)[learned]
+            values, online_next = self.values(network, steps)
+            target = self.targets(steps, online_next, target_next, mask)
+            value = (values * action).sum(axis=-1)[learned]
             error = target - value
             return (batch.weight * 0.5 * error**2).mean(), (error, value.mean())
 
@@ -174,12 +174,6 @@ class R2D2(Algorithm):
         long, discount = n_step(windows, self.gamma)
         future = jnp.where(long.terminated, 0.0, discount * long.next_observation)
         return rescaled(long.reward + future).reshape(self.sequence_length, -1)
-
-    def sync(self, learner: R2D2Learner) -> R2D2Learner:
-        """Let the target follow the online network if ``target_update_interval`` steps have passed."""
-        interval = self.target_update_interval
-        target, since_sync = synced(learner.target, learner.online, learner.since_sync, interval, self.tau)
-        return learner._replace(target=target, since_sync=since_sync)
 
 
 def part(seen: Observed, when: slice) -> Observed:

@@ -25,9 +25,7 @@ class EnvironmentSpec:
     n_envs: int = 1  #: environments stepped side by side, the ``B`` of every batch
     agents: tuple[str, ...] = ()  #: names by which rewards are paid where there are several agents
     model: Any = None  #: the environment itself, if it is in JAX: for planning
-    goals: Any = (
-        None  #: what reaching a goal pays, as ``GoalEnvironment`` says it, if goals are observed: for hindsight
-    )
+    goals: Any = None  #: where goals are observed, what reaching one pays, as ``GoalEnvironment`` has it
 
     def __hash__(self) -> int:
         return hash((self.id, self.spaces, self.n_envs, self.agents))

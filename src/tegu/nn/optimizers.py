@@ -3,7 +3,6 @@
 from typing import TypeVar
 
 import jax
-import jax.numpy as jnp
 import optax
 
 Parameters = TypeVar("Parameters")
@@ -41,11 +40,3 @@ def descend(
 def follow(target: Parameters, online: Parameters, tau: float | jax.Array) -> Parameters:
     """Target parameters moved by the fraction ``tau`` towards the online ones (Polyak averaging); 1 copies them."""
     return jax.tree.map(lambda old, new: (1 - tau) * old + tau * new, target, online)
-
-
-def synced(
-    target: Parameters, online: Parameters, since_sync: jax.Array, interval: int, tau: float | jax.Array
-) -> tuple[Parameters, jax.Array]:
-    """``follow`` if ``interval`` steps have passed since the last time. Returns the target and the steps since then."""
-    due = since_sync >= interval
-    return follow(target, online, jnp.where(due, tau, 0.0)), since_sync % interval
