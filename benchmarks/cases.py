@@ -87,6 +87,18 @@ _DQN = {
     "gradient_steps": 1,
     "target_update_interval": 10_000,
 }
+_ZOO_CARTPOLE = {
+    "environment": "CartPole-v1",
+    "n_envs": 8,
+    "steps": 100_000,
+    "n_steps": 32,
+    "batch_size": 256,
+    "gae_lambda": 0.8,
+    "gamma": 0.98,
+    "n_epochs": 20,
+    "learning_rate": "lin_0.001",
+    "clip_range": "lin_0.2",
+}
 _ARCHITECTURES = {"ppo": {"pi": [64, 64], "vf": [64, 64]}, "dqn": [64, 64]}
 _VECTORISED = (
     "Stable-Baselines3 and SBX step their environments in a DummyVecEnv (one process; faster for CartPole than a "
@@ -207,7 +219,7 @@ CASES: tuple[Case, ...] = (
         "s",
         (
             tegu_train("tegu, cold cache", "CartPole-v1", "--seed", "{seed}", cache="cold"),
-            worker("SB3, RL Zoo's settings", "zoo.py", PEERS, tries_threads=True, steps=100_000, episodes=100),
+            worker("SB3, RL Zoo's settings", "zoo.py", PEERS, tries_threads=True, episodes=100, **_ZOO_CARTPOLE),
             tegu_train("tegu, warm cache", "CartPole-v1", "--seed", "{seed}", cache="warm"),
         ),
         (

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's PPO with the settings RL Zoo tuned for CartPole-v1, and its greedy score."""
+"""Stable-Baselines3's PPO with given settings, and its greedy score."""
 
 from collections.abc import Callable
 
@@ -11,34 +11,32 @@ from stable_baselines3.common.evaluation import evaluate_policy
 EVALUATION_SEED = 10_000  #: far from those of training
 
 
-def linear(initial: float) -> Callable[[float], float]:
-    """Falls to 0 with the share of training that remains."""
+def scheduled(value: float | str) -> float | Callable[[float], float]:
+    """``lin_`` and a number falls to 0 with the share of training that remains."""
+    if not isinstance(value, str):
+        return value
+    initial = float(value.removeprefix("lin_"))
     return lambda remaining: remaining * initial
 
 
 def main() -> None:
     given, meter = settings(), Meter()
-    torch.set_num_threads(given["threads"])
+    environment, n_envs, seed = (given.pop(name) for name in ("environment", "n_envs", "seed"))
+    steps, episodes = given.pop("steps"), given.pop("episodes")
+    torch.set_num_threads(given.pop("threads"))
     fast = {"disable_env_checker": True}
     model = PPO(
         "MlpPolicy",
-        make_vec_env("CartPole-v1", 8, seed=given["seed"], env_kwargs=fast),
-        n_steps=32,
-        batch_size=256,
-        gae_lambda=0.8,
-        gamma=0.98,
-        n_epochs=20,
-        ent_coef=0.0,
-        learning_rate=linear(0.001),
-        clip_range=linear(0.2),
-        seed=given["seed"],
+        make_vec_env(environment, n_envs, seed=seed, env_kwargs=fast),
+        seed=seed,
         device="cpu",
         verbose=0,
+        **{name: scheduled(value) for name, value in given.items()},
     )
-    model.learn(given["steps"])
+    model.learn(steps)
     trained = meter.result(model.num_timesteps)
-    fresh = make_vec_env("CartPole-v1", 8, seed=EVALUATION_SEED + given["seed"], env_kwargs=fast)
-    score, _ = evaluate_policy(model, fresh, n_eval_episodes=given["episodes"], deterministic=True)
+    fresh = make_vec_env(environment, n_envs, seed=EVALUATION_SEED + seed, env_kwargs=fast)
+    score, _ = evaluate_policy(model, fresh, n_eval_episodes=episodes, deterministic=True)
     report({"score": float(score), "steps": model.num_timesteps, "training_seconds": trained["seconds"]})
 
 
