@@ -59,30 +59,30 @@ DEVELOPMENT = (
 )
 SEEDS = 5
 TEST, TEST_STEPS, TEST_SEEDS = "LunarLander-v3", 300_000, 12
-EPISODES = 50  #: that each seed's score is the mean of
+EPISODES, TEST_EPISODES = 10, 50  #: that each seed's score is the mean of
 
 
-def ours(task: str, steps: int, seeds: int, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+def ours(task: str, steps: int, seeds: int, episodes: int, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The greedy scores of ``tegu train``, one a seed."""
     flags = [f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}") for name, value in settings.items()]
     words = ["train", task, "ppo", "--steps", str(steps), "--seeds", str(seeds), "--episodes", "0", "--runs", folder]
     trained = tegu(folder, *words, *flags)
-    found = tegu(folder, "evaluate", trained["result"]["run"], "--episodes", str(EPISODES))["result"]
+    found = tegu(folder, "evaluate", trained["result"]["run"], "--episodes", str(episodes))["result"]
     scores = [float(score) for score in found["deterministic"]["per_seed"]]
-    return {"seconds": trained["process_seconds"], **summary(scores)}
+    return {"episodes": episodes, "seconds": trained["process_seconds"], **summary(scores)}
 
 
-def peers(task: str, steps: int, seeds: int, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+def peers(task: str, steps: int, seeds: int, episodes: int, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The greedy scores of Stable-Baselines3 with the same settings, one a seed."""
     python, worker = ROOT / PEERS / "bin/python", ROOT / "benchmarks/workers/zoo.py"
 
     def score(seed: int) -> float:
-        given = {"environment": task, "steps": steps, "seed": seed, "threads": 1, "episodes": EPISODES, **settings}
+        given = {"environment": task, "steps": steps, "seed": seed, "threads": 1, "episodes": episodes, **settings}
         command = [str(python), str(worker), json.dumps(given)]
         return float(run(command, folder, environment(1, None))["result"]["score"])
 
     with ThreadPoolExecutor(cores()) as pool:
-        return summary(list(pool.map(score, range(seeds))))
+        return {"episodes": episodes, **summary(list(pool.map(score, range(seeds))))}
 
 
 def development_score(scores: dict[str, float]) -> float:
@@ -111,7 +111,7 @@ def main() -> None:
         missing = {part: what for part, what in parts.items() if part not in record["development"]}
 
         def measured(task: Task, name: str) -> dict[str, Any]:
-            return ours(task.environment, task.steps, SEEDS, CANDIDATES[name], Path(temporary))
+            return ours(task.environment, task.steps, SEEDS, EPISODES, CANDIDATES[name], Path(temporary))
 
         with ThreadPoolExecutor(cores()) as pool:
             for part, found in zip(missing, pool.map(lambda what: measured(*what), missing.values()), strict=True):
@@ -128,7 +128,7 @@ def main() -> None:
         sides = {f"Tegu, {first}": (ours, first), f"Tegu, {best}": (ours, best), f"SB3, {first}": (peers, first)}
         for name, (measure, candidate) in sides.items():
             if name not in record["test"]:
-                found = measure(TEST, TEST_STEPS, TEST_SEEDS, CANDIDATES[candidate], Path(temporary))
+                found = measure(TEST, TEST_STEPS, TEST_SEEDS, TEST_EPISODES, CANDIDATES[candidate], Path(temporary))
                 keep("test", name, {"environment": TEST, "steps": TEST_STEPS, **found})
 
 
