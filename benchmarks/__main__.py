@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,13 +67,7 @@ def main() -> int:
     if not (ROOT / PEERS).is_dir():
         print(f"there is no {PEERS}: python -m venv {PEERS} && {PEERS}/bin/pip install -r requirements/bench.lock")
         return 1
-    surroundings = {
-        "command": " ".join(["python -m benchmarks", *sys.argv[1:]]),
-        "machine": machine.machine(),
-        "versions": machine.versions(),
-        "commit": machine.commit(),
-        "load_before": machine.load(),
-    }
+    surroundings = machine.surroundings("benchmarks")
     can_train, failed = tegu_train_exists(), False
     for case in CASES:
         if given.only and case.name not in given.only:

@@ -7,7 +7,6 @@ first candidate, and that one with Stable-Baselines3, on an environment that too
 
 import argparse
 import json
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -62,6 +61,12 @@ TEST, TEST_STEPS, TEST_SEEDS = "LunarLander-v3", 300_000, 12
 EPISODES, TEST_EPISODES = 10, 50  #: that each seed's score is the mean of
 
 
+EXPLAINED = (
+    "Greedy scores of fresh episodes. Development is the mean over its environments, each scaled so that 0 is about "
+    "chance and 1 is good; the best of these is compared on an environment that took no part in the choice. "
+)
+
+
 def ours(task: str, steps: int, seeds: int, episodes: int, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The greedy scores of ``tegu train``, one a seed."""
     flags = [f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}") for name, value in settings.items()]
@@ -85,51 +90,57 @@ def peers(task: str, steps: int, seeds: int, episodes: int, settings: dict[str, 
         return {"episodes": episodes, **summary(list(pool.map(score, range(seeds))))}
 
 
-def development_score(scores: dict[str, float]) -> float:
-    """The mean over the environments of DEVELOPMENT, each scaled from chance (0) to good (1)."""
-    return fmean((scores[task.environment] - task.chance) / (task.good - task.chance) for task in DEVELOPMENT)
+def development_score(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    """Over the environments of DEVELOPMENT, each scaled from chance (0) to good (1); the seeds' means of these."""
+    scaled = [
+        [
+            (score - task.chance) / (task.good - task.chance)
+            for score in found[f"{task.environment}, {name}"]["per_seed"]
+        ]
+        for task in DEVELOPMENT
+    ]
+    return summary([fmean(scores) for scores in zip(*scaled, strict=True)])
 
 
 def main() -> None:
     """Measure what is not yet in the output, and write it after each part."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.general", description="PPO's general settings.")
     parser.add_argument("--output", type=Path, default=RESULTS, help=f"folder for the figures (default: {RESULTS})")
-    file = ROOT / parser.parse_args().output / "general-ppo.json"
-    record = json.loads(file.read_text()) if file.exists() else {"candidates": {}, "development": {}, "test": {}}
+    folder = ROOT / parser.parse_args().output
+    file = folder / report.GENERAL
+    learning, testing = f"{SEEDS} seeds", f"{TEST}, {TEST_STEPS:,} steps, {TEST_SEEDS} seeds"
+    tables: dict[str, dict[str, Any]] = {learning: {}, "Development": {}, testing: {}}
+    if file.exists():
+        tables |= json.loads(file.read_text())["tables"]
+    record = {"case": "PPO's general settings", **machine.surroundings("benchmarks.general"), "tables": tables}
+    record["explained"] = EXPLAINED + " ".join(f"{name}: {options}." for name, options in CANDIDATES.items())
 
-    def keep(part: str, name: str, found: dict[str, Any]) -> None:
-        record[part][name] = found
-        record.update(command=" ".join(["python -m benchmarks.general", *sys.argv[1:]]), machine=machine.machine())
-        record.update(versions=machine.versions(), commit=machine.commit())
+    def keep(table: str, name: str, found: dict[str, Any]) -> None:
+        tables[table][name] = found
         record["date"] = datetime.now(UTC).isoformat(timespec="seconds")
         file.write_text(json.dumps(record, indent=1) + "\n")
+        report.write(folder)
         print(f"{name}: {report.number(found['mean'])} {found['interval']}", flush=True)
 
-    record["candidates"] = CANDIDATES
     with tempfile.TemporaryDirectory(prefix="tegu-general-") as temporary:
         parts = {f"{task.environment}, {name}": (task, name) for task in DEVELOPMENT for name in CANDIDATES}
-        missing = {part: what for part, what in parts.items() if part not in record["development"]}
+        missing = {part: what for part, what in parts.items() if part not in tables[learning]}
 
         def measured(task: Task, name: str) -> dict[str, Any]:
             return ours(task.environment, task.steps, SEEDS, EPISODES, CANDIDATES[name], Path(temporary))
 
         with ThreadPoolExecutor(cores()) as pool:
             for part, found in zip(missing, pool.map(lambda what: measured(*what), missing.values()), strict=True):
-                keep("development", part, found)
-        totals = {
-            name: development_score(
-                {task.environment: record["development"][f"{task.environment}, {name}"]["mean"] for task in DEVELOPMENT}
-            )
-            for name in CANDIDATES
-        }
-        record["development_scores"] = totals
-        print(*(f"{name}: {total:.3f}" for name, total in totals.items()), sep="\n", flush=True)
-        first, best = next(iter(CANDIDATES)), max(totals, key=totals.__getitem__)
+                keep(learning, part, found)
+        for name in CANDIDATES:
+            keep("Development", name, development_score(name, tables[learning]))
+        first = next(iter(CANDIDATES))
+        best = max(CANDIDATES, key=lambda name: tables["Development"][name]["mean"])
         sides = {f"Tegu, {first}": (ours, first), f"Tegu, {best}": (ours, best), f"SB3, {first}": (peers, first)}
         for name, (measure, candidate) in sides.items():
-            if name not in record["test"]:
+            if name not in tables[testing]:
                 found = measure(TEST, TEST_STEPS, TEST_SEEDS, TEST_EPISODES, CANDIDATES[candidate], Path(temporary))
-                keep("test", name, {"environment": TEST, "steps": TEST_STEPS, **found})
+                keep(testing, name, found)
 
 
 if __name__ == "__main__":

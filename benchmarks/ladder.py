@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -41,6 +40,10 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "- categorical": {name: value for name, value in RAINBOW.items() if name not in CATEGORICAL},
 }
 ENVIRONMENT = "CartPole-v1"
+EXPLAINED = (
+    "DQN on {environment} with each of its options, with all of them (Rainbow), and Rainbow without each. "
+    "{steps:,} steps, {seeds} seeds, greedy scores of 100 fresh episodes. Shared settings: {shared}; all else as in tegu.DQN."
+)
 EPISODES = 100  #: that each seed's greedy score is the mean of
 
 
@@ -56,7 +59,7 @@ def measured(options: dict[str, Any], steps: int, seeds: int, folder: Path) -> t
         progress_bar=False,
     )
     scores = agent.evaluate(EPISODES).returns.mean(axis=-1)
-    return Run.open("last", folder), {"options": options, **summary([float(score) for score in scores])}
+    return Run.open("last", folder), summary([float(score) for score in scores])
 
 
 def main() -> None:
@@ -66,27 +69,21 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS, help=f"folder for the figures (default: {RESULTS})")
     parser.add_argument("--images", type=Path, default=Path("docs/images"), help="folder for the curves (docs/images)")
     given = parser.parse_args()
-    record: dict[str, Any] = {
-        "case": "options of DQN",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python -m benchmarks.ladder", *sys.argv[1:]]),
-        "environment": ENVIRONMENT,
-        "steps": given.steps,
-        "shared": SHARED,
-        "machine": machine.machine(),
-        "versions": machine.versions(),
-        "commit": machine.commit(),
-    }
+    tables: dict[str, dict[str, Any]] = {}
+    record = {"case": "options of DQN", **machine.surroundings("benchmarks.ladder"), "tables": tables}
+    record["explained"] = EXPLAINED.format(environment=ENVIRONMENT, steps=given.steps, seeds=given.seeds, shared=SHARED)
     with tempfile.TemporaryDirectory(prefix="tegu-ladder-") as temporary:
         for name, rungs in {"ladder": LADDER, "ablations": ABLATIONS}.items():
-            groups, record[name] = [], {}
+            groups, tables[name] = [], {}
             for label, options in rungs.items():
                 run, found = measured(options, given.steps, given.seeds, Path(temporary))
-                record[name][label] = found
+                tables[name][label] = found
                 groups += [replace(group, label=label) for group in curves([run])]
                 print(f"{label}: {report.number(found['mean'])} {found['interval']}", flush=True)
             plot_comparison(groups, ROOT / given.images / f"{name}.png")
-    (ROOT / given.output / "ladder.json").write_text(json.dumps(record, indent=1) + "\n")
+    record["date"] = datetime.now(UTC).isoformat(timespec="seconds")
+    (ROOT / given.output / report.LADDER).write_text(json.dumps(record, indent=1) + "\n")
+    report.write(ROOT / given.output)
 
 
 if __name__ == "__main__":

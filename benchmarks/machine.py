@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,17 @@ for name in sys.argv[1:]:
     found[name] = importlib.metadata.version(name)
 print(json.dumps(found))
 """
+
+
+def surroundings(module: str) -> dict[str, Any]:
+    """What ``python -m module`` is run on: to be stored beside its figures."""
+    return {
+        "command": " ".join([f"python -m {module}", *sys.argv[1:]]),
+        "machine": machine(),
+        "versions": versions(),
+        "commit": commit(),
+        "load_before": load(),
+    }
 
 
 def machine() -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 import tempfile
 import tomllib
 from collections.abc import Sequence
@@ -162,7 +161,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     """Train every case asked for. Returns the exit status: 1 if one of them failed."""
-    given, failed, load = arguments(), False, machine.load()
+    given, failed, surroundings = arguments(), False, machine.surroundings("benchmarks.scores")
     results = ROOT / given.output
     results.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="tegu-scores-") as temporary:
@@ -179,27 +178,19 @@ def main() -> int:
                 failed = True
                 continue
             print(f"  {report.number(found['mean'])} in {found['seconds']:.0f} s", flush=True)
-            keep(results, case, found, load)
+            keep(results, case, found, surroundings)
     return int(failed)
 
 
-def keep(results: Path, case: Learning, found: dict[str, Any], load: float) -> None:
+def keep(results: Path, case: Learning, found: dict[str, Any], surroundings: dict[str, Any]) -> None:
     """Write what a case came to beside what is there of the others."""
     file = results / report.SCORES
     kept = json.loads(file.read_text())["cases"] if file.exists() else []
     date = datetime.now(UTC).isoformat(timespec="seconds")
     cases = {f"{one['environment']}/{one['algorithm']}": one for one in kept}
-    cases[case.name] = found | {"date": date, "commit": machine.commit()}
-    record = {
-        "case": "learning scores",
-        "date": date,
-        "command": " ".join(["python -m benchmarks.scores", *sys.argv[1:]]),
-        "load_before": load,
-        "machine": machine.machine(),
-        "versions": machine.versions(),
-        "commit": machine.commit(),
-        "cases": [cases[each.name] for each in CASES if each.name in cases],
-    }
+    cases[case.name] = found | {"date": date, "commit": surroundings["commit"]}
+    kept = [cases[each.name] for each in CASES if each.name in cases]
+    record = {"case": "learning scores", "date": date, **surroundings, "cases": kept}
     file.write_text(json.dumps(record, indent=1) + "\n")
     report.write(results)
 
