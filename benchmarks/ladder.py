@@ -42,7 +42,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 ENVIRONMENT = "CartPole-v1"
 EXPLAINED = (
     "DQN on {environment} with each of its options, with all of them (Rainbow), and Rainbow without each. "
-    "{steps:,} steps, {seeds} seeds, greedy scores of 100 fresh episodes. Shared settings: {shared}; all else as in tegu.DQN."
+    "{steps:,} steps, {seeds} seeds, greedy scores of 100 fresh episodes. "
+    "Shared settings: {shared}; all else as in tegu.DQN."
 )
 EPISODES = 100  #: that each seed's greedy score is the mean of
 
