@@ -145,7 +145,7 @@ class MADDPG(Algorithm):
     def critic_network(self, key: jax.Array, spec: EnvironmentSpec, agent: str) -> Network:
         if self.network is not None:
             return agent_networks(self.network, key, spec, agent, centralised=self.centralised)[1]
-        seen = self.critic_sees(agent, spec.agents)
+        seen = sorted(spec.agents) if self.centralised else [agent]
         inputs = sum(n_features(spec.observation_space[a]) + n_features(spec.action_space[a]) for a in seen)
         return MLP(key, (inputs, *self.net_arch, 1), self.activation)
 
@@ -155,10 +155,6 @@ class MADDPG(Algorithm):
 
     def optimizer(self) -> optax.GradientTransformation:
         return adam(self.max_grad_norm)
-
-    def critic_sees(self, agent: str, agents: tuple[str, ...]) -> tuple[str, ...]:
-        """Whose observations and actions the agent's critic is given."""
-        return tuple(sorted(agents)) if self.centralised else (agent,)
 
     def inputs(self, actor: RelaxedPolicy, observation: PyTree) -> PyTree:
         """An agent's features ``[B, n]``; a person's own networks see the observation as it is."""
@@ -231,7 +227,7 @@ class MADDPG(Algorithm):
             seen = critic_view(x, agent, STATE, centralised=self.centralised)
             done = critic_view(actions, agent, JOINT, centralised=self.centralised)
             return jnp.stack([critic(seen, done) for critic in critics])
-        agents = self.critic_sees(agent, tuple(x))
+        agents = sorted(x) if self.centralised else [agent]
         inputs = jnp.concatenate([x[a] for a in agents] + [actions[a] for a in agents], axis=-1)
         return jnp.stack([critic(inputs)[..., 0] for critic in critics])
 
