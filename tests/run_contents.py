@@ -9,7 +9,7 @@ import numpy as np
 
 import tegu
 from tegu.runs import Run, checkpoint
-from tegu.runs.metrics import Row
+from tegu.runs.metrics import MetricRow
 from tegu.training.trainer import Progress
 
 
@@ -39,7 +39,7 @@ def assert_same(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
                 np.testing.assert_array_equal(ours[part][blob][name], array, err_msg=f"{blob}: {name}")
 
 
-def stored(run: Run) -> list[Row]:
+def stored(run: Run) -> list[MetricRow]:
     """Every number that the run's database holds."""
     with run.metrics(read_only=True) as metrics:
         return list(metrics.rows())

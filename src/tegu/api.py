@@ -45,9 +45,9 @@ def _watching(progress_bar: bool | None) -> Iterator[list[Callback]]:
     if sys.stderr is None or not (_is_watched() if progress_bar is None else progress_bar):
         yield []
         return
-    from tegu.cli.panel import monitor
+    from tegu.cli.panel import tracker
 
-    with monitor(quiet=False) as watching:
+    with tracker(quiet=False) as watching:
         yield [watching]
 
 

@@ -11,13 +11,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from duet import ACTIONS, AGENTS, OBSERVATIONS
 from gymnasium import spaces
 
 import tegu
 from tegu.algorithms.hyper_parameters import hyper_parameters
+from tegu.algorithms.maddpg import MADDPG
+from tegu.algorithms.multi_agent import critic_spec, critic_view
 from tegu.cli import main
 from tegu.core.spec import EnvironmentSpec, Spaces
+from tegu.core.step import Step
 from tegu.core.trees import to_arrays
+from tegu.experience.base import Batch
 from tegu.nn.custom import CustomNetwork, NamedNetwork, custom_networks
 from tegu.nn.description import describe
 from tegu.nn.heads import ActionValue, ActorCritic, QNetwork
@@ -73,6 +78,29 @@ def actor_and_critic(key, spec):
     return OnFeatures(MLP(actor_key, sizes, "relu"), spec.spaces), ActionValue(critic_key, spec, (16,), "relu")
 
 
+class OnBoth(eqx.Module):
+    """One network on what its agent, or all of them, observe and do."""
+
+    mlp: MLP
+    spaces: Spaces = eqx.field(static=True)
+
+    def __call__(self, observation, action):
+        if isinstance(action, dict):  # as in the spec: "own", and what all agents observe and do
+            observation, action = observation["state"], action["joint"]
+        seen, done = features(self.spaces.observation, observation), features(self.spaces.action, action)
+        return self.mlp(jnp.concatenate([seen, done], axis=-1))[..., 0]
+
+
+def actor_and_critic_of_agent(key, spec):
+    own = every = spec.spaces
+    if isinstance(own.action, spaces.Dict):
+        own = Spaces(own.observation["own"], own.action["own"])
+        every = Spaces(every.observation["state"], every.action["joint"])
+    actor = MLP(key, (n_features(own.observation), 16, own.action.shape[0]), "relu")
+    critic = MLP(key, (n_features(every.observation) + n_features(every.action), 16, 1), "relu")
+    return OnFeatures(actor, own), OnBoth(critic, every)
+
+
 def residual(key, spec):
     return ResidualMLP(key, spec.observation_space.shape, int(spec.action_space.n), 16, 1)
 
@@ -87,6 +115,8 @@ CASES = {
     "ddpg": (tegu.DDPG, REPLAY, actor_and_critic, "Pendulum-v1", "jax"),
     "ippo": (tegu.IPPO, ROLLOUT | {"share_parameters": True}, actor_critic, "simple_spread_v3", "jax"),
     "mappo": (tegu.MAPPO, ROLLOUT, pair, "simple_spread_v3", "jax"),
+    "maddpg": (tegu.MADDPG, REPLAY, actor_and_critic_of_agent, "simple_speaker_listener_v4", "jax"),
+    "iddpg": (tegu.IndependentDDPG, REPLAY, actor_and_critic_of_agent, "simple_speaker_listener_v4", "jax"),
     "alphazero": (tegu.AlphaZero, SMALL, residual, "tic-tac-toe", "jax"),
 }
 NETWORKS = {
@@ -94,6 +124,7 @@ NETWORKS = {
     tegu.PPO: lambda learner: learner.network,
     tegu.DDPG: lambda learner: (learner.actor, learner.critic),
     tegu.IPPO: lambda learner: [policy.network for policy in learner.policies.values()],
+    MADDPG: lambda learner: [(agent.actor, agent.critics) for agent in learner.agents.values()],
     tegu.AlphaZero: lambda learner: learner.network.network,
 }
 
@@ -122,6 +153,57 @@ def test_the_same_network_learns_the_same(case: str) -> None:
     assert re.fullmatch(r"[^;]*\(\w+\).*; [\d,]+ parameters", theirs.network), theirs.network
 
 
+def test_a_central_critic_sees_its_agents_part_beside_that_of_all() -> None:
+    spec = EnvironmentSpec("duet", OBSERVATIONS, ACTIONS, 1, AGENTS)
+    vectors = spaces.Dict(alto=spaces.Box(-1, 1, (3,)), bass=spaces.Box(-1, 1, (1,)))
+    for agent in AGENTS:
+        seen = critic_spec(spec, agent, centralised=True)
+        assert seen.observation_space == spaces.Dict(own=OBSERVATIONS[agent], state=OBSERVATIONS)
+        assert seen.action_space == spaces.Dict(own=vectors[agent], joint=vectors)
+        assert critic_spec(spec, agent, centralised=False).spaces == Spaces(OBSERVATIONS[agent], vectors[agent])
+        done = {"alto": 1, "bass": 2}
+        assert critic_view(done, agent, "joint", centralised=True) == {"own": done[agent], "joint": done}
+        assert critic_view(done, agent, "joint", centralised=False) == done[agent]
+
+
+@pytest.mark.parametrize(
+    "make", [tegu.IndependentDDPG, partial(tegu.MATD3, policy_delay=1, ensemble=2, infer_policies=True)]
+)
+def test_agents_with_the_same_networks_act_and_learn_the_same(make: Any) -> None:
+    """Of different kinds, one of which may not choose everything: ours, and handed in. The keys are the same, too."""
+    ours, theirs = (make(net_arch=(16,), network=network) for network in (None, actor_and_critic_of_agent))
+    spec, rng, n = EnvironmentSpec("duet", OBSERVATIONS, ACTIONS, 8, AGENTS), np.random.default_rng(0), 8
+    theirs.validate(spec)
+
+    def stacked(space: spaces.Space) -> Any:
+        return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *(space.sample() for _ in range(n)))
+
+    for space in (OBSERVATIONS, ACTIONS):
+        space.seed(0)
+    reward = {agent: jnp.asarray(rng.normal(size=n), jnp.float32) for agent in AGENTS}
+    members = {agent: jnp.arange(n) % 2 for agent in AGENTS} if ours.ensemble > 1 else ()
+    ended = jnp.arange(n) == 3
+    seen, after = stacked(OBSERVATIONS), stacked(OBSERVATIONS)
+    batch = Batch(Step(seen, stacked(ACTIONS), reward, after, ended, ended, members), jnp.ones(n))
+
+    @jax.jit
+    def use(algorithm: Any) -> Any:
+        key = jax.random.key(0)
+        start = algorithm.init(key, spec)
+        learner, metrics, _ = algorithm.update(start, batch, key)
+        return start, learner, metrics, algorithm.act(learner, seen, members, key, explore=True).action
+
+    (*learners, metrics, action), (*their_learners, their_metrics, their_action) = use(ours), use(theirs)
+    for one, other in zip(learners, their_learners, strict=True):
+        for (shape, *sums), (other_shape, *other_sums) in zip(numbers(one), numbers(other), strict=True):
+            assert shape == other_shape
+            np.testing.assert_allclose(sums, other_sums, rtol=1e-4, atol=1e-4)
+    for agent in AGENTS:
+        np.testing.assert_allclose(action[agent], their_action[agent], rtol=1e-5)
+        for loss in ("critic_loss", "actor_loss"):
+            np.testing.assert_allclose(metrics[f"{loss}/{agent}"], their_metrics[f"{loss}/{agent}"], rtol=1e-5)
+
+
 # What a person gets wrong
 
 
@@ -139,6 +221,12 @@ def flawed(to, outputs=2, inputs=4):
 
     network.__qualname__ = "flawed"
     return network
+
+
+def flawed_critic(key, spec):
+    """A critic that cannot take actions."""
+    actor, _ = actor_and_critic_of_agent(key, spec)
+    return actor, actor
 
 
 def raises(key, spec):
@@ -189,12 +277,33 @@ def test_what_is_wrong_is_said_in_one_line_before_anything_is_compiled(
     [
         (partial(tegu.DDPG, network=q_network), "Pendulum-v1", "DDPG: the network q_network must return a tuple of 2"),
         (partial(tegu.MAPPO, network=actor_critic), "simple_spread_v3", "must return a tuple of 2, it returned 1"),
+        (
+            partial(tegu.MADDPG, network=q_network),
+            "simple_spread_v3",
+            "MADDPG for agent_0: the network q_network must return a tuple of 2, it returned 1",
+        ),
+        (
+            partial(tegu.MATD3, network=pair),
+            "simple_spread_v3",
+            r"MATD3 for agent_0: module 0 of the network pair must return float32\[B, 5\] for float32\[B, 18\], it ",
+        ),
+        (
+            partial(tegu.IndependentDDPG, network=flawed_critic),
+            "simple_speaker_listener_v4",
+            r"IDDPG for speaker_0: module 1 of the network flawed_critic cannot take float32\[B, 3\] and float32",
+        ),
+        (
+            partial(tegu.MADDPG, network="no_such_module:net"),
+            "simple_spread_v3",
+            "cannot import the network no_such_module:net: No module named",
+        ),
         (partial(tegu.PPO, network=actor_critic, normalize_observation=True), "CartPole-v1", "normalize_observation"),
         (partial(tegu.AlphaZero, network=q_network), "tic-tac-toe", r"must return \(float32\[B, 9\], float32\[B\]\)"),
         (partial(tegu.AlphaZero, network="resnet"), "tic-tac-toe", "network must be module:function, got 'resnet'"),
     ],
 )
-def test_other_algorithms_say_it_too(make: Any, environment: str, says: str) -> None:
+def test_other_algorithms_say_it_too(make: Any, environment: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jax.stages.Lowered, "compile", None)
     with pytest.raises(tegu.TeguError, match=says):
         tegu.train(environment, make(), steps=64, folder=None)
 
@@ -370,6 +479,25 @@ def test_text_alone_imports_nothing(nets: str) -> None:
             use(spec)
     assert nets not in sys.modules
     assert make_plan("CartPole-v1", algorithm).algorithm.network.make is sys.modules[nets].small
+
+
+@pytest.mark.long
+def test_a_run_of_several_agents_wants_its_network_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = f"{__name__}:actor_and_critic_of_agent"
+    words = ["--steps", "128", "--n-envs", "2", "--learning-starts", "64", "--train-freq", "16", "--episodes", "2"]
+    words += ["--batch-size", "16", "--gradient-steps", "1", "--buffer-size", "512", "--log-interval", "64"]
+    assert main(["train", "simple_speaker_listener_v4", "maddpg", "--network", name, *words]) == 0
+    assert f"network: 2 x actor {name} (OnFeatures); 2 x critic {name} (OnBoth); " in capsys.readouterr().err
+    with pytest.raises(tegu.TeguError, match=f"was trained with the network {name}, which is your own code"):
+        tegu.load("last")
+    agent = tegu.load("last", network=actor_and_critic_of_agent)
+    agent.save(tmp_path / "agent")
+    again = tegu.load(tmp_path / "agent", network=name)
+    jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(agent.learners), jax.tree.leaves(again.learners))
+    assert tegu.resume("last", network=name, steps=160).steps == 160
 
 
 @pytest.mark.long

@@ -446,7 +446,7 @@ def test_the_stored_action_and_its_log_prob_are_those_before_clipping():
             step, after = act_and_step(algorithm, environment, learner, world, KEY, explore=True)
             clipped = jnp.clip(step.action, -2, 2)
             expected = jax.vmap(environment.step)(world.env_state, clipped, jax.random.split(KEY, n))
-            policy = learner.network.policy(algorithm.inputs(learner, world.observation))
+            policy, _ = learner.network(algorithm.inputs(learner, world.observation))
             return step, after, expected, policy.mode()
 
         step, after, expected, mean = one_step()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tegu.analysis.statistics import score_interval
-from tegu.arena.base import Tally
+from tegu.arena.base import GameResults
 from tegu.arena.match import play_match, points, round_robin
 from tegu.arena.openings import openings
 from tegu.arena.players import MCTSPlayer, MinimaxPlayer, RandomPlayer
@@ -54,8 +54,8 @@ def test_each_opening_is_played_with_both_colours(plies):
         position = {name: leaf[row] for name, leaf in opened.items()}
         first.append(by_hand(game, position, (a, b)))
         second.append(-by_hand(game, position, (b, a)))
-    assert match.as_first == Tally.of(np.array(first))
-    assert match.as_second == Tally.of(np.array(second))
+    assert match.as_first == GameResults.of(np.array(first))
+    assert match.as_second == GameResults.of(np.array(second))
     np.testing.assert_allclose(match.pair_scores, [(x + y + 2) / 4 for x, y in zip(first, second, strict=True)])
     assert match.total.games == 10
     assert match.score == pytest.approx(match.pair_scores.mean())
@@ -64,7 +64,7 @@ def test_each_opening_is_played_with_both_colours(plies):
 def test_players_who_are_the_same_share_the_points_of_every_opening():
     match = play_match(TicTacToe(), Scripted("a"), Scripted("b"), 40, KEY)
     assert (match.pair_scores == 0.5).all()
-    assert match.as_first == Tally(match.as_second.losses, match.as_second.draws, match.as_second.wins)
+    assert match.as_first == GameResults(match.as_second.losses, match.as_second.draws, match.as_second.wins)
 
 
 def test_decided_openings_are_drawn_again():
@@ -93,7 +93,7 @@ def test_perfect_play_beats_chance_and_draws_with_itself():
     against_chance = play_match(game, perfect, RandomPlayer(), 200, KEY, opening_plies=0)
     assert against_chance.total.losses == 0
     assert against_chance.score > 0.8
-    assert play_match(game, perfect, perfect, 20, KEY, opening_plies=0).total == Tally(0, 20, 0)
+    assert play_match(game, perfect, perfect, 20, KEY, opening_plies=0).total == GameResults(0, 20, 0)
 
 
 def test_everybody_plays_everybody():

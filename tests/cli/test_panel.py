@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tegu.cli.monitor import BETWEEN_LINES, Lines, clock
-from tegu.cli.panel import LivePanel, monitor
+from tegu.cli.panel import LivePanel, tracker
+from tegu.cli.progress import BETWEEN_LINES, Lines, clock
 from tegu.cli.terminal import ascii_where_needed
 from tegu.runs import Run
 from tegu.training.trainer import Progress
@@ -95,8 +95,8 @@ def test_plain_lines_are_rare(run: Run, capsys: pytest.CaptureFixture[str], monk
 
 def test_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert isinstance(monitor(quiet=False), Lines)
-    assert not isinstance(monitor(quiet=True), Lines)
+    assert isinstance(tracker(quiet=False), Lines)
+    assert not isinstance(tracker(quiet=True), Lines)
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59.4, "59 s"), (185, "3:05"), (3723, "1:02:03"),

@@ -69,7 +69,7 @@ def test_images_are_boxes_of_three_dimensions(space, sizes):
 )
 def test_sizes_are_those_of_the_papers(extractor, space, outputs):
     encoder = eqx.filter_eval_shape(Encoder, KEY, space, extractor)
-    assert encoder.outputs(n_features(space)) == outputs
+    assert encoder.outputs == outputs
 
 
 def test_each_image_goes_through_its_network_and_the_rest_stays():
@@ -147,8 +147,8 @@ def test_impala_is_the_papers_network():
 def test_actor_and_critic_share_what_sees_images():
     network = ActorCritic(KEY, spec_of(SMALL), (4,), "tanh", 0.0)
     x = jnp.ones((2, n_features(SMALL)))
-    value = jax.grad(lambda n: n.value(x).sum())(network)
-    policy = jax.grad(lambda n: n.policy(x).log_prob(jnp.zeros(2, int)).sum())(network)
+    value = jax.grad(lambda n: n(x)[1].sum())(network)
+    policy = jax.grad(lambda n: n(x)[0].log_prob(jnp.zeros(2, int)).sum())(network)
     for gradient in (value, policy):
         assert all(leaf.any() for leaf in jax.tree.leaves(gradient.encoder))
     assert not any(leaf.any() for leaf in jax.tree.leaves((value.actor, policy.critic)))

@@ -98,7 +98,7 @@ def test_the_expectation_over_all_episodes_is_the_exact_gradient(critic):
     state, action, reward, after, last, real = (np.array(part).T for part in np.transpose(padded, (2, 0, 1)))
     state, action, after, last, real = state.astype(int), action.astype(int), after.astype(int), last > 0, real > 0
 
-    value = np.asarray(network.value(np.eye(S)))
+    value = np.asarray(network(np.eye(S))[1])
     values, next_values = value[state] * real, value[after] * real
     advantage = gae(reward, values, next_values, last, np.zeros_like(last), 1.0, 1.0)
     sample = Sample(np.eye(S)[state], None, action, np.log(policy)[state, action], values, advantage, values)

@@ -101,18 +101,19 @@ def test_actor_and_critic_are_initialised_as_in_stable_baselines3():
 
 def test_a_continuous_policy_starts_with_the_given_spread():
     network = made(ActorCritic, CONTINUOUS, (8,), "tanh", -0.5)
-    policy = network.policy(np.zeros((7, 3), np.float32))
+    policy, _ = network(np.zeros((7, 3), np.float32))
     assert isinstance(policy, DiagonalGaussian)
     assert policy.mean.shape == (7, 2)
     np.testing.assert_array_equal(policy.log_std, [-0.5, -0.5])
-    assert network.value(np.zeros((5, 7, 3), np.float32)).shape == (5, 7)
+    _, value = network(np.zeros((5, 7, 3), np.float32))
+    assert value.shape == (5, 7)
 
 
 def test_actor_and_critic_share_nothing():
     """The value's gradient in the actor, and the policy's in the critic, is exactly zero."""
     network, x = made(ActorCritic, SPEC, (8,), "tanh", 0.0), jnp.ones((4, 3))
-    value = jax.jit(jax.grad(lambda n: n.value(x).sum()))(network)
-    policy = jax.jit(jax.grad(lambda n: n.policy(x).log_prob(jnp.zeros(4, int)).sum()))(network)
+    value = jax.jit(jax.grad(lambda n: n(x)[1].sum()))(network)
+    policy = jax.jit(jax.grad(lambda n: n(x)[0].log_prob(jnp.zeros(4, int)).sum()))(network)
     assert not any(leaf.any() for leaf in jax.tree.leaves((value.actor, policy.critic)))
     assert all(leaf.any() for leaf in jax.tree.leaves((value.critic.weights, policy.actor.weights)))
 
@@ -123,7 +124,7 @@ def test_an_actor_may_see_less_than_its_critic():
     assert network.actor.weights[0].shape == (2, 8)
     assert network.critic.weights[0].shape == (3, 8)
     x = jnp.ones((4, 3))
-    policy, value = jax.grad(lambda x: network.policy(x).logits.sum())(x), jax.grad(lambda x: network.value(x).sum())(x)
+    policy, value = jax.grad(lambda x: network(x)[0].logits.sum())(x), jax.grad(lambda x: network(x)[1].sum())(x)
     assert policy[:, :2].any()
     assert not policy[:, 2].any()
     assert value[:, 2].all()

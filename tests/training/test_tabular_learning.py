@@ -8,7 +8,7 @@ import pytest
 
 import tegu
 from tegu.environments.grids.exact import policy_value, value_iteration
-from tegu.environments.grids.finite import FiniteEnvironment, Outcome, one_hot, tabulate
+from tegu.environments.grids.finite import FiniteEnvironment, Transition, one_hot, tabulate
 from tegu.environments.make import find
 
 long = pytest.mark.long
@@ -116,7 +116,7 @@ def biased() -> FiniteEnvironment:
     or -1, -0.1 in mean."""
     a, b, end = range(3)
 
-    def outcomes(state: int, action: int) -> list[Outcome]:
+    def outcomes(state: int, action: int) -> list[Transition]:
         if state == a:
             return [(1.0, b, 0.0, False)] if action < 5 else [(1.0, end, 0.0, True)]
         return [(0.45, end, 1.0, True), (0.55, end, -1.0, True)]

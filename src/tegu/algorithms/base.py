@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from gymnasium import spaces
 
 from tegu.algorithms.ranges import check_ranges
 from tegu.core.errors import TeguError
@@ -15,6 +16,9 @@ from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Feedback, Replay, Rollout
+from tegu.nn.encoder import check_extractor
+from tegu.nn.mlp import check_network
+from tegu.spaces.features import require
 
 Learner = Any  #: a NamedTuple of arrays: everything that learning changes, and nothing that belongs to a loop
 Metrics = Mapping[str, Any]  #: scalar arrays, named as in Stable-Baselines3 without the ``train/`` prefix
@@ -109,6 +113,15 @@ def network_field(*names: str) -> Any:
     ``names`` stand for networks that the algorithm has itself, the first is the default; else that is none.
     """
     return eqx.field(static=True, default=names[0] if names else None, metadata={"networks": names})
+
+
+def check_deep(algorithm: Any, spec: EnvironmentSpec, *actions: type[spaces.Space]) -> None:
+    """Raise ``TeguError`` unless a deep algorithm's network can be made; ``actions``: the spaces that it can act in."""
+    title = type(algorithm).__name__
+    check_network(algorithm.activation, algorithm.net_arch)
+    require(title, "action", spec.action_space, *actions)
+    require(title, "observation", spec.observation_space, spaces.Space)
+    check_extractor(title, algorithm.features_extractor, spec.observation_space)
 
 
 def check_replay(algorithm: Any) -> None:

@@ -11,20 +11,26 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Update, check_replay, derived, learning_metrics, named, network_field
+from tegu.algorithms.base import (
+    Algorithm,
+    Update,
+    check_deep,
+    check_replay,
+    derived,
+    learning_metrics,
+    named,
+    network_field,
+)
 from tegu.algorithms.ranges import Count, Fraction, Natural, NonNegative, PositiveFraction, Rate
 from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree
 from tegu.experience.base import Batch, Replay, hindsight
 from tegu.nn.custom import CustomNetwork, Signature, check_custom, custom_networks
-from tegu.nn.encoder import check_extractor
 from tegu.nn.heads import ActionValue, CustomPolicy, DeterministicPolicy
-from tegu.nn.mlp import check_network
 from tegu.nn.optimizers import adam, descend, follow
 from tegu.returns import td_target
 from tegu.spaces.bounds import from_unit, to_unit
-from tegu.spaces.features import require
 
 Actor = DeterministicPolicy | CustomPolicy
 Critic = ActionValue | CustomNetwork
@@ -80,11 +86,8 @@ class DDPG(Algorithm):
         return dataclasses.replace(super().at(clock), random_actions=clock.steps < self.learning_starts)
 
     def validate(self, spec: EnvironmentSpec) -> None:
-        check_network(self.activation, self.net_arch)
+        check_deep(self, spec, spaces.Box)
         check_replay(self)
-        require("DDPG", "action", spec.action_space, spaces.Box)
-        require("DDPG", "observation", spec.observation_space, spaces.Space)
-        check_extractor("DDPG", self.features_extractor, spec.observation_space)
         if self.network is not None:
             actor = Signature((spec.observation_space,), ((math.prod(spec.action_space.shape),),))
             scaled = spaces.Box(-1, 1, spec.action_space.shape)

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from tegu.algorithms.base import (
     Algorithm,
     Update,
+    check_deep,
     check_replay,
     derived,
     falling_epsilon,
@@ -48,14 +49,12 @@ from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Batch, Feedback, Hindsight, Prioritized, Replay, Uniform, hindsight
 from tegu.exploration import choose, masked
 from tegu.nn.custom import CustomNetwork, Signature, check_custom, custom_networks
-from tegu.nn.encoder import check_extractor
 from tegu.nn.heads import QNetwork
-from tegu.nn.mlp import check_network
 from tegu.nn.noisy import NoisyNetwork, drawn
 from tegu.nn.optimizers import adam, descend
 from tegu.nn.return_network import ReturnNetwork
 from tegu.returns import n_step
-from tegu.spaces.features import action_mask, features, require
+from tegu.spaces.features import action_mask, features
 
 QNet = QNetwork | ReturnNetwork | CustomNetwork | NoisyNetwork
 
@@ -163,11 +162,8 @@ class DQN(Algorithm):
         )
 
     def validate(self, spec: EnvironmentSpec) -> None:
-        check_network(self.activation, self.net_arch)
+        check_deep(self, spec, spaces.Discrete)
         check_replay(self)
-        require("DQN", "action", spec.action_space, spaces.Discrete)
-        require("DQN", "observation", spec.observation_space, spaces.Space)
-        check_extractor("DQN", self.features_extractor, spec.observation_space)
         self.check_options()
         if self.network is not None:
             outputs = (int(spec.action_space.n), *self.returns.shape)

@@ -1,7 +1,7 @@
 """Multi-agent deterministic policy gradients: MADDPG (Lowe et al. 2017), MATD3 (Ackermann et al. 2019), and DDPG for
 each agent on its own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -10,52 +10,41 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Update, check_replay, learning_metrics, named
+from tegu.algorithms.base import Algorithm, Update, check_replay, learning_metrics, named, network_field
+from tegu.algorithms.multi_agent import JOINT, agent_networks, check_agent_networks, check_parallel, critic_view
 from tegu.algorithms.ranges import Count, Fraction, Natural, NonNegative, Positive, PositiveFraction, Rate
 from tegu.core.errors import TeguError
-from tegu.core.spec import EnvironmentSpec, Spaces
+from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, of_agent
 from tegu.experience.base import Batch, Replay
 from tegu.exploration import masked
 from tegu.nn.mlp import MLP, check_network
 from tegu.nn.optimizers import adam, descend, follow
+from tegu.nn.relaxed_policy import RelaxedPolicy
 from tegu.returns import td_target
-from tegu.spaces.features import action_mask, features, n_features, require
+from tegu.spaces.features import STATE, action_mask, features, n_features, require
 from tegu.spaces.relaxed import RELAXATIONS, RelaxedActions
 
-Vectors = dict[str, jax.Array]  #: by agent ``[B, n]``: observations, or actions as the critics see them
-
-
-class Actor(eqx.Module):
-    """One agent's policy, an ensemble of ``K`` networks of which an episode uses one."""
-
-    members: tuple[MLP, ...]
-    spaces: Spaces = eqx.field(static=True)  #: the agent's own
-    actions: RelaxedActions = eqx.field(static=True)
-
-    def __call__(self, x: jax.Array, member: jax.Array | None) -> jax.Array:
-        """What the network puts out ``[B, n]`` for features ``[B, m]``; ``member`` ``[B]`` says which network."""
-        if member is None:
-            return self.members[0](x)
-        use = jax.nn.one_hot(member, len(self.members))
-        return (use[..., None] * jnp.stack([network(x) for network in self.members], axis=1)).sum(axis=1)
+Network = Any  #: an ``MLP``, or a person's own ``CustomNetwork``
+Observed = dict[str, PyTree]  #: by agent: features ``[B, n]``, or the observation where a person's own network sees it
+Vectors = dict[str, jax.Array]  #: by agent ``[B, n]``: actions as the critics see them
 
 
 class InferredPolicy(NamedTuple):
     """What one agent believes of another's policy."""
 
-    actor: Actor
-    target: Actor
+    actor: RelaxedPolicy
+    target: RelaxedPolicy
     optimizer: optax.OptState
 
 
 class AgentLearner(NamedTuple):
     """What one agent has learned."""
 
-    actor: Actor
-    critics: tuple[MLP, ...]  #: one, or two of which the lower counts
-    target_actor: Actor
-    target_critics: tuple[MLP, ...]
+    actor: RelaxedPolicy
+    critics: tuple[Network, ...]  #: one, or two of which the lower counts
+    target_actor: RelaxedPolicy
+    target_critics: tuple[Network, ...]
     actor_optimizer: optax.OptState
     critic_optimizer: optax.OptState
     inferred: dict[str, InferredPolicy]  #: the others' policies; empty unless they are inferred
@@ -96,6 +85,7 @@ class MADDPG(Algorithm):
     infer_policies: bool = eqx.field(static=True, default=False)  #: targets use learned models of the other policies
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers of actors and critics each
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
+    network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
 
     @property
     def experience(self) -> Replay:
@@ -104,10 +94,7 @@ class MADDPG(Algorithm):
     def validate(self, spec: EnvironmentSpec) -> None:
         title = self.name.upper()
         check_network(self.activation, self.net_arch)
-        if not spec.agents or not isinstance(spec.action_space, spaces.Dict):
-            raise TeguError(
-                f"{title} needs a multi-agent environment whose agents act in parallel, {spec.id} is not one"
-            )
+        check_parallel(title, spec)
         check_replay(self)
         if self.relax not in RELAXATIONS:
             raise TeguError(f"{title}: relax must be one of {', '.join(RELAXATIONS)}, got {self.relax!r}")
@@ -115,6 +102,8 @@ class MADDPG(Algorithm):
             alone = spec.of_agent(agent)
             require(f"{title} for {agent}", "action", alone.action_space, spaces.Box, spaces.Discrete)
             require(f"{title} for {agent}", "observation", alone.observation_space, spaces.Space)
+        if self.network is not None:
+            check_agent_networks(title, self.network, spec, centralised=self.centralised)
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> MADDPGLearner:
         keys = dict(zip(spec.agents, jax.random.split(key, len(spec.agents)), strict=True))
@@ -123,15 +112,13 @@ class MADDPG(Algorithm):
 
     def init_agent(self, key: jax.Array, spec: EnvironmentSpec, agent: str) -> AgentLearner:
         actor_key, critic_key, inferred_key = jax.random.split(key, 3)
-        seen = self.critic_sees(agent, spec.agents)
-        inputs = sum(n_features(spec.observation_space[a]) + n_features(spec.action_space[a]) for a in seen)
-        sizes = (inputs, *self.net_arch, 1)
-        critics = tuple(MLP(k, sizes, self.activation) for k in jax.random.split(critic_key, 2 if self.twin else 1))
-        actor = self.actor(actor_key, spec.of_agent(agent), self.ensemble)
+        actor = self.actor(actor_key, spec, agent, self.ensemble)
+        critic_keys = jax.random.split(critic_key, 2 if self.twin else 1)
+        critics = tuple(self.critic_network(k, spec, agent) for k in critic_keys)
         others = [other for other in spec.agents if other != agent] if self.infer_policies else []
         inferred = {}
         for other, k in zip(others, jax.random.split(inferred_key, max(len(others), 1)), strict=False):
-            policy = self.actor(k, spec.of_agent(other), 1)
+            policy = self.actor(k, spec, other, 1)
             inferred[other] = InferredPolicy(policy, policy, self.optimizer().init(policy))
         return AgentLearner(
             actor=actor,
@@ -143,11 +130,24 @@ class MADDPG(Algorithm):
             inferred=inferred,
         )
 
-    def actor(self, key: jax.Array, spec: EnvironmentSpec, members: int) -> Actor:
-        """A fresh policy for the agent alone whose ``spec`` it is."""
-        sizes = (n_features(spec.observation_space), *self.net_arch, n_features(spec.action_space))
-        networks = tuple(MLP(k, sizes, self.activation) for k in jax.random.split(key, members))
-        return Actor(networks, spec.spaces, RelaxedActions(spec.action_space, self.relax, self.word_after))
+    def actor(self, key: jax.Array, spec: EnvironmentSpec, agent: str, members: int) -> RelaxedPolicy:
+        """A fresh policy of an agent."""
+        networks = tuple(self.actor_network(k, spec, agent) for k in jax.random.split(key, members))
+        actions = RelaxedActions(spec.action_space[agent], self.relax, self.word_after)
+        return RelaxedPolicy(networks, spec.of_agent(agent).spaces, actions)
+
+    def actor_network(self, key: jax.Array, spec: EnvironmentSpec, agent: str) -> Network:
+        if self.network is not None:
+            return agent_networks(self.network, key, spec, agent, centralised=self.centralised)[0]
+        inputs, outputs = n_features(spec.observation_space[agent]), n_features(spec.action_space[agent])
+        return MLP(key, (inputs, *self.net_arch, outputs), self.activation)
+
+    def critic_network(self, key: jax.Array, spec: EnvironmentSpec, agent: str) -> Network:
+        if self.network is not None:
+            return agent_networks(self.network, key, spec, agent, centralised=self.centralised)[1]
+        seen = sorted(spec.agents) if self.centralised else [agent]
+        inputs = sum(n_features(spec.observation_space[a]) + n_features(spec.action_space[a]) for a in seen)
+        return MLP(key, (inputs, *self.net_arch, 1), self.activation)
 
     def networks(self, learner: MADDPGLearner) -> Sequence[tuple[str, Any]]:
         actors = [("actor", network) for agent in learner.agents.values() for network in agent.actor.members]
@@ -156,9 +156,9 @@ class MADDPG(Algorithm):
     def optimizer(self) -> optax.GradientTransformation:
         return adam(self.max_grad_norm)
 
-    def critic_sees(self, agent: str, agents: tuple[str, ...]) -> tuple[str, ...]:
-        """Whose observations and actions the agent's critic is given."""
-        return tuple(sorted(agents)) if self.centralised else (agent,)
+    def inputs(self, actor: RelaxedPolicy, observation: PyTree) -> PyTree:
+        """An agent's features ``[B, n]``; a person's own networks see the observation as it is."""
+        return features(actor.spaces.observation, observation) if self.network is None else observation
 
     def begin(self, learner: MADDPGLearner, key: jax.Array, n: int) -> PyTree:
         """Which policy of its ensemble each agent plays, int32 ``[n]``; empty if there is no choice."""
@@ -176,7 +176,7 @@ class MADDPG(Algorithm):
         action = {}
         for agent, part in learner.agents.items():
             actor, seen = part.actor, observation[agent]
-            out = actor(features(actor.spaces.observation, seen), memory[agent] if memory else None)
+            out = actor(self.inputs(actor, seen), memory[agent] if memory else None)
             legal = action_mask(actor.spaces.observation, seen)
             chosen = actor.actions.choose(masked(out, legal), keys[agent] if explore else None, self.action_noise)
             action[agent] = actor.actions.to_action(chosen)
@@ -187,7 +187,7 @@ class MADDPG(Algorithm):
         steps = batch.rows
         actors = {agent: part.actor for agent, part in learner.agents.items()}
         x, next_x = (
-            {agent: features(actor.spaces.observation, seen[agent]) for agent, actor in actors.items()}
+            {agent: self.inputs(actor, seen[agent]) for agent, actor in actors.items()}
             for seen in (steps.observation, steps.next_observation)
         )
         legal, next_legal = (
@@ -210,9 +210,9 @@ class MADDPG(Algorithm):
         for (agent, part), k in zip(learner.agents.items(), keys, strict=True):
             infer_key, actor_key = jax.random.split(k)
             part, inferred_actions = self.infer(part, x, next_x, actions, infer_key)
-            next_value = self.value(part.target_critics, agent, next_x, next_actions | inferred_actions)
+            next_values = self.values(part.target_critics, agent, next_x, next_actions | inferred_actions)
             reward, terminated = of_agent(steps.reward, agent), of_agent(steps.terminated, agent)
-            target = td_target(reward, next_value, terminated, self.gamma)
+            target = td_target(reward, next_values.min(axis=0), terminated, self.gamma)
             part, critic_loss = self.update_critic(part, agent, x, actions, target)
             updated, actor_loss = self.update_actor(part, agent, x, actions, legal[agent], members[agent], actor_key)
             agents[agent] = jax.tree.map(lambda new, old: jnp.where(update_actors, new, old), updated, part)
@@ -221,23 +221,23 @@ class MADDPG(Algorithm):
         learner = MADDPGLearner(agents, learner.updates + 1)
         return Update(learner, metrics | learning_metrics(self.learning_rate, learner.updates))
 
-    def value(self, critics: tuple[MLP, ...], agent: str, x: Vectors, actions: Vectors) -> jax.Array:
-        """The lowest value ``[B]`` that the agent's critics give to observations and actions."""
-        return jnp.stack(self.values(critics, agent, x, actions)).min(axis=0)
-
-    def values(self, critics: tuple[MLP, ...], agent: str, x: Vectors, actions: Vectors) -> list[jax.Array]:
-        """The value ``[B]`` that each of the agent's critics gives to observations and actions."""
-        seen = self.critic_sees(agent, tuple(x))
-        inputs = jnp.concatenate([x[a] for a in seen] + [actions[a] for a in seen], axis=-1)
-        return [critic(inputs)[..., 0] for critic in critics]
+    def values(self, critics: tuple[Network, ...], agent: str, x: Observed, actions: Vectors) -> jax.Array:
+        """The value ``[critics, B]`` that each of the agent's critics gives to observations and actions."""
+        if self.network is not None:  # a person's own
+            seen = critic_view(x, agent, STATE, centralised=self.centralised)
+            done = critic_view(actions, agent, JOINT, centralised=self.centralised)
+            return jnp.stack([critic(seen, done) for critic in critics])
+        agents = sorted(x) if self.centralised else [agent]
+        inputs = jnp.concatenate([x[a] for a in agents] + [actions[a] for a in agents], axis=-1)
+        return jnp.stack([critic(inputs)[..., 0] for critic in critics])
 
     def update_critic(
-        self, part: AgentLearner, agent: str, x: Vectors, actions: Vectors, target: jax.Array
+        self, part: AgentLearner, agent: str, x: Observed, actions: Vectors, target: jax.Array
     ) -> tuple[AgentLearner, jax.Array]:
         """Equation 6 of the paper."""
 
-        def loss(critics: tuple[MLP, ...]) -> jax.Array:
-            return ((jnp.stack(self.values(critics, agent, x, actions)) - target) ** 2).mean(axis=1).sum()
+        def loss(critics: tuple[Network, ...]) -> jax.Array:
+            return ((self.values(critics, agent, x, actions) - target) ** 2).mean(axis=1).sum()
 
         error, gradient = jax.value_and_grad(loss)(part.critics)
         given = self.optimizer(), self.learning_rate, part.critics, gradient, part.critic_optimizer
@@ -248,7 +248,7 @@ class MADDPG(Algorithm):
         self,
         part: AgentLearner,
         agent: str,
-        x: Vectors,
+        x: Observed,
         actions: Vectors,
         legal: jax.Array | None,
         member: jax.Array | None,
@@ -259,7 +259,7 @@ class MADDPG(Algorithm):
         In an ensemble each policy learns from the steps of the episodes it played, which is its part of the buffer.
         """
 
-        def loss(actor: Actor) -> jax.Array:
+        def loss(actor: RelaxedPolicy) -> jax.Array:
             out = actor(x[agent], member)
             chosen = actor.actions.choose(masked(out, legal), key)
             value = self.values(part.critics[:1], agent, x, actions | {agent: chosen})[0]
@@ -275,14 +275,14 @@ class MADDPG(Algorithm):
         ), error
 
     def infer(
-        self, part: AgentLearner, x: Vectors, next_x: Vectors, actions: Vectors, key: jax.Array
+        self, part: AgentLearner, x: Observed, next_x: Observed, actions: Vectors, key: jax.Array
     ) -> tuple[AgentLearner, Vectors]:
         """Learn the others' policies from what they did, and say what they would do next (section 4.2 of the paper)."""
         inferred, next_actions = {}, {}
         keys = jax.random.split(key, max(len(part.inferred), 1))
         for k, (other, policy) in zip(keys, part.inferred.items(), strict=False):
 
-            def loss(actor: Actor, other: str = other) -> jax.Array:
+            def loss(actor: RelaxedPolicy, other: str = other) -> jax.Array:
                 return actor.actions.negative_log_likelihood(actor(x[other], None), actions[other], entropy_coef=0.001)
 
             gradient = jax.grad(loss)(policy.actor)

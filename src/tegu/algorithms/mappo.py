@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from gymnasium import spaces
 
 from tegu.algorithms.base import Algorithm, Update, named
+from tegu.algorithms.multi_agent import OWN, act_in_parallel, check_parallel
 from tegu.algorithms.ppo import PPO, PPOLearner
-from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step, of_agent
 from tegu.experience.base import Rollout
@@ -55,14 +55,10 @@ class IPPO(Algorithm):
     @property
     def actor_sees(self) -> str | None:
         """The entry of a ``view`` that actors see; it comes before "state"."""
-        return "own" if self.centralised else None
+        return OWN if self.centralised else None
 
     def validate(self, spec: EnvironmentSpec) -> None:
-        if not spec.agents or not isinstance(spec.action_space, spaces.Dict):
-            title = self.name.upper()
-            raise TeguError(
-                f"{title} needs a multi-agent environment whose agents act in parallel, {spec.id} is not one"
-            )
+        check_parallel(self.name.upper(), spec)
         for seen in self.policies(spec).values():
             self.ppo.validate(seen, actor_sees=self.actor_sees)
 
@@ -85,9 +81,7 @@ class IPPO(Algorithm):
 
     def samples_per_step(self, spec: EnvironmentSpec) -> int:
         """The greatest number that divides those of all policies, so that batches of each come out even."""
-        if not spec.agents or not isinstance(spec.action_space, spaces.Dict):
-            return 1
-        return math.gcd(*map(len, self.policies(spec)))
+        return math.gcd(*map(len, self.policies(spec))) if act_in_parallel(spec) else 1
 
     def view(self, of_all: Any, agent: str) -> Any:
         """What an agent's networks see, of the space or the observation of all agents.
@@ -101,7 +95,7 @@ class IPPO(Algorithm):
         own = of_all[agent]
         state = of_all[STATE] if STATE in _names(of_all) else of_all
         mask = {ACTION_MASK: own[ACTION_MASK]} if ACTION_MASK in _names(own) else {}
-        return several({"own": own, "state": state, **mask})
+        return several({OWN: own, STATE: state, **mask})
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> MultiAgentLearner:
         specs = self.policies(spec)

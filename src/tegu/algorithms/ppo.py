@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Metrics, Update, learning_metrics, named, network_field
+from tegu.algorithms.base import Algorithm, Metrics, Update, check_deep, learning_metrics, named, network_field
 from tegu.algorithms.minibatches import check_minibatches, epochs
 from tegu.algorithms.ranges import Count, Fraction, NonNegative, Positive, PositiveOrNone, PositiveRate, Rate
 from tegu.core.errors import TeguError
@@ -18,13 +18,11 @@ from tegu.core.step import Decision, PyTree, Step, flatten_time
 from tegu.experience.base import Rollout
 from tegu.nn.custom import Signature, check_custom, custom_networks
 from tegu.nn.distributions import n_parameters
-from tegu.nn.encoder import check_extractor
 from tegu.nn.heads import ActorCritic, CustomActorCritic, initial_log_std
-from tegu.nn.mlp import check_network
 from tegu.nn.moments import RunningMoments
 from tegu.nn.optimizers import adam, descend
 from tegu.returns import discounted_sums, gae, next_values
-from tegu.spaces.features import action_mask, features, n_features, require
+from tegu.spaces.features import action_mask, features, n_features
 
 
 class PPOLearner(NamedTuple):
@@ -79,11 +77,8 @@ class PPO(Algorithm):
 
     def validate(self, spec: EnvironmentSpec, *, actor_sees: str | None = None) -> None:
         """``actor_sees``: as for ``init``."""
-        check_network(self.activation, self.net_arch)
         kinds = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)
-        require("PPO", "action", spec.action_space, *kinds)
-        require("PPO", "observation", spec.observation_space, spaces.Space)
-        check_extractor("PPO", self.features_extractor, spec.observation_space)
+        check_deep(self, spec, *kinds)
         if self.normalize_advantage and self.batch_size == 1:
             raise TeguError("PPO: normalize_advantage leaves nothing to learn with batch_size 1")
         if self.network is not None:
@@ -116,14 +111,12 @@ class PPO(Algorithm):
         self, key: jax.Array, spec: EnvironmentSpec, actor_sees: str | None
     ) -> ActorCritic | CustomActorCritic:
         sees = spec.observation_space if actor_sees is None else spec.observation_space[actor_sees]
-        if self.network is None:
-            architecture = self.net_arch, self.activation, self.log_std_init
-            if actor_sees is not None:
-                return ActorCritic(key, spec, *architecture, n_features(sees), "flatten")
-            images = self.features_extractor, self.normalize_observation
-            return ActorCritic(key, spec, *architecture, None, *images)
-        modules = custom_networks(self.network, key, spec, Spaces(sees, spec.action_space))
-        return CustomActorCritic(modules, initial_log_std(spec, self.log_std_init), spec.spaces, actor_sees)
+        if self.network is not None:
+            modules = custom_networks(self.network, key, spec, Spaces(sees, spec.action_space))
+            return CustomActorCritic(modules, initial_log_std(spec, self.log_std_init), spec.spaces, actor_sees)
+        inputs, extractor = (None, self.features_extractor) if actor_sees is None else (n_features(sees), "flatten")
+        architecture = self.net_arch, self.activation, self.log_std_init, inputs, extractor
+        return ActorCritic(key, spec, *architecture, standardised=self.normalize_observation)
 
     def networks(self, learner: PPOLearner) -> Sequence[tuple[str, Any]]:
         return learner.network.parts
@@ -142,7 +135,7 @@ class PPO(Algorithm):
         self, learner: PPOLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
     ) -> Decision:
         mask = action_mask(learner.network.spaces.observation, observation)
-        policy = learner.network.policy(self.inputs(learner, observation), mask)
+        policy, _ = learner.network(self.inputs(learner, observation), mask)
         action = policy.sample(key) if explore else policy.mode()
         return Decision(action, memory, extras=policy.log_prob(action))
 
@@ -151,9 +144,9 @@ class PPO(Algorithm):
         network, space = learner.network, learner.network.spaces.observation
         learner, rewards = self.scaled_rewards(learner, batch)
         x = self.inputs(learner, batch.observation)
-        values = network.value(x)
+        _, values = network(x)
         bootstrap = next_values(
-            lambda observation: network.value(self.inputs(learner, observation)),
+            lambda observation: network(self.inputs(learner, observation))[1],
             batch.next_observation,
             values,
             batch.truncated,

@@ -10,7 +10,16 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Update, derived, falling_epsilon, learning_metrics, named, network_field
+from tegu.algorithms.base import (
+    Algorithm,
+    Update,
+    check_deep,
+    derived,
+    falling_epsilon,
+    learning_metrics,
+    named,
+    network_field,
+)
 from tegu.algorithms.minibatches import check_minibatches, epochs
 from tegu.algorithms.ranges import Count, Fraction, Positive, Rate
 from tegu.core.schedule import Clock
@@ -19,12 +28,10 @@ from tegu.core.step import Decision, PyTree, Step, flatten_time
 from tegu.experience.base import Rollout
 from tegu.exploration import choose, masked
 from tegu.nn.custom import CustomNetwork, Signature, check_custom, custom_networks
-from tegu.nn.encoder import check_extractor
 from tegu.nn.heads import QNetwork
-from tegu.nn.mlp import check_network
 from tegu.nn.optimizers import descend, radam
 from tegu.returns import gae, next_values
-from tegu.spaces.features import action_mask, features, require
+from tegu.spaces.features import action_mask, features
 
 
 class PQNLearner(NamedTuple):
@@ -73,10 +80,7 @@ class PQN(Algorithm):
         return dataclasses.replace(super().at(clock), exploration_rate=falling_epsilon(self, clock))
 
     def validate(self, spec: EnvironmentSpec) -> None:
-        check_network(self.activation, self.net_arch)
-        require("PQN", "action", spec.action_space, spaces.Discrete)
-        require("PQN", "observation", spec.observation_space, spaces.Space)
-        check_extractor("PQN", self.features_extractor, spec.observation_space)
+        check_deep(self, spec, spaces.Discrete)
         check_minibatches(self, spec)
         if self.network is not None:
             values = Signature((spec.observation_space,), ((int(spec.action_space.n),),))

@@ -10,7 +10,16 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Update, check_replay, derived, falling_epsilon, learning_metrics, named
+from tegu.algorithms.base import (
+    Algorithm,
+    Update,
+    check_deep,
+    check_replay,
+    derived,
+    falling_epsilon,
+    learning_metrics,
+    named,
+)
 from tegu.algorithms.ranges import Count, Fraction, Natural, Positive, PositiveFraction, Rate
 from tegu.algorithms.target_network import count, sync
 from tegu.core.errors import TeguError
@@ -19,12 +28,10 @@ from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Batch, Feedback, Prioritized, Replay
 from tegu.exploration import choose, masked
-from tegu.nn.encoder import check_extractor
-from tegu.nn.mlp import check_network
 from tegu.nn.optimizers import adam, descend
 from tegu.nn.recurrent import LSTMState, Observed, RecurrentQNetwork
 from tegu.returns import n_step, rescaled, unscaled
-from tegu.spaces.features import action_mask, features, require
+from tegu.spaces.features import action_mask, features
 
 
 class R2D2Learner(NamedTuple):
@@ -83,13 +90,10 @@ class R2D2(Algorithm):
         return dataclasses.replace(super().at(clock), exploration_rate=rate)
 
     def validate(self, spec: EnvironmentSpec) -> None:
-        check_network(self.activation, self.net_arch)
+        check_deep(self, spec, spaces.Discrete)
         check_replay(self)
         if not self.net_arch:
             raise TeguError("R2D2: net_arch must have a layer before the LSTM")
-        require("R2D2", "action", spec.action_space, spaces.Discrete)
-        require("R2D2", "observation", spec.observation_space, spaces.Space)
-        check_extractor("R2D2", self.features_extractor, spec.observation_space)
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> R2D2Learner:
         architecture = self.net_arch, self.activation, self.features_extractor, self.lstm_hidden_size

@@ -35,7 +35,7 @@ class Explains(Protocol):
         ...
 
 
-class Tally(NamedTuple):
+class GameResults(NamedTuple):
     """How games ended for one of the players."""
 
     wins: int = 0
@@ -52,9 +52,9 @@ class Tally(NamedTuple):
         return self.wins + self.draws / 2
 
     @classmethod
-    def of(cls, rewards: np.ndarray) -> "Tally":
+    def of(cls, rewards: np.ndarray) -> "GameResults":
         """Count games that ended with ``rewards`` ``[N]`` for the player."""
         return cls(int((rewards > 0).sum()), int((rewards == 0).sum()), int((rewards < 0).sum()))
 
-    def plus(self, other: "Tally") -> "Tally":
-        return Tally(self.wins + other.wins, self.draws + other.draws, self.losses + other.losses)
+    def plus(self, other: "GameResults") -> "GameResults":
+        return GameResults(self.wins + other.wins, self.draws + other.draws, self.losses + other.losses)

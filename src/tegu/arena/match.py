@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from tegu.analysis.statistics import Interval, score_interval
-from tegu.arena.base import Player, Tally
+from tegu.arena.base import GameResults, Player
 from tegu.arena.openings import Openings, draw
 from tegu.arena.positions import join, play, take
 from tegu.core.errors import TeguError
@@ -19,13 +19,13 @@ class Match(NamedTuple):
     """The result of a match for the first player named."""
 
     names: tuple[str, str]
-    as_first: Tally  #: games in which that player moved first
-    as_second: Tally
+    as_first: GameResults  #: games in which that player moved first
+    as_second: GameResults
     pair_scores: np.ndarray  #: float64 ``[games / 2]``, in [0, 1]: the mean of the two games of each opening
     openings: Openings  #: ``[games / 2]``: each was played twice
 
     @property
-    def total(self) -> Tally:
+    def total(self) -> GameResults:
         return self.as_first.plus(self.as_second)
 
     @property
@@ -40,11 +40,11 @@ class Match(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         low, high, _ = self.interval
-        tallies = {"first": self.as_first, "second": self.as_second, "total": self.total}
+        results = {"first": self.as_first, "second": self.as_second, "total": self.total}
         return {
             "players": list(self.names),
             "games": self.total.games,
-            **{name: tally._asdict() for name, tally in tallies.items()},
+            **{name: games._asdict() for name, games in results.items()},
             "score": self.score,
             "interval": [float(low), float(high)],
         }
@@ -93,7 +93,7 @@ def _played(game: Game, a: Player, b: Player, opened: Openings, key: jax.Array) 
         rewards = np.where(live, timestep.reward["first"], rewards)
         positions, live = timestep.state, live & ~timestep.terminated
     own = rewards[halves[0]], -rewards[halves[1]]
-    return Match((a.name, b.name), Tally.of(own[0]), Tally.of(own[1]), (own[0] + own[1] + 2) / 4, opened)
+    return Match((a.name, b.name), GameResults.of(own[0]), GameResults.of(own[1]), (own[0] + own[1] + 2) / 4, opened)
 
 
 def points(matches: Mapping[tuple[int, int], Match], n_players: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tegu.arena.players import RandomPlayer
 from tegu.arena.positions import begin, play
-from tegu.arena.solve import Solution, solve
+from tegu.arena.solve import SolvedGame, solve
 from tegu.core.errors import TeguError
 from tegu.environments.games.base import Game, Position
 
@@ -47,7 +47,7 @@ def draw(game: Game, n: int, plies: int | None, key: jax.Array) -> Openings:
     return Openings(begin(game, n), 0, balanced=True)
 
 
-def openings(game: Game, n: int, plies: int, key: jax.Array, solution: Solution | None = None) -> Position:
+def openings(game: Game, n: int, plies: int, key: jax.Array, solution: SolvedGame | None = None) -> Position:
     """``n`` positions after ``plies`` random moves, the game not over in any: where it was, they are drawn again.
 
     With the game's ``solution`` so are those that are worth more or less to the first player than the start.
@@ -71,13 +71,13 @@ def openings(game: Game, n: int, plies: int, key: jax.Array, solution: Solution 
     raise TeguError(f"{game.id} is nearly always over after {plies} random moves: openings must be shorter")
 
 
-def _balanced(game: Game, solution: Solution, positions: Position) -> np.ndarray:
+def _balanced(game: Game, solution: SolvedGame, positions: Position) -> np.ndarray:
     """Whether each of some positions is worth to the first player what the start is."""
     (start,) = solution.values(begin(game, 1))
     return solution.values(positions) * np.where(positions["to_play"] == 0, 1, -1) == start
 
 
-def _solution(game: Game) -> Solution | None:
+def _solution(game: Game) -> SolvedGame | None:
     """What positions are worth, if the game is small enough to find out."""
     try:
         return solve(game, _SMALL)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from tegu.arena.base import Player, Tally
+from tegu.arena.base import GameResults, Player
 from tegu.arena.positions import begin, play, take
 from tegu.core.errors import TeguError
 from tegu.environments.games.base import PLAYERS, Game, Position
@@ -15,7 +15,7 @@ LIMIT = 50_000  #: positions up to which a game is solved; tic-tac-toe has 4,520
 _BATCH = 64  # positions shown to a player at once in ``exhaustive``: always as many, so that a search compiles once
 
 
-class Solution:
+class SolvedGame:
     """What every position of a game is worth under perfect play."""
 
     def __init__(self, game: Game, index: dict[bytes, int], action_values: np.ndarray):
@@ -46,7 +46,7 @@ class _Level(NamedTuple):
     onward: np.ndarray  #: int ``[M]``: row of what comes next in the next level, -1 where the game is over
 
 
-def solve(game: Game, limit: int = LIMIT) -> Solution:
+def solve(game: Game, limit: int = LIMIT) -> SolvedGame:
     """Find every position of ``game`` ply by ply, then value them from the end backwards.
 
     Raises ``TeguError`` as soon as there are more than ``limit``.
@@ -59,10 +59,10 @@ def solve(game: Game, limit: int = LIMIT) -> Solution:
         level, positions = _expand(game, positions)
         levels.append(level)
     action_values = _backwards(levels, positions["action_mask"].shape[1])
-    return Solution(game, {key: row for row, key in enumerate(keys)}, action_values)
+    return SolvedGame(game, {key: row for row, key in enumerate(keys)}, action_values)
 
 
-def exhaustive(game: Game, player: Player, side: str, key: jax.Array) -> Tally:
+def exhaustive(game: Game, player: Player, side: str, key: jax.Array) -> GameResults:
     """Let ``player`` play as ``side``, ``"first"`` or ``"second"``, against every sequence of replies there is.
 
     It is asked anew in each game, also where games meet in one position. Raises ``TeguError`` if more than ``LIMIT``
@@ -70,7 +70,7 @@ def exhaustive(game: Game, player: Player, side: str, key: jax.Array) -> Tally:
     """
     if side not in PLAYERS:
         raise TeguError(f"side must be first or second, got {side!r}")
-    positions, tally = begin(game, 1), Tally()
+    positions, results = begin(game, 1), GameResults()
     while n := len(positions["to_play"]):
         if n > LIMIT:
             raise TeguError(f"{game.id} is too large to try every reply: more than {LIMIT:,} games at once")
@@ -80,9 +80,9 @@ def exhaustive(game: Game, player: Player, side: str, key: jax.Array) -> Tally:
         else:
             rows, actions = np.nonzero(positions["action_mask"])
         timestep = play(game, take(positions, rows), actions)
-        tally = tally.plus(Tally.of(timestep.reward[side][timestep.terminated]))
+        results = results.plus(GameResults.of(timestep.reward[side][timestep.terminated]))
         positions = take(timestep.state, np.flatnonzero(~timestep.terminated))
-    return tally
+    return results
 
 
 def _expand(game: Game, positions: Position) -> tuple[_Level, Position]:

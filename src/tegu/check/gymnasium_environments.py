@@ -21,7 +21,7 @@ from tegu.check.calls import (
 )
 from tegu.check.findings import Facts, Findings, Halt, Report
 from tegu.check.spaces import check_mask, check_value, declared_spaces, describe, form
-from tegu.check.trial import Outcome, facts_of
+from tegu.check.trial import StepResult, facts_of
 from tegu.core.step import PyTree
 from tegu.spaces.features import ACTION_MASK
 
@@ -111,7 +111,7 @@ class _Trial:
     def random_action(self, observation: PyTree) -> Any:
         return random_action(self.action_space, observation)
 
-    def reset(self, seed: int, when: str = "") -> Outcome:
+    def reset(self, seed: int, when: str = "") -> StepResult:
         keywords: dict[str, Any] = {"seed": seed, "options": None}
         with self.findings.calling(f"reset(){when}"):
             result = self.environment.reset(**{name: keywords[name] for name in self.keywords})
@@ -124,9 +124,9 @@ class _Trial:
                 )
             observation = result[0] if isinstance(result, tuple) and result else result
             self._check_observation(observation, "reset() -> observation", when)
-        return Outcome(observation)
+        return StepResult(observation)
 
-    def step(self, action: Any) -> Outcome:
+    def step(self, action: Any) -> StepResult:
         """The outcome in clean types, whatever the environment returned."""
         given = copy.deepcopy(action)
         with self.findings.calling("step()"):
@@ -138,7 +138,7 @@ class _Trial:
             check_action_kept(self.findings, action, given)
             return self._clean(result)
 
-    def _clean(self, result: Any) -> Outcome:
+    def _clean(self, result: Any) -> StepResult:
         expected = "(observation, reward, terminated, truncated, info)"
         if isinstance(result, tuple) and len(result) == 4:
             hint = "split done: terminated where the task itself ended, truncated where only the time ran out"
@@ -155,7 +155,7 @@ class _Trial:
             check_flag(self.findings, flag, f"step() -> {name}", when)
         if not isinstance(info, dict):
             self.findings.error("step() -> info", "is not a dict", "a dict, maybe empty", form(info) + when, "{}")
-        return Outcome(observation, checked_reward(self.findings, reward, "step() -> reward", when), *ended)
+        return StepResult(observation, checked_reward(self.findings, reward, "step() -> reward", when), *ended)
 
     def _check_observation(self, observation: PyTree, where: str, when: str = "", masked: bool = True) -> None:
         check_value(self.findings, self.observation_space, observation, where, when)

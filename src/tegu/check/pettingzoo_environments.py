@@ -30,7 +30,7 @@ from tegu.check.spaces import (
     describe_each,
     form,
 )
-from tegu.check.trial import Outcome, facts_of
+from tegu.check.trial import StepResult, facts_of
 from tegu.core.step import PyTree
 from tegu.environments.adapters.pettingzoo import as_parallel
 from tegu.spaces.features import ACTION_MASK
@@ -135,7 +135,7 @@ class _Trial:
         """For everybody who is there."""
         return {agent: random_action(self.action_spaces[agent], observation.get(agent)) for agent in self._here()}
 
-    def reset(self, seed: int, when: str = "") -> Outcome:
+    def reset(self, seed: int, when: str = "") -> StepResult:
         keywords: dict[str, Any] = {"seed": seed, "options": None}
         with self.findings.calling(f"reset(){when}"):
             result = self.parallel.reset(**{name: keywords[name] for name in self.keywords})
@@ -148,9 +148,9 @@ class _Trial:
         if not self._here():
             self.findings.error("agents", f"is empty after reset(){when}", f"some of {self.agents}", "nobody")
             raise Halt
-        return Outcome(self._seen(result[0], self._here(), "reset() -> observation", when))
+        return StepResult(self._seen(result[0], self._here(), "reset() -> observation", when))
 
-    def step(self, action: Any) -> Outcome:
+    def step(self, action: Any) -> StepResult:
         """The outcome for all agents, those who have left at rest, as the loops see it."""
         given, here = copy.deepcopy(action), self._here()
         with self.findings.calling("step()"):
@@ -165,7 +165,7 @@ class _Trial:
         for name, flags in (("terminated", terminated), ("truncated", truncated)):
             for agent in here:
                 check_flag(self.findings, flags[agent], f'step() -> {name}["{agent}"]', when)
-        outcome = Outcome(
+        outcome = StepResult(
             {},
             dict.fromkeys(self.agents, 0.0) | {agent: self._pay(reward[agent], agent, when) for agent in here},
             dict.fromkeys(self.agents, True) | {agent: bool(np.any(terminated[agent])) for agent in here},
@@ -209,7 +209,7 @@ class _Trial:
     def _pay(self, reward: Any, agent: str, when: str) -> float:
         return checked_reward(self.findings, reward, f'step() -> reward["{agent}"]', when)
 
-    def _check_leaving(self, outcome: Outcome, here: list[str], when: str) -> None:
+    def _check_leaving(self, outcome: StepResult, here: list[str], when: str) -> None:
         """Whoever has ended leaves ``agents`` at once and for this episode; nobody else does."""
         after = self._here()
         for agent in here:

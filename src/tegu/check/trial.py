@@ -10,7 +10,7 @@ from tegu.check.findings import Facts, Findings, episode_facts
 from tegu.core.step import PyTree, episode_ended
 
 
-class Outcome(NamedTuple):
+class StepResult(NamedTuple):
     """What a reset or a step came to, in clean types whatever was returned; by agent where there are several."""
 
     observation: PyTree
@@ -33,8 +33,8 @@ class Trial(Protocol):
     how_to_repeat: str  #: what to do where the same seed gives something else
 
     def random_action(self, observation: PyTree) -> Any: ...
-    def reset(self, seed: int, when: str = "") -> Outcome: ...
-    def step(self, action: Any) -> Outcome: ...
+    def reset(self, seed: int, when: str = "") -> StepResult: ...
+    def step(self, action: Any) -> StepResult: ...
 
 
 def facts_of(trial: Trial, steps: int, seed: int) -> Facts:

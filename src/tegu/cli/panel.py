@@ -15,7 +15,7 @@ from rich.text import Text
 
 from tegu.analysis.plots import sparkline
 from tegu.cli.common import console
-from tegu.cli.monitor import Lines, Monitor, clock, heading, origin, preset, rounded, where
+from tegu.cli.progress import Lines, ProgressTracker, clock, heading, origin, preset, rounded, where
 from tegu.training.trainer import Progress
 
 WIDTH = 88  #: of the panel, at most
@@ -23,15 +23,15 @@ _LABEL, _PAIR = 12, 36  # characters of a row's name, and of a metric with its v
 _COLOURS = {"compiling": "yellow", "stopped": "yellow", "saving": "yellow", "done": "green", "failed": "red"}
 
 
-def monitor(quiet: bool) -> Monitor:
+def tracker(quiet: bool) -> ProgressTracker:
     """What suits where the output goes."""
     if quiet:
-        return Monitor()
+        return ProgressTracker()
     screen = console(sys.stderr)
     return LivePanel(screen) if screen.is_interactive else Lines()
 
 
-class LivePanel(Monitor):
+class LivePanel(ProgressTracker):
     """Redrawn in place a few times a second."""
 
     def __init__(self, screen: Console) -> None:

@@ -14,8 +14,8 @@ from tegu.agents.agent import Agent
 from tegu.analysis.compare import EVALUATION, FIRST_PLAYER, RETURN
 from tegu.analysis.plots import plot_curves
 from tegu.cli.common import Outcome, shown
-from tegu.cli.monitor import LENGTH, Monitor, stopped
-from tegu.cli.panel import monitor
+from tegu.cli.panel import tracker
+from tegu.cli.progress import LENGTH, ProgressTracker, stopped
 from tegu.cli.score import formatted, interval, score
 from tegu.core.code import is_code
 from tegu.core.errors import TeguError
@@ -25,10 +25,10 @@ from tegu.runs import Run
 from tegu.training.trainer import Progress
 
 
-def trained(start: Callable[[Monitor], Agent], args: argparse.Namespace, out: Console) -> Outcome:
+def trained(start: Callable[[ProgressTracker], Agent], args: argparse.Namespace, out: Console) -> Outcome:
     """Train by calling ``start`` with a callback, then evaluate and report. Needs ``--episodes`` and ``--runs``."""
     Thread(target=_import_matplotlib, daemon=True).start()  # half a second, while the main thread waits for compilers
-    with monitor(args.quiet) as watching:
+    with tracker(args.quiet) as watching:
         with stopped(watching) as interrupted:
             agent = start(watching)
         progress = watching.progress

@@ -13,8 +13,8 @@ from tegu.agents.agent import Agent
 from tegu.algorithms.registry import ALIASES, settings
 from tegu.analysis.layout import Column, fitted
 from tegu.cli.common import Outcome, UsageError
-from tegu.cli.monitor import stopped
-from tegu.cli.panel import monitor
+from tegu.cli.panel import tracker
+from tegu.cli.progress import stopped
 from tegu.cli.score import formatted, interval, score
 from tegu.runs import Run
 from tegu.training.trainer import Callback, Progress
@@ -47,7 +47,7 @@ def swept(
     """Train by calling ``start`` with a callback, then evaluate each agent and report. After Ctrl-C it reports only."""
     steps: dict[Path, int] = {}  # of each run, in the order in which they began
 
-    with monitor(args.quiet) as watching:
+    with tracker(args.quiet) as watching:
 
         def follow(progress: Progress) -> None:
             watching(progress)

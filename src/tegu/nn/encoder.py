@@ -125,6 +125,7 @@ class Encoder(eqx.Module):
     networks: tuple[CNN, ...]
     images: tuple[Image, ...] = eqx.field(static=True)
     names: tuple[str, ...] = eqx.field(static=True)  #: of the extractors
+    inputs: int = eqx.field(static=True)  #: the length of features
 
     def __init__(
         self,
@@ -140,6 +141,7 @@ class Encoder(eqx.Module):
         found = () if extractor == "flatten" else tuple(images(space))
         self.images = found if scaled else tuple(image._replace(low=0.0, high=1.0) for image in found)
         self.names = tuple(chosen(extractor, image) for image in self.images)
+        self.inputs = n_features(space)
         # other networks are drawn from parts of the same key, of which none is this one
         key = jax.random.fold_in(key, _APART)
         self.networks = tuple(
@@ -157,12 +159,11 @@ class Encoder(eqx.Module):
             stop = image.stop
         return jnp.concatenate([*parts, x[..., stop:]], axis=-1)
 
-    def outputs(self, inputs: int) -> int:
-        """The length of what it makes of ``inputs`` features."""
-        if not self.images:
-            return inputs
-        made = eqx.filter_eval_shape(type(self).__call__, self, jax.ShapeDtypeStruct((inputs,), jnp.float32))
-        return made.shape[-1]
+    @property
+    def outputs(self) -> int:
+        """The length of what it makes of them."""
+        x = jax.ShapeDtypeStruct((self.inputs,), jnp.float32)
+        return eqx.filter_eval_shape(type(self).__call__, self, x).shape[-1]
 
     @property
     def title(self) -> str:

@@ -37,8 +37,7 @@ class QNetwork(eqx.Module):
     ):
         """``layer_norm``: whether what enters each activation is normalised."""
         self.encoder = Encoder(key, spec.observation_space, features_extractor, layer_norm=layer_norm)
-        inputs = self.encoder.outputs(n_features(spec.observation_space))
-        sizes = inputs, *net_arch, n_parameters(spec.action_space)
+        sizes = self.encoder.outputs, *net_arch, n_parameters(spec.action_space)
         self.mlp = MLP(key, sizes, activation, layer_norm=layer_norm)
         self.spaces = spec.spaces
 
@@ -72,11 +71,11 @@ class ActorCritic(eqx.Module):
         features are, so that images are not to be scaled."""
         actor_key, critic_key = jax.random.split(key)
         self.encoder = Encoder(key, spec.observation_space, features_extractor, gain=GAIN, scaled=not standardised)
-        inputs, outputs = self.encoder.outputs(n_features(spec.observation_space)), n_parameters(spec.action_space)
-        gains = [2**0.5] * len(net_arch)
-        self.actor_inputs = inputs if actor_inputs is None else actor_inputs
-        self.actor = MLP(actor_key, (self.actor_inputs, *net_arch, outputs), activation, (*gains, 0.01))
-        self.critic = MLP(critic_key, (inputs, *net_arch, 1), activation, (*gains, 1.0))
+        self.actor_inputs = self.encoder.outputs if actor_inputs is None else actor_inputs
+        actor_sizes = self.actor_inputs, *net_arch, n_parameters(spec.action_space)
+        gains = [GAIN] * len(net_arch)
+        self.actor = MLP(actor_key, actor_sizes, activation, (*gains, 0.01))
+        self.critic = MLP(critic_key, (self.encoder.outputs, *net_arch, 1), activation, (*gains, 1.0))
         self.log_std = initial_log_std(spec, log_std_init)
         self.spaces = spec.spaces
 
@@ -90,14 +89,6 @@ class ActorCritic(eqx.Module):
         encoded = self.encoder(x)
         outputs = self.actor(encoded[..., : self.actor_inputs])
         return distribution(self.spaces.action, outputs, self.log_std, mask), self.critic(encoded)[..., 0]
-
-    def policy(self, x: jax.Array, mask: jax.Array | None = None) -> Distribution:
-        """The policy for features ``[..., n]``."""
-        return self(x, mask)[0]
-
-    def value(self, x: jax.Array) -> jax.Array:
-        """State values ``[...]`` for features ``[..., n]``."""
-        return self(x)[1]
 
 
 class CustomActorCritic(eqx.Module):
@@ -124,14 +115,6 @@ class CustomActorCritic(eqx.Module):
             outputs, value = self.modules[0](x)
         return distribution(self.spaces.action, outputs, self.log_std, mask), value
 
-    def policy(self, x: PyTree, mask: jax.Array | None = None) -> Distribution:
-        """The policy for observations ``[..., *shape]``."""
-        return self(x, mask)[0]
-
-    def value(self, x: PyTree) -> jax.Array:
-        """State values ``[...]`` for observations ``[..., *shape]``."""
-        return self(x)[1]
-
 
 def initial_log_std(spec: EnvironmentSpec, value: float) -> jax.Array:
     """``[k]`` times ``value`` for Box actions of length k, else ``[0]``."""
@@ -155,8 +138,7 @@ class DeterministicPolicy(eqx.Module):
         features_extractor: str = "auto",
     ):
         self.encoder = Encoder(key, spec.observation_space, features_extractor)
-        inputs = self.encoder.outputs(n_features(spec.observation_space))
-        self.mlp = MLP(key, (inputs, *net_arch, math.prod(spec.action_space.shape)), activation)
+        self.mlp = MLP(key, (self.encoder.outputs, *net_arch, math.prod(spec.action_space.shape)), activation)
         self.spaces = spec.spaces
 
     def __call__(self, observation: PyTree) -> jax.Array:
@@ -197,7 +179,7 @@ class ActionValue(eqx.Module):
         features_extractor: str = "auto",
     ):
         self.encoder = Encoder(key, spec.observation_space, features_extractor)
-        inputs = self.encoder.outputs(n_features(spec.observation_space)) + n_features(spec.action_space)
+        inputs = self.encoder.outputs + n_features(spec.action_space)
         self.mlp = MLP(key, (inputs, *net_arch, 1), activation)
         self.spaces = spec.spaces
 

@@ -11,7 +11,7 @@ from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import PyTree
 from tegu.nn.encoder import Encoder
 from tegu.nn.mlp import ACTIVATIONS, MLP
-from tegu.spaces.features import features, n_features
+from tegu.spaces.features import features
 
 
 class LSTMState(NamedTuple):
@@ -72,7 +72,7 @@ class RecurrentQNetwork(eqx.Module):
         """``net_arch`` are the layers before the LSTM, at least one."""
         body_key, lstm_key, head_key = jax.random.split(key, 3)
         self.encoder = Encoder(key, spec.observation_space, features_extractor)
-        self.body = MLP(body_key, (self.encoder.outputs(n_features(spec.observation_space)), *net_arch), activation)
+        self.body = MLP(body_key, (self.encoder.outputs, *net_arch), activation)
         self.lstm = LSTM(lstm_key, net_arch[-1], lstm_hidden_size)
         self.head = MLP(head_key, (lstm_hidden_size, int(spec.action_space.n)), activation)
         self.spaces = spec.spaces

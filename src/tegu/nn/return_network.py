@@ -12,7 +12,7 @@ from tegu.nn.dueling import Dueling
 from tegu.nn.encoder import Encoder
 from tegu.nn.implicit import ImplicitQuantileNetwork
 from tegu.nn.mlp import MLP
-from tegu.spaces.features import features, n_features
+from tegu.spaces.features import features
 
 
 class ReturnNetwork(eqx.Module):
@@ -37,8 +37,7 @@ class ReturnNetwork(eqx.Module):
     ):
         """``cosines``: None, unless the network is called with quantile fractions ``[..., N]``."""
         self.encoder = Encoder(key, spec.observation_space, features_extractor)
-        inputs = self.encoder.outputs(n_features(spec.observation_space))
-        actions, outputs = int(spec.action_space.n), math.prod(shape)
+        inputs, actions, outputs = self.encoder.outputs, int(spec.action_space.n), math.prod(shape)
         if cosines is not None:
             self.body = ImplicitQuantileNetwork(
                 key, inputs, net_arch, actions, activation, dueling=dueling, cosines=cosines

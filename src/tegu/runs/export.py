@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tegu.core.errors import TeguError
-from tegu.runs.metrics import Row
+from tegu.runs.metrics import MetricRow
 from tegu.runs.run import Run, refuse_links
 
 
@@ -42,7 +42,7 @@ class CsvWriter:
         self._lines = csv.writer(file, lineterminator="\n")
         self._lines.writerow(("step", "seed", "name", "value"))
 
-    def write(self, rows: Iterable[Row]) -> None:
+    def write(self, rows: Iterable[MetricRow]) -> None:
         self._lines.writerows(row[:4] for row in rows)
         self._file.flush()
 
@@ -62,7 +62,7 @@ class TensorboardWriter:
         self._folder, self._files = Path(folder), dict[int, Any]()
         self._open, self._scalar, self._proto = event_file_writer.EventsWriter, summary.scalar, event_pb2
 
-    def write(self, rows: Iterable[Row]) -> None:
+    def write(self, rows: Iterable[MetricRow]) -> None:
         """Write each number with its original time. No thread is used, so that every error is raised here."""
         for row in rows:
             if row.seed not in self._files:

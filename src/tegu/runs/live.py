@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from tegu.core.errors import TeguError
 from tegu.runs import disk
 from tegu.runs.export import CsvWriter, ExportError, TensorboardWriter, exporting, open_csv
-from tegu.runs.metrics import MetricsError, Row
+from tegu.runs.metrics import MetricRow, MetricsError
 from tegu.runs.run import Run
 from tegu.runs.schema import LOG_FORMATS
 
@@ -21,7 +21,7 @@ _PACKAGES = {"tensorboard": ("tensorboardX", "tegu[tensorboard]"), "wandb": ("wa
 class Writer(Protocol):
     """Writes rows as they come, which are sorted by step."""
 
-    def write(self, rows: Iterable[Row]) -> None: ...
+    def write(self, rows: Iterable[MetricRow]) -> None: ...
     def close(self) -> None: ...
 
 
@@ -119,7 +119,7 @@ class WandbWriter:
                 raise ExportError(f"log: wandb cannot begin: {error}") from error
         self._several = len(run.config.get("seeds", [])) > 1
 
-    def write(self, rows: Iterable[Row]) -> None:
+    def write(self, rows: Iterable[MetricRow]) -> None:
         """Write all values of a step together; with several seeds their names begin with ``seed-<seed>/``."""
         for step, together in groupby(rows, key=lambda row: row.step):
             values = {f"seed-{row.seed}/{row.name}" if self._several else row.name: row.value for row in together}

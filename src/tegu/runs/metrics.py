@@ -44,7 +44,7 @@ class MetricsError(TeguError):
     """Metrics could not be written or read; says what, where and why in one line."""
 
 
-class Row(NamedTuple):
+class MetricRow(NamedTuple):
     """One stored number, and when it was written (seconds since 1970)."""
 
     step: int
@@ -95,13 +95,13 @@ class MetricStore:
             steps = np.array([_whole(step) for step, _ in rows], np.int64)
             return steps, np.array([_value(value) for _, value in rows], np.float64)
 
-    def rows(self, seed: int | None = None, *, after: int = -1) -> Iterator[Row]:
+    def rows(self, seed: int | None = None, *, after: int = -1) -> Iterator[MetricRow]:
         """Everything ``after`` a step, or that of one seed, ordered by step, seed and name."""
         query = """SELECT step, seed, names.name, value, time FROM metrics JOIN names ON names.id = metrics.name
                    JOIN writes USING (step) WHERE (?1 IS NULL OR seed = ?1) AND step > ?2
                    ORDER BY step, seed, names.name"""
         with self._one_line("read"):
-            for row in map(Row._make, self._connection.execute(query, (seed, after))):
+            for row in map(MetricRow._make, self._connection.execute(query, (seed, after))):
                 _whole(row.step), _whole(row.seed)
                 yield row._replace(name=str(row.name), value=_value(row.value), time=_value(row.time))
 

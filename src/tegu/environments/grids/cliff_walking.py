@@ -3,7 +3,7 @@
 import numpy as np
 
 from tegu.environments.drawing import Canvas, letter_grid
-from tegu.environments.grids.finite import FiniteEnvironment, Outcome, neighbour, one_hot, sideways, tabulate
+from tegu.environments.grids.finite import FiniteEnvironment, Transition, neighbour, one_hot, sideways, tabulate
 
 _MOVES = ("up", "right", "down", "left")
 _ROWS = ("............", "............", "............", "SCCCCCCCCCCG")  # S start, C cliff, G goal
@@ -22,7 +22,7 @@ class CliffWalking(FiniteEnvironment):
     """
 
     def __init__(self, is_slippery: bool = False):
-        def outcomes(state: int, action: int) -> list[Outcome]:
+        def outcomes(state: int, action: int) -> list[Transition]:
             actions = sideways(action) if is_slippery else (action,)
             arrivals = [neighbour(state, _MOVES[a], _HEIGHT, _WIDTH) for a in actions]
             return [

@@ -10,7 +10,7 @@ import numpy as np
 
 from tegu.environments.base import Environment, Timestep
 
-Outcome = tuple[float, int, float, bool]  #: probability, next state, reward, terminated
+Transition = tuple[float, int, float, bool]  #: probability, next state, reward, terminated
 Tables = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  #: those four, each ``[S, A, K]``
 
 MOVES = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}  #: (rows, columns) of a move on a grid
@@ -108,14 +108,14 @@ def _draw(key: jax.Array, bounds: jax.Array) -> jax.Array | int:
     return (jax.random.uniform(key) >= bounds[:-1]).sum()
 
 
-def tabulate(outcomes: Callable[[int, int], Sequence[Outcome]], states: int, actions: int) -> Tables:
+def tabulate(outcomes: Callable[[int, int], Sequence[Transition]], states: int, actions: int) -> Tables:
     """The first four tables of a ``FiniteEnvironment``, ``[S, A, K]`` each, from a function of state and action.
 
     Pairs with fewer outcomes than others are filled up with outcomes of probability 0.
     """
     listed = [[outcomes(state, action) for action in range(actions)] for state in range(states)]
     most = max(len(pair) for row in listed for pair in row)
-    impossible: Outcome = (0.0, 0, 0.0, False)
+    impossible: Transition = (0.0, 0, 0.0, False)
     filled = [[[*pair, *[impossible] * (most - len(pair))] for pair in row] for row in listed]
     probability, next_state, reward, terminated = (
         np.array([[[outcome[field] for outcome in pair] for pair in row] for row in filled]) for field in range(4)

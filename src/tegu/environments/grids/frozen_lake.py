@@ -3,7 +3,7 @@
 import numpy as np
 
 from tegu.environments.drawing import Canvas, letter_grid
-from tegu.environments.grids.finite import FiniteEnvironment, Outcome, neighbour, one_hot, sideways, tabulate
+from tegu.environments.grids.finite import FiniteEnvironment, Transition, neighbour, one_hot, sideways, tabulate
 
 _MOVES = ("left", "down", "right", "up")
 _LAKES = {  # S start, F frozen, H hole, G goal; the id and the time limit are those that Gymnasium registers
@@ -31,7 +31,7 @@ class FrozenLake(FiniteEnvironment):
         id, max_episode_steps, self.rows = _LAKES[map_name]
         tiles, size = "".join(self.rows), len(self.rows)
 
-        def outcomes(state: int, action: int) -> list[Outcome]:
+        def outcomes(state: int, action: int) -> list[Transition]:
             if tiles[state] in "HG":
                 return [(1.0, state, 0.0, True)]
             actions = sideways(action) if is_slippery else (action,)

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from tegu.environments.drawing import INK, RED, Canvas, boxed_grid
-from tegu.environments.grids.finite import FiniteEnvironment, Outcome, neighbour, one_hot, tabulate
+from tegu.environments.grids.finite import FiniteEnvironment, Transition, neighbour, one_hot, tabulate
 
 _SIZE = 3
 _TILES = ("1 cricket", "empty 1", "empty 2", "empty 3", "bird", "empty 4", "empty 5", "empty 6", "5 crickets")
@@ -74,7 +74,7 @@ def policy_text(environment: FiniteEnvironment, action_values: np.ndarray) -> st
     return "\n".join([*(line.rstrip() for line in lines), "", arrows])
 
 
-def _outcomes(state: int, action: int) -> list[Outcome]:
+def _outcomes(state: int, action: int) -> list[Transition]:
     if _TILES[state] in _LAST:
         return [(1.0, state, 0.0, True)]
     tile = neighbour(state, _MOVES[action], _SIZE, _SIZE)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tegu.environments.drawing import INK, Canvas
-from tegu.environments.grids.finite import FiniteEnvironment, Outcome, neighbour, tabulate
+from tegu.environments.grids.finite import FiniteEnvironment, Transition, neighbour, tabulate
 
 _ACTIONS = ("south", "north", "east", "west", "pickup", "dropoff")
 _MOVES = ("down", "up", "right", "left")
@@ -89,7 +89,7 @@ def _decode(state: int) -> tuple[int, ...]:
     return tuple(int(part) for part in np.unravel_index(state, _SHAPE))
 
 
-def _outcomes(state: int, action: int) -> list[Outcome]:
+def _outcomes(state: int, action: int) -> list[Transition]:
     tile, passenger, destination = _decode(state)
     stands = list(_STANDS.values())
     reward, terminated = -1.0, False

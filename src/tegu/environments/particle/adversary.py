@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tegu.environments.particle.world import Agent, Landmark, Particles, ParticleWorld, length, without
+from tegu.environments.particle.world import Body, Landmark, Particles, ParticleWorld, length, without
 
 
 class Adversary(ParticleWorld):
@@ -22,9 +22,9 @@ class Adversary(ParticleWorld):
     n_goals = 1
 
     @property
-    def bodies(self) -> list[Agent]:
-        good = [Agent(f"agent_{i}", (0.35, 0.35, 0.85), size=0.15) for i in range(self.N)]
-        return [Agent("adversary_0", (0.85, 0.35, 0.35), size=0.15), *good]
+    def bodies(self) -> list[Body]:
+        good = [Body(f"agent_{i}", (0.35, 0.35, 0.85), size=0.15) for i in range(self.N)]
+        return [Body("adversary_0", (0.85, 0.35, 0.35), size=0.15), *good]
 
     @property
     def landmarks(self) -> list[Landmark]:

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tegu.environments.particle.world import Agent, Landmark, Particles, ParticleWorld
+from tegu.environments.particle.world import Body, Landmark, Particles, ParticleWorld
 
 EVE, BOB, ALICE = range(3)
 
@@ -25,12 +25,12 @@ class Crypto(ParticleWorld):
     n_goals = 2
 
     @property
-    def bodies(self) -> list[Agent]:
+    def bodies(self) -> list[Body]:
         red = (0.75, 0.25, 0.25)
         return [
-            Agent("eve_0", red, moves=False, speaks=True),
-            Agent("bob_0", moves=False, speaks=True),
-            Agent("alice_0", moves=False, speaks=True),
+            Body("eve_0", red, moves=False, speaks=True),
+            Body("bob_0", moves=False, speaks=True),
+            Body("alice_0", moves=False, speaks=True),
         ]
 
     @property

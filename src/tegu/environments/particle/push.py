@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tegu.environments.particle.world import Agent, Landmark, Particles, ParticleWorld, length
+from tegu.environments.particle.world import Body, Landmark, Particles, ParticleWorld, length
 
 COLOURS = ((0.1, 0.9, 0.1), (0.1, 0.1, 0.9))
 
@@ -24,8 +24,8 @@ class Push(ParticleWorld):
     n_goals = 1
 
     @property
-    def bodies(self) -> list[Agent]:
-        return [Agent("adversary_0", (0.75, 0.25, 0.25), collides=True), Agent("agent_0", collides=True)]
+    def bodies(self) -> list[Body]:
+        return [Body("adversary_0", (0.75, 0.25, 0.25), collides=True), Body("agent_0", collides=True)]
 
     @property
     def landmarks(self) -> list[Landmark]:

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tegu.environments.particle.world import Agent, Landmark, Particles, ParticleWorld, length, without
+from tegu.environments.particle.world import Body, Landmark, Particles, ParticleWorld, length, without
 
 COLOURS = ((0.75, 0.25, 0.25), (0.25, 0.75, 0.25), (0.25, 0.25, 0.75))
 
@@ -25,8 +25,8 @@ class Reference(ParticleWorld):
     n_goals = 2
 
     @property
-    def bodies(self) -> list[Agent]:
-        return [Agent("agent_0", speaks=True), Agent("agent_1", speaks=True)]
+    def bodies(self) -> list[Body]:
+        return [Body("agent_0", speaks=True), Body("agent_1", speaks=True)]
 
     @property
     def landmarks(self) -> list[Landmark]:

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 
-from tegu.environments.particle.world import Agent, Landmark, Particles, ParticleWorld, length
+from tegu.environments.particle.world import Body, Landmark, Particles, ParticleWorld, length
 
 
 class Simple(ParticleWorld):
@@ -15,8 +15,8 @@ class Simple(ParticleWorld):
     id: str = eqx.field(static=True, kw_only=True, default="simple_v3")
 
     @property
-    def bodies(self) -> list[Agent]:
-        return [Agent("agent_0")]
+    def bodies(self) -> list[Body]:
+        return [Body("agent_0")]
 
     @property
     def landmarks(self) -> list[Landmark]:

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tegu.environments.particle.world import Agent, Landmark, Particles, ParticleWorld, length
+from tegu.environments.particle.world import Body, Landmark, Particles, ParticleWorld, length
 
 COLOURS = ((0.65, 0.15, 0.15), (0.15, 0.65, 0.15), (0.15, 0.15, 0.65))
 
@@ -24,8 +24,8 @@ class SpeakerListener(ParticleWorld):
     n_goals = 1
 
     @property
-    def bodies(self) -> list[Agent]:
-        return [Agent("speaker_0", size=0.075, moves=False, speaks=True), Agent("listener_0", size=0.075)]
+    def bodies(self) -> list[Body]:
+        return [Body("speaker_0", size=0.075, moves=False, speaks=True), Body("listener_0", size=0.075)]
 
     @property
     def landmarks(self) -> list[Landmark]:

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 
-from tegu.environments.particle.world import Agent, Landmark, Particles, ParticleWorld, distances, touching, without
+from tegu.environments.particle.world import Body, Landmark, Particles, ParticleWorld, distances, touching, without
 
 SIZE = 0.15
 
@@ -23,8 +23,8 @@ class Spread(ParticleWorld):
     n_words = 2
 
     @property
-    def bodies(self) -> list[Agent]:
-        return [Agent(f"agent_{i}", (0.35, 0.35, 0.85), SIZE, collides=True) for i in range(self.N)]
+    def bodies(self) -> list[Body]:
+        return [Body(f"agent_{i}", (0.35, 0.35, 0.85), SIZE, collides=True) for i in range(self.N)]
 
     @property
     def landmarks(self) -> list[Landmark]:

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from tegu.environments.particle.world import Agent, Landmark, Particles, ParticleWorld, touching, without
+from tegu.environments.particle.world import Body, Landmark, Particles, ParticleWorld, touching, without
 
 PREDATOR_SIZE, PREY_SIZE = 0.075, 0.05
 
@@ -25,9 +25,9 @@ class Tag(ParticleWorld):
     id: str = eqx.field(static=True, kw_only=True, default="simple_tag_v3")
 
     @property
-    def bodies(self) -> list[Agent]:
-        predator = Agent("", (0.85, 0.35, 0.35), PREDATOR_SIZE, collides=True, acceleration=3, max_speed=1)
-        prey = Agent("", (0.35, 0.85, 0.35), PREY_SIZE, collides=True, acceleration=4, max_speed=self.good_max_speed)
+    def bodies(self) -> list[Body]:
+        predator = Body("", (0.85, 0.35, 0.35), PREDATOR_SIZE, collides=True, acceleration=3, max_speed=1)
+        prey = Body("", (0.35, 0.85, 0.35), PREY_SIZE, collides=True, acceleration=4, max_speed=self.good_max_speed)
         predators = [predator._replace(name=f"adversary_{i}") for i in range(self.num_adversaries)]
         return predators + [prey._replace(name=f"agent_{i}") for i in range(self.num_good)]
 

@@ -25,7 +25,7 @@ Colour = tuple[float, float, float]  #: red, green and blue in [0, 1]
 GREY: Colour = (0.25, 0.25, 0.25)
 
 
-class Agent(NamedTuple):
+class Body(NamedTuple):
     """The body of an agent, a disc of mass 1. A world begins in [-1, 1] x [-1, 1]; that is the unit of length."""
 
     name: str
@@ -80,7 +80,7 @@ class ParticleWorld(Environment):
         self.max_episode_steps = self.max_cycles
 
     @property
-    def bodies(self) -> Sequence[Agent]:
+    def bodies(self) -> Sequence[Body]:
         raise AttributeError(f"{type(self).__name__} must define bodies")
 
     @property
@@ -121,10 +121,10 @@ class ParticleWorld(Environment):
         return gymnasium.spaces.Dict({body.name: self._choices(body) for body in self.bodies})
 
     @property
-    def _discs(self) -> list[Agent | Landmark]:
+    def _discs(self) -> list[Body | Landmark]:
         return [*self.bodies, *self.landmarks]
 
-    def _choices(self, body: Agent) -> gymnasium.spaces.Box | gymnasium.spaces.Discrete:
+    def _choices(self, body: Body) -> gymnasium.spaces.Box | gymnasium.spaces.Discrete:
         if self.continuous_actions:
             return gymnasium.spaces.Box(0, 1, (5 * body.moves + self.n_words * body.speaks,))
         return gymnasium.spaces.Discrete((5 if body.moves else 1) * (self.n_words if body.speaks else 1))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tegu.environments.particle.tag import trespass
-from tegu.environments.particle.world import Agent, Landmark, Particles, ParticleWorld, distances, touching, without
+from tegu.environments.particle.world import Body, Landmark, Particles, ParticleWorld, distances, touching, without
 
 PREDATOR_SIZE, PREY_SIZE, FOOD_SIZE, FOREST_SIZE = 0.075, 0.045, 0.03, 0.3
 
@@ -34,9 +34,9 @@ class WorldComm(ParticleWorld):
     n_words = 4
 
     @property
-    def bodies(self) -> list[Agent]:
-        predator = Agent("", (0.95, 0.45, 0.45), PREDATOR_SIZE, collides=True, acceleration=3, max_speed=1)
-        prey = Agent("", (0.45, 0.95, 0.45), PREY_SIZE, collides=True, acceleration=4, max_speed=1.3)
+    def bodies(self) -> list[Body]:
+        predator = Body("", (0.95, 0.45, 0.45), PREDATOR_SIZE, collides=True, acceleration=3, max_speed=1)
+        prey = Body("", (0.45, 0.95, 0.45), PREY_SIZE, collides=True, acceleration=4, max_speed=1.3)
         return [
             predator._replace(name="leadadversary_0", colour=(0.65, 0.15, 0.15), speaks=True),
             *[predator._replace(name=f"adversary_{i}") for i in range(self.num_adversaries - 1)],

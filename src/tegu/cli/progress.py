@@ -20,7 +20,7 @@ BETWEEN_LINES = 5.0  #: seconds
 _STATES = {"finished": "done"}
 
 
-class Monitor:
+class ProgressTracker:
     """Follows a training and shows nothing. Hand it to ``train`` as a callback."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Monitor:
         return (self.progress.total - self.progress.steps) * self.progress.n_seeds / float(np.median(self._speeds))
 
 
-class Lines(Monitor):
+class Lines(ProgressTracker):
     """At the start, at the end, and every few seconds between."""
 
     def __init__(self) -> None:
@@ -157,7 +157,7 @@ def evaluations(progress: Progress) -> list[float]:
 
 
 @contextmanager
-def stopped(watching: Monitor) -> Iterator[list[BaseException]]:
+def stopped(watching: ProgressTracker) -> Iterator[list[BaseException]]:
     """Put the Ctrl-C (or SIGTERM) that stopped a training, once it was saved, into the list, where there was one."""
     came: list[BaseException] = []
     try:
