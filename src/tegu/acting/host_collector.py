@@ -30,7 +30,7 @@ class HostCollector:
     def __init__(self, policy: Policy, environments: HostEnvironments):
         self.environments, self.policy = environments, policy
         self.n_envs = len(environments)
-        self.broken = False  #: whether an environment raised an error, so that nobody knows where the episodes stand
+        self.broken = False  #: whether an error ended ``collect``, so that nobody knows where the episodes stand
         self.seconds = {"environment": 0.0, "acting": 0.0}
         self.observation: PyTree = None
         self.memory: PyTree = ()
@@ -53,10 +53,12 @@ class HostCollector:
         """``n_steps`` decisions in every environment: steps ``[T, B, ...]`` and the episodes that ended in them."""
         leaves = self.policy.leaves(learner)
         taken, ended = [], []
+        self.broken = True  # unless all steps are taken: those before an error are in nobody's record
         for words in np.asarray(_words(key, n=n_steps)):
             step, episodes = self._step(self._decide(leaves, clock, words))
             taken.append(step)
             ended.append(episodes)
+        self.broken = False
         steps = jax.tree.map(lambda *leaves: np.stack(leaves), *taken)
         sums = jax.tree.map(lambda *sums: sum(sums), *ended)
         total_reward = jax.tree.map(np.float32, sums.total_reward)
@@ -125,11 +127,7 @@ class HostCollector:
     def _step(self, decision: Decision) -> tuple[Step, Episodes]:
         """Act in all environments. Returns the ``Step`` ``[B, ...]`` and sums over the episodes it ended."""
         began = time.perf_counter()
-        try:
-            now = self.environments.step(to_bounds(self.environments.action_space, decision.action))
-        except BaseException:
-            self.broken = True
-            raise
+        now = self.environments.step(to_bounds(self.environments.action_space, decision.action))
         self.seconds["environment"] += time.perf_counter() - began
         learned = now.reward, now.next_observation, now.terminated, now.truncated
         step = Step(self.observation, decision.action, *learned, decision.extras)
