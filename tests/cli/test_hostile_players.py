@@ -53,7 +53,7 @@ def cases() -> Iterator[Case]:
         "NaN": lambda arrays: {name: array * np.float32(np.nan) for name, array in arrays.items()},
         "nothing": lambda arrays: {},
         "other shape": lambda arrays: {name: np.zeros((0, 2**20)) for name in arrays},
-        "large": lambda arrays: {name: np.zeros(2**20) for name in arrays},
+        "large": lambda arrays: {name: np.zeros(2**15) for name in arrays},
     }
     states: dict[str, Any] = {
         "another algorithm": {"algorithm": "ppo"},
