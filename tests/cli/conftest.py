@@ -39,6 +39,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of runs with one run, which has two checkpoints and a best agent."""
+    folder = tmp_path_factory.mktemp("finished") / "runs"
+    words = "lizard --steps 2k --n-envs 2 --seeds 2 --episodes 0 --quiet --checkpoint-every 0 --log-interval 1000"
+    assert main(["train", *words.split(), "--eval-every", "1000", "--eval-episodes", "5", "--runs", str(folder)]) == 0
+    for name in ("shm", "wal"):
+        (folder / f"lizard/q-learning/1/metrics.sqlite-{name}").unlink(missing_ok=True)
+    return folder
+
+
 @pytest.fixture
 def tegu(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """``tegu("list", "runs")``, called in a folder of the test's own."""

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import stat
+import subprocess
 import sys
 import time
 import warnings
@@ -25,6 +26,8 @@ from tegu.core.errors import TeguError
 from tegu.runs import manifest, tensors
 
 SECONDS, MEGABYTES, CHARACTERS = 10, 500, 400  #: that a command may take, and that a line of it may be long
+
+LIMIT_SECONDS, LIMIT_BYTES = 60, 12 * 2**30  #: of a process of its own; JAX reserves some gigabytes of addresses
 
 REFUSED = "refused"  #: exit status 1 or 2, and one line that names the file
 DONE = "done"  #: as if nothing were damaged
@@ -45,6 +48,7 @@ class Case(NamedTuple):
     damage: Damage
     command: str
     expected: str
+    run: str = RUN
 
     def __str__(self) -> str:
         return f"{self.command}, {self.file or 'run'}: {self.kind}"
@@ -80,21 +84,54 @@ COMMANDS: dict[str, list[str]] = {
 }
 
 
-def ended(command: str, capsys: pytest.CaptureFixture[str]) -> Ended:
+def words_of(case: Case) -> list[str]:
+    """The command line of a case."""
+    return [word.replace(RUN, case.run) for word in COMMANDS[case.command]]
+
+
+def met(
+    case: Case, runs: Path, place: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[[Case], Ended]
+) -> list[str]:
+    """Damage a copy of ``runs``, ``call`` the command beside it, and say what is wrong with what it did."""
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(runs, place / "here/runs")
+    (place / "outside/000000009999").mkdir(parents=True)
+    for name in ("sentinel", "000000009999/manifest.json", ".tegu-999999999-removing-x"):
+        (place / "outside" / name).write_text("mine")
+    run = place / "here/runs" / case.run
+    case.damage(run / case.file)
+    monkeypatch.chdir(place / "here")
+    before, good = tree(place / "outside"), tree(run / "checkpoints" / LAST_GOOD)  # none where it is damaged
+    found = list(faults(case, call(case)))
+    found += ["something outside has changed"] * (tree(place / "outside") != before)
+    found += ["the last good checkpoint has changed"] * (bool(good) and tree(run / "checkpoints" / LAST_GOOD) != good)
+    return [f"{case}: {fault}" for fault in found]
+
+
+def ended(case: Case, capsys: pytest.CaptureFixture[str]) -> Ended:
     """Run a command, or ``load``, in this process, watched."""
     before = _peak()
     began = time.process_time()  # what others do on this machine does not count
     with _limited(), warnings.catch_warnings():
         warnings.simplefilter("default")
-        status = _loaded() if command == "load" else main(COMMANDS[command])
+        status = _loaded(case.run) if case.command == "load" else main(words_of(case))
     out, err = capsys.readouterr()
     return Ended(status, out, err, time.process_time() - began, _peak(new=False) - before)
 
 
-def _loaded() -> int:
+def ended_alone(case: Case) -> Ended:
+    """Run a command in a process of its own, under limits that the system enforces."""
+    limits = f"for kind, most in (RLIMIT_CPU, {LIMIT_SECONDS}), (RLIMIT_AS, {LIMIT_BYTES}): setrlimit(kind, (most, most))"
+    program = f"from resource import *\n{limits}\nimport sys; from tegu.cli import main; sys.exit(main())"
+    given: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "check": False}
+    done = subprocess.run([sys.executable, "-c", program, *words_of(case)], timeout=10 * LIMIT_SECONDS, **given)
+    return Ended(done.returncode, done.stdout, done.stderr, 0.0, 0.0)
+
+
+def _loaded(run: str) -> int:
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
-        tegu.load(RUN)
+        tegu.load(run)
     except TeguError as error:
         print(f"tegu: {error}", file=sys.stderr)
         return 1

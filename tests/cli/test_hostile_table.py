@@ -1,6 +1,5 @@
 """Every command that reads runs, and every way to damage one: a line in reply, in bounds, and nothing else touched."""
 
-import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,21 +15,17 @@ from cli.hostile import (
     NEWEST,
     OLDER,
     REFUSED,
-    RUN,
     Case,
     Damage,
     blob,
     configured,
     database,
     ended,
-    faults,
+    met,
     replaced,
     stated,
-    tree,
     without_blob,
 )
-
-from tegu.cli import main
 
 LOADING = ("evaluate", "watch", "resume", "load")
 METRICS = ("compare", "export", "tensorboard")
@@ -40,38 +35,12 @@ OF_NEWEST += [f"checkpoints/{NEWEST}/environments.safetensors"]
 SHARE = 7  #: of the table, one case in so many is tested each time, and the others by ``make test-long``
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of runs with one run, which has two checkpoints and a best agent."""
-    folder = tmp_path_factory.mktemp("finished") / "runs"
-    words = "lizard --steps 2k --n-envs 2 --seeds 2 --episodes 0 --quiet --checkpoint-every 0 --log-interval 1000"
-    assert main(["train", *words.split(), "--eval-every", "1000", "--eval-episodes", "5", "--runs", str(folder)]) == 0
-    (folder / RUN / "metrics.sqlite-shm").unlink(missing_ok=True)
-    (folder / RUN / "metrics.sqlite-wal").unlink(missing_ok=True)
-    return folder
-
-
 @pytest.fixture
 def outcome(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Damages a copy of the run, runs the command in a folder of its own, and says what is wrong with what it did."""
 
     def check(case: Case) -> list[str]:
-        place = tmp_path / "place"
-        shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(finished, place / "here/runs")
-        (place / "outside/000000009999").mkdir(parents=True)
-        for name in ("sentinel", "000000009999/manifest.json", ".tegu-999999999-removing-x"):
-            (place / "outside" / name).write_text("mine")
-        run = place / "here/runs" / RUN
-        case.damage(run / case.file)
-        monkeypatch.chdir(place / "here")
-        before, good = tree(place / "outside"), tree(run / "checkpoints" / LAST_GOOD)  # none where it is damaged
-        found = list(faults(case, ended(case.command, capsys)))
-        found += ["something outside has changed"] * (tree(place / "outside") != before)
-        found += ["the last good checkpoint has changed"] * (
-            bool(good) and tree(run / "checkpoints" / LAST_GOOD) != good
-        )
-        return [f"{case}: {fault}" for fault in found]
+        return met(case, finished, tmp_path / "place", monkeypatch, lambda case: ended(case, capsys))
 
     return check
 

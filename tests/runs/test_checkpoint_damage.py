@@ -12,7 +12,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from tegu.runs import checkpoint, manifest, tensors
+from tegu.runs import checkpoint, disk, manifest, tensors
 from tegu.runs.checkpoint import CheckpointError
 
 OLD, NEW = "000000000001", "000000000002"
@@ -42,6 +42,22 @@ def previous_is_found(folder):
     assert found.step == 1
     assert len(found.skipped) == 1
     assert NEW in found.skipped[0]
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_it_is_read(folder, monkeypatch):
+    """Its digests are right: somebody made it on purpose, or on a larger machine."""
+    big = {"w": np.zeros(2**17)}
+    checkpoint.save(folder, 2, {"learner": big, "experience": {"done": np.array([True])}}, {"key": 1}, keep=2)
+    size = (folder / NEW / "learner.safetensors").stat().st_size
+    read = []
+    monkeypatch.setattr(disk, "read", lambda path, limit, real=disk.read: read.append(path.name) or real(path, limit))
+    monkeypatch.setattr(checkpoint, "free_memory", lambda: 2 * size)
+    says = refused(folder / NEW)
+    assert "its largest file, learner.safetensors, has 0.0 GiB" in says
+    assert read == ["manifest.json"]
+    previous_is_found(folder)
+    monkeypatch.setattr(checkpoint, "free_memory", lambda: 2 * size + 10_000)
+    assert checkpoint.load(folder / NEW).step == 2
 
 
 FILES = ["manifest.json", "learner.safetensors", "experience.safetensors"]

@@ -375,7 +375,7 @@ def test_activations_go_by_name():
         (lambda: small_ppo(policy_kwargs={"ortho_init": False}), "policy_kwargs\\['ortho_init'\\] is not supported"),
         (lambda: small_ppo(seed=-1), "seed must be from 0"),
         (lambda: small_ppo(batch_size=33), "must be a multiple of batch_size"),
-        (lambda: small_ppo(None), "expected a gymnasium.Env or a VecEnv of tegu.sb3, got NoneType"),
+        (lambda: small_ppo(None), "env must be a name, a gymnasium.Env or a VecEnv of tegu.sb3, got NoneType"),
         (lambda: small_dqn("Pendulum-v1"), "DQN needs a Discrete action space"),
         (lambda: small_dqn(train_freq=(1, "episode")), "train_freq: only steps"),
         (lambda: small_dqn(n_steps=0), "DQN: n_steps must be at least 1, got 0"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tegu.core.errors import TeguError
-from tegu.sb3 import DummyVecEnv, Monitor, evaluate_policy, make_vec_env
+from tegu.sb3 import DQN, DummyVecEnv, Monitor, evaluate_policy, make_vec_env
 
 
 class Countdown(gymnasium.Env):
@@ -176,3 +176,35 @@ def test_a_class_without_render_modes_is_made_by_name(tmp_path: Path, monkeypatc
     assert made.get_attr("gain") == [3]
     with pytest.raises(TeguError, match="cannot make plain_world:Plain"):
         make_vec_env("plain_world:Plain", env_kwargs={"loss": 3})
+
+
+class Sensor(gymnasium.Env):
+    """Fails at its 301st step, once. A step must follow the one before it, or a reset."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+    steps, broken = 0, False
+
+    def reset(self, *, seed=None, options=None):
+        self.broken = False
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        assert not self.broken, "a step in an episode of which nobody knows where it stands"
+        self.steps += 1
+        if self.steps == 301:
+            self.broken = True
+            raise RuntimeError("sensor gone")
+        return np.zeros(2, np.float32), 1.0, False, False, {}
+
+
+@pytest.mark.parametrize("reset_num_timesteps", [True, False])
+def test_a_model_learns_on_after_an_error_of_its_environment(reset_num_timesteps):
+    """What it had learned and stored by then is kept, and a new episode begins."""
+    replay = {"learning_starts": 50, "buffer_size": 500, "batch_size": 8, "train_freq": 4}
+    model = DQN("MlpPolicy", Sensor(), policy_kwargs={"net_arch": [8]}, seed=0, **replay)
+    with pytest.raises(RuntimeError, match="sensor gone"):
+        model.learn(1_000)
+    assert model.num_timesteps == 300
+    model.learn(100, reset_num_timesteps=reset_num_timesteps)
+    assert model.num_timesteps == (100 if reset_num_timesteps else 400)

@@ -118,7 +118,8 @@ def train_and_be_killed(given: str) -> None:
 @pytest.mark.long
 def test_a_killed_run_ends_as_one_never_stopped(case: Case, tmp_path: Path) -> None:
     """SIGKILL, without warning, twice; then resume to the end and compare everything but times."""
-    settings: dict[str, Any] = case.settings | ({} if case.name.endswith("multicore") else {"seeds": 2})
+    seeds = {"multicore": 1, "fused": 2, "host": 3}[case.name.rpartition(" ")[2]]
+    settings: dict[str, Any] = case.settings | {"seeds": seeds}
     whole = tegu.train(case.environment, case.algorithm, folder=tmp_path / "whole", checkpoint_every=0, **settings)
     random_touches, given = random.Random(case.name), (case.environment, case.algorithm, str(tmp_path / "killed"))
     path = None

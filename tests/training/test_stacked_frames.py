@@ -13,6 +13,7 @@ from gymnasium import spaces
 from run_contents import assert_same, everything, stopped_and_resumed
 
 import tegu
+from tegu.check import check
 from tegu.core.step import Step
 from tegu.environments.base import Environment, Timestep
 from tegu.experience import frames
@@ -148,3 +149,78 @@ def test_a_buffer_comes_back_from_its_blobs(n_blocks, monkeypatch):
     arrays["replay"] = {**arrays["replay"], count: np.array(10**6, np.int32)}
     with pytest.raises(tegu.TeguError, match="its counts of episodes and steps do not fit together"):
         saving.buffer_from_blobs("replay", shapes, arrays)
+
+
+class Backwards(HostFlicker):
+    """The newest frame comes first."""
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
+        self.stack = np.concatenate([self.picture(), self.stack[:-1]])
+        return self.stack, 0.0, False, False, {}
+
+
+class Repeated(HostFlicker):
+    """An episode begins with its first frame three times, as other libraries have it."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.stack = np.repeat(self.picture(), 3, axis=0)
+        return self.stack, {}
+
+
+class RepeatedLater(HostFlicker):
+    """All episodes but the first."""
+
+    begun = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        self.begun += 1
+        if self.begun > 1:
+            self.stack = np.repeat(self.picture(), 3, axis=0)
+        return self.stack, {}
+
+
+class RepeatedInJax(Flicker):
+    def reset(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        stack, _ = super().reset(key)
+        return jnp.broadcast_to(stack[-1:], SHAPE), jnp.broadcast_to(stack[-1:], SHAPE)
+
+
+class BackwardsInJax(Flicker):
+    def step(self, state: jax.Array, action: jax.Array, key: jax.Array) -> Timestep:
+        timestep = super().step(state, action, key)
+        stack = timestep.observation
+        return timestep._replace(state=stack[::-1], observation=stack[::-1])
+
+
+BEGINS = "one frame, the last, and zeros where an episode begins"
+GOES_ON = "the one before it without its first frame, the oldest, and with a new last one"
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (Backwards, GOES_ON),
+        (Repeated, BEGINS),
+        (RepeatedLater, BEGINS),
+        pytest.param(RepeatedInJax, BEGINS, marks=pytest.mark.long),
+        (BackwardsInJax, GOES_ON),
+    ],
+)
+def test_who_breaks_the_promise_is_told_so(kind: Any, expected: str) -> None:
+    """By ``tegu check`` and when training begins; with spaces that promise nothing, nothing is said."""
+    findings = [str(finding) for finding in check(kind()).findings]
+    assert any("breaks what its FrameStack promises" in finding and expected in finding for finding in findings)
+    environment = kind() if issubclass(kind, Environment) else kind
+    with pytest.raises(tegu.TeguError, match="FrameStack promises") as caught:
+        tegu.train(environment, "dqn", folder=None, **SETTINGS)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+    if not issubclass(kind, Environment):
+        assert not any("FrameStack" in str(finding) for finding in check(kind(declared=False)).findings)
+
+
+@pytest.mark.parametrize("kind", [pytest.param(Flicker, marks=pytest.mark.long), HostFlicker])
+def test_who_keeps_it_is_told_nothing(kind: Any) -> None:
+    assert not any("FrameStack" in str(finding) for finding in check(kind()).findings)

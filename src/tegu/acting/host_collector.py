@@ -16,10 +16,13 @@ from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock
 from tegu.core.step import Decision, PyTree, Step, episode_ended
 from tegu.core.trees import from_arrays, to_arrays
-from tegu.environments.adapters.base import HostEnvironments
+from tegu.environments.adapters.base import HostEnvironments, HostStep
 from tegu.spaces.bounds import to_bounds
+from tegu.spaces.frames import broken_promise, has_frame_stacks
 
 Arrays = Mapping[str, np.ndarray]
+
+STEPS_CHECKED = 100  #: at the beginning of a training, in every environment: whether stacks of frames go on as promised
 
 
 class HostCollector:
@@ -30,8 +33,9 @@ class HostCollector:
     def __init__(self, policy: Policy, environments: HostEnvironments):
         self.environments, self.policy = environments, policy
         self.n_envs = len(environments)
-        self.broken = False  #: whether an environment raised an error, so that nobody knows where the episodes stand
+        self.broken = False  #: whether an error ended ``collect``, so that nobody knows where the episodes stand
         self.seconds = {"environment": 0.0, "acting": 0.0}
+        self.unchecked = STEPS_CHECKED if has_frame_stacks(environments.observation_space) else 0
         self.observation: PyTree = None
         self.memory: PyTree = ()
         self.begins = np.ones(self.n_envs, bool)  #: whether what is learned from as an episode begins: a life may
@@ -42,6 +46,8 @@ class HostCollector:
     def start(self, learner: Learner, key: jax.Array) -> None:
         """Fresh episodes in all environments."""
         self.observation = self.environments.reset()
+        if self.unchecked:
+            self._require_frames(self.observation)
         self.memory = self.policy.memory(self.policy.leaves(learner), key, self.n_envs)
         self._forget(np.ones(self.n_envs, bool))
 
@@ -53,10 +59,12 @@ class HostCollector:
         """``n_steps`` decisions in every environment: steps ``[T, B, ...]`` and the episodes that ended in them."""
         leaves = self.policy.leaves(learner)
         taken, ended = [], []
+        self.broken = True  # unless all steps are taken: those before an error are in nobody's record
         for words in np.asarray(_words(key, n=n_steps)):
             step, episodes = self._step(self._decide(leaves, clock, words))
             taken.append(step)
             ended.append(episodes)
+        self.broken = False
         steps = jax.tree.map(lambda *leaves: np.stack(leaves), *taken)
         sums = jax.tree.map(lambda *sums: sum(sums), *ended)
         total_reward = jax.tree.map(np.float32, sums.total_reward)
@@ -125,12 +133,10 @@ class HostCollector:
     def _step(self, decision: Decision) -> tuple[Step, Episodes]:
         """Act in all environments. Returns the ``Step`` ``[B, ...]`` and sums over the episodes it ended."""
         began = time.perf_counter()
-        try:
-            now = self.environments.step(to_bounds(self.environments.action_space, decision.action))
-        except BaseException:
-            self.broken = True
-            raise
+        now = self.environments.step(to_bounds(self.environments.action_space, decision.action))
         self.seconds["environment"] += time.perf_counter() - began
+        if self.unchecked:
+            self._check_frames(now)
         learned = now.reward, now.next_observation, now.terminated, now.truncated
         step = Step(self.observation, decision.action, *learned, decision.extras)
         self.observation, self.memory = now.observation, decision.memory
@@ -140,6 +146,18 @@ class HostCollector:
         episodes = Episodes(now.over.sum(), totals, self.elapsed[now.over].sum())
         self._forget(now.over)
         return step, episodes
+
+    def _check_frames(self, now: HostStep) -> None:
+        begins = episode_ended(now.terminated, now.truncated)
+        self._require_frames(jax.tree.map(lambda leaf: leaf[begins], now.observation))
+        self._require_frames(now.next_observation, self.observation)
+        self.unchecked -= 1
+
+    def _require_frames(self, observation: PyTree, before: PyTree = None) -> None:
+        """Raise ``TeguError`` unless stacks of frames are what their space promises."""
+        if broken := broken_promise(self.environments.observation_space, observation, before):
+            name, expected = broken
+            raise TeguError(f"the environment breaks what its FrameStack promises: {name} must be {expected}")
 
     def _begin_anew(self, where: np.ndarray) -> np.ndarray:
         """Leave the running episodes ``where`` ``[B]``, and begin new ones; returns ``where``."""

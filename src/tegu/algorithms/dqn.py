@@ -32,6 +32,7 @@ from tegu.algorithms.ranges import (
     PositiveFraction,
     Rate,
     Several,
+    Width,
 )
 from tegu.algorithms.return_distributions import (
     Categorical,
@@ -108,10 +109,10 @@ class DQN(Algorithm):
     n_atoms: Several = eqx.field(static=True, default=51)  #: categorical: number of returns with a probability
     v_min: float = -10.0  #: categorical: the lowest of these returns
     v_max: float = 10.0  #: categorical: the highest of these returns
-    n_quantiles: Count = eqx.field(static=True, default=200)  #: quantiles: their number; implicit: random ones (N)
-    n_target_quantiles: Count = eqx.field(static=True, default=64)  #: implicit: random quantiles of the target (N')
-    n_acting_quantiles: Count = eqx.field(static=True, default=32)  #: implicit: quantiles whose mean is acted on (K)
-    n_cosines: Count = eqx.field(static=True, default=64)  #: implicit: size of the embedding of quantile fractions
+    n_quantiles: Width = eqx.field(static=True, default=200)  #: quantiles: their number; implicit: random ones (N)
+    n_target_quantiles: Width = eqx.field(static=True, default=64)  #: implicit: random quantiles of the target (N')
+    n_acting_quantiles: Width = eqx.field(static=True, default=32)  #: implicit: quantiles whose mean is acted on (K)
+    n_cosines: Width = eqx.field(static=True, default=64)  #: implicit: size of the embedding of quantile fractions
     kappa: Positive = 1.0  #: quantiles, implicit: errors smaller than this count less (Huber)
     munchausen: bool = eqx.field(static=True, default=False)  #: soft policy, whose log-probability is added to rewards
     munchausen_alpha: Fraction = 0.9  #: munchausen: weight of the log-probability

@@ -18,6 +18,7 @@ from tegu.core.errors import TeguError
 from tegu.core.schedule import Linear
 from tegu.nn.custom import network_name
 
+_MOST = {int: 2**31 - 1, float: 3e38}  # what JAX counts and computes in 32 bits
 _KINDS = (int, float, bool, str, tuple, Linear, Callable, types.NoneType)
 
 
@@ -57,7 +58,10 @@ class Setting:
             if not isinstance(value, str):
                 raise TeguError(f"{where} must be text, got {shorten(value)}")
             return value
-        return whole(value, where) if int in self.kinds else _number(value, where)
+        number = whole(value, where) if int in self.kinds else _number(value, where)
+        if abs(number) > _MOST[type(number)]:
+            raise TeguError(f"{where} must be at most {_MOST[type(number)]:.10g} in size, got {shorten(value)}")
+        return number
 
 
 @cache
@@ -139,6 +143,8 @@ def _plain(value: Any) -> Any:
 
 def _linear(value: Any, where: str) -> Linear:
     if isinstance(value, Linear):
+        for number in dataclasses.astuple(value):
+            _number(number, where)
         return value
     try:
         if isinstance(value, str):  # "lin_3e-4" falls linearly from there to 0, as in RL Zoo
@@ -150,9 +156,11 @@ def _linear(value: Any, where: str) -> Linear:
 
 def _number(value: Any, where: str) -> float:
     try:
-        number = float(value)
+        number = float("no number" if isinstance(value, bool) else value)
     except (TypeError, ValueError):
         raise TeguError(f"{where} must be a number, got {shorten(value)}") from None
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
         raise TeguError(f"{where} must be finite, got {shorten(value)}")
     return number

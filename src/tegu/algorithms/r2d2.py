@@ -20,7 +20,7 @@ from tegu.algorithms.base import (
     learning_metrics,
     named,
 )
-from tegu.algorithms.ranges import Count, Fraction, Natural, Positive, PositiveFraction, Rate
+from tegu.algorithms.ranges import Count, Fraction, Natural, Positive, PositiveFraction, Rate, Width
 from tegu.algorithms.target_network import count, sync
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock
@@ -67,7 +67,7 @@ class R2D2(Algorithm):
     exploration_final_eps: Fraction = 0.05  #: epsilon at the end
     max_grad_norm: Positive = 40.0  #: the gradient's norm is clipped to this
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64,))  #: hidden layers before the LSTM
-    lstm_hidden_size: Count = eqx.field(static=True, default=64)  #: width of the LSTM
+    lstm_hidden_size: Width = eqx.field(static=True, default=64)  #: width of the LSTM
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
 

@@ -5,10 +5,12 @@ import typing
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from reprlib import repr as shorten
 from typing import Annotated, Any
 
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Linear, Schedule
+from tegu.nn.mlp import WIDEST
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,9 @@ NonNegative = Annotated[float, Range(0)]
 NonPositive = Annotated[float, Range(-math.inf, 0)]
 PositiveOrNone = Annotated[float | None, Range(0, above=True)]
 Count = Annotated[int, Range(1)]
-Several = Annotated[int, Range(2)]
+Several = Annotated[int, Range(2, WIDEST)]
 Natural = Annotated[int, Range(0)]
+Width = Annotated[int, Range(1, WIDEST)]  #: of a layer, and of what is as large as one
 Rate = Annotated[Schedule, Range(0)]  #: a number or a schedule
 PositiveRate = Annotated[Schedule, Range(0, above=True)]  #: a schedule may end at 0
 
@@ -67,4 +70,5 @@ def check_ranges(algorithm: Any) -> None:
         if isinstance(value, Linear):
             fits = fits and allowed.least <= value.final <= allowed.most and 0 <= value.fraction <= 1
         if not fits:
-            raise TeguError(f"{cls.__name__}: {name} must be {allowed}, got {value}")
+            got = shorten(value) if isinstance(value, int) else value
+            raise TeguError(f"{cls.__name__}: {name} must be {allowed}, got {got}")

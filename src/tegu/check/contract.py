@@ -41,7 +41,7 @@ def require_contract(environment: Environment) -> None:
 
     Which spaces and which bounds of actions will do is for an algorithm to say.
     """
-    with _refused(environment) as findings:
+    with refused(environment) as findings:
         observation_space, action_space = given_spaces(environment, findings)
         if observation_space is not None and action_space is not None:
             check_agents(environment, observation_space, action_space, findings)
@@ -51,12 +51,12 @@ def require_contract(environment: Environment) -> None:
 
 def require_spaces(environment: Environment) -> None:
     """Raise ``TeguError`` unless an environment has both spaces."""
-    with _refused(environment) as findings:
+    with refused(environment) as findings:
         given_spaces(environment, findings)
 
 
 @contextmanager
-def _refused(environment: Environment) -> Iterator[Findings]:
+def refused(environment: Environment) -> Iterator[Findings]:
     """Raise ``TeguError`` with the first of the errors that are found within."""
     findings, cause = Findings(explain), None
     try:

@@ -20,10 +20,11 @@ from tegu.check.calls import (
     reset_keywords,
 )
 from tegu.check.findings import Facts, Findings, Halt, Report
-from tegu.check.spaces import check_mask, check_value, declared_spaces, describe, form
+from tegu.check.spaces import check_frames, check_mask, check_value, declared_spaces, describe, form
 from tegu.check.trial import StepResult, facts_of
 from tegu.core.step import PyTree
 from tegu.spaces.features import ACTION_MASK
+from tegu.spaces.frames import has_frame_stacks
 
 
 def check_gymnasium(environment: gymnasium.Env, steps: int, seed: int) -> Report:
@@ -107,6 +108,7 @@ class _Trial:
         self.seconds = 0.0
         self.taken = 0  # steps, over all episodes
         self.latest = Latest(findings)
+        self._before: PyTree = None  # a copy of the latest observation, where that stacks frames
 
     def random_action(self, observation: PyTree) -> Any:
         return random_action(self.action_space, observation)
@@ -123,6 +125,7 @@ class _Trial:
                     "reset()", "does not return two values", "(observation, info dict)", form(result), hint
                 )
             observation = result[0] if isinstance(result, tuple) and result else result
+            self._before = None
             self._check_observation(observation, "reset() -> observation", when)
         return StepResult(observation)
 
@@ -161,4 +164,7 @@ class _Trial:
         check_value(self.findings, self.observation_space, observation, where, when)
         if masked and isinstance(observation, Mapping) and ACTION_MASK in observation:
             check_mask(self.findings, observation[ACTION_MASK], where)
+        if has_frame_stacks(self.observation_space) and observation in self.observation_space:
+            check_frames(self.findings, self.observation_space, observation, self._before, where, when)
+            self._before = copy.deepcopy(observation)
         self.latest.now(observation)

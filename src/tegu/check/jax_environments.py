@@ -13,17 +13,19 @@ from gymnasium import spaces
 from jax.tree_util import tree_flatten_with_path
 
 from tegu.check.agents import check_agents, check_masks, legal, masks
-from tegu.check.contract import check_contract, explain, name_of
+from tegu.check.contract import check_contract, explain, name_of, refused
 from tegu.check.findings import Facts, Findings, Halt, Report, episode_facts
 from tegu.check.games import check_game
 from tegu.check.goals import check_payments
-from tegu.check.spaces import check_ranges, declared_spaces, describe, is_supported
+from tegu.check.spaces import check_frames, check_ranges, declared_spaces, describe, is_supported
 from tegu.core.step import PyTree
 from tegu.environments.base import Environment, Timestep
 from tegu.environments.games.base import Game
 from tegu.environments.goals.base import GoalEnvironment
+from tegu.spaces.frames import has_frame_stacks
 
 _COPIES = 8
+_STEPS_REQUIRED = 10  # in each copy, where training begins
 
 
 class _Rollout(NamedTuple):
@@ -129,6 +131,7 @@ def _where(condition: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
 def _check_values(findings: Findings, space: spaces.Space, first: PyTree, rollout: _Rollout) -> None:
     check_ranges(findings, space, first, "reset() -> observation")
     check_ranges(findings, space, rollout.observation, "step() -> observation")
+    _check_stacks(findings, space, first, rollout)
     check_masks(findings, space, first, "reset() -> observation")
     going_on = jax.tree.map(lambda leaf: leaf[~rollout.ended], rollout.observation)
     check_masks(findings, space, going_on, "step() -> observation")
@@ -139,6 +142,34 @@ def _check_values(findings: Findings, space: spaces.Space, first: PyTree, rollou
         if not np.isfinite(reward).all():
             where = f"step() -> reward{name_of(path)}"
             findings.error(where, "is not finite", "finite numbers", str(_first_odd(reward)))
+
+
+def _check_stacks(findings: Findings, space: spaces.Space, first: PyTree, rollout: _Rollout) -> None:
+    """Whether stacks of frames begin and go on as they promise."""
+    if has_frame_stacks(space):
+        check_frames(findings, space, first, None, "reset() -> observation")
+        onward = ~rollout.ended[:-1]
+        before, after = (
+            jax.tree.map(lambda leaf, part=part: np.asarray(leaf)[part][onward], rollout.observation)
+            for part in (slice(None, -1), slice(1, None))
+        )
+        check_frames(findings, space, after, before, "step() -> observation")
+        if not findings.all():  # the very first step, too
+            after = jax.tree.map(lambda leaf: leaf[0], rollout.observation)
+            check_frames(findings, space, after, first, "step() -> observation")
+
+
+def require_frames(environment: Environment) -> None:
+    """Raise ``TeguError`` where an environment that observes stacks of frames breaks what they promise, in a few
+    steps."""
+    space, action_space = environment.observation_space, environment.action_space
+    if has_frame_stacks(space):
+        with refused(environment) as findings:
+            actions = _random_actions(action_space, (_STEPS_REQUIRED, _COPIES), 0)
+            keys = jax.random.split(jax.random.key(0), _COPIES)
+            step_keys = jax.random.split(jax.random.key(1), (_STEPS_REQUIRED, _COPIES))
+            first, rollout = jax.device_get(jax.jit(partial(_rollout, environment))(keys, step_keys, actions))
+            _check_stacks(findings, space, first, rollout)
 
 
 def _first_odd(values: jax.Array) -> jax.Array:

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from tegu.check.findings import Findings
 from tegu.core.step import PyTree
 from tegu.spaces.features import ACTION_MASK
+from tegu.spaces.frames import broken_promise
 from tegu.spaces.observations import limits
 
 Leaf = spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
@@ -171,6 +172,15 @@ def check_mask(findings: Findings, mask: PyTree, where: str) -> None:
             got="only zeros",
             hint="terminate the episode when nobody can move, or add an action that passes",
         )
+
+
+def check_frames(
+    findings: Findings, space: spaces.Space, observation: PyTree, before: PyTree, where: str, when: str = ""
+) -> None:
+    """Report stacks of frames that do not begin, or go on, as a ``FrameStack`` promises; see ``broken_promise``."""
+    if broken := broken_promise(space, observation, before, where):
+        name, expected = broken
+        findings.error(name, "breaks what its FrameStack promises", expected, f"other frames{when}")
 
 
 def _check_kind(findings: Findings, name: str, space: spaces.Space) -> None:

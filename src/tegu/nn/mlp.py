@@ -3,12 +3,15 @@
 import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
+from reprlib import repr as shorten
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from tegu.core.errors import TeguError
+
+WIDEST = 100_000  #: layer; a wider one is a mistyped number, and no file of a run is believed that has one
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "tanh": jnp.tanh,
@@ -23,8 +26,8 @@ def check_network(activation: str, net_arch: Sequence[int]) -> None:
     """Raise ``TeguError`` in one line unless these describe a network."""
     if activation not in ACTIVATIONS:
         raise TeguError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-    if any(width < 1 for width in net_arch):
-        raise TeguError(f"net_arch must be widths of at least 1, got {list(net_arch)}")
+    if any(not 1 <= width <= WIDEST for width in net_arch):
+        raise TeguError(f"net_arch must be widths from 1 to {WIDEST:,}, got {shorten(list(net_arch))}")
 
 
 class MLP(eqx.Module):

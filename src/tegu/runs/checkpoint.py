@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tegu.core.errors import TeguError
+from tegu.core.memory import free_memory
 from tegu.runs import blob_files, disk, manifest
 from tegu.runs.blob_files import Base, Blob, Chunk
 from tegu.runs.manifest import BLOB_FILE, MANIFEST
@@ -112,6 +113,7 @@ def load(path: Path | str) -> Checkpoint:
         present = {name for name in disk.names(path) if not name.startswith(".")}
         if odd := present ^ {MANIFEST, *files}:
             raise ValueError(f"missing or unexpected files: {shorten(sorted(odd))}")
+        _check_memory({name: file["size"] for name, file in files.items()})
         blobs = {name.removesuffix(".safetensors"): blob_files.read(path / name, file) for name, file in files.items()}
         return Checkpoint(content["step"], blobs, content["state"], path)
 
@@ -225,6 +227,18 @@ def _remove(folder: Path) -> None:
 
 
 # Reading
+
+
+def _check_memory(sizes: Mapping[str, int]) -> None:
+    """``ValueError`` before anything is read where files of these ``sizes`` would not fit into memory."""
+    free = free_memory()
+    largest = max(sizes, key=lambda name: sizes[name], default="")
+    needed = sum(sizes.values()) + sizes.get(largest, 0)  # each file is in memory twice while it is taken apart
+    if free is not None and needed > free:
+        raise ValueError(
+            f"reading it takes {needed / 2**30:,.1f} GiB of memory, {free / 2**30:,.1f} GiB are free; its largest file, "
+            f"{largest}, has {sizes[largest] / 2**30:,.1f} GiB"
+        )
 
 
 def _candidates(folder: Path) -> list[Path]:

@@ -103,6 +103,8 @@ def _check(manifest: dict[str, Any]) -> None:
         raise ValueError("the manifest has an impossible step")
     for file in manifest["files"]:
         _check_table(file, _FILE_SCHEMA, "a file of the manifest")
+        if not 0 <= file["size"] < 2**63:
+            raise ValueError(f"the manifest gives {file['name'][:99]!r} an impossible size")
         if not BLOB_FILE.fullmatch(file["name"]):
             raise ValueError(f"the manifest names the impossible file {shorten(file['name'])}")
     if len({file["name"] for file in manifest["files"]}) < len(manifest["files"]):

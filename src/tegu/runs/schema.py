@@ -65,10 +65,9 @@ def _one_of(*words: str) -> Check:
     return lambda value: None if isinstance(value, str) and value in words else f"one of {', '.join(words)}"
 
 
-def _any_of(*checks: Check) -> Check:
+def _any_of(*checks: Check, expected: str) -> Check:
     def check(value: Any) -> str | None:
-        wrong = [found for one in checks if (found := one(value))]
-        return " or ".join(wrong) if len(wrong) == len(checks) else None
+        return expected if all(one(value) for one in checks) else None
 
     return check
 
@@ -90,9 +89,11 @@ def _plain(value: Any, depth: int = 8) -> str | None:
 
 
 _name = _text(1000)
-_scalar = _any_of(_is(bool, type(None)), _number(-math.inf, math.inf), _whole(-(2**63), 2**63), _text(1000))
+_numbers = _any_of(_number(-math.inf, math.inf), _whole(-(2**63), 2**63), expected="a number of at most 64 bits")
 _widths = _list(_whole(1, 100_000), 0, 100)
-_hyper_parameters = _table(_any_of(_scalar, _widths, _table(_any_of(_scalar, _widths))))
+_PARAMETER = "a number, text of at most 1,000 characters, true, false, or a list of widths from 1 to 100,000"
+_parameter = _any_of(_is(bool, type(None)), _numbers, _text(1000), _widths, expected=_PARAMETER)
+_hyper_parameters = _table(_any_of(_parameter, _table(_parameter), expected=f"{_PARAMETER}, or a table of these"))
 _backend = _one_of("jax", "gymnasium", "pettingzoo", "ale")
 _steps = _whole(1, MOST_STEPS)
 _count = _whole(1, MOST_AT_ONCE)

@@ -11,6 +11,7 @@ from tegu.agents.agent import Agent
 from tegu.agents.agent import load as load_agent
 from tegu.algorithms.base import Algorithm
 from tegu.core.errors import TeguError
+from tegu.core.paths import path_of
 from tegu.core.runtime import configure_jax
 from tegu.core.step import PyTree
 from tegu.core.trees import from_arrays, to_arrays
@@ -19,7 +20,7 @@ from tegu.sb3.environments import DummyVecEnv, make_vec_env, resolve
 from tegu.sb3.learning import Learning
 from tegu.sb3.logger import Logger
 from tegu.sb3.policy import Policy
-from tegu.sb3.settings import build, changed, refuse, settings_of
+from tegu.sb3.settings import at_least, build, changed, refuse, seed_of, settings_of
 from tegu.sb3.training_state import TrainingState
 from tegu.training.plan import spec_of, validate
 
@@ -48,12 +49,13 @@ class BaseAlgorithm:
         configure_jax()
         self._settings = settings
         self.seed, self.verbose = seed, verbose
-        self.tensorboard_log, self.stats_window_size = tensorboard_log, stats_window_size
-        self.logger = Logger(verbose)
+        if tensorboard_log is not None:
+            path_of(tensorboard_log, "tensorboard_log")
+        self.tensorboard_log = tensorboard_log
+        self.stats_window_size = at_least(1, stats_window_size, "stats_window_size")
+        self.logger = Logger(int(verbose) if isinstance(verbose, bool) else at_least(0, verbose, "verbose"))
         self.total_timesteps = 0  #: where the last ``learn`` ends
-        self._seed = int(np.random.SeedSequence().generate_state(1)[0] >> 1) if seed is None else seed
-        if not 0 <= self._seed < 2**31:
-            raise TeguError(f"seed must be from 0 to 2**31 - 1, got {seed}")
+        self._seed = seed_of(seed)
         self._training: TrainingState | None = None
         self._env: DummyVecEnv | None = None
 
@@ -107,11 +109,13 @@ class BaseAlgorithm:
     ) -> Self:
         if self._training is None:
             raise TeguError("there is no environment to learn in: pass env to load, or call set_env")
+        callbacks = as_callback(callback, progress_bar)
+        steps = at_least(1, total_timesteps, "total_timesteps")
+        log_interval = None if log_interval is None else at_least(0, log_interval, "log_interval")
         if reset_num_timesteps and self._training.steps:
             self._training.steps = 0
             self._training.restart()
-        callbacks = as_callback(callback, progress_bar)
-        learning = Learning(self, self._training, callbacks, int(total_timesteps), log_interval)
+        learning = Learning(self, self._training, callbacks, steps, log_interval)
         self.total_timesteps = learning.total
         self.logger.open(self.tensorboard_log, tb_log_name, another=reset_num_timesteps)
         learning.run()

@@ -7,10 +7,12 @@ each, to within an iteration (a rollout of PPO, ``train_freq`` steps of DQN).
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from reprlib import repr as shorten
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tegu.core.errors import TeguError
 from tegu.sb3.environments import DummyVecEnv
 from tegu.sb3.logger import Logger
 from tegu.sb3.settings import refuse
@@ -230,5 +232,7 @@ class ProgressBarCallback(BaseCallback):
 def as_callback(callback: Any, progress_bar: bool) -> CallbackList:
     """Whatever ``learn`` takes for callbacks, as one."""
     given = callback if isinstance(callback, list | tuple) else [] if callback is None else [callback]
+    if odd := [each for each in given if not (isinstance(each, BaseCallback) or callable(each))]:
+        raise TeguError(f"callback must be a BaseCallback, a function, or a list of these, got {shorten(odd[0])}")
     callbacks = [each if isinstance(each, BaseCallback) else ConvertCallback(each) for each in given]
     return CallbackList([*callbacks, *([ProgressBarCallback()] if progress_bar else [])])

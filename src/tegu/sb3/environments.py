@@ -191,7 +191,7 @@ def as_vec_env(env: Any) -> DummyVecEnv:
         return env
     if isinstance(env, gymnasium.Env):
         return DummyVecEnv([lambda: env])
-    raise TeguError(f"expected a gymnasium.Env or a VecEnv of tegu.sb3, got {type(env).__name__}")
+    raise TeguError(f"env must be a name, a gymnasium.Env or a VecEnv of tegu.sb3, got {type(env).__name__}")
 
 
 def resolve(env: Any) -> tuple[str, Environment | DummyVecEnv]:

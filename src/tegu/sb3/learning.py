@@ -50,6 +50,10 @@ class Learning:
         self.callback.on_training_start()
         try:
             self.trainer.train(self.training.state)
+        except BaseException:
+            if self.trainer.state is not None and self.trainer.state is not self.training.state:
+                self.training.salvage(self.trainer.steps, self.trainer.state)
+            raise
         finally:
             self.callback.on_training_end()
             self.model.logger.close()

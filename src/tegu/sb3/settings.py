@@ -1,14 +1,19 @@
 """Stable-Baselines3's constructor arguments as Tegu's hyper-parameters."""
 
 from collections.abc import Callable, Mapping
+from reprlib import repr as shorten
 from typing import Any
 
+import numpy as np
+
 from tegu.algorithms.base import Algorithm
-from tegu.algorithms.hyper_parameters import hyper_parameters
+from tegu.algorithms.hyper_parameters import hyper_parameters, whole
 from tegu.algorithms.registry import algorithm as build_algorithm
+from tegu.core.code import one_line
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Linear
 from tegu.nn.mlp import ACTIVATIONS
+from tegu.runs.schema import MOST_SEED, MOST_STEPS
 
 # Settings that each brings. The Nature CNN ends in a layer of 512, which are Tegu's hidden layers.
 POLICIES: dict[str, dict[str, Any]] = {
@@ -29,7 +34,12 @@ def schedule(name: str, value: Any) -> Any:
     """
     if not callable(value):
         return value
-    start, end = float(value(1.0)), float(value(0.0))
+    try:
+        start, end = float(value(1.0)), float(value(0.0))
+    except Exception as error:
+        raise TeguError(
+            f"{name} must be a number, or a function of the progress remaining, from 1.0 to 0.0: {one_line(error)}"
+        ) from error
     slope = (start - float(value(1.0 - _NEAR_THE_START))) / _NEAR_THE_START
     fraction = min((start - end) / slope, 1.0) if slope else 1.0
     guess = Linear(start, end, fraction) if fraction > 0 else Linear(start, end)
@@ -48,6 +58,8 @@ def policy_settings(name: str, policy: Any, policy_kwargs: Mapping[str, Any] | N
         "activation_fn": lambda value: {"activation": _activation(value)},
         "log_std_init": lambda value: {"log_std_init": value},
     }
+    if not isinstance(policy_kwargs, Mapping | None):
+        raise TeguError(f"{name}: policy_kwargs must be a dict, got {shorten(policy_kwargs)}")
     settings = dict(POLICIES[policy])
     layers = settings.get("net_arch", ())  # of the features extractor: those of policy_kwargs follow them
     for key, value in (policy_kwargs or {}).items():
@@ -62,12 +74,26 @@ def policy_settings(name: str, policy: Any, policy_kwargs: Mapping[str, Any] | N
 
 def train_freq(value: int | tuple[int, str]) -> int:
     """Steps of the vectorised environment between two rounds of updates."""
-    if isinstance(value, int):
-        return value
-    number, unit = value
+    number, unit = value if isinstance(value, tuple) and len(value) == 2 else (value, "step")
     if unit != "step":
-        raise TeguError(f"train_freq: only steps are supported, got {value!r}")
+        raise TeguError(f"train_freq: only steps are supported, got {shorten(value)}")
+    return whole(number, "train_freq")
+
+
+def at_least(least: int, value: Any, name: str) -> int:
+    """A whole number, or ``TeguError`` that names it."""
+    number = whole(value, name)
+    if not least <= number <= MOST_STEPS:
+        raise TeguError(f"{name} must be from {least} to {MOST_STEPS:,}, got {shorten(value)}")
     return number
+
+
+def seed_of(value: Any) -> int:
+    """A seed; of ``None``, one that nobody knows."""
+    seed = int(np.random.SeedSequence().generate_state(1)[0] >> 1) if value is None else whole(value, "seed")
+    if not 0 <= seed <= MOST_SEED:
+        raise TeguError(f"seed must be from 0 to 2**31 - 1, got {shorten(value)}")
+    return seed
 
 
 def refuse(name: str, **asked: Any) -> None:

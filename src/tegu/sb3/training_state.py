@@ -58,6 +58,10 @@ class TrainingState:
         self.steps, self.state = steps, state
         self._leave()
 
+    def salvage(self, steps: int, state: Any) -> None:
+        """Take over what an error has left of a training after so many ``steps``; the next one begins new episodes."""
+        self.steps, self.state, self._standing = steps, state, None
+
     def learners(self) -> Learner:
         """What was learned, ``[1, ...]``, without beginning what has not begun."""
         if self._state is None and self._given is not None:

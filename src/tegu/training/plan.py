@@ -18,6 +18,7 @@ from tegu.algorithms.own import prepared, restored
 from tegu.algorithms.registry import Choice, chosen, fitting, name_of
 from tegu.algorithms.registry import algorithm as build_algorithm
 from tegu.check.contract import require_contract, require_spaces
+from tegu.check.jax_environments import require_frames
 from tegu.core.code import is_code
 from tegu.core.errors import TeguError
 from tegu.core.runtime import configure_jax
@@ -228,6 +229,7 @@ def make_loop(plan: Plan) -> FusedLoop | SplitLoop:
         return host_loop(algorithm, spec, environments)
     spec = spec_of(plan.source.id, native, plan.n_envs)
     validate(algorithm, spec)
+    require_frames(native)
     warn_of_no_learning(algorithm, plan.n_envs, plan.steps)
     if len(seeds) == 1 and MulticoreCollector.pays(JaxCollector(algorithm, native, plan.n_envs)):
         programs = Programs(algorithm, spec)

@@ -45,7 +45,8 @@ class Split:
         self.stored = 0  #: rows that were ever written into the replay buffer
         self.cuts = 0  #: how often episodes were cut in it
         self.seconds = {"learning": 0.0}
-        self.reached: tuple[SplitState, int] | None = None  #: in the chunk under way: the state, the iterations done
+        self.ahead = False  #: whether it has done an iteration in which another seed's environment raised an error
+        self.left: SplitState | None = None  #: what an iteration of this seed that raised an error has left behind
         self._thread = ThreadPoolExecutor(1)
         self._replay_seconds = 0.0  # that the last round of updates took
         self._no_tally: dict[bool, Tally] = {}  # that of no iterations at all, by whether they learn
@@ -63,21 +64,43 @@ class Split:
 
     def warm_up(self, steps: int) -> int:
         """How many iterations go by before one learns, after ``steps``."""
-        return self.size.warm_up(steps, self.stored)
+        return self.size.warm_up(steps, self.stored - self.ahead * self.size.steps)
 
-    def chunk(self, state: SplitState, iterations: int, start: int, total: int) -> tuple[SplitState, Tally]:
-        """As ``SplitLoop.chunk``; all ``iterations`` learn, or none."""
-        learns = self.warm_up(start) == 0
+    def no_tally(self, state: SplitState, *, learns: bool) -> Tally:
+        """The tally of no iterations at all."""
         if learns not in self._no_tally:  # shapes are found by tracing, which takes long where act searches
             self._no_tally[learns] = self.programs.no_tally(self._steps(), state.buffer, learns=learns)
-        tally = self._no_tally[learns]
-        for done in range(iterations):
-            self.reached = state, done
-            steps = start + done * self.size.steps
-            clocks = Clock.of(steps, total), Clock.of(steps + self.size.steps, total)
-            state, tally = self._iteration(state, tally, *clocks, learns=learns)
-        self.reached = state, iterations
-        return state, jax.tree.map(np.asarray, tally)
+        return self._no_tally[learns]
+
+    def iteration(
+        self, state: SplitState, tally: Tally, before: Clock, after: Clock, *, learns: bool
+    ) -> tuple[SplitState, Tally]:
+        """Take ``n_steps`` in every environment and learn as the algorithm's experience declares.
+
+        If something raises an error, what is left of the ``state`` is in ``left``.
+        """
+        self.left = state
+        key, collect_key, update_key = self.programs.keys(state.key)
+        leaves, buffer = state.learner, state.buffer
+        learner = self.programs.learner(leaves)
+        if not self.size.replays:
+            if self.size.experience.whole:
+                collect_key, start_key = jax.random.split(collect_key)
+                self.collector.restart(learner, start_key)
+            steps, episodes = self.collector.collect(learner, before, collect_key, self.size.n_steps)
+            leaves, tally = self._timed(self.programs.rollout, leaves, tally, steps, episodes, update_key, after)
+            return SplitState(leaves, buffer, key), tally
+
+        replayed = self._in_background(leaves, buffer, update_key, after) if learns else _done((leaves, buffer, {}))
+        try:
+            steps, episodes = self.collector.collect(learner, before, collect_key, self.size.n_steps)
+        finally:  # the updates have used up the buffer that the iteration began with
+            leaves, buffer, metrics = self._timed(replayed.result)
+            self.left = state._replace(learner=leaves, buffer=buffer)
+        given = leaves, buffer, tally, steps, episodes, metrics, after
+        leaves, buffer, tally = self._timed(self.programs.store, *given)
+        self.stored += self.size.steps
+        return SplitState(leaves, buffer, key), tally
 
     def dump(self, state: SplitState) -> tuple[Blobs, dict[str, Any]]:
         """The state but for the learner, as blobs of named arrays and plain data, for a checkpoint."""
@@ -86,7 +109,7 @@ class Split:
         if self.size.replays:
             revised = self.programs.revises_rows(state.buffer)
             blobs |= buffer_to_blobs("replay", state.buffer, self.stored, cuts=self.cuts, revised=revised)
-        return blobs, {"stored": self.stored, "cuts": self.cuts, "collector": data}
+        return blobs, {"stored": self.stored, "cuts": self.cuts, "ahead": self.ahead, "collector": data}
 
     def restore(self, learner: Learner, blobs: Mapping[str, Arrays], data: Mapping[str, Any]) -> SplitState:
         """The state that ``dump`` was given, the environments brought back to where they stood."""
@@ -95,6 +118,7 @@ class Split:
         if self.size.replays:
             buffer = buffer_from_blobs("replay", jax.eval_shape(lambda: state.buffer), blobs)
         self.stored, cuts = counts(data)
+        self.ahead = data.get("ahead") is True
         lost = self.collector.restore(blobs, data.get("collector"))
         self.cuts = cuts + int(lost.any())
         key = from_arrays({"key": state.key}, blobs.get("key", {}), "the checkpoint")["key"]
@@ -115,35 +139,6 @@ class Split:
     def _steps(self) -> Step:
         """The shapes of what an iteration collects."""
         return self.collector.shapes(self.programs.shapes, self.size.n_steps)
-
-    def _iteration(
-        self, state: SplitState, tally: Tally, before: Clock, after: Clock, *, learns: bool
-    ) -> tuple[SplitState, Tally]:
-        """Take ``n_steps`` in every environment and learn as the algorithm's experience declares."""
-        key, collect_key, update_key = self.programs.keys(state.key)
-        leaves, buffer = state.learner, state.buffer
-        learner = self.programs.learner(leaves)
-        if not self.size.replays:
-            if self.size.experience.whole:
-                collect_key, start_key = jax.random.split(collect_key)
-                self.collector.restart(learner, start_key)
-            steps, episodes = self.collector.collect(learner, before, collect_key, self.size.n_steps)
-            leaves, tally = self._timed(self.programs.rollout, leaves, tally, steps, episodes, update_key, after)
-            return SplitState(leaves, buffer, key), tally
-
-        replayed = self._in_background(leaves, buffer, update_key, after) if learns else _done((leaves, buffer, {}))
-        try:
-            steps, episodes = self.collector.collect(learner, before, collect_key, self.size.n_steps)
-        except BaseException:
-            assert self.reached is not None
-            leaves, buffer, _ = replayed.result()  # the updates have used up the buffer that the iteration began with
-            self.reached = state._replace(learner=leaves, buffer=buffer), self.reached[1]
-            raise
-        leaves, buffer, metrics = self._timed(replayed.result)
-        given = leaves, buffer, tally, steps, episodes, metrics, after
-        leaves, buffer, tally = self._timed(self.programs.store, *given)
-        self.stored += self.size.steps
-        return SplitState(leaves, buffer, key), tally
 
     def _in_background(self, *given: Any) -> Future[Any]:
         """A round of updates, in another thread if it is long enough for that to pay, else at once."""
@@ -171,13 +166,14 @@ def _done(result: Any) -> Future[Any]:
 
 
 class SplitLoop:
-    """``Split`` for several seeds, one after the other: what the trainer drives."""
+    """``Split`` for several seeds, which take turns at every iteration: what the trainer drives."""
 
     def __init__(self, programs: Programs, collectors: Mapping[int, Collector]):
         """``collectors`` by seed."""
         self.programs, self.spec, self.seeds = programs, programs.spec, tuple(collectors)
         self.each = [Split(programs, seed, collector) for seed, collector in collectors.items()]
         self.steps_per_iteration = programs.size.steps
+        self._under_way: tuple[list[SplitState], int] = [], 0  # in a chunk: every seed's state, the iterations of all
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -197,19 +193,35 @@ class SplitLoop:
 
         The tally's leaves are NumPy arrays ``[S]``; it says how many iterations were run.
         """
-        iterations = min(iterations, self.each[0].warm_up(start) or iterations)
-        for one in self.each:
-            one.reached = None
-        done = [one.chunk(mine, iterations, start, total) for one, mine in zip(self.each, state, strict=True)]
-        return [state for state, _ in done], jax.tree.map(lambda *sums: np.stack(sums), *[tally for _, tally in done])
+        warm_up = self.each[0].warm_up(start)
+        learns, size = warm_up == 0, self.steps_per_iteration
+        iterations = min(iterations, warm_up or iterations)
+        states = list(state)
+        self._under_way = states, 0
+        tallies = [one.no_tally(mine, learns=learns) for one, mine in zip(self.each, state, strict=True)]
+        for done in range(iterations):
+            steps = start + done * size
+            clocks = Clock.of(steps, total), Clock.of(steps + size, total)
+            for i, one in enumerate(self.each):
+                if one.ahead:
+                    tallies[i] = tallies[i]._replace(iterations=tallies[i].iterations + 1)
+                else:
+                    states[i], tallies[i] = one.iteration(states[i], tallies[i], *clocks, learns=learns)
+                    one.ahead = True
+            for one in self.each:
+                one.ahead, one.left = False, None
+            self._under_way = states, done + 1
+        return states, jax.tree.map(lambda *sums: np.stack(sums), *tallies)
 
     def salvage(self, state: list[SplitState]) -> tuple[list[SplitState], int]:
         """After ``chunk`` raised an error: what every seed has learned by then, and the iterations all have done.
 
-        Seeds are trained one after the other, so that those before the one that failed have done more of them.
+        Seeds whose turn came before that of the one that failed are ``ahead`` by an iteration, and wait when the
+        others go on with it.
         """
-        reached = [one.reached or (mine, 0) for one, mine in zip(self.each, state, strict=True)]
-        return [state for state, _ in reached], min(done for _, done in reached)
+        states, done = self._under_way
+        left = [mine if one.ahead else one.left or mine for one, mine in zip(self.each, states, strict=True)]
+        return left, done
 
     def learners(self, state: list[SplitState]) -> Learner:
         """What every seed has learned, ``[S, ...]``."""

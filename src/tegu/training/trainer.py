@@ -178,11 +178,12 @@ class Trainer:
 
     def _leave(self, error: BaseException) -> None:
         """Save what there is when an ``error`` ends the training, and say so."""
+        if self._in_chunk:
+            self.state, iterations = self.loop.salvage(self.state)
+            self._now += iterations * self.loop.steps_per_iteration
+            self._in_chunk = False
         if self.records and self.state is not None and not isinstance(error, NonFiniteError | UnsavedError):
             with suppress(Exception):  # what cannot be saved now is no news beside the error
-                if self._in_chunk:
-                    self.state, iterations = self.loop.salvage(self.state)
-                    self._now += iterations * self.loop.steps_per_iteration
                 self._save()
             error.add_note(f"{self.records[0].run.path}: {self.records[0].kept()}")
         self._status("stopped" if isinstance(error, KeyboardInterrupt) else "failed", in_one_line(error))

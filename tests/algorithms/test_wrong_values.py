@@ -1,0 +1,56 @@
+"""A hyper-parameter of a wrong kind or size is answered in one line that names it, by every constructor, before training.
+
+A constructor looks at ranges, and ``prepared``, through which every algorithm goes before anything is compiled, at kinds.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import tegu
+from tegu.algorithms.hyper_parameters import Setting
+from tegu.algorithms.own import prepared
+from tegu.algorithms.registry import ALGORITHMS, constructor, settings
+from tegu.core.schedule import Linear
+
+THING = object()
+NO_NUMBERS: list[Any] = ["x", "", True, b"x", [], [1], {}, {"a": 1}, ("a",), 1j, THING]
+NO_FINITE_NUMBERS: list[Any] = [float("nan"), float("inf"), -float("inf")]
+
+
+def wrong_values(setting: Setting) -> Iterator[Any]:
+    """Of every kind that the field is not, and of sizes that no field may have."""
+    kinds = setting.kinds
+    if Linear in kinds:
+        yield from [Linear("x"), Linear(float("nan")), Linear(1.0, 0.0, 2.0), Linear(-1.0), len, "lin_x", {"start": 1}]
+    if int in kinds:
+        yield from [*NO_NUMBERS, *NO_FINITE_NUMBERS, 1.5, -(10**30), 2**31, 10**30, 10**400]
+    elif float in kinds:
+        yield from [*NO_NUMBERS, *NO_FINITE_NUMBERS, 1e39, -1e39, 10**400]
+    elif tuple in kinds:
+        yield from ["x", 64, THING, True, {"a": 1}, ["x"], [1.5], [True], [None], (float("nan"),), [10**400]]
+    elif bool in kinds:
+        yield from ["x", 1, 0, THING, [], {}, None]
+    elif str in kinds and "Callable" not in str(kinds):
+        yield from [1, True, THING, [], {}]
+    elif str in kinds:
+        yield from [1, True, THING, [], {}, "no-module", "no module:function"]
+    if type(None) not in kinds:
+        yield None
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_constructor_answers_what_cannot_be_in_one_line(name: str) -> None:
+    found = []
+    for setting in settings(name).values():
+        for value in wrong_values(setting):
+            try:
+                prepared(constructor(name)(**{setting.name: value}))
+            except tegu.TeguError as error:
+                says = str(error)
+                if setting.name not in says or "\n" in says or len(says) > 200:
+                    found.append(f"{setting.name}={value!r}: {says}")
+            else:
+                found.append(f"{setting.name}={value!r} is accepted")
+    assert not found, "\n".join(found)
