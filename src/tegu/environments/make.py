@@ -3,7 +3,6 @@
 import difflib
 import importlib
 import pkgutil
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
@@ -11,7 +10,7 @@ from typing import Any
 
 import gymnasium
 
-from tegu.core.code import is_code, one_line, refuse_file
+from tegu.core.code import is_code, is_registered, one_line, refuse_file
 from tegu.core.errors import TeguError
 from tegu.environments.adapters import atari
 from tegu.environments.adapters.base import HostEnvironments
@@ -82,7 +81,7 @@ def find(
     if environment in NATIVE and backend in (None, "jax"):
         native = _build(environment, NATIVE[environment], OPTIONS.get(environment, {}) | options)
         return Source(environment, native, backend="jax", options=options)
-    if is_code(environment) and not _is_registered_by(environment):
+    if is_code(environment) and not is_registered(environment):
         return _made(environment, lambda: _build(environment, environment, options), options)
     if backend == "jax":
         raise TeguError(
@@ -113,7 +112,7 @@ def make(environment: str, backend: str | None = None, **options: Any) -> Enviro
 
 def unadapted(environment: str, backend: str | None = None, **options: Any) -> Any:
     """One environment by name as its author wrote it: one of PettingZoo's keeps its own shape."""
-    if is_code(environment) and not _is_registered_by(environment):
+    if is_code(environment) and not is_registered(environment):
         return _called(environment, _imported(environment, environment), options)
     return make(environment, backend, **options)
 
@@ -157,11 +156,6 @@ def _imported(name: str, path: str) -> Any:
         if isinstance(error, ModuleNotFoundError) and error.name in ("mpe2", "pettingzoo"):
             raise TeguError(f"{name} needs tegu[pettingzoo]: pip install 'tegu[pettingzoo]'") from error
         raise TeguError(f"cannot import the environment {name}: {one_line(error)}") from error
-
-
-def _is_registered_by(name: str) -> bool:
-    """Whether a name is Gymnasium's for what a package registers when it is imported (``package:Name-v0``)."""
-    return re.fullmatch(r"[^:]+:[^:]+-v\d+", name) is not None
 
 
 def _called(name: str, factory: Any, options: Mapping[str, Any]) -> Any:
