@@ -89,4 +89,4 @@ def test_through_gymnasium(tegu: Command) -> None:
     words = "train CartPole-v1 dqn --backend gymnasium --steps 64 --train-freq 32 --gradient-steps 1 --episodes 2"
     answer = tegu(*words.split(), "--learning-starts", "32", "--net-arch", "8", "--json", "--quiet")
     assert (answer.data["backend"], answer.data["steps"]) == ("gymnasium", 64)
-    assert tegu("watch", "--json").data["animation"].endswith(".gif")
+    assert Path(tegu("watch", "--json").data["animation"]).suffix in (".mp4", ".gif")
