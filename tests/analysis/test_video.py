@@ -11,7 +11,16 @@ from tegu.analysis import animation, frame_strip, video
 from tegu.core.errors import TeguError
 from tegu.runs import Run
 
-COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (92, 186, 92), (213, 130, 74), (144, 72, 17)]
+COLOURS = [
+    (255, 0, 0),
+    (0, 255, 0),
+    (0, 0, 255),
+    (255, 255, 255),
+    (0, 0, 0),
+    (92, 186, 92),
+    (213, 130, 74),
+    (144, 72, 17),
+]
 
 
 def plain(height: int, width: int, colours=COLOURS) -> list[np.ndarray]:

@@ -53,7 +53,7 @@ def checked_path(path: Path | str, *suffixes: str) -> Path:
 
 
 def frame_size(frames: Sequence[np.ndarray]) -> tuple[int, int]:
-    """Height and width of frames ``[height, width, 3]`` uint8. Raises ``TeguError`` unless all are such, of one size."""
+    """Height and width of frames ``[height, width, 3]`` uint8; ``TeguError`` unless all are such, of one size."""
     if not len(frames):
         raise TeguError("there are no frames to draw")
     for frame in frames:

@@ -13,10 +13,10 @@ from rich.text import Text
 from tegu.cli.common import Outcome, Parser, UsageError, add_code, add_run, console, count, environment, number, working
 
 _DESCRIPTION = """\
-Record one episode into replays/ of the run: an animation (an MP4 video, a GIF or a WebP), and a frame strip, one PNG with
-a few frames of the episode side by side. --terminal shows it in the terminal instead. RUN is a run's name, the beginning
-of one (the newest is meant), a folder, or last; RUN@best is the best agent of --eval-every; or a folder that Agent.save
-wrote."""
+Record one episode into replays/ of the run: an animation (an MP4 video, a GIF or a WebP), and a frame strip, one PNG
+with a few frames of the episode side by side. --terminal shows it in the terminal instead. RUN is a run's name, the
+beginning of one (the newest is meant), a folder, or last; RUN@best is the best agent of --eval-every; or a folder that
+Agent.save wrote."""
 
 _FORMATS = ("mp4", "gif", "webp")
 
@@ -65,10 +65,8 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
         episode: Episode = record(agent, args.seed_index, not args.stochastic, args.max_steps)
     fps = args.fps or episode.fps
     name = f"{agent.steps}-seed-{agent.seeds[args.seed_index]}" + "-stochastic" * args.stochastic
-    if _format_of(args.out):
-        moving = args.out
-    else:
-        moving = (args.out or place(agent, args) / "replays") / f"{name}.{format}"
+    folder = args.out or place(agent, args) / "replays"
+    moving = args.out if _format_of(args.out) else folder / f"{name}.{format}"
     strip = moving.with_suffix(".png")
     if args.terminal:
         _play([f"{episode.text(state)}\n" for state in episode.states], fps, out)
