@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from tegu.core.errors import TeguError
 from tegu.environments.goals.bit_flip import BitFlip
-from tegu.sb3 import DQN, PPO, HerReplayBuffer
+from tegu.sb3 import DQN, PPO, EvalCallback, HerReplayBuffer
 
 N = 6
 SETTINGS: dict[str, Any] = {
@@ -82,7 +82,8 @@ class Lamp(gymnasium.Env):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.lit = self.lit ^ np.eye(2, dtype=np.int8)[action]
-        return self.seen(), float(self.compute_reward(self.lit, self.desired, {})), False, False, {}
+        reward = float(self.compute_reward(self.lit, self.desired, {}))
+        return self.seen(), reward, False, False, {"is_success": reward == 0}
 
     def seen(self) -> dict[str, Any]:
         return {"observation": self.lit, "achieved_goal": self.lit, "desired_goal": self.desired}
@@ -101,10 +102,25 @@ def lamp(**kwargs: Any) -> DQN:
     return DQN("MultiInputPolicy", environment, **small | kwargs)
 
 
-def test_environments_of_gymnasium_are_learned_in_hindsight_too() -> None:
+def test_environments_of_gymnasium_are_learned_in_hindsight_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And evaluated: SB3's callback writes down the successes."""
     model = lamp(replay_buffer_kwargs={"goal_selection_strategy": Strategy.FUTURE, "copy_info_dict": False})
     assert model.algorithm.n_sampled_goal == 4  # SB3's default
-    assert model.learn(64).num_timesteps == 64
+    evaluation = EvalCallback(
+        gymnasium.wrappers.TimeLimit(Lamp(), 4), n_eval_episodes=7, eval_freq=32, log_path=str(tmp_path)
+    )
+    logged: dict[str, float] = {}
+    model.logger.record = lambda key, value, **_: logged.update({key: value})
+    assert model.learn(64, callback=evaluation).num_timesteps == 64
+    with np.load(tmp_path / "evaluations.npz") as file:
+        paid, reached = file["results"], file["successes"]
+    assert reached.shape == paid.shape == (2, 7)
+    assert reached[paid == 0].all()  # of those whose four steps were all at the goal
+    assert not reached[paid == -4].any()
+    assert logged["eval/success_rate"] == reached[-1].mean()
+    assert f"Success rate: {reached[-1].mean():.2%}" in capsys.readouterr().out
 
 
 def test_without_it_goals_stay_as_they_are() -> None:

@@ -23,8 +23,11 @@ from tegu.environments.native import NATIVE, OPTIONS
 BACKENDS = ("jax", "gymnasium", "pettingzoo", "ale")
 """Whose implementation of an environment there can be."""
 
-_PACKAGES = {"ALE": ("ale_py", "tegu[atari]")}
-"""Environment namespaces that live in packages of their own: what to import, what to install."""
+_PACKAGES = {"ALE/": ("ale_py", "tegu[atari]"), "Fetch": ("gymnasium_robotics", "tegu[robotics]")}
+"""How names begin that packages of their own register: what to import, what to install."""
+
+_EXTRAS = {"mpe2": "pettingzoo", "pettingzoo": "pettingzoo", "gymnasium_robotics": "robotics"}
+"""Packages whose environments a person names by the package, and the extra that brings them."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +156,9 @@ def _imported(name: str, path: str) -> Any:
         package = importlib.import_module(module)
         return _attribute(package, attribute) if attribute else package
     except Exception as error:  # whatever the module does when it is imported
-        if isinstance(error, ModuleNotFoundError) and error.name in ("mpe2", "pettingzoo"):
-            raise TeguError(f"{name} needs tegu[pettingzoo]: pip install 'tegu[pettingzoo]'") from error
+        if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
+            extra = f"tegu[{_EXTRAS[error.name]}]"
+            raise TeguError(f"{name} needs {extra}: pip install '{extra}'") from error
         raise TeguError(f"cannot import the environment {name}: {one_line(error)}") from error
 
 
@@ -240,9 +244,7 @@ def _register(name: str) -> None:
         return
     if name in gymnasium.registry:
         return
-    namespace = name.partition("/")[0]
-    if namespace in _PACKAGES:
-        package, extra = _PACKAGES[namespace]
+    for package, extra in (found for start, found in _PACKAGES.items() if name.startswith(start)):
         try:
             gymnasium.register_envs(importlib.import_module(package))
         except ImportError as error:
