@@ -146,7 +146,9 @@ def test_what_hindsight_cannot_do_is_one_line(kwargs: dict[str, Any], says: str)
 
 
 def test_other_buffers_and_other_environments_are_refused() -> None:
-    with pytest.raises(TeguError, match=r"replay_buffer_class must be HerReplayBuffer of tegu\.sb3, got dict of builtins"):
+    with pytest.raises(
+        TeguError, match=r"replay_buffer_class must be HerReplayBuffer of tegu\.sb3, got dict of builtins"
+    ):
         lamp(replay_buffer_class=dict)
     with pytest.raises(TeguError, match="are those of a replay_buffer_class"):
         lamp(replay_buffer_class=None)

@@ -63,8 +63,8 @@ def evaluate_policy(
 class EvalCallback(EventCallback):
     """Evaluates the model every ``eval_freq`` steps, and saves and announces the best one.
 
-    ``<log_path>/evaluations.npz`` holds ``timesteps`` ``[k]``, and ``results`` and ``ep_lengths`` ``[k, episodes]``; also
-    ``successes`` where the infos of last steps hold ``is_success``.
+    ``<log_path>/evaluations.npz`` holds ``timesteps`` ``[k]``, and ``results`` and ``ep_lengths`` ``[k, episodes]``,
+    and ``successes`` where the infos of last steps hold ``is_success``.
     """
 
     def __init__(
