@@ -45,6 +45,7 @@ CASES = (
     Learning("Taxi-v4", "q-learning", judge="optimal"),
     Learning("TMaze-v0", "r2d2"),
     Learning("BitFlip-v0", "dqn"),
+    Learning("FetchReach-v4", "ddpg", seeds=5),  # needs tegu[robotics] in .venv
     Learning("MinAtar/Breakout-v0", "pqn", 1_000_000),
     Learning("MinAtar/Freeway-v0", "pqn", 1_000_000),
     Learning("MinAtar/Breakout-v0", "dqn", seeds=4),

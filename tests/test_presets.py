@@ -1,6 +1,7 @@
 """Names and presets: what is chosen, and what is said when it cannot be."""
 
 import importlib
+import sys
 from pathlib import Path
 
 import gymnasium
@@ -90,6 +91,14 @@ def test_a_package_that_is_missing_is_named_with_how_to_get_it(monkeypatch: pyte
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["FetchReach-v4", "gymnasium_robotics:FetchReach-v4"])
+def test_the_extra_of_the_robots_is_named_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gymnasium_robotics", None)
+    monkeypatch.setattr(gymnasium, "registry", {})
+    with pytest.raises(tegu.TeguError, match=r"FetchReach-v4 needs tegu\[robotics\]: pip install 'tegu\[robotics\]'$"):
+        find(name)
+
+
 @pytest.mark.parametrize(
     ("environment", "given", "n_steps", "batch_size"),
     [
@@ -137,6 +146,8 @@ def test_long_trainings_can_be_planned(steps: int) -> None:
 @pytest.mark.parametrize("name", presets.names())
 def test_presets_are_valid(name: str) -> None:
     """Every preset names an algorithm and hyper-parameters that exist and fit its environment."""
+    if name == "FetchReach-v4":
+        pytest.importorskip("gymnasium_robotics")
     name = {"ALE": "ALE/Pong-v5", "MinAtar": "MinAtar/Breakout-v0"}.get(name, name)
     table = presets.load(name)
     assert table["default"] in table
@@ -145,6 +156,14 @@ def test_presets_are_valid(name: str) -> None:
         source = plan.source
         environment = source.environments([[0]]) if source.native is None else source.native
         validate(plan.algorithm, spec_of(name, environment, plan.n_envs))
+
+
+@pytest.mark.parametrize("name", ["FetchReach-v4", "gymnasium_robotics:FetchReach-v4"])
+def test_a_package_before_the_name_changes_no_preset(name: str) -> None:
+    assert presets.preset(name, None)["algorithm"] == "ddpg"
+    assert presets.preset(name, "ddpg")["n_sampled_goal"] == 4
+    assert presets.origin(name, "ddpg") == "[ddpg] of tegu/presets/FetchReach-v4.toml"
+    assert presets.load("my_package:lizard") == {}  # somebody's own class
 
 
 def test_without_a_preset_the_spaces_choose() -> None:

@@ -26,6 +26,7 @@ def test_an_episode_in_jax(lizard: tegu.Agent) -> None:
     assert [int(state) for state in episode.states] == [6, 7, 8]
     assert [int(action) for action in episode.actions] == [1, 1]
     assert episode.rewards == [-1.0, 10.0]
+    assert episode.returns == [0.0, -1.0, 9.0]
     assert episode.total == 9.0
     assert "LIZARD" in episode.text(episode.states[0])
     frames = episode.frames()

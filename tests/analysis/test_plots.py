@@ -219,7 +219,23 @@ def test_frame_strip_shows_the_first_and_the_last_frame(tmp_path):
 def test_frame_strip_of_few_frames_shows_each_once(tmp_path):
     frame_strip(frames(2, 10, 10), tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as picture:
-        assert picture.size == (2 * (90 + 8) + 8, 90 + 22 + 16)
+        assert picture.size == (2 * (240 + 8) + 8, 240 + 22 + 16)
+
+
+def test_frame_strip_says_the_return_so_far(tmp_path):
+    """In the caption and nowhere else, and other returns look otherwise."""
+    shots, sheets = frames(4), []
+    for number, returns in enumerate((None, [0.0, 1.0, 1.0, -2.5], [0.0, 1.0, 1.0, 7.0])):
+        frame_strip(shots, tmp_path / f"{number}.png", columns=4, returns=returns)
+        with Image.open(tmp_path / f"{number}.png") as picture:
+            sheets.append(np.asarray(picture).astype(int))
+    height, width = 160 + 2 * 8 + 22, 240 + 8
+    assert {sheet.shape for sheet in sheets} == {(height, 4 * width + 8, 3)}
+    plain, said, other = sheets
+    changed = abs(said - plain).max(axis=2) > 0
+    assert not changed[: 160 + 8].any()
+    assert all(changed[:, width * i : width * (i + 1)].any() for i in range(4))
+    assert [(said != other)[:, width * i : width * (i + 1)].any() for i in range(4)] == [False, False, False, True]
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])

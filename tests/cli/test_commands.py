@@ -2,9 +2,11 @@
 
 import csv
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from cli.conftest import ESCAPE, Command, one_line
 from PIL import Image
 
@@ -65,6 +67,33 @@ def test_watch_writes_an_animation_and_a_frame_strip(tegu: Command, runs: Path, 
     data = tegu(*words, "--json").data
     assert data.keys() == {"run", "environment", "seed", "return", "steps", "animation", "frame_strip"}
     assert "seed_index must lie in 0..1" in one_line(tegu("watch", "--runs", runs, "--seed-index", "2"), 1)
+
+
+def test_watch_writes_a_video_where_it_can(tegu: Command, runs: Path, tmp_path: Path, monkeypatch) -> None:
+    """Every frame of the episode, at the speed asked for, in the place that is named."""
+    words = ("watch", RUN, "--runs", runs, "--seed-index", "1", "--json")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "av", None)
+        assert Path(tegu(*words, "--out", tmp_path).data["animation"]).suffix == ".gif"
+        for asked in (("--format", "mp4"), ("--out", "a.mp4")):
+            said = one_line(tegu(*words, *asked), 1)
+            assert said == "tegu: videos need PyAV: pip install 'tegu[video]'"
+    av = pytest.importorskip("av")
+    assert Path(tegu(*words, "--out", tmp_path).data["animation"]).suffix == ".mp4"
+    data = tegu(*words, "--out", "new/a.mp4", "--fps", "2.5").data
+    assert (data["animation"], data["frame_strip"]) == ("new/a.mp4", "new/a.png")
+    assert Path("new/a.png").is_file()
+    with av.open("new/a.mp4") as video:
+        assert video.streams.video[0].average_rate == 2.5
+        assert len(list(video.decode(video=0))) == data["steps"] + 1
+
+
+def test_watch_asks_for_one_format(tegu: Command, runs: Path, tmp_path: Path) -> None:
+    said = one_line(tegu("watch", "--runs", runs, "--out", "a.gif", "--format", "webp"), 2)
+    assert "--out a.gif is no webp" in said
+    (tmp_path / "a.gif").mkdir()
+    data = tegu("watch", "--runs", runs, "--out", "a.gif", "--format", "webp", "--json").data
+    assert data["animation"] == "a.gif/4000-seed-0.webp"
 
 
 def test_watch_in_the_terminal(tegu: Command, runs: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def test_json_is_one_object_with_all_keys(tegu: Command, tmp_path: Path) -> None
     assert answer.err == ""
     assert answer.data.keys() == KEYS
     found = answer.data["evaluation"]
-    assert found.keys() == {"mean", "std", "interval", "per_seed", "episodes", "deterministic"}
+    assert found.keys() == {"mean", "std", "interval", "per_seed", "success_rate", "episodes", "deterministic"}
     assert (answer.data["seeds"], answer.data["steps"]) == ([5, 6, 7], 2000)
     assert (len(found["per_seed"]), found["episodes"], found["deterministic"]) == (3, 100, True)
     assert found["interval"][0] <= found["mean"] <= found["interval"][1]
@@ -89,4 +89,4 @@ def test_through_gymnasium(tegu: Command) -> None:
     words = "train CartPole-v1 dqn --backend gymnasium --steps 64 --train-freq 32 --gradient-steps 1 --episodes 2"
     answer = tegu(*words.split(), "--learning-starts", "32", "--net-arch", "8", "--json", "--quiet")
     assert (answer.data["backend"], answer.data["steps"]) == ("gymnasium", 64)
-    assert tegu("watch", "--json").data["animation"].endswith(".gif")
+    assert Path(tegu("watch", "--json").data["animation"]).suffix in (".mp4", ".gif")

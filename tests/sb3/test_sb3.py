@@ -394,7 +394,7 @@ def test_what_tegu_does_not_have_is_said_in_one_line(make, message):
     [
         ("SAC", r"tegu\.sb3 has no SAC: use tegu\.train"),
         ("EvalCallbak", r"tegu\.sb3 has no EvalCallbak: did you mean EvalCallback\?"),
-        ("HerReplayBuffer", r"tegu\.sb3 has no HerReplayBuffer: it has DQN, PPO, "),
+        ("VecFrameStack", r"tegu\.sb3 has no VecFrameStack: it has DQN, PPO, "),
         ("common", r"tegu\.sb3 has no common: make_vec_env, .* imported from tegu\.sb3 itself"),
         ("common.vec_env", r"tegu\.sb3 has no common"),
     ],

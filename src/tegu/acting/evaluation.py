@@ -25,6 +25,7 @@ from tegu.spaces.bounds import to_bounds
 
 EVALUATION = 0x5EED  #: folded into a seed's key, so that evaluation never sees the episodes of training
 LONGEST = 10_000  #: steps after which an episode without a time limit is cut
+SUCCESS = "is_success/end"  #: the measure that says whether an episode reached its goal
 ENOUGH = 8  #: episodes that are played of an environment of the host in which none of them ends
 
 
@@ -49,6 +50,11 @@ class Evaluation(NamedTuple):
     def std(self) -> float:
         """Standard deviation over all episodes of all seeds."""
         return float(self.returns.std())
+
+    @property
+    def success_rate(self) -> float | None:
+        """The fraction of episodes that ended at their goal, where the environment says so (``is_success``)."""
+        return float(self.measures[SUCCESS].mean()) if SUCCESS in self.measures else None
 
     @classmethod
     def of(cls, returns: PyTree, lengths: np.ndarray, measures: dict[str, np.ndarray] | None = None) -> "Evaluation":
@@ -198,19 +204,22 @@ class HostEvaluator:
                 played.append(self._play(self.policy.leaves(learner), environments, seed, clock))
             finally:
                 environments.close()
-        n = min(len(lengths) for _, lengths in played)
+        n = min(len(lengths) for _, lengths, _ in played)
         if n < self.episodes:
             _warn_of_endless(n, self.episodes)
-        return Evaluation.of(*jax.tree.map(lambda *each: np.stack([one[:n] for one in each]), *played))
+        returns, lengths, success = jax.tree.map(lambda *each: np.stack([one[:n] for one in each]), *played)
+        said = not np.isnan(success).all()  # some environments speak of it in the infos of success alone
+        return Evaluation.of(returns, lengths, {SUCCESS: np.nan_to_num(success)} if said else None)
 
     def _play(
         self, leaves: list[jax.Array], environments: HostEnvironments, seed: int, clock: Clock
-    ) -> tuple[PyTree, np.ndarray]:
-        """Returns and lengths ``[episodes]``; of ``ENOUGH`` where no episode ends by itself."""
+    ) -> tuple[PyTree, np.ndarray, np.ndarray]:
+        """Returns, lengths and success ``[episodes]``, NaN where unknown; of ``ENOUGH`` where none ends by itself."""
         n = len(environments)
         due = np.array([self.episodes // n + (i < self.episodes % n) for i in range(n)])
         returns: list[PyTree] = []
         lengths: list[int] = []
+        success: list[float] = []
         random = np.random.default_rng([seed, EVALUATION])
         observation: Any = environments.reset()
         memory = self.policy.memory(leaves, jax.random.key(0), n)
@@ -229,13 +238,14 @@ class HostEvaluator:
             for i in np.flatnonzero((now.over | cut) & (played < due)):
                 returns.append(jax.tree.map(lambda sum, i=i: float(sum[i]), total))
                 lengths.append(int(elapsed[i]))
+                success.append(np.nan if now.success is None else float(now.success[i]))
                 endless += not now.over[i]
             played += now.over | cut
             begins = episode_ended(now.terminated, now.truncated) | now.over | cut
             total, elapsed = jax.tree.map(lambda sum, done=now.over | cut: sum * ~done, (total, elapsed))
             if (cut & ~now.over).any():
                 observation = environments.begin_anew(cut & ~now.over)
-        return jax.tree.map(lambda *each: np.array(each), *returns), np.array(lengths)
+        return jax.tree.map(lambda *each: np.array(each), *returns), np.array(lengths), np.array(success)
 
 
 def _warn_of_endless(played: int, wanted: int | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import accumulate
 from statistics import fmean
 from typing import Any
 
@@ -40,6 +41,11 @@ class Episode:
     def total(self) -> float:
         """The undiscounted return; where there are several agents, the mean of theirs."""
         return float(sum(self.rewards))
+
+    @property
+    def returns(self) -> list[float]:
+        """What the rewards came to by each state."""
+        return [0.0, *accumulate(self.rewards)]
 
     def frames(self) -> list[np.ndarray]:
         """All states as pictures."""

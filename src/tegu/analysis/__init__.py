@@ -12,6 +12,7 @@ from tegu.analysis.statistics import (
     probability_of_improvement,
 )
 from tegu.analysis.tables import table, to_json
+from tegu.analysis.video import video
 
 __all__ = [
     "Group",
@@ -31,4 +32,5 @@ __all__ = [
     "summary",
     "table",
     "to_json",
+    "video",
 ]

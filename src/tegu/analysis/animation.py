@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tegu.analysis.output import checked_path, in_one_line, plotting
+from tegu.analysis.output import checked_path, enlargement, frame_size, plotting, written
 from tegu.analysis.plots import INK
 from tegu.core.errors import TeguError
 
@@ -17,10 +17,16 @@ _ANIMATED, _IN_STRIP = 480, 240  # pixels: the longer side of a frame
 _GIF_FASTEST = 50  # frames per second; browsers slow down what is faster
 
 
-def frame_strip(frames: Sequence[np.ndarray], path: Path | str, columns: int = 6, rows: int = 1) -> None:
+def frame_strip(
+    frames: Sequence[np.ndarray],
+    path: Path | str,
+    columns: int = 6,
+    rows: int = 1,
+    returns: Sequence[float] | None = None,
+) -> None:
     """Write ``columns * rows`` evenly spaced frames, the first and the last among them, as one .png with their numbers.
 
-    Each frame is ``[height, width, 3]`` uint8.
+    Each frame is ``[height, width, 3]`` uint8. ``returns``: for each frame, what is said to have been paid until then.
     """
     path = checked_path(path, ".png")
     with plotting():
@@ -36,9 +42,10 @@ def frame_strip(frames: Sequence[np.ndarray], path: Path | str, columns: int = 6
     for place, (number, picture) in enumerate(zip(chosen, pictures, strict=True)):
         x, y = gap + place % across * (width + gap), gap + place // across * (height + caption + gap)
         sheet.paste(picture, (x, y))
-        draw.text((x + width / 2, y + height + caption / 2), f"{number:,}", fill=INK, font=font, anchor="mm")
-    with in_one_line(path):
-        sheet.save(path)
+        words = f"{number:,}" if returns is None else f"step {number:,}, return {returns[number]:.4g}"
+        draw.text((x + width / 2, y + height + caption / 2), words, fill=INK, font=font, anchor="mm")
+    with written(path) as temporary:
+        sheet.save(temporary)
 
 
 def animation(frames: Sequence[np.ndarray], path: Path | str, fps: float = 30.0) -> None:
@@ -56,23 +63,16 @@ def animation(frames: Sequence[np.ndarray], path: Path | str, fps: float = 30.0)
     tick = 10 if gif else 1  # milliseconds; rounding the times and not the durations keeps the speed true
     times = (np.arange(len(pictures) + 1) * stride * 1000 / fps / tick).round().astype(int) * tick
     first, *rest = _in_one_palette(pictures) if gif else pictures
-    with in_one_line(path):
-        first.save(path, save_all=True, append_images=rest, duration=np.diff(times).tolist(), loop=0, quality=80)
+    with written(path) as temporary:
+        first.save(temporary, save_all=True, append_images=rest, duration=np.diff(times).tolist(), loop=0, quality=80)
 
 
 def _pictures(frames: Sequence[np.ndarray], longest: int) -> "list[Image]":
-    """Frames as pictures of one size: shrunk if above ``longest``, enlarged with sharp edges if of a few pixels."""
+    """Frames as pictures of one size: shrunk if above ``longest``, enlarged by a whole factor if far below it."""
     with plotting():
         from PIL import Image
-    if not len(frames):
-        raise TeguError("there are no frames to draw")
-    for frame in frames:
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape != (*frames[0].shape[:2], 3):
-            raise TeguError(
-                f"frames must be [height, width, 3] uint8, all of one size; got {frame.shape} {frame.dtype}"
-            )
-    height, width, _ = frames[0].shape
-    scale = min(longest / max(height, width), max(96 // max(height, width), 1))
+    height, width = frame_size(frames)
+    scale = min(longest / max(height, width), enlargement(height, width, longest))
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     how = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST
     return [Image.fromarray(frame).resize(size, how) for frame in frames]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tegu.analysis.compare import EVALUATION, FIRST_PLAYER, RETURN, Group, curves
-from tegu.analysis.output import checked_path, in_one_line, plotting
+from tegu.analysis.output import checked_path, plotting, written
 from tegu.analysis.statistics import STATISTICS
 from tegu.core.errors import TeguError
 from tegu.runs import Run
@@ -207,6 +207,6 @@ def _compact(value: float) -> str:
 
 def _saved(figure: "Figure", path: Path | str) -> "Figure":
     path = checked_path(path, ".png", ".svg", ".pdf")
-    with in_one_line(path):
-        figure.savefig(path)
+    with written(path) as temporary:
+        figure.savefig(temporary)
     return figure

@@ -94,6 +94,8 @@ def _report(
             f"{formatted(found['mean'])}  {spread}; {found['episodes']} fresh {kind}{each}, deterministic policy",
             out,
         )
+        if found["success_rate"] is not None:
+            _say("success", f"{found['success_rate']:.1%} of these episodes", out)
         if training is not None:
             _say("", f"{formatted(training)}  while training, with exploration: the last that was logged", out)
     _say("run", str(agent.run.path), out)
@@ -127,7 +129,7 @@ def _command(name: str, run: Run) -> str:
 
 
 def _data(run: Run, progress: Progress, found: dict[str, Any] | None, curve: Path | None) -> dict[str, Any]:
-    kept = ("mean", "std", "interval", "per_seed", "episodes", "deterministic")
+    kept = ("mean", "std", "interval", "per_seed", "success_rate", "episodes", "deterministic")
     return {
         "run": str(run.path),
         "environment": run.config["environment"],

@@ -19,6 +19,7 @@ def score(evaluation: Evaluation, *, deterministic: bool) -> dict[str, Any]:
         "min": float(returns.min()),
         "max": float(returns.max()),
         "per_seed": per_seed.tolist(),
+        "success_rate": evaluation.success_rate,
         "episodes": returns.shape[1],
         "deterministic": deterministic,
         "agents": {agent: part(values) for agent, values in evaluation.agents.items()},

@@ -13,9 +13,12 @@ from rich.text import Text
 from tegu.cli.common import Outcome, Parser, UsageError, add_code, add_run, console, count, environment, number, working
 
 _DESCRIPTION = """\
-Record one episode into replays/ of the run: an animation (GIF or WebP), and a frame strip, one PNG with a few frames of
-the episode side by side. --terminal shows it in the terminal instead. RUN is a run's name, the beginning of one (the
-newest is meant), a folder, or last; RUN@best is the best agent of --eval-every; or a folder that Agent.save wrote."""
+Record one episode into replays/ of the run: an animation (an MP4 video, a GIF or a WebP), and a frame strip, one PNG
+with a few frames of the episode side by side. --terminal shows it in the terminal instead. RUN is a run's name, the
+beginning of one (the newest is meant), a folder, or last; RUN@best is the best agent of --eval-every; or a folder that
+Agent.save wrote."""
+
+_FORMATS = ("mp4", "gif", "webp")
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -34,35 +37,44 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         "--terminal", action="store_true", help="show the episode in the terminal (Tegu's own environments)"
     )
     parser.add_argument("--fps", type=number, metavar="X", help="frames per second (the environment's)")
-    parser.add_argument("--format", choices=("gif", "webp"), default="gif", help="format of the animation (gif)")
-    parser.add_argument("--out", metavar="FOLDER", type=Path, help="folder to write to (replays/ of the run)")
+    parser.add_argument("--format", choices=_FORMATS, help="format of the animation (mp4 with tegu[video], else gif)")
+    parser.add_argument(
+        "--out", metavar="PLACE", type=Path, help="folder to write to (replays/ of the run), or name of the animation"
+    )
     parser.add_argument("--env", type=environment, metavar="ENV", help="the environment, if it is your own code")
     add_code(parser)
     args = parser.parse(words)
     if args.fps is not None and args.fps <= 0:
         raise UsageError(f"--fps must be above 0, got {args.fps:g}")
+    if (named := _format_of(args.out)) and args.format not in (None, named):
+        raise UsageError(f"--out {args.out} is no {args.format}: leave --format out, or name a folder")
     return args
 
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
     from tegu.agents.recording import Episode, record
-    from tegu.analysis.animation import animation, frame_strip
+    from tegu.analysis import animation, frame_strip, video
+    from tegu.analysis.video import can_write_videos, require_video
     from tegu.cli.loading import load, place
 
+    format = _format_of(args.out) or args.format or ("mp4" if can_write_videos() else "gif")
+    if format == "mp4" and not args.terminal:
+        require_video()
     with working(args, "playing an episode"):
         agent = load(args)
         episode: Episode = record(agent, args.seed_index, not args.stochastic, args.max_steps)
     fps = args.fps or episode.fps
     name = f"{agent.steps}-seed-{agent.seeds[args.seed_index]}" + "-stochastic" * args.stochastic
     folder = args.out or place(agent, args) / "replays"
-    moving, strip = folder / f"{name}.{args.format}", folder / f"{name}.png"
+    moving = args.out if _format_of(args.out) else folder / f"{name}.{format}"
+    strip = moving.with_suffix(".png")
     if args.terminal:
         _play([f"{episode.text(state)}\n" for state in episode.states], fps, out)
     else:
         with working(args, f"drawing {len(episode.states)} frames"):
             frames = episode.frames()
-            animation(frames, moving, fps)
-            frame_strip(frames, strip)
+            (video if format == "mp4" else animation)(frames, moving, fps)
+            frame_strip(frames, strip, returns=episode.returns)
     out.print(f"return {episode.total:g} in {len(episode.actions):,} steps, seed {agent.seeds[args.seed_index]}")
     if not args.terminal:
         out.print(f"{moving}\n{strip}", soft_wrap=True)
@@ -77,6 +89,12 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
             "frame_strip": None if args.terminal else str(strip),
         }
     )
+
+
+def _format_of(place: Path | None) -> str | None:
+    """The format that ``--out`` says if it names a file."""
+    suffix = place.suffix[1:].lower() if place is not None and not place.is_dir() else None
+    return suffix if suffix in _FORMATS else None
 
 
 def _play(pictures: Sequence[str], fps: float, out: Console) -> None:

@@ -1,6 +1,7 @@
 """Code by name (``module:attribute``). Only a person may name code; what a file says is never imported."""
 
 import os
+import re
 import sys
 import sysconfig
 import traceback
@@ -15,6 +16,11 @@ from tegu.core.errors import TeguError
 def is_code(name: str) -> bool:
     """Whether a name says which code to import (``module:attribute``)."""
     return ":" in name
+
+
+def is_registered(name: str) -> bool:
+    """Whether a name is Gymnasium's for what a package registers when it is imported (``package:Name-v0``)."""
+    return re.fullmatch(r"[^:]+:[^:]+-v\d+", name) is not None
 
 
 def imported(name: str, what: str) -> Any:

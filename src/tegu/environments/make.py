@@ -3,7 +3,6 @@
 import difflib
 import importlib
 import pkgutil
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
@@ -11,7 +10,7 @@ from typing import Any
 
 import gymnasium
 
-from tegu.core.code import is_code, one_line, refuse_file
+from tegu.core.code import is_code, is_registered, one_line, refuse_file
 from tegu.core.errors import TeguError
 from tegu.environments.adapters import atari
 from tegu.environments.adapters.base import HostEnvironments
@@ -24,8 +23,11 @@ from tegu.environments.native import NATIVE, OPTIONS
 BACKENDS = ("jax", "gymnasium", "pettingzoo", "ale")
 """Whose implementation of an environment there can be."""
 
-_PACKAGES = {"ALE": ("ale_py", "tegu[atari]")}
-"""Environment namespaces that live in packages of their own: what to import, what to install."""
+_PACKAGES = {"ALE/": ("ale_py", "tegu[atari]"), "Fetch": ("gymnasium_robotics", "tegu[robotics]")}
+"""How names begin that packages of their own register: what to import, what to install."""
+
+_EXTRAS = {"mpe2": "pettingzoo", "pettingzoo": "pettingzoo", "gymnasium_robotics": "robotics"}
+"""Packages whose environments a person names by the package, and the extra that brings them."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def find(
     if environment in NATIVE and backend in (None, "jax"):
         native = _build(environment, NATIVE[environment], OPTIONS.get(environment, {}) | options)
         return Source(environment, native, backend="jax", options=options)
-    if is_code(environment) and not _is_registered_by(environment):
+    if is_code(environment) and not is_registered(environment):
         return _made(environment, lambda: _build(environment, environment, options), options)
     if backend == "jax":
         raise TeguError(
@@ -113,7 +115,7 @@ def make(environment: str, backend: str | None = None, **options: Any) -> Enviro
 
 def unadapted(environment: str, backend: str | None = None, **options: Any) -> Any:
     """One environment by name as its author wrote it: one of PettingZoo's keeps its own shape."""
-    if is_code(environment) and not _is_registered_by(environment):
+    if is_code(environment) and not is_registered(environment):
         return _called(environment, _imported(environment, environment), options)
     return make(environment, backend, **options)
 
@@ -154,14 +156,10 @@ def _imported(name: str, path: str) -> Any:
         package = importlib.import_module(module)
         return _attribute(package, attribute) if attribute else package
     except Exception as error:  # whatever the module does when it is imported
-        if isinstance(error, ModuleNotFoundError) and error.name in ("mpe2", "pettingzoo"):
-            raise TeguError(f"{name} needs tegu[pettingzoo]: pip install 'tegu[pettingzoo]'") from error
+        if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
+            extra = f"tegu[{_EXTRAS[error.name]}]"
+            raise TeguError(f"{name} needs {extra}: pip install '{extra}'") from error
         raise TeguError(f"cannot import the environment {name}: {one_line(error)}") from error
-
-
-def _is_registered_by(name: str) -> bool:
-    """Whether a name is Gymnasium's for what a package registers when it is imported (``package:Name-v0``)."""
-    return re.fullmatch(r"[^:]+:[^:]+-v\d+", name) is not None
 
 
 def _called(name: str, factory: Any, options: Mapping[str, Any]) -> Any:
@@ -246,9 +244,7 @@ def _register(name: str) -> None:
         return
     if name in gymnasium.registry:
         return
-    namespace = name.partition("/")[0]
-    if namespace in _PACKAGES:
-        package, extra = _PACKAGES[namespace]
+    for package, extra in (found for start, found in _PACKAGES.items() if name.startswith(start)):
         try:
             gymnasium.register_envs(importlib.import_module(package))
         except ImportError as error:

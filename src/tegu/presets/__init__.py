@@ -7,6 +7,7 @@ from typing import Any
 
 from gymnasium import spaces
 
+from tegu.core.code import is_registered
 from tegu.core.errors import TeguError
 
 _LARGEST_TABLE = 10_000  # states beyond which a table is no longer the natural choice
@@ -33,8 +34,12 @@ def origin(environment: str, algorithm: str) -> str:
 
 
 def _file(environment: str) -> str:
-    """The name of an environment's file: its own, or that of all games in its namespace, such as ``ALE/``."""
-    return f"{environment.partition('/')[0]}.toml"
+    """The name of an environment's file: its own, or that of all games in its namespace, such as ``ALE/``.
+
+    A package that registers the environment (``package:Name-v0``) is left out.
+    """
+    name = environment.rpartition(":")[2] if is_registered(environment) else environment
+    return f"{name.partition('/')[0]}.toml"
 
 
 @cache

@@ -19,6 +19,7 @@ from tegu.sb3.callbacks import (
 )
 from tegu.sb3.environments import DummyVecEnv, VecEnv, make_vec_env
 from tegu.sb3.evaluation import EvalCallback, StopTrainingOnRewardThreshold, evaluate_policy
+from tegu.sb3.her import HerReplayBuffer
 from tegu.sb3.logger import Logger
 from tegu.sb3.missing import missing
 from tegu.sb3.model import DQN, PPO
@@ -36,6 +37,7 @@ __all__ = [
     "EvalCallback",
     "EventCallback",
     "EveryNTimesteps",
+    "HerReplayBuffer",
     "Logger",
     "Monitor",
     "ProgressBarCallback",

@@ -9,6 +9,7 @@ import numpy as np
 
 from tegu.acting.evaluation import LONGEST
 from tegu.core.errors import TeguError
+from tegu.environments.adapters.contract import success_of
 from tegu.sb3.callbacks import BaseCallback, EventCallback
 from tegu.sb3.environments import as_vec_env
 from tegu.sb3.monitor import Monitor
@@ -62,7 +63,8 @@ def evaluate_policy(
 class EvalCallback(EventCallback):
     """Evaluates the model every ``eval_freq`` steps, and saves and announces the best one.
 
-    ``<log_path>/evaluations.npz`` holds ``timesteps`` ``[k]``, and ``results`` and ``ep_lengths`` ``[k, episodes]``.
+    ``<log_path>/evaluations.npz`` holds ``timesteps`` ``[k]``, and ``results`` and ``ep_lengths`` ``[k, episodes]``,
+    and ``successes`` where the infos of last steps hold ``is_success``.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class EvalCallback(EventCallback):
         self.evaluations_timesteps: list[int] = []
         self.evaluations_results: list[list[float]] = []
         self.evaluations_length: list[list[int]] = []
+        self.evaluations_successes: list[list[bool]] = []
 
     @property
     def frequencies(self) -> tuple[int, ...]:
@@ -112,21 +115,28 @@ class EvalCallback(EventCallback):
     def _on_step(self) -> bool:
         if not self.crossed(self.eval_freq):
             return True
+        successes: list[bool] = []
+
+        def keep_success(seen: dict[str, Any], _: dict[str, Any]) -> None:
+            if seen["done"] and (said := success_of(seen["info"])) is not None:
+                successes.append(said)
+
         returns, lengths = evaluate_policy(
             self.model,
             self.eval_env,
             n_eval_episodes=self.n_eval_episodes,
             deterministic=self.deterministic,
             render=self.render,
+            callback=keep_success,
             return_episode_rewards=True,
         )
         assert isinstance(returns, list)
         assert isinstance(lengths, list)
-        self._keep(returns, lengths)
+        self._keep(returns, lengths, successes)
         return (self._on_new_best() if self.last_mean_reward > self.best_mean_reward else True) and self._on_event()
 
-    def _keep(self, returns: list[float], lengths: list[int]) -> None:
-        """Remember, print, log and write the returns and lengths of an evaluation's episodes."""
+    def _keep(self, returns: list[float], lengths: list[int], successes: list[bool]) -> None:
+        """Remember, print, log and write the returns, lengths and successes of an evaluation's episodes."""
         self.evaluations_timesteps.append(self.num_timesteps)
         self.evaluations_results.append(returns)
         self.evaluations_length.append(lengths)
@@ -137,6 +147,11 @@ class EvalCallback(EventCallback):
             )
         self.logger.record("eval/mean_reward", self.last_mean_reward)
         self.logger.record("eval/mean_ep_length", float(np.mean(lengths)))
+        if successes:
+            self.evaluations_successes.append(successes)
+            if self.verbose:
+                print(f"Success rate: {np.mean(successes):.2%}")
+            self.logger.record("eval/success_rate", float(np.mean(successes)))
         self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         self.logger.dump(self.num_timesteps)
         if self.log_path is not None:
@@ -146,6 +161,7 @@ class EvalCallback(EventCallback):
                 timesteps=self.evaluations_timesteps,
                 results=self.evaluations_results,
                 ep_lengths=self.evaluations_length,
+                **({"successes": self.evaluations_successes} if self.evaluations_successes else {}),
             )
 
     def _on_new_best(self) -> bool:

@@ -8,6 +8,7 @@ from tegu.core.errors import TeguError
 ELSEWHERE = {
     "A2C": "PPO is the nearest to it",
     "DDPG": "use tegu.train(env, tegu.DDPG())",
+    "GoalSelectionStrategy": "name the strategy, goal_selection_strategy='future'",
     "SAC": "use tegu.train(env, tegu.DDPG()) for continuous actions",
     "TD3": "use tegu.train(env, tegu.DDPG()) for continuous actions",
     "SubprocVecEnv": "make_vec_env steps its environments in this process",

@@ -119,7 +119,6 @@ class DQN(BaseAlgorithm):
         device: Any = "auto",
         _init_setup_model: bool = True,
     ):
-        refuse("DQN", replay_buffer_class=replay_buffer_class, replay_buffer_kwargs=replay_buffer_kwargs)
         refuse("DQN", optimize_memory_usage=optimize_memory_usage)
         settings = {
             "learning_rate": learning_rate,
@@ -130,6 +129,8 @@ class DQN(BaseAlgorithm):
             "gamma": gamma,
             "train_freq": train_freq,
             "gradient_steps": gradient_steps,
+            "replay_buffer_class": replay_buffer_class,
+            "replay_buffer_kwargs": replay_buffer_kwargs,
             "n_steps": n_steps,
             "target_update_interval": target_update_interval,
             "exploration_fraction": exploration_fraction,

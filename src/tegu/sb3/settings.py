@@ -14,6 +14,7 @@ from tegu.core.errors import TeguError
 from tegu.core.schedule import Linear
 from tegu.nn.mlp import ACTIVATIONS
 from tegu.runs.schema import MOST_SEED, MOST_STEPS
+from tegu.sb3.her import hindsight_settings
 
 # Settings that each brings. The Nature CNN ends in a layer of 512, which are Tegu's hidden layers.
 POLICIES: dict[str, dict[str, Any]] = {
@@ -110,7 +111,8 @@ def changed(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
         new["train_freq"] = train_freq(new["train_freq"])
     if isinstance(new.get("clip_range_vf"), Linear):
         raise TeguError("clip_range_vf: only a number is supported, not a schedule")
-    return {**settings, **new}
+    buffer = [new.pop(name, None) for name in ("replay_buffer_class", "replay_buffer_kwargs")]
+    return {**settings, **new, **hindsight_settings(*buffer)}
 
 
 def build(name: str, settings: Mapping[str, Any], n_envs: int) -> Algorithm:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tegu.acting.evaluation import Evaluator
+from tegu.acting.evaluation import SUCCESS, Evaluator
 from tegu.algorithms.base import Learner
 from tegu.core.schedule import Clock
 from tegu.core.trees import to_arrays
@@ -19,8 +19,8 @@ from tegu.training.trainer import Progress
 class EvaluationObserver:
     """Plays fresh episodes every so many steps, in environments separate from those of training.
 
-    Logs ``eval/mean_reward`` and ``eval/mean_ep_length`` of each seed, and keeps the learners whose mean over seeds was
-    the highest so far in the run's folder ``best/``.
+    Logs ``eval/mean_reward`` and ``eval/mean_ep_length`` of each seed, and ``eval/success_rate`` where the environment
+    says what success is. Keeps the learners whose mean return over seeds was the highest so far in the run's ``best/``.
     """
 
     def __init__(
@@ -40,6 +40,8 @@ class EvaluationObserver:
             seed: {"eval/mean_reward": float(returns.mean()), "eval/mean_ep_length": float(lengths.mean())}
             for seed, returns, lengths in zip(self.seeds, found.returns, found.lengths, strict=True)
         }
+        for row, success in zip(rows.values(), found.measures.get(SUCCESS, ()), strict=False):
+            row["eval/success_rate"] = float(success.mean())
         try:
             with self.run.metrics() as store:
                 store.write(progress.steps, rows)

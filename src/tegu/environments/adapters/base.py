@@ -18,6 +18,7 @@ class HostStep(NamedTuple):
     truncated: PyTree
     score: PyTree  #: the environment's own reward, of which returns are reported; often the same as ``reward``
     over: np.ndarray  #: whether the episode is over whose return is reported, and another one has begun
+    success: np.ndarray | None = None  #: whether a step reached the goal, if any environment says (``is_success``)
 
 
 class HostEnvironments(Protocol):

@@ -46,6 +46,12 @@ def parts(returned: Any, method: str, names: tuple[str, ...]) -> tuple[Any, ...]
     raise TeguError(f"{method}() of the environment must return ({', '.join(names)}), got {got}")
 
 
+def success_of(info: Mapping[str, Any]) -> bool | None:
+    """``is_success`` of an info, as Gymnasium-Robotics has it; None where there is no such flag or number."""
+    said = info.get("is_success")
+    return bool(said) if isinstance(said, bool | int | float | np.bool_ | np.number) else None
+
+
 def number(reward: Any) -> Any:
     """A reward as a number; an array of one number is that number."""
     if type(reward) is float or isinstance(reward, int | np.number):

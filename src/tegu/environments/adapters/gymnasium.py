@@ -12,7 +12,7 @@ from tegu.core.errors import TeguError
 from tegu.core.step import PyTree, episode_ended
 from tegu.core.trees import to_arrays
 from tegu.environments.adapters.base import HostStep
-from tegu.environments.adapters.contract import RESET, STEP, check_apart, flag_of, number, parts
+from tegu.environments.adapters.contract import RESET, STEP, check_apart, flag_of, number, parts, success_of
 from tegu.environments.adapters.goals import HostGoals
 from tegu.environments.adapters.pettingzoo import ParallelEnvironment
 from tegu.spaces.features import zeros
@@ -55,9 +55,10 @@ class GymnasiumEnvironments:
 
     def step(self, actions: PyTree) -> HostStep:
         """Take ``actions`` ``[n, ...]``, which lie in the action space; ended episodes begin anew."""
-        following, happened = [], []
+        following, happened, success = [], [], []
         for i, (environment, action) in enumerate(zip(self.environments, self._each(actions), strict=True)):
-            observation, reward, terminated, truncated, _ = parts(environment.step(action), *STEP)
+            observation, reward, terminated, truncated, info = parts(environment.step(action), *STEP)
+            success.append(success_of(info))
             self._record(i, action)
             if self.agents:
                 over = episode_ended(terminated, truncated)
@@ -78,7 +79,8 @@ class GymnasiumEnvironments:
         seen = self._seen()
         anew = any(last is not true for last, true in zip(following, true_next, strict=True))
         true_next = self._observations.stack(true_next) if anew else seen
-        return HostStep(seen, rewards, true_next, ends, cut, rewards, episode_ended(ends, cut))
+        reached = None if all(said is None for said in success) else np.array(success, bool)
+        return HostStep(seen, rewards, true_next, ends, cut, rewards, episode_ended(ends, cut), reached)
 
     def snapshot(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Where every environment stands, as arrays and plain data.

@@ -1,0 +1,158 @@
+"""Stable-Baselines3's ``HerReplayBuffer``, and what DQN learns with it."""
+
+import enum
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from tegu.core.errors import TeguError
+from tegu.environments.goals.bit_flip import BitFlip
+from tegu.sb3 import DQN, PPO, EvalCallback, HerReplayBuffer
+
+N = 6
+SETTINGS: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "gamma": 0.98,
+    "buffer_size": 10_000,
+    "learning_starts": 200,
+    "batch_size": 64,
+    "train_freq": 16,
+    "gradient_steps": 8,
+    "target_update_interval": 100,
+    "exploration_fraction": 0.3,
+    "replay_buffer_class": HerReplayBuffer,
+    "replay_buffer_kwargs": {"n_sampled_goal": 4, "goal_selection_strategy": "future"},
+    "policy_kwargs": {"net_arch": [64]},
+    "seed": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def flipper() -> DQN:
+    return DQN("MultiInputPolicy", BitFlip(n_bits=N), **SETTINGS).learn(4_000)
+
+
+def success(model: DQN) -> float:
+    """The fraction of 200 deterministic episodes that reach their goal, by rules written here."""
+    bits, desired = np.random.default_rng(0).integers(2, size=(2, 200, N), dtype=np.int8)
+    reached = (bits == desired).all(axis=1)
+    for _ in range(N):
+        seen = {"observation": bits, "achieved_goal": bits, "desired_goal": desired}
+        action, _ = model.predict(seen, deterministic=True)
+        bits = bits ^ (np.eye(N, dtype=np.int8)[action] * ~reached[:, None])
+        reached |= (bits == desired).all(axis=1)
+    return float(reached.mean())
+
+
+def test_bits_are_flipped_by_a_script_of_stable_baselines3(flipper: DQN) -> None:
+    """Six bits of which at random hardly one goal in ten is reached."""
+    assert flipper.algorithm.n_sampled_goal == flipper.n_sampled_goal == 4
+    assert success(flipper) >= 0.9
+
+
+def test_a_saved_model_goes_on_in_hindsight(flipper: DQN, tmp_path: Path) -> None:
+    flipper.save(tmp_path / "flipper")
+    loaded = DQN.load(tmp_path / "flipper", env=BitFlip(n_bits=N))
+    assert loaded.algorithm.n_sampled_goal == 4
+    assert success(loaded) == success(flipper)
+    assert loaded.learn(512, reset_num_timesteps=False).num_timesteps == flipper.num_timesteps + 512
+    changed = {"replay_buffer_class": HerReplayBuffer, "replay_buffer_kwargs": {"n_sampled_goal": 2}}
+    assert DQN.load(tmp_path / "flipper", **changed).algorithm.n_sampled_goal == 2
+
+
+class Lamp(gymnasium.Env):
+    """Two lamps, to be lit as desired, through Gymnasium."""
+
+    observation_space = spaces.Dict(
+        {name: spaces.MultiBinary(2) for name in ("observation", "achieved_goal", "desired_goal")}
+    )
+    action_space = spaces.Discrete(2)
+
+    def compute_reward(self, achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
+        return (achieved_goal == desired_goal).all(axis=-1) * np.float32(1) - 1
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.lit, self.desired = self.np_random.integers(2, size=(2, 2), dtype=np.int8)
+        return self.seen(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.lit = self.lit ^ np.eye(2, dtype=np.int8)[action]
+        reward = float(self.compute_reward(self.lit, self.desired, {}))
+        return self.seen(), reward, False, False, {"is_success": reward == 0}
+
+    def seen(self) -> dict[str, Any]:
+        return {"observation": self.lit, "achieved_goal": self.lit, "desired_goal": self.desired}
+
+
+class Strategy(enum.Enum):
+    """Like SB3's ``GoalSelectionStrategy``."""
+
+    FINAL = 1
+    FUTURE = 0
+
+
+def lamp(**kwargs: Any) -> DQN:
+    small = SETTINGS | {"policy_kwargs": {"net_arch": [4]}, "learning_starts": 32, "gradient_steps": 1}
+    environment = gymnasium.wrappers.TimeLimit(Lamp(), 4)
+    return DQN("MultiInputPolicy", environment, **small | kwargs)
+
+
+def test_environments_of_gymnasium_are_learned_in_hindsight_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And evaluated: SB3's callback writes down the successes."""
+    model = lamp(replay_buffer_kwargs={"goal_selection_strategy": Strategy.FUTURE, "copy_info_dict": False})
+    assert model.algorithm.n_sampled_goal == 4  # SB3's default
+    evaluation = EvalCallback(
+        gymnasium.wrappers.TimeLimit(Lamp(), 4), n_eval_episodes=7, eval_freq=32, log_path=str(tmp_path)
+    )
+    logged: dict[str, float] = {}
+    model.logger.record = lambda key, value, **_: logged.update({key: value})
+    assert model.learn(64, callback=evaluation).num_timesteps == 64
+    with np.load(tmp_path / "evaluations.npz") as file:
+        paid, reached = file["results"], file["successes"]
+    assert reached.shape == paid.shape == (2, 7)
+    assert reached[paid == 0].all()  # of those whose four steps were all at the goal
+    assert not reached[paid == -4].any()
+    assert logged["eval/success_rate"] == reached[-1].mean()
+    assert f"Success rate: {reached[-1].mean():.2%}" in capsys.readouterr().out
+
+
+def test_without_it_goals_stay_as_they_are() -> None:
+    assert lamp(replay_buffer_class=None, replay_buffer_kwargs=None).algorithm.n_sampled_goal == 0
+    assert lamp(replay_buffer_kwargs=None).algorithm.n_sampled_goal == 4
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "says"),
+    [
+        ({"goal_selection_strategy": "final"}, "goal_selection_strategy must be 'future', got 'final'"),
+        ({"goal_selection_strategy": Strategy.FINAL}, "goal_selection_strategy must be 'future', got 'FINAL'"),
+        ({"copy_info_dict": True}, "copy_info_dict is not supported"),
+        ({"online_sampling": True}, "has no online_sampling: expected n_sampled_goal, goal_selection_strategy, copy"),
+        ({"n_sampled_goal": -1}, "n_sampled_goal must be at least 0, got -1"),
+        ({"n_sampled_goal": "four"}, "n_sampled_goal must be .*four"),
+    ],
+)
+def test_what_hindsight_cannot_do_is_one_line(kwargs: dict[str, Any], says: str) -> None:
+    with pytest.raises(TeguError, match=says) as error:
+        lamp(replay_buffer_kwargs=kwargs)
+    assert "\n" not in str(error.value)
+
+
+def test_other_buffers_and_other_environments_are_refused() -> None:
+    with pytest.raises(
+        TeguError, match=r"replay_buffer_class must be HerReplayBuffer of tegu\.sb3, got dict of builtins"
+    ):
+        lamp(replay_buffer_class=dict)
+    with pytest.raises(TeguError, match="are those of a replay_buffer_class"):
+        lamp(replay_buffer_class=None)
+    with pytest.raises(TeguError, match=r"hindsight \(n_sampled_goal\) needs an environment that has compute_reward"):
+        DQN("MlpPolicy", "CartPole-v1", replay_buffer_class=HerReplayBuffer)
+    with pytest.raises(TypeError, match="replay_buffer_class"):
+        PPO("MlpPolicy", "CartPole-v1", replay_buffer_class=HerReplayBuffer)
