@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean, median
@@ -26,7 +27,7 @@ from tegu.runs import Run, checkpoint
 
 FILE = "gpu-atari.json"
 POINTS = 20.0  #: of Pong, that a mean over evaluation episodes must reach
-POLL = 2.0  #: seconds between two looks at a training
+POLL = 0.2  #: seconds between two looks at a training
 GRACE = 240.0  #: seconds in which one that was asked to stop must have saved and ended
 
 
@@ -86,15 +87,31 @@ def arguments() -> argparse.Namespace:
 
 def accelerator() -> str | None:
     """The name of the first NVIDIA GPU, if there is one."""
-    return _nvidia("name")
-
-
-def _nvidia(quantity: str) -> str | None:
-    command = ["nvidia-smi", f"--query-gpu={quantity}", "--format=csv,noheader,nounits", "--id=0"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        return subprocess.run(nvidia("name"), capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def nvidia(quantity: str) -> list[str]:
+    return ["nvidia-smi", f"--query-gpu={quantity}", "--format=csv,noheader,nounits", "--id=0"]
+
+
+@contextmanager
+def utilisation(file: Path) -> Iterator[list[float]]:
+    """The percentages of the time that the GPU was busy, one for each second, when it is over; none without a GPU."""
+    percents: list[float] = []
+    if accelerator() is None:
+        yield percents
+        return
+    with file.open("w") as output:
+        sampler = subprocess.Popen([*nvidia("utilization.gpu"), "--loop=1"], stdout=output)
+        try:
+            yield percents
+        finally:
+            sampler.terminate()
+            sampler.wait()
+    percents += [float(line) for line in file.read_text().split() if line.isdigit()]
 
 
 def variables(folder: Path) -> dict[str, str]:
@@ -106,23 +123,20 @@ def variables(folder: Path) -> dict[str, str]:
 
 
 def piece(training: Training, folder: Path, deadline: float) -> dict[str, Any]:
-    """Train until it is done, until Pong is won, or until ``deadline``; what that took."""
+    """Train until it is done, until Pong is won, or until ``deadline`` and a row of metrics; what that took."""
     mine = folder / training.name
     mine.mkdir(parents=True, exist_ok=True)
-    command, log = words(training, mine), mine / "output.txt"
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    busy, stopped = [], False
-    with log.open("w") as output:
+    command, log, earlier = words(training, mine), mine / "output.txt", steps(mine)
+    before, began, stopped = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic(), False
+    with log.open("w") as output, utilisation(mine / "gpu.txt") as busy:
         process = subprocess.Popen(command, cwd=mine, env=variables(folder), stdout=output, stderr=subprocess.STDOUT)
         try:
-            while not ended(process, POLL):
-                if time.monotonic() > deadline or won(training, mine):
-                    stopped = True
-                    process.send_signal(signal.SIGINT)  # saves everything and ends
-                    if not ended(process, GRACE):
-                        raise BenchmarkError(f"{training.name} did not stop within {GRACE:.0f} s")
-                if not stopped and (percent := _nvidia("utilization.gpu")) is not None:
-                    busy.append(float(percent))
+            while not stopped and not ended(process, POLL):
+                stopped = won(training, mine) or (time.monotonic() > deadline and steps(mine) > earlier)
+            if stopped:
+                process.send_signal(signal.SIGINT)  # it saves everything and ends
+                if not ended(process, GRACE):
+                    raise BenchmarkError(f"{training.name} did not stop within {GRACE:.0f} s")
         finally:
             process.kill()
             process.wait()
@@ -167,9 +181,9 @@ def measured(folder: Path) -> dict[str, Any]:
     with run.metrics(read_only=True) as store:
         named = {name: store.read(name) for name in ("time/fps", "time/time_elapsed", EVALUATION)}
     seconds = dict(zip(*(column.tolist() for column in named["time/time_elapsed"]), strict=True))
-    steps, scores = (column.tolist() for column in named[EVALUATION])
+    at, scores = (column.tolist() for column in named[EVALUATION])
     speeds = named["time/fps"][1].tolist()[1:]  # the first row holds compilation
-    reached = [step for step, score in zip(steps, scores, strict=True) if score >= POINTS]
+    reached = [step for step, score in zip(at, scores, strict=True) if score >= POINTS]
     return {
         "steps": max(seconds, default=0),
         "training_seconds": max(seconds.values(), default=0.0),
@@ -178,6 +192,11 @@ def measured(folder: Path) -> dict[str, Any]:
         "steps_to_20": reached[0] if reached else None,
         "seconds_to_20": seconds.get(reached[0]) if reached else None,
     }
+
+
+def steps(folder: Path) -> int:
+    """How far the run in ``folder`` has come."""
+    return measured(folder).get("steps", 0)
 
 
 def won(training: Training, folder: Path) -> bool:
@@ -226,11 +245,12 @@ def main() -> int:
         "commit": machine.commit(),
         "load_before": machine.load(),
     }
+    taken = None
     for training in wanted:
         before = done.get(training.name, {"state": "interrupted", "pieces": []})
         if before["state"] != "interrupted":
             continue
-        if time.monotonic() - began > given.limit:
+        if taken is not None and time.monotonic() - began > given.limit:
             print(f"{training.name} is next: call again", flush=True)
             return 3
         print(training.name, flush=True)
