@@ -42,7 +42,7 @@ install: .venv/.installed  ## only the environment
 .venv-bench/.installed: requirements/bench.lock
 	@echo "installing the peers into .venv-bench"
 	@$(PYTHON) -m venv .venv-bench
-	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/bench.lock
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/bench.lock
 	@touch $@
 
 lock: install  ## resolve the requirements anew

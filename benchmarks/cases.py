@@ -52,7 +52,7 @@ class Case:
 
     name: str
     title: str
-    unit: Literal["steps/s", "updates/s", "simulations/s", "s"]
+    unit: Literal["steps/s", "updates/s", "simulations/s", "GFLOP/s", "s"]
     sides: tuple[Side, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = field(default=())
@@ -155,6 +155,117 @@ def _self_play(name: str, loop: str) -> Side:
     return worker(name, "ours.py", OURS, loop=loop, steps=163_840, **shared)
 
 
+_BREAKOUT = _DQN | {"buffer_size": 10_000, "learning_starts": 100, "target_update_interval": 1000}
+_MINATAR_DQN = {
+    "learning_rate": 2.5e-4,
+    "buffer_size": 100_000,
+    "learning_starts": 1000,
+    "batch_size": 32,
+    "gradient_steps": 2,
+    "target_update_interval": 1000,
+}
+
+
+def _breakout() -> Case:
+    shared: dict[str, Any] = {"environment": "ALE/Breakout-v5", "algorithm": "dqn", "n_envs": 1, "steps": 4000}
+    theirs = {**shared, "net_arch": [], "hyper_parameters": _BREAKOUT}
+    ours = {**shared, "hyper_parameters": {**_BREAKOUT, "net_arch": [512]}}
+    return Case(
+        "dqn-breakout",
+        "DQN, Breakout of the Arcade Learning Environment",
+        "steps/s",
+        (
+            worker("tegu", "ours.py", OURS, loop="atari", **ours),
+            worker("SB3", "peers.py", PEERS, tries_threads=True, library="stable_baselines3", **theirs),
+            worker("SBX", "peers.py", PEERS, tries_threads=True, library="sbx", **theirs),
+        ),
+        _rows(sb3=2),
+        (
+            "One game, batch_size 32, train_freq 4, Nature CNN. Stable-Baselines3 and SBX play behind the former's "
+            "AtariWrapper, ours by the same rules: no sticky actions, 30 no-ops and FIRE at the start, lives as "
+            "episodes, clipped rewards, 84x84 pixels, four frames. A step is four frames of the game.",
+        ),
+    )
+
+
+def _minatar_dqn() -> Case:
+    shared: dict[str, Any] = {"environment": "MinAtar/Breakout-v0", "algorithm": "dqn", "n_envs": 8}
+    theirs = {"net_arch": [128], "hyper_parameters": {**_MINATAR_DQN, "train_freq": 1}}
+    ours = {"hyper_parameters": {**_MINATAR_DQN, "train_freq": 8, "net_arch": [128]}}
+    return Case(
+        "dqn-minatar",
+        "DQN, MinAtar's Breakout in JAX (fused loop)",
+        "steps/s",
+        (
+            worker("tegu", "ours.py", OURS, loop="fused", steps=50_000, **shared, **ours),
+            worker(
+                "SB3",
+                "peers.py",
+                PEERS,
+                tries_threads=True,
+                library="stable_baselines3",
+                steps=10_000,
+                **shared,
+                **theirs,
+            ),
+        ),
+        (Row("tegu", "SB3", at_least(10)),),
+        (
+            "8 games, 2 updates of batch_size 32 for each 8 steps, the paper's network (16 convolutions, 128 units). "
+            "Stable-Baselines3 plays the package MinAtar in a DummyVecEnv; its train_freq of 1 counts a step of all "
+            "games.",
+        ),
+    )
+
+
+def _minatar_pqn() -> Case:
+    shared: dict[str, Any] = {"environment": "MinAtar/Breakout-v0", "n_envs": 128}
+    rollouts = {"n_steps": 32, "batch_size": 128, "n_epochs": 2}
+    ours = {"algorithm": "pqn", "hyper_parameters": {**rollouts, "net_arch": [128]}}
+    theirs = {"algorithm": "ppo", "net_arch": {"pi": [128], "vf": [128]}, "hyper_parameters": rollouts}
+    return Case(
+        "pqn-minatar",
+        "PQN, MinAtar's Breakout in JAX (fused loop), beside PPO",
+        "steps/s",
+        (
+            worker("tegu", "ours.py", OURS, loop="fused", steps=409_600, **shared, **ours),
+            worker(
+                "SB3's PPO",
+                "peers.py",
+                PEERS,
+                tries_threads=True,
+                library="stable_baselines3",
+                steps=40_960,
+                **shared,
+                **theirs,
+            ),
+        ),
+        (Row("tegu", "SB3's PPO"),),
+        (
+            "Stable-Baselines3 has no PQN. Its PPO collects as many steps and goes over them as often, in minibatches "
+            "of the same size, with the same convolutions: 128 games, n_steps 32, batch_size 128, n_epochs 2.",
+        ),
+    )
+
+
+def _learner() -> Case:
+    return Case(
+        "learner-matmul",
+        "an update of DQN with the Nature CNN, as a share of the rate of matrix products",
+        "GFLOP/s",
+        (
+            worker("tegu", "learner.py", OURS, work="update", batch_size=256, steps=20),
+            worker("matrix product", "learner.py", OURS, work="product", batch_size=2048, steps=200),
+        ),
+        (Row("tegu", "matrix product", at_least(0.5)),),
+        (
+            "float32, batch_size 256: 17.5 GFLOP an update. Counted are the products and sums of matrices and "
+            "convolutions: of the online and the target network forwards, and twice as many backwards, where images "
+            "need no gradient. The matrix product is that of [2048, 1024] and [1024, 1024] by XLA.",
+        ),
+    )
+
+
 def _search(batch: int, simulations: int, at_least_ours: float) -> Case:
     shared = {"batch": batch, "simulations": simulations, "width": 128, "blocks": 3, "searches": 100}
     return Case(
@@ -198,6 +309,10 @@ CASES: tuple[Case, ...] = (
     _against_peers(
         "dqn-cartpole-host", "DQN, Gymnasium's CartPole-v1 (host loop)", "host", "dqn", 1, 50_000, _DQN, _rows()
     ),
+    _breakout(),
+    _minatar_dqn(),
+    _minatar_pqn(),
+    _learner(),
     Case(
         "q-learning-lizard",
         "tabular Q-learning, the lizard (fused loop)",

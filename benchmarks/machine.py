@@ -14,10 +14,22 @@ from benchmarks.execution import ROOT, cores
 BUSY = 0.5  #: load above which something else is clearly running
 
 _PACKAGES = {
-    "Tegu's side": (OURS, ("tegu", "jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium")),
+    "Tegu's side": (OURS, ("tegu", "jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "ale-py")),
     "the peers' side": (
         PEERS,
-        ("stable_baselines3", "sbx-rl", "torch", "jax", "jaxlib", "flax", "optax", "numpy", "gymnasium"),
+        (
+            "stable_baselines3",
+            "sbx-rl",
+            "torch",
+            "jax",
+            "jaxlib",
+            "flax",
+            "optax",
+            "numpy",
+            "gymnasium",
+            "ale-py",
+            "minatar",
+        ),
     ),
 }
 _ASK = """

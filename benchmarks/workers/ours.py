@@ -9,6 +9,7 @@ import tegu
 from tegu.acting.multicore_collector import MulticoreCollector
 from tegu.core.runtime import configure_jax
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
+from tegu.environments.make import find
 from tegu.training.compiled import Programs
 from tegu.training.fused import FusedLoop
 from tegu.training.plan import host_loop, spec_of
@@ -17,7 +18,14 @@ from tegu.training.tally import summarize
 from tegu.training.trainer import Loop
 
 CHUNKS = 10
-ALGORITHMS = {"ppo": tegu.PPO, "dqn": tegu.DQN, "q-learning": tegu.QLearning, "alphazero": tegu.AlphaZero}
+ALGORITHMS = {
+    "ppo": tegu.PPO,
+    "dqn": tegu.DQN,
+    "pqn": tegu.PQN,
+    "q-learning": tegu.QLearning,
+    "alphazero": tegu.AlphaZero,
+}
+WRAPPED = {"protocol": "nature", "use_fire_reset": True}  #: what Stable-Baselines3's ``AtariWrapper`` does to a game
 
 
 def fused(name: str, algorithm: Any, n_envs: int, seed: int) -> FusedLoop:
@@ -37,7 +45,12 @@ def host(name: str, algorithm: Any, n_envs: int, seed: int) -> SplitLoop:
     return host_loop(algorithm, spec_of(name, environments, n_envs), {seed: environments})
 
 
-LOOPS = {"fused": fused, "dealt": multicore, "host": host}
+def atari(name: str, algorithm: Any, n_envs: int, seed: int) -> SplitLoop:
+    environments = find(name, options=WRAPPED).environments([[seed, index] for index in range(n_envs)])
+    return host_loop(algorithm, spec_of(name, environments, n_envs), {seed: environments})
+
+
+LOOPS = {"fused": fused, "dealt": multicore, "host": host, "atari": atari}
 
 
 def main() -> None:

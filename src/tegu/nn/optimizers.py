@@ -1,8 +1,10 @@
 """Gradient descent on one flat vector: a few large loops are faster on a CPU than many small ones."""
 
+from itertools import accumulate
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import optax
 
 Parameters = TypeVar("Parameters")
@@ -22,7 +24,42 @@ def _behind_a_clip(
     max_grad_norm: float | jax.Array | None, scaled: optax.GradientTransformation
 ) -> optax.GradientTransformation:
     clip = [] if max_grad_norm is None else [optax.clip_by_global_norm(max_grad_norm)]
-    return optax.flatten(optax.chain(*clip, scaled))
+    return on_one_vector(optax.chain(*clip, scaled))
+
+
+def on_one_vector(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+    """``inner`` applied to all parameters as one vector ``[n]``."""
+
+    def init(parameters: optax.Params) -> optax.OptState:
+        return inner.init(one_vector(parameters))
+
+    def update(
+        gradient: optax.Updates, state: optax.OptState, parameters: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.OptState]:
+        direction, state = inner.update(one_vector(gradient), state)
+        leaves, structure = jax.tree.flatten(gradient)
+        pieces = jnp.split(direction, list(accumulate(leaf.size for leaf in leaves))[:-1])
+        shaped = [piece.reshape(leaf.shape) for piece, leaf in zip(pieces, leaves, strict=True)]
+        return jax.tree.unflatten(structure, shaped), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def one_vector(tree: optax.Params) -> jax.Array:
+    """All numbers of a pytree, ``[n]``.
+
+    Written piece by piece on a CPU. There XLA makes of a concatenation one loop for each piece that is as long as the
+    whole, most of it masked out: of a gradient of 133 thousand numbers it took 18 ms wherever the memory behind a short
+    piece was not mapped, this takes 0.1 (2 cores, jax 0.10.2).
+    """
+    pieces = [leaf.ravel() for leaf in jax.tree.leaves(tree)]
+    if jax.default_backend() != "cpu":
+        return jnp.concatenate(pieces)
+    vector, begin = jnp.zeros(sum(piece.size for piece in pieces), jnp.result_type(*pieces)), 0
+    for piece in pieces:
+        vector = jax.lax.dynamic_update_slice(vector, piece.astype(vector.dtype), (begin,))
+        begin += piece.size
+    return vector
 
 
 def descend(

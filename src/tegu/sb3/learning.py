@@ -12,6 +12,7 @@ from tegu.training.plan import MOST_STEPS
 from tegu.training.trainer import Progress, Trainer
 
 LONGEST_INTERVAL = 20_000  #: steps, where no callback asks for less
+WHOLE = {"time/fps", "time/time_elapsed", "time/total_timesteps", "time/iterations", "time/episodes"}  #: as integers
 
 
 class Learning:
@@ -104,7 +105,7 @@ class Learning:
         metrics["time/total_timesteps"] = self.training.steps
         metrics["time/iterations" if self.on_policy else "time/episodes"] = self._done
         for key, value in metrics.items():
-            logger.record(key, int(value) if key.startswith("time/") else value)
+            logger.record(key, int(value) if key in WHOLE else value)
         if self.log_interval is not None and self._done - self._logged >= self.log_interval:
             self._logged = self._done
             logger.dump(self.training.steps)

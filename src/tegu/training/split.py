@@ -44,7 +44,7 @@ class Split:
         self.size = programs.size
         self.stored = 0  #: rows that were ever written into the replay buffer
         self.cuts = 0  #: how often episodes were cut in it
-        self.seconds = {"learning": 0.0}
+        self.seconds = {"learning": 0.0, "waiting": 0.0}  #: learning may be in another thread, waiting is for that
         self.ahead = False  #: whether it has done an iteration in which another seed's environment raised an error
         self.left: SplitState | None = None  #: what an iteration of this seed that raised an error has left behind
         self._thread = ThreadPoolExecutor(1)
@@ -88,17 +88,18 @@ class Split:
                 collect_key, start_key = jax.random.split(collect_key)
                 self.collector.restart(learner, start_key)
             steps, episodes = self.collector.collect(learner, before, collect_key, self.size.n_steps)
-            leaves, tally = self._timed(self.programs.rollout, leaves, tally, steps, episodes, update_key, after)
+            given = leaves, tally, steps, episodes, update_key, after
+            leaves, tally = self._timed("learning", self.programs.rollout, *given)
             return SplitState(leaves, buffer, key), tally
 
         replayed = self._in_background(leaves, buffer, update_key, after) if learns else _done((leaves, buffer, {}))
         try:
             steps, episodes = self.collector.collect(learner, before, collect_key, self.size.n_steps)
         finally:  # the updates have used up the buffer that the iteration began with
-            leaves, buffer, metrics = self._timed(replayed.result)
+            leaves, buffer, metrics = self._timed("waiting", replayed.result)
             self.left = state._replace(learner=leaves, buffer=buffer)
         given = leaves, buffer, tally, steps, episodes, metrics, after
-        leaves, buffer, tally = self._timed(self.programs.store, *given)
+        leaves, buffer, tally = self._timed("learning", self.programs.store, *given)
         self.stored += self.size.steps
         return SplitState(leaves, buffer, key), tally
 
@@ -144,18 +145,18 @@ class Split:
         """A round of updates, in another thread if it is long enough for that to pay, else at once."""
         if self._replay_seconds > THREAD_PAYS and not self.collector.all_cores:
             return self._thread.submit(self._replay, *given)
-        return _done(self._timed(self._replay, *given))
+        return _done(self._replay(*given))
 
     def _replay(self, *given: Any) -> Any:
-        began = time.perf_counter()
-        replayed = jax.block_until_ready(self.programs.replay(*given))
-        self._replay_seconds = time.perf_counter() - began
+        before = self.seconds["learning"]
+        replayed = self._timed("learning", lambda: jax.block_until_ready(self.programs.replay(*given)))
+        self._replay_seconds = self.seconds["learning"] - before
         return replayed
 
-    def _timed(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _timed(self, kind: str, function: Callable[..., Any], *arguments: Any) -> Any:
         began = time.perf_counter()
         result = function(*arguments)
-        self.seconds["learning"] += time.perf_counter() - began
+        self.seconds[kind] += time.perf_counter() - began
         return result
 
 

@@ -209,13 +209,11 @@ class Trainer:
         self._now += int(tally.iterations[0]) * size
 
         fps = (self.steps - start) * len(self.loop.seeds) / elapsed
-        clock = {
-            "time/fps": fps,
-            "time/time_elapsed": self._elapsed,
-            "time/total_timesteps": float(self.steps),
-        }
-        metrics = [found | clock for found in summarize(tally)]
+        clock = {"time/fps": fps, "time/time_elapsed": self._elapsed, "time/total_timesteps": float(self.steps)}
         fractions = {kind: (seconds - spent[kind]) / elapsed for kind, seconds in self.loop.seconds.items()}
+        if len(fractions) > 1:  # of one kind of work alone there is nothing to say
+            clock |= {f"time/{kind}": fraction for kind, fraction in fractions.items()}
+        metrics = [found | clock for found in summarize(tally)]
         for record in self.records:
             record.log(self.steps, self.loop.seeds, metrics)
         progress = self._progress("training", fps, metrics, fractions)
