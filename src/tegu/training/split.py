@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tegu.acting.collector import Collector
-from tegu.algorithms.base import Learner
+from tegu.algorithms.base import Learner, Metrics
 from tegu.core.schedule import Clock
 from tegu.core.seeds import stacked
 from tegu.core.step import Step
@@ -45,6 +45,7 @@ class Split:
         self.stored = 0  #: rows that were ever written into the replay buffer
         self.cuts = 0  #: how often episodes were cut in it
         self.seconds = {"learning": 0.0}
+        self.rollout: Any = ()  #: the last one, of algorithms that learn from rollouts
         self.reached: tuple[SplitState, int] | None = None  #: in the chunk under way: the state, the iterations done
         self._thread = ThreadPoolExecutor(1)
         self._replay_seconds = 0.0  # that the last round of updates took
@@ -78,6 +79,10 @@ class Split:
             state, tally = self._iteration(state, tally, *clocks, learns=learns)
         self.reached = state, iterations
         return state, jax.tree.map(np.asarray, tally)
+
+    def diagnose(self, state: SplitState, clock: Clock) -> Metrics:
+        """See ``learning.diagnose``; of rollouts it looks at the last one."""
+        return self.programs.diagnose(state.learner, state.buffer, self.rollout, state.key, clock)
 
     def dump(self, state: SplitState) -> tuple[Blobs, dict[str, Any]]:
         """The state but for the learner, as blobs of named arrays and plain data, for a checkpoint."""
@@ -128,6 +133,7 @@ class Split:
                 collect_key, start_key = jax.random.split(collect_key)
                 self.collector.restart(learner, start_key)
             steps, episodes = self.collector.collect(learner, before, collect_key, self.size.n_steps)
+            self.rollout = steps
             leaves, tally = self._timed(self.programs.rollout, leaves, tally, steps, episodes, update_key, after)
             return SplitState(leaves, buffer, key), tally
 
@@ -202,6 +208,14 @@ class SplitLoop:
             one.reached = None
         done = [one.chunk(mine, iterations, start, total) for one, mine in zip(self.each, state, strict=True)]
         return [state for state, _ in done], jax.tree.map(lambda *sums: np.stack(sums), *[tally for _, tally in done])
+
+    def diagnose(self, state: list[SplitState], steps: int, total: int) -> Mapping[str, np.ndarray]:
+        """What ``Algorithm.diagnose`` finds after so many ``steps`` of ``total``, for every seed ``[S]``."""
+        if not self.programs.size.diagnoses:
+            return {}
+        clock = Clock.of(steps, total)
+        found = [one.diagnose(mine, clock) for one, mine in zip(self.each, state, strict=True)]
+        return jax.tree.map(lambda *each: np.stack(each), *found)
 
     def salvage(self, state: list[SplitState]) -> tuple[list[SplitState], int]:
         """After ``chunk`` raised an error: what every seed has learned by then, and the iterations all have done.
