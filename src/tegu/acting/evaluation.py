@@ -14,7 +14,7 @@ import numpy as np
 from tegu.acting.expected_returns import Expected, HostExpected
 from tegu.acting.jax_collector import CollectorState, act_and_step, start_episodes
 from tegu.acting.policy import Policy
-from tegu.algorithms.base import Algorithm, Learner
+from tegu.algorithms.base import Algorithm, ExpectedReturn, Learner
 from tegu.core.schedule import Clock
 from tegu.core.seeds import Layout
 from tegu.core.step import Decision, PyTree, episode_ended
@@ -54,11 +54,10 @@ class Evaluation(NamedTuple):
         return float(self.returns.std())
 
     @classmethod
-    def of(cls, returns: PyTree, *others: Any) -> "Evaluation":
-        """From returns, by agent where there are several; ``others`` are the fields but for ``agents``."""
-        lengths, *rest = others
+    def of(cls, returns: PyTree, lengths: np.ndarray, measures: dict[str, np.ndarray], *expected: Any) -> "Evaluation":
+        """From returns, by agent where there are several, and what was ``expected`` and ``discounted``, if anything."""
         agents = returns if isinstance(returns, dict) else {}
-        return cls(np.mean(jax.tree.leaves(returns), axis=0), lengths, agents, *rest)
+        return cls(np.mean(jax.tree.leaves(returns), axis=0), lengths, agents, measures, *expected)
 
 
 class Evaluator(Protocol):
@@ -128,7 +127,7 @@ def _play(
     limit = environment.time_limit or LONGEST
     state = start_episodes(environment, start_key, episodes, algorithm.begin(learner, memory_key, episodes))
 
-    def expect(observation: PyTree, memory: PyTree) -> Any:
+    def expect(observation: PyTree, memory: PyTree) -> ExpectedReturn | None:
         return None if environment.agents else algorithm.expected_return(learner, observation, memory)
 
     def running(carry: tuple[CollectorState, jax.Array, Played]) -> jax.Array:
@@ -246,8 +245,8 @@ class HostEvaluator:
             total, elapsed = jax.tree.map(np.add, total, now.score), elapsed + 1
             cut = elapsed >= longest
             if expected.known:
-                truncated = now.truncated | cut
-                expected.step(now.reward, now.terminated, truncated, now.next_observation, memory)
+                ends = now.terminated, now.truncated | cut
+                expected.step(now.reward, *ends, now.next_observation, memory)
             for i in np.flatnonzero((now.over | cut) & (played < due)):
                 returns.append(jax.tree.map(lambda sum, i=i: float(sum[i]), total))
                 lengths.append(int(elapsed[i]))
@@ -271,7 +270,7 @@ class HostEvaluator:
         observation: PyTree,
         memory: PyTree,
         begins: np.ndarray,
-    ) -> Any:
+    ) -> ExpectedReturn | None:
         """What ``HostExpected`` asks."""
         return None if environments.agents else self.policy.expected_return(leaves, observation, memory, begins, clock)
 

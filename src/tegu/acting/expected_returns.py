@@ -56,7 +56,7 @@ class HostExpected:
     def __init__(self, expect: Callable[[PyTree, PyTree, np.ndarray], Any], n: int):
         """``expect`` is also given where an episode begins, bool ``[n]``."""
         self.expect = expect
-        self.known = True  #: whether anything is expected
+        self.known = True  #: whether anything is expected, as far as was seen
         self.value, self.paid, self.discount, self.gamma = np.zeros(n), np.zeros(n), np.zeros(n), 1.0
 
     def begin(self, which: np.ndarray, observation: PyTree, memory: PyTree) -> None:
@@ -71,9 +71,10 @@ class HostExpected:
     def step(
         self, reward: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, observation: PyTree, memory: PyTree
     ) -> None:
-        """After a step to the true next ``observation``; what follows an end does not count until the next ``begin``."""
-        if not self.known:
-            return
+        """After a step to the true next ``observation``; what follows an end does not count, until the next ``begin``.
+
+        To be called where anything is expected.
+        """
         self.paid += self.discount * reward
         self.discount *= self.gamma * ~terminated
         cut = truncated & (self.discount > 0)
