@@ -24,7 +24,7 @@ def value_metrics(value: jax.Array, target: jax.Array, gradient: Any) -> dict[st
         "q_mean": value.mean(),
         "td_error": jnp.abs(error).mean(),
         **{f"td_error_p{p:02}": found for p, found in zip(PERCENTILES, percentiles, strict=True)},
-        "grad_norm": optax.global_norm(gradient),
+        "grad_norm": optax.tree.norm(gradient),
     }
 
 
