@@ -20,6 +20,7 @@ _PUBLIC = {
     "TeguError": "tegu.core.errors",
     "Algorithm": "tegu.algorithms.base",
     "Update": "tegu.algorithms.base",
+    "ExpectedReturn": "tegu.algorithms.base",
     "Rollout": "tegu.experience.base",
     "Replay": "tegu.experience.base",
     "Environment": "tegu.environments.base",

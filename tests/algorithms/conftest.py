@@ -36,6 +36,18 @@ def gradient(loss, tree, step=1e-5):
     return np.array([(loss(unflat(x + d, tree)) - loss(unflat(x - d, tree))) / (2 * step) for d in moved])
 
 
+def value_metrics(value, target, gradient):
+    """What updates of a value function report: the percentiles lie between the two nearest of the sorted errors."""
+    errors = np.sort(np.ravel(target - value))
+    places = np.array([5, 25, 50, 75, 95]) / 100 * (len(errors) - 1)
+    low = np.floor(places).astype(int)
+    high = np.minimum(low + 1, len(errors) - 1)
+    percentiles = errors[low] + (places - low) * (errors[high] - errors[low])
+    names = ("td_error_p05", "td_error_p25", "td_error_p50", "td_error_p75", "td_error_p95")
+    found = {"q_mean": np.mean(value), "td_error": abs(errors).mean(), "grad_norm": np.sqrt((gradient**2).sum())}
+    return found | dict(zip(names, percentiles, strict=True))
+
+
 class Adam:
     """Kingma & Ba 2015, algorithm 1, behind a clip of the gradient's norm."""
 
@@ -53,4 +65,4 @@ class Adam:
 
 @pytest.fixture(scope="session")
 def numerics():
-    return SimpleNamespace(mlp=mlp, flat=flat, unflat=unflat, gradient=gradient, Adam=Adam)
+    return SimpleNamespace(mlp=mlp, flat=flat, unflat=unflat, gradient=gradient, Adam=Adam, value_metrics=value_metrics)

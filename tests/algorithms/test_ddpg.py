@@ -90,6 +90,7 @@ def test_three_updates_are_numpys(numerics):
 
         expected = {"critic_loss": critic_loss(critic), "actor_loss": actor_loss(actor)}
         gradients = numerics.gradient(actor_loss, actor), numerics.gradient(critic_loss, critic)
+        expected |= numerics.value_metrics(value(numerics, critic, seen, batch.action), target, gradients[1])
         actor = actor_adam.step(actor, gradients[0], 1e-2)
         critic = critic_adam.step(critic, gradients[1], 1e-2)
         target_actor, target_critic = (

@@ -49,10 +49,13 @@ def test_three_updates_are_numpys(numerics):
         loss = loss_of(numerics, online, batch, target)
         gradient = numerics.gradient(lambda net: loss_of(numerics, net, batch, target), online)  # noqa: B023
         clipped += np.linalg.norm(gradient) > 0.1
+        values = numerics.mlp(online.mlp, batch.observation["x"].astype(np.float64), relu)
+        values = values[np.arange(N), batch.action - START]
         online = adam.step(online, gradient, 1e-2)
 
         learner, metrics = UPDATE(algorithm, learner, batch)
-        np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-6)
+        for name, figure in ({"loss": loss} | numerics.value_metrics(values, target, gradient)).items():
+            np.testing.assert_allclose(metrics[name], figure, rtol=1e-6, err_msg=name)
         np.testing.assert_allclose(numerics.flat(learner.online), numerics.flat(online), rtol=1e-5, atol=1e-7)
         assert learner.updates == metrics["n_updates"] == count
     assert clipped

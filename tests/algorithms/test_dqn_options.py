@@ -162,8 +162,9 @@ def test_a_distributional_update_is_numpys(distribution, numerics):
     entropy = -(target * np.log(np.where(target > 0, target, 1))).sum(axis=1) if categorical else 0
     np.testing.assert_allclose(feedback.priority, loss_of(taken, target) - entropy, rtol=1e-5)
     np.testing.assert_allclose(metrics["loss"], (weight * feedback.priority).mean(), rtol=1e-6)
-    mean = (softmax(taken, axis=1) @ atoms if categorical else taken.mean(axis=1)).mean()
-    np.testing.assert_allclose(metrics["q_mean"], mean, rtol=1e-5)
+    values, aims = (softmax(taken, axis=1) @ atoms, target @ atoms) if categorical else (taken.mean(1), target.mean(1))
+    for name, figure in numerics.value_metrics(values, aims, gradient).items():
+        np.testing.assert_allclose(metrics[name], figure, rtol=1e-5, err_msg=name)
 
 
 def test_priorities_are_absolute_errors_and_weights_those_of_the_batch(numerics):

@@ -133,15 +133,16 @@ class Oracle:
         return np.stack([self.numerics.mlp(critic, inputs, relu)[:, 0] for critic in critics])
 
     def moved(self, agent, kind, networks, loss):
-        """After one step of Adam down the loss."""
-        return self.adams[agent, kind].step(networks, self.numerics.gradient(loss, networks), self.rate)
+        """After one step of Adam down the loss, whose gradient is kept."""
+        self.gradient = self.numerics.gradient(loss, networks)
+        return self.adams[agent, kind].step(networks, self.gradient, self.rate)
 
     def followed(self, target, online):
         flat, tau = self.numerics.flat, self.algorithm.tau
         return self.numerics.unflat((1 - tau) * flat(target) + tau * flat(online), target)
 
     def update(self, batch):
-        """Equations 5 and 6, and 7 and 8 where policies are inferred. Returns the losses."""
+        """Equations 5 and 6, and 7 and 8 where policies are inferred. Returns the metrics."""
         self.count += 1
         algorithm, before, losses = self.algorithm, self.agents, {}
         x, next_x = ({"alto": o["alto"]["x"], "bass": o["bass"]} for o in (batch.observation, batch.next_observation))
@@ -171,7 +172,10 @@ class Oracle:
                 return ((self.values(critics, agent, x, taken) - target) ** 2).mean(axis=1).sum()
 
             losses[f"critic_loss/{agent}"] = critic_loss(its.critics)
+            values = self.values(its.critics, agent, x, taken)
             its = its._replace(critics=self.moved(agent, "critics", its.critics, critic_loss))
+            found = self.numerics.value_metrics(values, target, self.gradient)
+            losses |= {f"{name}/{agent}": figure for name, figure in found.items()}
 
             def actor_loss(actor, agent=agent, its=its):
                 out = self.output(actor, x[agent], member[agent])

@@ -96,6 +96,10 @@ def test_an_update_is_numpys(numerics, layer_norm):
     expected = numerics.flat(learner.network) - 2.5e-4 * gradient * 0.5 / norm
     after, metrics = UPDATE(algorithm, learner, batch)
     np.testing.assert_allclose(metrics["loss"], loss(learner.network), rtol=1e-6)
+    values = q_values(learner.network, batch.observation, layer_norm)
+    chosen = np.take_along_axis(values, batch.action[..., None] - START, 2)[..., 0]
+    for name, figure in numerics.value_metrics(chosen, target, gradient).items():
+        np.testing.assert_allclose(metrics[name], figure, rtol=1e-5, err_msg=name)
     np.testing.assert_allclose(numerics.flat(after.network), expected, rtol=1e-6, atol=1e-9)
     assert after.updates == metrics["n_updates"] == 1
 

@@ -132,7 +132,10 @@ def test_an_update_is_numpys(numerics):
     after, metrics, feedback = UPDATE(learner, Batch(steps, jnp.asarray(weight)))
     np.testing.assert_allclose(metrics["loss"], loss(learner.online), rtol=1e-7)
     np.testing.assert_allclose(numerics.flat(after.online), numerics.flat(expected), rtol=1e-5, atol=1e-7)
-    errors = abs(target - np.take_along_axis(values[learned], chosen, 2)[..., 0])
+    taken = np.take_along_axis(values[learned], chosen, 2)[..., 0]
+    for name, figure in numerics.value_metrics(taken, target, gradient).items():
+        np.testing.assert_allclose(metrics[name], figure, rtol=1e-5, err_msg=name)
+    errors = abs(target - taken)
     np.testing.assert_allclose(feedback.priority, 0.9 * errors.max(0) + 0.1 * errors.mean(0), rtol=1e-7)
 
 

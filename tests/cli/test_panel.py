@@ -15,7 +15,7 @@ from tegu.cli.terminal import ascii_where_needed
 from tegu.runs import Run
 from tegu.training.trainer import Progress
 
-METRICS = {"rollout/ep_rew_mean": 10.0, "train/loss": 0.5, "train/n_updates": 1200.0, "train/odd": math.nan}
+METRICS = {"rollout/ep_rew_mean": 10.0, "train/loss": 0.5, "train/n_updates": 1200.0, "train/odd": math.nan, "train/td_error_p95": 3.0}
 
 
 @pytest.fixture
@@ -51,6 +51,7 @@ def test_the_panel_says_all(run: Run) -> None:
                  "200 steps/s", "compiled program 90%", "loss", "1,200", "nan", str(run.path)[:40],
                  "environment: Tegu's JAX implementation (Gymnasium's own: backend gymnasium)"):  # fmt: skip
         assert text in shown
+    assert "td_error_p95" not in shown
 
 
 @pytest.mark.parametrize("width", [20, 60])

@@ -13,7 +13,7 @@ from replay_windows import assert_uniform, assert_windows, newest, rows
 from scipy import stats
 
 from tegu.core.step import Step
-from tegu.experience.base import Feedback, Prioritized, Replay
+from tegu.experience.base import Feedback, Prioritized, Replay, Uniform
 from tegu.experience.buffer import ReplayBuffer
 from tegu.training.learning import cut_episodes
 
@@ -413,3 +413,20 @@ def test_a_block_may_be_written_after_its_room_was_made(blocks):
     jax.tree.map(np.testing.assert_array_equal, one, added)
     jax.tree.map(np.testing.assert_array_equal, one.last(BLOCK), new)
     jax.tree.map(np.testing.assert_array_equal, one.write(one.last(BLOCK)), added)
+
+
+@pytest.mark.parametrize("draw", [Uniform(), Prioritized()], ids=["uniform", "prioritized"])
+@pytest.mark.parametrize("blocks", [1, 3, 7])
+def test_the_age_of_a_row_is_the_number_of_those_that_came_after_it(blocks, draw):
+    """In a plain list: of three environments, before the ring is full and after it has gone round; of windows, that of
+    the first row."""
+    n_envs, steps = 3, 4
+    experience = replay_of(31, 64, n_steps=2, draw=draw)  # whole blocks make 24
+    written = [rows(steps * i, steps, n_envs) for i in range(blocks)]
+    buffer = written_to(written, experience, n_envs)
+    everything = [pair for block in written for pair in zip(block["t"].tolist(), block["env"].tolist(), strict=True)]
+    drawn = DRAW(buffer, jax.random.key(0), experience, n_envs)
+    begun = zip(*(np.asarray(drawn.batch.rows[name])[0].tolist() for name in ("t", "env")), strict=True)
+    expected = [len(everything) - 1 - everything.index(pair) for pair in begun]
+    np.testing.assert_array_equal(buffer.age(drawn.indices), expected)
+    assert max(expected) < 24

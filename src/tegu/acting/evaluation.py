@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tegu.acting.expected_returns import Expected, HostExpected
 from tegu.acting.jax_collector import CollectorState, act_and_step, start_episodes
 from tegu.acting.policy import Policy
-from tegu.algorithms.base import Algorithm, Learner
+from tegu.algorithms.base import Algorithm, ExpectedReturn, Learner
 from tegu.core.schedule import Clock
 from tegu.core.seeds import Layout
 from tegu.core.step import Decision, PyTree, episode_ended
@@ -36,6 +37,8 @@ class Evaluation(NamedTuple):
     lengths: np.ndarray  #: steps
     agents: Mapping[str, np.ndarray] = MappingProxyType({})  #: each agent's returns, or those from each seat of a game
     measures: Mapping[str, np.ndarray] = MappingProxyType({})  #: "name/mean" over the steps, "name/end" at their end
+    expected: np.ndarray | None = None  #: the discounted returns that the learner expected at the beginning, if it does
+    discounted: np.ndarray | None = None  #: these returns as they were; see ``acting.expected_returns``
 
     def __repr__(self) -> str:
         seeds, episodes = self.returns.shape
@@ -57,10 +60,10 @@ class Evaluation(NamedTuple):
         return float(self.measures[SUCCESS].mean()) if SUCCESS in self.measures else None
 
     @classmethod
-    def of(cls, returns: PyTree, lengths: np.ndarray, measures: dict[str, np.ndarray] | None = None) -> "Evaluation":
-        """From returns, by agent where there are several."""
+    def of(cls, returns: PyTree, lengths: np.ndarray, measures: dict[str, np.ndarray], *expected: Any) -> "Evaluation":
+        """From returns, by agent where there are several, and what was ``expected`` and ``discounted``, if anything."""
         agents = returns if isinstance(returns, dict) else {}
-        return cls(np.mean(jax.tree.leaves(returns), axis=0), lengths, agents, measures or {})
+        return cls(np.mean(jax.tree.leaves(returns), axis=0), lengths, agents, measures, *expected)
 
 
 class Evaluator(Protocol):
@@ -78,6 +81,7 @@ class Played(NamedTuple):
     lengths: jax.Array  #: 0 while an episode goes on
     sums: dict[str, jax.Array]  #: of the environment's measures, over the steps
     ends: dict[str, jax.Array]  #: the last of them
+    expected: Any = ()  #: ``Expected`` and, in the end, its returns; () where the learner expects nothing
 
 
 class JaxEvaluator:
@@ -89,7 +93,7 @@ class JaxEvaluator:
     def __init__(
         self, algorithm: Any, environment: Environment, seeds: Sequence[int], episodes: int, deterministic: bool
     ):
-        """``algorithm`` needs ``at``, ``begin`` and ``act``, no more."""
+        """``algorithm`` needs ``at``, ``begin``, ``act`` and, for a single agent, ``expected_return``, no more."""
         self.game = environment if isinstance(environment, Game) else None
         self.algorithm = algorithm if self.game is None else AgainstRandom(algorithm)
         self.endless = environment.time_limit is None
@@ -109,7 +113,7 @@ class JaxEvaluator:
             _warn_of_endless(played.lengths.shape[1])
         means = {f"{name}/mean": total / played.lengths for name, total in played.sums.items()}
         ends = {f"{name}/end": last for name, last in played.ends.items()}
-        return Evaluation.of(played.returns, played.lengths, means | ends)
+        return Evaluation.of(played.returns, played.lengths, means | ends, *played.expected)
 
 
 def _play(
@@ -129,6 +133,9 @@ def _play(
     limit = environment.time_limit or LONGEST
     state = start_episodes(environment, start_key, episodes, algorithm.begin(learner, memory_key, episodes))
 
+    def expect(observation: PyTree, memory: PyTree) -> ExpectedReturn | None:
+        return None if environment.agents else algorithm.expected_return(learner, observation, memory)
+
     def running(carry: tuple[CollectorState, jax.Array, Played]) -> jax.Array:
         state, _, played = carry
         return (played.lengths == 0).any() & (state.elapsed[0] < limit)
@@ -146,11 +153,15 @@ def _play(
             jax.tree.map(jnp.add, played.sums, measures),
             measures,
         )
-        return state, key, jax.tree.map(lambda new, old: jnp.where(on, new, old), now, played)
+        now = jax.tree.map(lambda new, old: jnp.where(on, new, old), now, played._replace(expected=()))
+        expected = played.expected and played.expected.step(on, taken, state.memory)
+        return state, key, now._replace(expected=expected)
 
     nothing = jax.tree.map(jnp.zeros_like, jax.vmap(environment.measures)(state.env_state))
-    start = Played(state.total_reward, jnp.zeros_like(state.elapsed), nothing, nothing)
-    return jax.lax.while_loop(running, step, (state, key, start))[2]
+    expected = Expected.start(expect, state.observation, state.memory)
+    start = Played(state.total_reward, jnp.zeros_like(state.elapsed), nothing, nothing, expected)
+    played = jax.lax.while_loop(running, step, (state, key, start))[2]
+    return played._replace(expected=played.expected and played.expected.returns(expect))
 
 
 class AgainstRandom(eqx.Module):
@@ -204,17 +215,20 @@ class HostEvaluator:
                 played.append(self._play(self.policy.leaves(learner), environments, seed, clock))
             finally:
                 environments.close()
-        n = min(len(lengths) for _, lengths, _ in played)
+        n = min(len(lengths) for _, lengths, _, _ in played)
         if n < self.episodes:
             _warn_of_endless(n, self.episodes)
-        returns, lengths, success = jax.tree.map(lambda *each: np.stack([one[:n] for one in each]), *played)
+        returns, lengths, success, expected = jax.tree.map(lambda *each: np.stack([one[:n] for one in each]), *played)
         said = not np.isnan(success).all()  # some environments speak of it in the infos of success alone
-        return Evaluation.of(returns, lengths, {SUCCESS: np.nan_to_num(success)} if said else None)
+        return Evaluation.of(returns, lengths, {SUCCESS: np.nan_to_num(success)} if said else {}, *expected)
 
     def _play(
         self, leaves: list[jax.Array], environments: HostEnvironments, seed: int, clock: Clock
-    ) -> tuple[PyTree, np.ndarray, np.ndarray]:
-        """Returns, lengths and success ``[episodes]``, NaN where unknown; of ``ENOUGH`` where none ends by itself."""
+    ) -> tuple[PyTree, np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
+        """Returns, lengths, success (NaN where unknown) and the returns of ``HostExpected``, if any: ``[episodes]``.
+
+        Of ``ENOUGH`` episodes where none ends by itself.
+        """
         n = len(environments)
         due = np.array([self.episodes // n + (i < self.episodes % n) for i in range(n)])
         returns: list[PyTree] = []
@@ -224,10 +238,13 @@ class HostEvaluator:
         observation: Any = environments.reset()
         memory = self.policy.memory(leaves, jax.random.key(0), n)
         elapsed, played, begins = np.zeros(n, np.int32), np.zeros(n, int), np.ones(n, bool)
+        begun, values, discounted = np.ones(n, bool), list[float](), list[float]()
+        expected = HostExpected(partial(self._expect, environments, leaves, clock), n)
         nothing = np.zeros(n)
         total: PyTree = dict.fromkeys(environments.agents, nothing) if environments.agents else nothing
         endless, longest = 0, max(LONGEST, environments.time_limit or 0)
         while (played < due).any() and not endless == len(lengths) >= ENOUGH:
+            expected.begin(begun, observation, memory)
             words = random.integers(2**32, size=2, dtype=np.uint32)
             given = leaves, observation, memory, begins, words, clock
             decision = self.policy.act(*given, explore=not self.deterministic)
@@ -235,17 +252,36 @@ class HostEvaluator:
             observation, memory = now.observation, decision.memory
             total, elapsed = jax.tree.map(np.add, total, now.score), elapsed + 1
             cut = elapsed >= longest
+            if expected.known:
+                ends = now.terminated, now.truncated | cut
+                expected.step(now.reward, *ends, now.next_observation, memory)
             for i in np.flatnonzero((now.over | cut) & (played < due)):
                 returns.append(jax.tree.map(lambda sum, i=i: float(sum[i]), total))
                 lengths.append(int(elapsed[i]))
                 success.append(np.nan if now.success is None else float(now.success[i]))
+                values.append(expected.value[i])
+                discounted.append(expected.paid[i])
                 endless += not now.over[i]
             played += now.over | cut
-            begins = episode_ended(now.terminated, now.truncated) | now.over | cut
+            begun = now.over | cut
+            begins = episode_ended(now.terminated, now.truncated) | begun
             total, elapsed = jax.tree.map(lambda sum, done=now.over | cut: sum * ~done, (total, elapsed))
             if (cut & ~now.over).any():
                 observation = environments.begin_anew(cut & ~now.over)
-        return jax.tree.map(lambda *each: np.array(each), *returns), np.array(lengths), np.array(success)
+        pair = (np.array(values), np.array(discounted)) if expected.known else ()
+        return jax.tree.map(lambda *each: np.array(each), *returns), np.array(lengths), np.array(success), pair
+
+    def _expect(
+        self,
+        environments: HostEnvironments,
+        leaves: list[jax.Array],
+        clock: Clock,
+        observation: PyTree,
+        memory: PyTree,
+        begins: np.ndarray,
+    ) -> ExpectedReturn | None:
+        """What ``HostExpected`` asks."""
+        return None if environments.agents else self.policy.expected_return(leaves, observation, memory, begins, clock)
 
 
 def _warn_of_endless(played: int, wanted: int | None = None) -> None:

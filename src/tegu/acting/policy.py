@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from tegu.acting.jax_collector import memory_for
-from tegu.algorithms.base import Algorithm, Learner
+from tegu.algorithms.base import Algorithm, ExpectedReturn, Learner
 from tegu.core.schedule import Clock
 from tegu.core.step import Decision, PyTree
 
@@ -24,6 +24,7 @@ class Policy:
         self._numbers = [np.asarray(number, jax.dtypes.canonicalize_dtype(type(number))) for number in self._numbers]
         self._learner_structure = jax.tree.structure(learner)
         self._act = jax.jit(self._act_compiled, static_argnames="explore")
+        self._expected_return = jax.jit(self._expected_return_compiled)
         self._begin = jax.jit(self._begin_compiled, static_argnames="n")
 
     @staticmethod
@@ -47,6 +48,12 @@ class Policy:
         """
         decided = self._act(leaves, self._numbers, observation, memory, begins, words, clock, explore=explore)
         return Decision(*jax.tree.map(np.asarray, decided))
+
+    def expected_return(
+        self, leaves: list[jax.Array], observation: PyTree, memory: PyTree, begins: np.ndarray, clock: Clock
+    ) -> ExpectedReturn | None:
+        """``Algorithm.expected_return`` in NumPy; arguments as for ``act``."""
+        return jax.device_get(self._expected_return(leaves, self._numbers, observation, memory, begins, clock))
 
     def memory(self, leaves: list[jax.Array], key: jax.Array, n: int) -> PyTree:
         """What the policy remembers before ``n`` episodes, as NumPy arrays."""
@@ -75,6 +82,20 @@ class Policy:
         algorithm, key = algorithm.at(clock), jax.random.wrap_key_data(words)
         memory = memory_for(algorithm, learner, memory, begins, jax.random.fold_in(key, 0))
         return tuple(algorithm.act(learner, observation, memory, key, explore=explore))
+
+    def _expected_return_compiled(
+        self,
+        leaves: list[jax.Array],
+        numbers: list[Any],
+        observation: PyTree,
+        memory: PyTree,
+        begins: jax.Array,
+        clock: Clock,
+    ) -> ExpectedReturn | None:
+        learner, algorithm = self._given(leaves, numbers)
+        algorithm = algorithm.at(clock)
+        memory = memory_for(algorithm, learner, memory, begins, jax.random.key(0))
+        return algorithm.expected_return(learner, observation, memory)
 
     def _begin_compiled(self, leaves: list[jax.Array], numbers: list[Any], key: jax.Array, *, n: int) -> PyTree:
         learner, algorithm = self._given(leaves, numbers)

@@ -32,6 +32,13 @@ class Update(NamedTuple):
     feedback: Feedback = Feedback()  #: of a replay buffer's rows that were drawn: new priorities, new contents
 
 
+class ExpectedReturn(NamedTuple):
+    """What ``Algorithm.expected_return`` returns."""
+
+    value: jax.Array  #: ``[B]``: sums of the rewards to come, each discounted by
+    gamma: Any  #: to the power of the steps until then
+
+
 class Algorithm(eqx.Module):
     """Hyper-parameters as fields, and ``init``, ``act`` and ``update`` as pure functions.
 
@@ -95,6 +102,20 @@ class Algorithm(eqx.Module):
     @abstractmethod
     def update(self, learner: Learner, batch: Any, key: jax.Array) -> Update:
         """Learn from a batch laid out as ``experience`` declares."""
+
+    def diagnose(self, learner: Learner, steps: Any) -> Metrics:
+        """Metrics that would take too long at every update, of some of the ``steps`` ``[B, ...]`` learned from.
+
+        They are rows as ``take`` keeps them, or the steps of a rollout. Loops call it a few times in a training.
+        """
+        return {}
+
+    def expected_return(self, learner: Learner, observation: PyTree, memory: PyTree) -> ExpectedReturn | None:
+        """What ``act`` with ``explore=False`` is expected to earn from observations ``[B, ...]`` on.
+
+        None where the learner has no such opinion. Evaluations compare it with what was earned.
+        """
+        return None
 
 
 def named(name: str) -> Any:

@@ -13,6 +13,8 @@ from gymnasium import spaces
 
 from tegu.algorithms.base import (
     Algorithm,
+    ExpectedReturn,
+    Metrics,
     Update,
     check_deep,
     check_replay,
@@ -21,10 +23,11 @@ from tegu.algorithms.base import (
     named,
     network_field,
 )
+from tegu.algorithms.diagnostics import network_metrics, value_metrics
 from tegu.algorithms.ranges import Count, Fraction, Natural, NonNegative, PositiveFraction, Rate
 from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
-from tegu.core.step import Decision, PyTree
+from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Batch, Replay, hindsight
 from tegu.nn.custom import CustomNetwork, Signature, check_custom, custom_networks
 from tegu.nn.heads import ActionValue, CustomPolicy, DeterministicPolicy
@@ -138,13 +141,14 @@ class DDPG(Algorithm):
         next_value = learner.target_critic(steps.next_observation, learner.target_actor(steps.next_observation))
         target = td_target(steps.reward, next_value, steps.terminated, self.gamma)
 
-        def critic_loss(critic: Critic) -> jax.Array:
-            return ((critic(steps.observation, action) - target) ** 2).mean()
+        def critic_loss(critic: Critic) -> tuple[jax.Array, jax.Array]:
+            value = critic(steps.observation, action)
+            return ((value - target) ** 2).mean(), value
 
         def actor_loss(actor: Actor) -> jax.Array:
             return -learner.critic(steps.observation, actor(steps.observation)).mean()
 
-        error, critic_gradient = jax.value_and_grad(critic_loss)(learner.critic)
+        (error, value), critic_gradient = jax.value_and_grad(critic_loss, has_aux=True)(learner.critic)
         loss, actor_gradient = jax.value_and_grad(actor_loss)(learner.actor)
         rate = self.learning_rate
         critic, critic_optimizer = descend(adam(), rate, learner.critic, critic_gradient, learner.critic_optimizer)
@@ -158,5 +162,13 @@ class DDPG(Algorithm):
             critic_optimizer=critic_optimizer,
             updates=learner.updates + 1,
         )
-        metrics = {"actor_loss": loss, "critic_loss": error}
+        metrics = {"actor_loss": loss, "critic_loss": error} | value_metrics(value, target, critic_gradient)
         return Update(learner, metrics | learning_metrics(rate, learner.updates))
+
+    def diagnose(self, learner: DDPGLearner, steps: Step) -> Metrics:
+        """Of the critic."""
+        action = to_unit(learner.actor.spaces.action, steps.action)
+        return network_metrics(learner.critic, steps.observation, action)
+
+    def expected_return(self, learner: DDPGLearner, observation: PyTree, memory: PyTree) -> ExpectedReturn:
+        return ExpectedReturn(learner.critic(observation, learner.actor(observation)), self.gamma)

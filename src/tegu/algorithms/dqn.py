@@ -12,6 +12,8 @@ from gymnasium import spaces
 
 from tegu.algorithms.base import (
     Algorithm,
+    ExpectedReturn,
+    Metrics,
     Update,
     check_deep,
     check_replay,
@@ -21,6 +23,7 @@ from tegu.algorithms.base import (
     named,
     network_field,
 )
+from tegu.algorithms.diagnostics import network_metrics, value_metrics
 from tegu.algorithms.munchausen import log_policy, soft_outputs
 from tegu.algorithms.ranges import (
     Count,
@@ -248,14 +251,14 @@ class DQN(Algorithm):
             outputs = drawn(online, noise_key)(steps.observation, *fractions)
             prediction = over_actions(outputs, action)
             losses, errors = returns.loss(prediction, target, *fractions)
-            return (batch.weight * losses).mean(), (returns.mean(prediction).mean(), errors)
+            return (batch.weight * losses).mean(), (returns.mean(prediction), errors)
 
-        (mean_loss, (mean_value, errors)), gradient = jax.value_and_grad(loss, has_aux=True)(learner.online)
+        (mean_loss, (value, errors)), gradient = jax.value_and_grad(loss, has_aux=True)(learner.online)
         rate = self.learning_rate
         online, optimizer = descend(self.optimizer(), rate, learner.online, gradient, learner.optimizer)
         learner = learner._replace(online=online, optimizer=optimizer, updates=learner.updates + 1)
-        metrics = {"loss": mean_loss, "q_mean": mean_value, "exploration_rate": self.exploration_rate}
-        metrics |= learning_metrics(rate, learner.updates)
+        metrics = {"loss": mean_loss, "exploration_rate": self.exploration_rate}
+        metrics |= value_metrics(value, returns.expected(target), gradient) | learning_metrics(rate, learner.updates)
         return Update(learner, metrics, Feedback(priority=errors) if self.prioritized else Feedback())
 
     def target(self, learner: DQNLearner, steps: Step, gamma: Any, key: jax.Array) -> jax.Array:
@@ -274,6 +277,13 @@ class DQN(Algorithm):
             next_action = jnp.argmax(masked(self.values(chooser, seen), mask), axis=-1)
             next_outputs = over_actions(outputs, jax.nn.one_hot(next_action, outputs.shape[1]))
         return returns.target(next_outputs, steps.reward, steps.terminated, gamma)
+
+    def diagnose(self, learner: DQNLearner, steps: Step) -> Metrics:
+        return network_metrics(learner.online, steps.observation, *self.returns.acting_fractions())
+
+    def expected_return(self, learner: DQNLearner, observation: PyTree, memory: PyTree) -> ExpectedReturn:
+        mask = action_mask(learner.online.spaces.observation, observation)
+        return ExpectedReturn(masked(self.values(learner.online, observation), mask).max(axis=-1), self.gamma)
 
     def bonus(self, network: QNet, steps: Step) -> jax.Array:
         """What Munchausen adds to the rewards ``[B]`` of the actions taken."""

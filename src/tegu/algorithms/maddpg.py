@@ -11,6 +11,7 @@ import optax
 from gymnasium import spaces
 
 from tegu.algorithms.base import Algorithm, Update, check_replay, learning_metrics, named, network_field
+from tegu.algorithms.diagnostics import value_metrics
 from tegu.algorithms.multi_agent import JOINT, agent_networks, check_agent_networks, check_parallel, critic_view
 from tegu.algorithms.ranges import Count, Fraction, Natural, NonNegative, Positive, PositiveFraction, Range, Rate
 from tegu.core.errors import TeguError
@@ -213,10 +214,10 @@ class MADDPG(Algorithm):
             next_values = self.values(part.target_critics, agent, next_x, next_actions | inferred_actions)
             reward, terminated = of_agent(steps.reward, agent), of_agent(steps.terminated, agent)
             target = td_target(reward, next_values.min(axis=0), terminated, self.gamma)
-            part, critic_loss = self.update_critic(part, agent, x, actions, target)
+            part, found = self.update_critic(part, agent, x, actions, target)
             updated, actor_loss = self.update_actor(part, agent, x, actions, legal[agent], members[agent], actor_key)
             agents[agent] = jax.tree.map(lambda new, old: jnp.where(update_actors, new, old), updated, part)
-            metrics |= {f"critic_loss/{agent}": critic_loss, f"actor_loss/{agent}": actor_loss}
+            metrics |= {f"{name}/{agent}": value for name, value in (found | {"actor_loss": actor_loss}).items()}
 
         learner = MADDPGLearner(agents, learner.updates + 1)
         return Update(learner, metrics | learning_metrics(self.learning_rate, learner.updates))
@@ -233,16 +234,18 @@ class MADDPG(Algorithm):
 
     def update_critic(
         self, part: AgentLearner, agent: str, x: Observed, actions: Vectors, target: jax.Array
-    ) -> tuple[AgentLearner, jax.Array]:
-        """Equation 6 of the paper."""
+    ) -> tuple[AgentLearner, dict[str, jax.Array]]:
+        """Equation 6 of the paper. Also returns metrics."""
 
-        def loss(critics: tuple[Network, ...]) -> jax.Array:
-            return ((self.values(critics, agent, x, actions) - target) ** 2).mean(axis=1).sum()
+        def loss(critics: tuple[Network, ...]) -> tuple[jax.Array, jax.Array]:
+            values = self.values(critics, agent, x, actions)
+            return ((values - target) ** 2).mean(axis=1).sum(), values
 
-        error, gradient = jax.value_and_grad(loss)(part.critics)
+        (error, values), gradient = jax.value_and_grad(loss, has_aux=True)(part.critics)
         given = self.optimizer(), self.learning_rate, part.critics, gradient, part.critic_optimizer
         critics, optimizer = descend(*given)
-        return part._replace(critics=critics, critic_optimizer=optimizer), error
+        metrics = {"critic_loss": error} | value_metrics(values, target, gradient)
+        return part._replace(critics=critics, critic_optimizer=optimizer), metrics
 
     def update_actor(
         self,

@@ -12,6 +12,8 @@ from gymnasium import spaces
 
 from tegu.algorithms.base import (
     Algorithm,
+    ExpectedReturn,
+    Metrics,
     Update,
     check_deep,
     derived,
@@ -20,6 +22,7 @@ from tegu.algorithms.base import (
     named,
     network_field,
 )
+from tegu.algorithms.diagnostics import network_metrics, value_metrics
 from tegu.algorithms.minibatches import check_minibatches, epochs
 from tegu.algorithms.ranges import Count, Fraction, Positive, Rate
 from tegu.core.schedule import Clock
@@ -119,12 +122,13 @@ class PQN(Algorithm):
 
         def loss(network: QNetwork | CustomNetwork, sample: Sample) -> tuple[jax.Array, jax.Array]:
             value = (network(sample.observation) * features(space.action, sample.action)).sum(axis=-1)
-            return 0.5 * ((value - sample.target) ** 2).mean(), value.mean()
+            return 0.5 * ((value - sample.target) ** 2).mean(), value
 
         def minibatch(carry: PyTree, sample: Sample) -> tuple[PyTree, dict[str, jax.Array]]:
             network, state = carry
             (error, value), gradient = jax.value_and_grad(loss, has_aux=True)(network, sample)
-            return descend(optimizer, rate, network, gradient, state), {"loss": error, "q_mean": value}
+            metrics = {"loss": error} | value_metrics(value, sample.target, gradient)
+            return descend(optimizer, rate, network, gradient, state), metrics
 
         carry = learner.network, learner.optimizer
         (network, state), metrics = epochs(minibatch, carry, samples, key, self.n_epochs, self.batch_size)
@@ -132,6 +136,12 @@ class PQN(Algorithm):
         learner = PQNLearner(network, state, learner.updates + taken)
         metrics["exploration_rate"] = jnp.asarray(self.exploration_rate, jnp.float32)
         return Update(learner, metrics | learning_metrics(rate, learner.updates))
+
+    def diagnose(self, learner: PQNLearner, steps: Step) -> Metrics:
+        return network_metrics(learner.network, steps.observation)
+
+    def expected_return(self, learner: PQNLearner, observation: PyTree, memory: PyTree) -> ExpectedReturn:
+        return ExpectedReturn(self.values(learner.network, observation).max(axis=-1), self.gamma)
 
     def returns(self, network: QNetwork | CustomNetwork, batch: Step) -> jax.Array:
         """The lambda-returns ``[T, B]``: r + gamma ((1 - lambda) max Q(s', .) + lambda times the next return).

@@ -12,6 +12,8 @@ from gymnasium import spaces
 
 from tegu.algorithms.base import (
     Algorithm,
+    ExpectedReturn,
+    Metrics,
     Update,
     check_deep,
     check_replay,
@@ -20,6 +22,7 @@ from tegu.algorithms.base import (
     learning_metrics,
     named,
 )
+from tegu.algorithms.diagnostics import network_metrics, value_metrics
 from tegu.algorithms.ranges import Count, Fraction, Natural, Positive, PositiveFraction, Rate, Width
 from tegu.algorithms.target_network import count, sync
 from tegu.core.errors import TeguError
@@ -135,16 +138,26 @@ class R2D2(Algorithm):
             target = self.targets(steps, online_next, target_next, mask)
             value = (values * action).sum(axis=-1)[learned]
             error = target - value
-            return (batch.weight * 0.5 * error**2).mean(), (error, value.mean())
+            return (batch.weight * 0.5 * error**2).mean(), (value, target)
 
-        (error, (errors, mean_value)), gradient = jax.value_and_grad(loss, has_aux=True)(learner.online)
+        (error, (value, target)), gradient = jax.value_and_grad(loss, has_aux=True)(learner.online)
         rate = self.learning_rate
         network, optimizer = descend(self.optimizer(), rate, learner.online, gradient, learner.optimizer)
         learner = learner._replace(online=network, optimizer=optimizer, updates=learner.updates + 1)
-        errors, eta = jnp.abs(errors), self.priority_eta
+        errors, eta = jnp.abs(target - value), self.priority_eta
         priority = eta * errors.max(axis=0) + (1 - eta) * errors.mean(axis=0)
-        metrics = {"loss": error, "q_mean": mean_value, "exploration_rate": self.exploration_rate}
+        metrics = {"loss": error, "exploration_rate": self.exploration_rate} | value_metrics(value, target, gradient)
         return Update(learner, metrics | learning_metrics(rate, learner.updates), Feedback(priority=priority))
+
+    def diagnose(self, learner: R2D2Learner, steps: Step) -> Metrics:
+        return network_metrics(learner.online, steps.observation, steps.extras)
+
+    def expected_return(self, learner: R2D2Learner, observation: PyTree, memory: LSTMState) -> ExpectedReturn:
+        values, mask = (
+            learner.online(observation, memory)[0],
+            action_mask(learner.online.spaces.observation, observation),
+        )
+        return ExpectedReturn(unscaled(masked(values, mask).max(axis=-1)), self.gamma)
 
     def values(self, network: RecurrentQNetwork, steps: Step) -> tuple[jax.Array, jax.Array]:
         """Scaled values ``[T, B, A]`` of the observations and of the next ones, from the stored state on.

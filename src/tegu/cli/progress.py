@@ -169,8 +169,9 @@ def stopped(watching: ProgressTracker) -> Iterator[list[BaseException]]:
 
 
 def mean_metrics(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The ``train/`` metrics and the exploration rate, mean over seeds."""
-    names = [name for name in metrics[0] if name.startswith("train/") or name == "rollout/exploration_rate"]
+    """The ``train/`` metrics but for percentiles, and the exploration rate, mean over seeds."""
+    shown = [name for name in metrics[0] if name.startswith("train/") or name == "rollout/exploration_rate"]
+    names = [name for name in shown if not name.startswith("train/td_error_p")]
     return {name.partition("/")[2]: float(np.mean([found[name] for found in metrics])) for name in names}
 
 

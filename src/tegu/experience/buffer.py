@@ -173,6 +173,10 @@ class ReplayBuffer(NamedTuple):
             rows = self._in_hindsight(goal_key, rows.steps, index, experience.draw.share, n_envs, goals)
         return Drawn(Batch(rows, weight), index % self.capacity)
 
+    def age(self, index: jax.Array) -> jax.Array:
+        """How many rows were added after those of ``index``, int32."""
+        return (self.position - 1 - index) % self.capacity
+
     def at(self, index: jax.Array, n_envs: int) -> PyTree:
         """Rows by index, whole steps where they are kept frame by frame: ``[..., ...]`` for ``index`` ``[...]``."""
         if self.frames:

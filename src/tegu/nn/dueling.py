@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 from tegu.nn.mlp import MLP, after_hidden, hidden_layers
 
@@ -35,3 +36,8 @@ class Dueling(eqx.Module):
         value, advantage = self.value(x), self.advantage(x)
         advantage = advantage.reshape((*value.shape[:-1], self.actions, value.shape[-1]))
         return value[..., None, :] + advantage - advantage.mean(axis=-2, keepdims=True)
+
+    def hidden(self, x: jax.Array) -> jax.Array:
+        """The activations ``[..., 2 units]`` of the last hidden layers, of the value's and then of the advantage's."""
+        x = after_hidden(self.shared, x)
+        return jnp.concatenate([self.value.hidden(x), self.advantage.hidden(x)], axis=-1)

@@ -42,7 +42,15 @@ class QNetwork(eqx.Module):
         self.spaces = spec.spaces
 
     def __call__(self, observation: PyTree) -> jax.Array:
-        return self.mlp(self.encoder(features(self.spaces.observation, observation)))
+        return self.mlp(self.embed(observation))
+
+    def embed(self, observation: PyTree) -> jax.Array:
+        """What the layers see ``[..., n]``."""
+        return self.encoder(features(self.spaces.observation, observation))
+
+    def hidden(self, observation: PyTree) -> jax.Array:
+        """The activations ``[..., units]`` of the last hidden layer."""
+        return self.mlp.hidden(self.embed(observation))
 
 
 class ActorCritic(eqx.Module):
@@ -184,5 +192,13 @@ class ActionValue(eqx.Module):
         self.spaces = spec.spaces
 
     def __call__(self, observation: PyTree, action: jax.Array) -> jax.Array:
+        return self.mlp(self.embed(observation, action))[..., 0]
+
+    def embed(self, observation: PyTree, action: jax.Array) -> jax.Array:
+        """What the layers see ``[..., n]``."""
         seen = self.encoder(features(self.spaces.observation, observation))
-        return self.mlp(jnp.concatenate([seen, action.reshape((*seen.shape[:-1], -1))], axis=-1))[..., 0]
+        return jnp.concatenate([seen, action.reshape((*seen.shape[:-1], -1))], axis=-1)
+
+    def hidden(self, observation: PyTree, action: jax.Array) -> jax.Array:
+        """The activations ``[..., units]`` of the last hidden layer."""
+        return self.mlp.hidden(self.embed(observation, action))

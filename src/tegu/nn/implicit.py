@@ -44,7 +44,16 @@ class ImplicitQuantileNetwork(eqx.Module):
         self.cosines = cosines
 
     def __call__(self, x: jax.Array, fractions: jax.Array) -> jax.Array:
+        merged = self.merged(x, fractions)
+        return jnp.swapaxes(self.head(merged).reshape((*merged.shape[:-1], -1)), -1, -2)
+
+    def merged(self, x: jax.Array, fractions: jax.Array) -> jax.Array:
+        """``psi(x) * phi(tau)`` ``[..., N, width]``."""
         cosines = jnp.cos(jnp.pi * jnp.arange(self.cosines) * fractions[..., None])
         embedded = after_hidden(self.embedding, cosines)  # equation 4
-        merged = after_hidden(self.shared, x)[..., None, :] * embedded
-        return jnp.swapaxes(self.head(merged).reshape((*merged.shape[:-1], -1)), -1, -2)
+        return after_hidden(self.shared, x)[..., None, :] * embedded
+
+    def hidden(self, x: jax.Array, fractions: jax.Array) -> jax.Array:
+        """The activations ``[..., units]`` of the last hidden layer, averaged over the fractions: the mean return is a
+        linear function of that."""
+        return self.head.hidden(self.merged(x, fractions)).mean(axis=-2)

@@ -64,11 +64,14 @@ class MLP(eqx.Module):
         self.activation, self.layer_norm = activation, layer_norm
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        *hidden, (weight, bias) = zip(self.weights, self.biases, strict=True)
-        for w, b in hidden:
+        return self.hidden(x) @ self.weights[-1] + self.biases[-1]
+
+    def hidden(self, x: jax.Array) -> jax.Array:
+        """The activations ``[..., n]`` of the last hidden layer; without one, ``x`` itself."""
+        for w, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
             x = x @ w + b
             x = ACTIVATIONS[self.activation](normalized(x) if self.layer_norm else x)
-        return x @ weight + bias
+        return x
 
 
 def normalized(x: jax.Array) -> jax.Array:

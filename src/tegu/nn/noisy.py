@@ -35,6 +35,10 @@ class NoisyNetwork(eqx.Module):
     def __call__(self, *inputs: PyTree) -> jax.Array:
         return self.mean(*inputs)
 
+    def hidden(self, *inputs: PyTree) -> jax.Array:
+        """The activations ``[..., units]`` of the last hidden layer, without noise."""
+        return self.mean.hidden(*inputs)
+
     def draw(self, key: jax.Array) -> Any:
         """The network with weights ``mu + sigma * epsilon`` (equation 9), the same for all inputs."""
         parts, structure = jax.tree.flatten(self.mean, is_leaf=_is_mlp)

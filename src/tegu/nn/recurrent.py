@@ -82,6 +82,10 @@ class RecurrentQNetwork(eqx.Module):
         state = self.lstm(self.embed(observation), state)
         return self.head(state.hidden), state
 
+    def hidden(self, observation: PyTree, state: LSTMState) -> jax.Array:
+        """What the LSTM shows ``[..., width]`` of an observation: the last hidden layer."""
+        return self.lstm(self.embed(observation), state).hidden
+
     def embed(self, observation: PyTree) -> jax.Array:
         """What the LSTM sees ``[..., n]`` of observations ``[..., *shape]``."""
         x = self.encoder(features(self.spaces.observation, observation))

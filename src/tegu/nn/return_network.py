@@ -50,6 +50,14 @@ class ReturnNetwork(eqx.Module):
         self.spaces = spec.spaces
 
     def __call__(self, observation: PyTree, *fractions: jax.Array) -> jax.Array:
-        x = self.encoder(features(self.spaces.observation, observation))
+        x = self.embed(observation)
         outputs = self.body(x, *fractions)
         return outputs.reshape((*x.shape[:-1], int(self.spaces.action.n), *self.shape))
+
+    def embed(self, observation: PyTree) -> jax.Array:
+        """What the layers see ``[..., n]``."""
+        return self.encoder(features(self.spaces.observation, observation))
+
+    def hidden(self, observation: PyTree, *fractions: jax.Array) -> jax.Array:
+        """The activations ``[..., units]`` of the last hidden layer."""
+        return self.body.hidden(self.embed(observation), *fractions)

@@ -15,7 +15,7 @@ from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
 from tegu.experience.buffer import ReplayBuffer
-from tegu.training.learning import Iteration, empty_buffer, replay, revises_rows, take
+from tegu.training.learning import Iteration, diagnose, empty_buffer, replay, revises_rows, take
 from tegu.training.tally import Tally
 
 Leaves = list[Any]
@@ -35,6 +35,7 @@ class Programs:
         # of leaves and what the traced functions below name after them; buffers are used up
         self.rollout: Any = partial(jax.jit(self._rollout_traced), self.numbers)
         self.replay: Any = partial(jax.jit(self._replay_traced, donate_argnums=2), self.numbers)
+        self.diagnose: Any = partial(jax.jit(self._diagnose_traced), self.numbers)
         self.store: Any = partial(jax.jit(self._store_traced, donate_argnums=2), self.numbers)
 
     def init(self, key: jax.Array) -> Learner:
@@ -86,6 +87,12 @@ class Programs:
         algorithm, learner = self._given(numbers, leaves)
         learner, buffer, metrics = replay(algorithm, learner, buffer, key, clock, self.spec)
         return jax.tree.leaves(learner), buffer, metrics
+
+    def _diagnose_traced(
+        self, numbers: Leaves, leaves: Leaves, buffer: Any, steps: Any, key: jax.Array, clock: Clock
+    ) -> Metrics:
+        algorithm, learner = self._given(numbers, leaves)
+        return diagnose(algorithm, learner, buffer, steps, key, clock, self.spec)
 
     def _store_traced(
         self,

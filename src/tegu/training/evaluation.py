@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tegu.acting.evaluation import SUCCESS, Evaluator
+from tegu.acting.evaluation import SUCCESS, Evaluation, Evaluator
 from tegu.algorithms.base import Learner
 from tegu.core.schedule import Clock
 from tegu.core.trees import to_arrays
@@ -19,8 +19,8 @@ from tegu.training.trainer import Progress
 class EvaluationObserver:
     """Plays fresh episodes every so many steps, in environments separate from those of training.
 
-    Logs ``eval/mean_reward`` and ``eval/mean_ep_length`` of each seed, and ``eval/success_rate`` where the environment
-    says what success is. Keeps the learners whose mean return over seeds was the highest so far in the run's ``best/``.
+    Logs means over the episodes of each seed, and keeps the learners whose mean over seeds was
+    the highest so far in the run's folder ``best/``.
     """
 
     def __init__(
@@ -36,12 +36,7 @@ class EvaluationObserver:
         found = self.evaluator(learners, Clock.of(progress.steps, progress.total))
         if self.run is None:
             return
-        rows = {
-            seed: {"eval/mean_reward": float(returns.mean()), "eval/mean_ep_length": float(lengths.mean())}
-            for seed, returns, lengths in zip(self.seeds, found.returns, found.lengths, strict=True)
-        }
-        for row, success in zip(rows.values(), found.measures.get(SUCCESS, ()), strict=False):
-            row["eval/success_rate"] = float(success.mean())
+        rows = {seed: _metrics(found, index) for index, seed in enumerate(self.seeds)}
         try:
             with self.run.metrics() as store:
                 store.write(progress.steps, rows)
@@ -51,6 +46,21 @@ class EvaluationObserver:
                 self.best = found.mean
         except (MetricsError, CheckpointError) as error:
             warnings.warn(f"{error}; training goes on", stacklevel=2)
+
+
+def _metrics(found: Evaluation, seed: int) -> dict[str, float]:
+    """Means over the episodes of a seed, by index."""
+    metrics = {
+        "eval/mean_reward": float(found.returns[seed].mean()),
+        "eval/mean_ep_length": float(found.lengths[seed].mean()),
+    }
+    if SUCCESS in found.measures:
+        metrics["eval/success_rate"] = float(found.measures[SUCCESS][seed].mean())
+    if found.expected is not None and found.discounted is not None:
+        expected, discounted = float(found.expected[seed].mean()), float(found.discounted[seed].mean())
+        metrics |= {"eval/q_first": expected, "eval/discounted_return": discounted}
+        metrics["eval/overestimation"] = expected - discounted
+    return metrics
 
 
 def _best_so_far(run: Run) -> float:

@@ -18,7 +18,7 @@ from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import PyTree, Step
 from tegu.core.trees import from_arrays, to_arrays
 from tegu.environments.base import Environment
-from tegu.training.learning import Iteration, cut_episodes, empty_buffer, replay, revises_rows, take
+from tegu.training.learning import Iteration, cut_episodes, diagnose, empty_buffer, replay, revises_rows, take
 from tegu.training.memory import check_memory
 from tegu.training.saving import Arrays, Blobs, buffer_from_blobs, buffer_to_blobs, counts
 from tegu.training.tally import Tally
@@ -80,6 +80,14 @@ class Fused:
                 learner, buffer, metrics = replay(algorithm, learner, buffer, update_key, after, self.spec)
             learner, buffer, block = take(algorithm, learner, buffer, steps, after, self.spec.n_envs)
         return FusedState(learner, buffer, collector, key), block, (steps, episodes, metrics)
+
+    def diagnose(self, state: FusedState, algorithm: Algorithm, clock: Clock) -> Metrics:
+        """See ``learning.diagnose``; of rollouts it looks at the one that comes next."""
+        steps: Any = ()
+        if not self.size.replays:
+            collect_key = jax.random.split(state.key, 3)[1]
+            _, steps, _ = self.collect(algorithm, state.learner, state.collector, collect_key, clock)
+        return diagnose(algorithm, state.learner, state.buffer, steps, state.key, clock, self.spec)
 
     def chunk(
         self,
@@ -143,6 +151,7 @@ class FusedLoop:
         if self.one.size.replays:
             check_memory(each[0], self._shapes().buffer, len(seeds), self.layout.n_devices)
         self._restart = self.layout.program(self.one.restart)
+        self._diagnose = self.layout.program(self.one.diagnose, n_shared=1)
         self._chunk = {
             learns: self.layout.program(partial(self.one.chunk, learns=learns), n_shared=3, donate_argnums=0)
             for learns in (False, True)
@@ -166,6 +175,12 @@ class FusedLoop:
         self.stored += int(counts[0]) * self.steps_per_iteration
         self.seconds["compiled program"] += time.perf_counter() - began
         return [state for state, _ in parts], tally
+
+    def diagnose(self, state: list[FusedState], steps: int, total: int) -> Mapping[str, np.ndarray]:
+        """What ``Algorithm.diagnose`` finds after so many ``steps`` of ``total``, for every seed ``[S]``."""
+        if not self.one.size.diagnoses:
+            return {}
+        return self.layout.join(self._diagnose(state, self._algorithms, Clock.of(steps, total)))
 
     def salvage(self, state: list[FusedState]) -> tuple[list[FusedState], int]:
         """After ``chunk`` raised an error: its ``state``, though it may be used up, and no iteration."""

@@ -1,5 +1,6 @@
 """How one iteration of a loop learns: pure functions that both loops compile, for one seed."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -10,7 +11,10 @@ from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import PyTree, Step, flatten_time
 from tegu.experience.base import Replay
-from tegu.experience.buffer import ReplayBuffer
+from tegu.experience.buffer import ReplayBuffer, length_of
+
+SAMPLES = 256  #: steps of which a network is diagnosed
+_DIAGNOSIS = 0xD1A6  #: folded into a seed's key, so that drawing them changes nothing of what is drawn for learning
 
 
 class Iteration:
@@ -22,6 +26,7 @@ class Iteration:
         self.n_steps = self.experience.steps_per_env(n_envs)
         self.steps = self.n_steps * n_envs  #: over all environments
         self.replays = isinstance(self.experience, Replay)
+        self.diagnoses = type(algorithm).diagnose is not Algorithm.diagnose  #: whether there is something to compile
 
     def warm_up(self, steps: int, stored: int) -> int:
         """How many iterations go by before one learns, after ``steps``, with ``stored`` rows in the replay buffer.
@@ -50,6 +55,7 @@ def replay(
         draw_key, update_key = jax.random.split(key)
         drawn = whole.draw(draw_key, experience, spec.n_envs, spec.goals)
         learner, metrics, feedback = algorithm.update(learner, drawn.batch, update_key)
+        metrics = {**metrics, "replay_age": whole.age(drawn.indices).mean()}
         revised = whole.revise(drawn.indices, feedback, experience)
         return (learner, revised._replace(rows=(), frames=()) if apart else revised), metrics
 
@@ -58,6 +64,26 @@ def replay(
     (learner, carried), metrics = jax.lax.scan(update, (learner, carried), keys)
     buffer = carried._replace(rows=stored[0], frames=stored[1]) if apart else carried
     return learner, buffer, {name: value.mean() for name, value in metrics.items()}
+
+
+def diagnose(
+    algorithm: Algorithm,
+    learner: Learner,
+    buffer: Any,
+    steps: Any,
+    key: jax.Array,
+    clock: Clock,
+    spec: EnvironmentSpec,
+) -> Metrics:
+    """What the algorithm finds in ``SAMPLES`` steps, drawn as for an update, or out of a rollout's ``steps``."""
+    algorithm, key = algorithm.at(clock), jax.random.fold_in(key, _DIAGNOSIS)
+    experience = algorithm.experience
+    if isinstance(experience, Replay):
+        single = replace(experience, batch_size=SAMPLES, n_steps=1)
+        return algorithm.diagnose(learner, buffer.draw(key, single, spec.n_envs, spec.goals).batch.rows)
+    rows = flatten_time(steps)
+    index = jax.random.randint(key, (SAMPLES,), 0, length_of(rows))
+    return algorithm.diagnose(learner, jax.tree.map(lambda leaf: leaf[index], rows))
 
 
 def take(

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 from tegu.algorithms.base import Learner
 from tegu.core.spec import EnvironmentSpec
 from tegu.training.saving import Arrays, Blobs
@@ -24,6 +26,10 @@ class Loop(Protocol):
     def start(self) -> Any: ...
     def compile(self, state: Any, start: int) -> None: ...
     def chunk(self, state: Any, iterations: int, start: int, total: int) -> tuple[Any, Tally]: ...
+    def diagnose(self, state: Any, steps: int, total: int) -> Mapping[str, np.ndarray]:
+        """What ``Algorithm.diagnose`` finds after so many ``steps`` of ``total``, for every seed ``[S]``."""
+        ...
+
     def salvage(self, state: Any) -> tuple[Any, int]:
         """After ``chunk`` raised an error: what is left of its ``state``, and how many of its iterations are in it."""
         ...

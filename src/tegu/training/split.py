@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tegu.acting.collector import Collector
-from tegu.algorithms.base import Learner
+from tegu.algorithms.base import Learner, Metrics
 from tegu.core.schedule import Clock
 from tegu.core.seeds import stacked
 from tegu.core.step import Step
@@ -45,6 +45,7 @@ class Split:
         self.stored = 0  #: rows that were ever written into the replay buffer
         self.cuts = 0  #: how often episodes were cut in it
         self.seconds = {"learning": 0.0, "waiting": 0.0}  #: learning may be in another thread, waiting is for that
+        self.rollout: Any = ()  #: the last one, of algorithms that learn from rollouts
         self.ahead = False  #: whether it has done an iteration in which another seed's environment raised an error
         self.left: SplitState | None = None  #: what an iteration of this seed that raised an error has left behind
         self._thread = ThreadPoolExecutor(1)
@@ -88,8 +89,9 @@ class Split:
                 collect_key, start_key = jax.random.split(collect_key)
                 self.collector.restart(learner, start_key)
             steps, episodes = self.collector.collect(learner, before, collect_key, self.size.n_steps)
-            given = leaves, tally, steps, episodes, update_key, after
-            leaves, tally = self._timed("learning", self.programs.rollout, *given)
+            self.rollout = steps
+            learning = leaves, tally, steps, episodes, update_key, after
+            leaves, tally = self._timed("learning", self.programs.rollout, *learning)
             return SplitState(leaves, buffer, key), tally
 
         replayed = self._in_background(leaves, buffer, update_key, after) if learns else _done((leaves, buffer, {}))
@@ -102,6 +104,10 @@ class Split:
         leaves, buffer, tally = self._timed("learning", self.programs.store, *given)
         self.stored += self.size.steps
         return SplitState(leaves, buffer, key), tally
+
+    def diagnose(self, state: SplitState, clock: Clock) -> Metrics:
+        """See ``learning.diagnose``; of rollouts it looks at the last one."""
+        return self.programs.diagnose(state.learner, state.buffer, self.rollout, state.key, clock)
 
     def dump(self, state: SplitState) -> tuple[Blobs, dict[str, Any]]:
         """The state but for the learner, as blobs of named arrays and plain data, for a checkpoint."""
@@ -213,6 +219,14 @@ class SplitLoop:
                 one.ahead, one.left = False, None
             self._under_way = states, done + 1
         return states, jax.tree.map(lambda *sums: np.stack(sums), *tallies)
+
+    def diagnose(self, state: list[SplitState], steps: int, total: int) -> Mapping[str, np.ndarray]:
+        """What ``Algorithm.diagnose`` finds after so many ``steps`` of ``total``, for every seed ``[S]``."""
+        if not self.programs.size.diagnoses:
+            return {}
+        clock = Clock.of(steps, total)
+        found = [one.diagnose(mine, clock) for one, mine in zip(self.each, state, strict=True)]
+        return jax.tree.map(lambda *each: np.stack(each), *found)
 
     def salvage(self, state: list[SplitState]) -> tuple[list[SplitState], int]:
         """After ``chunk`` raised an error: what every seed has learned by then, and the iterations all have done.

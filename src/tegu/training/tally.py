@@ -1,7 +1,8 @@
 """What happened during a chunk, summed on the device so that a chunk hands back a few scalars."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -94,10 +95,13 @@ def finite(tree: PyTree) -> jax.Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all() if leaves else jnp.ones((), bool)
 
 
-def summarize(tally: Tally) -> list[dict[str, float]]:
-    """The metrics of each seed, by log key, from a tally whose leaves are NumPy arrays ``[seeds]``."""
+def summarize(tally: Tally, diagnosed: Mapping[str, np.ndarray] = MappingProxyType({})) -> list[dict[str, float]]:
+    """The metrics of each seed, by log key, from a tally whose leaves are NumPy arrays ``[seeds]``, as is what was
+    ``diagnosed`` at its end."""
     return [
-        _seed_metrics(jax.tree.map(lambda leaf, seed=seed: leaf[seed], tally)) for seed in range(len(tally.iterations))
+        _seed_metrics(jax.tree.map(lambda leaf, seed=seed: leaf[seed], tally))
+        | {_key(name): float(found[seed]) for name, found in diagnosed.items()}
+        for seed in range(len(tally.iterations))
     ]
 
 

@@ -19,6 +19,7 @@ from tegu.training.saving import Blobs
 from tegu.training.signals import stop_on_signal
 from tegu.training.tally import fault_message, summarize
 
+DIAGNOSES = 20  #: of a phase; each may take as long as many updates
 LONGEST_CHUNK = 2**31 - 1  #: environment steps: within a chunk they are counted in 32 bits
 
 
@@ -33,9 +34,7 @@ class Progress:
     seconds: float  #: since training began, compilation included
     fps: float  #: environment steps per second over all seeds, since the last report
     metrics: list[dict[str, float]] = field(default_factory=list)  #: the latest logged metrics, a dict per seed
-    time_fractions: dict[str, float] = field(
-        default_factory=dict
-    )  #: of the time since the last report, by kind of work
+    time_fractions: dict[str, float] = field(default_factory=dict)  #: since the last report, by kind of work
     run: Run | None = None  #: the first one, where a sweep trains several
     network: str = ""  #: architecture and number of parameters, in one line
     runs: tuple[Run, ...] = ()  #: all that are trained together
@@ -89,16 +88,14 @@ class Trainer:
         alone = [] if run is None else [Record(run, facts, range(len(loop.seeds)))]
         self.loop, self.records = loop, alone if records is None else list(records)
         self.callbacks, self.observers, self.ready = callbacks, observers, ready
-        self._start, self._before = start, before
+        self._start, self._now, self._before = start, start, before
         self.network, self.config = network, config or {}  # for those who follow the training
         self._end = start + whole_iterations(steps - start, loop.steps_per_iteration)
         self._schedules_end = start + whole_iterations((schedule_steps or steps) - start, loop.steps_per_iteration)
-        self._now = start
         self.log_interval, self.checkpoint_every = log_interval, checkpoint_every
         self._saved_at = -1
         self._saving_seconds = 0.0  # that the last save took
-        self._stop = False
-        self._elapsed_before = 0.0
+        self._stop, self._elapsed_before = False, 0.0
         self._began = self._last_save = time.perf_counter()
         self._last: Progress | None = None
         self.state: Any = None  #: the loop's; between chunks a callback may set another one
@@ -210,10 +207,11 @@ class Trainer:
 
         fps = (self.steps - start) * len(self.loop.seeds) / elapsed
         clock = {"time/fps": fps, "time/time_elapsed": self._elapsed, "time/total_timesteps": float(self.steps)}
+        diagnosed = self._diagnosed(start) if tally.updates.all() else {}
         fractions = {kind: (seconds - spent[kind]) / elapsed for kind, seconds in self.loop.seconds.items()}
         if len(fractions) > 1:  # of one kind of work alone there is nothing to say
             clock |= {f"time/{kind}": fraction for kind, fraction in fractions.items()}
-        metrics = [found | clock for found in summarize(tally)]
+        metrics = [found | clock for found in summarize(tally, diagnosed)]
         for record in self.records:
             record.log(self.steps, self.loop.seeds, metrics)
         progress = self._progress("training", fps, metrics, fractions)
@@ -229,6 +227,12 @@ class Trainer:
         # a chunk of so many steps ends at or before them; one that leads to an observer's turn ends at or after it
         size = self.loop.steps_per_iteration
         return max(steps // size, 1) if steps not in ahead else -(-steps // size)
+
+    def _diagnosed(self, start: int) -> Mapping[str, np.ndarray]:
+        """What is found ``DIAGNOSES`` times in a phase, if that is due after the chunk that began at ``start``."""
+        every = max((self._end - self._start) // DIAGNOSES, 1)
+        due = self._now // every > (start - self._before) // every
+        return self.loop.diagnose(self.state, self._now, self._schedules_end) if due else {}
 
     def _observe(self, progress: Progress, start: int) -> None:
         due = [observer for observer in self.observers if progress.steps // observer.every > start // observer.every]

@@ -30,6 +30,10 @@ class ReturnDistribution(ABC):
     ) -> jax.Array:
         """What to predict at a step ``[B]`` after which the return is as ``outputs`` say: ``r + gamma Z(s', a')``."""
 
+    def expected(self, target: jax.Array) -> jax.Array:
+        """The expected return ``[B]`` of what ``target`` returned."""
+        return self.mean(target)
+
     @abstractmethod
     def loss(self, prediction: jax.Array, target: jax.Array, *fractions: jax.Array) -> tuple[jax.Array, jax.Array]:
         """How far outputs are from what ``target`` returned: the loss ``[B]``, and the error ``[B]`` for priorities.

@@ -36,6 +36,9 @@ class Categorical(ReturnDistribution):
         """The probabilities ``[B, n]`` of the atoms."""
         return self.project(td_targets(self.atoms, reward, terminated, gamma), jax.nn.softmax(outputs))
 
+    def expected(self, target: jax.Array) -> jax.Array:
+        return (target * self.atoms).sum(axis=-1)
+
     def project(self, returns: jax.Array, probabilities: jax.Array) -> jax.Array:
         """Distributions over any ``returns`` ``[B, m]`` as distributions over the atoms ``[B, n]`` (equation 7).
 
