@@ -3,16 +3,21 @@
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
+import equinox as eqx
 import gymnasium
+import jax
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 import tegu
 from tegu import presets
 from tegu.environments.make import find
 from tegu.environments.native import NATIVE
-from tegu.training.plan import MOST_STEPS, make_plan, spec_of, validate
+from tegu.training.fitting import validate
+from tegu.training.plan import MOST_STEPS, make_plan, spec_of
 
 
 @pytest.mark.parametrize("name", NATIVE)
@@ -118,6 +123,33 @@ def test_a_preset_is_adapted_to_what_was_set(
         plan = make_plan(environment, "ppo", **given)
     assert (plan.algorithm.n_steps, plan.algorithm.batch_size) == (n_steps, batch_size)
     assert n_steps * plan.n_envs % batch_size == 0
+
+
+def own_network(key: jax.Array, observation: spaces.Space, action: spaces.Space) -> eqx.Module:
+    raise AssertionError("planning makes no network")
+
+
+class Images(gymnasium.Env):
+    observation_space = spaces.Dict({"camera": spaces.Box(0, 255, (36, 36, 3), np.uint8), "speed": spaces.Box(0, 1)})
+    action_space = spaces.Discrete(2)
+
+
+@pytest.mark.parametrize(
+    ("environment", "given", "says"),
+    [
+        ("Acrobot-v1", {"network": own_network}, "your own network sees raw observations"),
+        (Images, {}, "there are images in the observation"),
+    ],
+)
+def test_a_preset_standardises_no_observations_that_cannot_be(
+    environment: Any, given: dict[str, Any], says: str
+) -> None:
+    with pytest.warns(UserWarning, match=f"^normalize_observation is off: {says}$"):
+        plan = make_plan(environment, "ppo", **given)
+    assert not plan.algorithm.normalize_observation
+    assert plan.algorithm.normalize_reward
+    asked = make_plan(environment, "ppo", **given, normalize_observation=True)
+    assert asked.algorithm.normalize_observation
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from tegu.sb3.logger import Logger
 from tegu.sb3.policy import Policy
 from tegu.sb3.settings import at_least, build, changed, refuse, seed_of, settings_of
 from tegu.sb3.training_state import TrainingState
-from tegu.training.plan import spec_of, validate
+from tegu.training.fitting import validate
+from tegu.training.plan import spec_of
 
 Parameters = Mapping[str, Mapping[str, np.ndarray]]
 COMPUTED = ("lr_schedule", "exploration_schedule", "exploration_rate", "replay_buffer", "rollout_buffer")

@@ -1,20 +1,38 @@
-"""How an algorithm's experience fits the number of environments: what is adapted, and what cannot be."""
+"""How an algorithm fits an environment and the number of them: what is adapted, and what cannot be."""
 
 import dataclasses
 import math
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from gymnasium import spaces
+
 from tegu.algorithms.base import Algorithm
+from tegu.algorithms.registry import fitting
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
 from tegu.environments.adapters.goals import HostGoals
 from tegu.experience.base import Hindsight, Replay, Rollout
-from tegu.spaces.features import ACHIEVED_GOAL, DESIRED_GOAL, one_line
+from tegu.nn.encoder import images
+from tegu.spaces.features import ACHIEVED_GOAL, DESIRED_GOAL, one_line, refuse_masks, require_mask
 from tegu.training.learning import Iteration
 
 MOST_ROWS = 2**31 - 1  #: of a replay buffer and of an iteration: they are counted in 32 bits
+
+
+def without_normalization(
+    usual: Mapping[str, Any], given: Mapping[str, Any], observation_space: spaces.Space
+) -> Mapping[str, Any]:
+    """A preset's settings, observations not standardised where they are images or a person's own network sees them."""
+    own = given.get("network") is not None
+    if "normalize_observation" in given or not usual.get("normalize_observation"):
+        return usual
+    if not own and not any(images(observation_space)):
+        return usual
+    why = "your own network sees raw observations" if own else "there are images in the observation"
+    warnings.warn(f"normalize_observation is off: {why}", stacklevel=3)
+    return {**usual, "normalize_observation": False}
 
 
 def adapted_rollout(
@@ -71,6 +89,25 @@ def warn_of_no_learning(algorithm: Algorithm, n_envs: int, steps: int) -> None:
             f"{max(waits * size.steps, starts):,} steps (learning_starts {starts:,}), the training has {steps:,}",
             stacklevel=3,
         )
+
+
+def validate(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
+    """Raise ``TeguError`` with one clear line where algorithm and environment do not fit."""
+    if spec.agents and not algorithm.multi_agent:
+        raise TeguError(
+            f"{algorithm.name} trains a single agent, {spec.id} has {len(spec.agents)} ({', '.join(spec.agents)}): "
+            f"expected {' or '.join(fitting(spec))}"
+        )
+    if spec.agents and isinstance(spec.action_space, spaces.Dict):
+        for agent in spec.agents:
+            require_mask(spec.observation_space[agent], spec.action_space[agent])
+        beside = {name: part for name, part in spec.observation_space.items() if name not in spec.agents}
+        refuse_masks(spaces.Dict(beside), "the observation of all agents")
+    else:  # a game's players share one observation
+        require_mask(spec.observation_space, spec.action_space)
+    algorithm.validate(spec)
+    check_experience(algorithm, spec.n_envs)
+    check_hindsight(algorithm, spec)
 
 
 def check_experience(algorithm: Algorithm, n_envs: int) -> None:

@@ -6,8 +6,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gymnasium import spaces
-
 from tegu.acting.host_collector import HostCollector
 from tegu.acting.jax_collector import JaxCollector
 from tegu.acting.multicore_collector import MulticoreCollector
@@ -15,7 +13,7 @@ from tegu.acting.policy import Policy
 from tegu.algorithms.base import Algorithm
 from tegu.algorithms.hyper_parameters import hyper_parameters, settings_of, whole
 from tegu.algorithms.own import prepared, restored
-from tegu.algorithms.registry import Choice, chosen, fitting, name_of
+from tegu.algorithms.registry import Choice, chosen, name_of
 from tegu.algorithms.registry import algorithm as build_algorithm
 from tegu.check.contract import require_contract, require_spaces
 from tegu.check.jax_environments import require_frames
@@ -32,9 +30,8 @@ from tegu.environments.make import Source, find
 from tegu.presets import origin, preset
 from tegu.runs import Run
 from tegu.runs.schema import MOST_AT_ONCE, MOST_SEED, MOST_STEPS
-from tegu.spaces.features import refuse_masks, require_mask
 from tegu.training.compiled import Programs
-from tegu.training.fitting import adapted_rollout, check_experience, check_hindsight, warn_of_no_learning
+from tegu.training.fitting import adapted_rollout, validate, warn_of_no_learning, without_normalization
 from tegu.training.fused import FusedLoop
 from tegu.training.split import SplitLoop
 
@@ -116,10 +113,12 @@ def make_plan(
         used = "none, the algorithm came with its hyper-parameters"
     else:
         choice = chosen(algorithm) if algorithm is not None else None
-        settings = preset(source.id, None if choice is None else name_of(choice), *_spaces(source))
+        observation_space, action_space = _spaces(source)
+        settings = preset(source.id, None if choice is None else name_of(choice), observation_space, action_space)
         apart = ("algorithm", "steps", "n_envs", "environment_options")
         usual = {key: value for key, value in settings.items() if key not in apart}
-        algorithm = prepared(build_algorithm(choice or settings["algorithm"], usual | hyper))
+        usual = {**without_normalization(usual, hyper, observation_space), **hyper}
+        algorithm = prepared(build_algorithm(choice or settings["algorithm"], usual))
         used = origin(source.id, algorithm.name)
     _check_keywords(algorithm)
     if isinstance(environment, str) and (own := settings.get("environment_options")):
@@ -242,25 +241,6 @@ def host_loop(algorithm: Algorithm, spec: EnvironmentSpec, environments: Mapping
     programs = Programs(algorithm, spec)
     policy = Policy(algorithm, programs.shapes)
     return SplitLoop(programs, {seed: HostCollector(policy, each) for seed, each in environments.items()})
-
-
-def validate(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
-    """Raise ``TeguError`` with one clear line where algorithm and environment do not fit."""
-    if spec.agents and not algorithm.multi_agent:
-        raise TeguError(
-            f"{algorithm.name} trains a single agent, {spec.id} has {len(spec.agents)} ({', '.join(spec.agents)}): "
-            f"expected {' or '.join(fitting(spec))}"
-        )
-    if spec.agents and isinstance(spec.action_space, spaces.Dict):
-        for agent in spec.agents:
-            require_mask(spec.observation_space[agent], spec.action_space[agent])
-        beside = {name: part for name, part in spec.observation_space.items() if name not in spec.agents}
-        refuse_masks(spaces.Dict(beside), "the observation of all agents")
-    else:  # a game's players share one observation
-        require_mask(spec.observation_space, spec.action_space)
-    algorithm.validate(spec)
-    check_experience(algorithm, spec.n_envs)
-    check_hindsight(algorithm, spec)
 
 
 def _check_apart(plan: Plan, environments: Iterable[HostEnvironments]) -> None:

@@ -15,9 +15,9 @@ from tegu.core.errors import TeguError
 from tegu.core.paths import path_of
 from tegu.runs import Run
 from tegu.runs.live import LiveLog, formats_of
-from tegu.training.fitting import warn_of_no_learning
+from tegu.training.fitting import validate, warn_of_no_learning
 from tegu.training.fused import FusedLoop
-from tegu.training.plan import Plan, make_plan, spec_of, validate
+from tegu.training.plan import Plan, make_plan, spec_of
 from tegu.training.record import Record
 from tegu.training.train import several, train
 from tegu.training.trainer import Callback, Trainer

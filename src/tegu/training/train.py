@@ -22,9 +22,9 @@ from tegu.runs.live import LiveLog, formats_of
 from tegu.training.evaluation import EvaluationObserver
 from tegu.training.faults import UnsavedError
 from tegu.training.learning import Iteration
-from tegu.training.loop import Loop
+from tegu.training.loop import Loop, whole_iterations
 from tegu.training.plan import Plan, make_loop, make_plan, plan_of
-from tegu.training.trainer import Callback, Observer, Trainer, whole_iterations
+from tegu.training.trainer import Callback, Observer, Trainer
 
 HandOver = Callable[[Learner, Learner], Learner]
 """Makes the learners of a phase from those of the phase before and the freshly initialised ones, all ``[S, ...]``."""

@@ -13,7 +13,7 @@ from tegu.algorithms.base import Learner
 from tegu.runs import Run, checkpoint
 from tegu.runs.checkpoint import CheckpointError
 from tegu.training.faults import NonFiniteError, UnsavedError, in_one_line
-from tegu.training.loop import Loop
+from tegu.training.loop import Loop, whole_iterations
 from tegu.training.record import Record
 from tegu.training.saving import Blobs
 from tegu.training.signals import stop_on_signal
@@ -296,8 +296,3 @@ class Trainer:
         for callback in self.callbacks:
             if callback(progress) is False:
                 self._stop = True
-
-
-def whole_iterations(steps: int, each: int) -> int:
-    """``steps`` rounded up to whole iterations of so many steps ``each``."""
-    return -(-steps // each) * each
