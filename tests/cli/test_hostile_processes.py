@@ -9,7 +9,7 @@ from cli.hostile import ANY_FILE, COMMANDS, DONE, EITHER, LAST_GOOD, NEWEST, OLD
 from cli.hostile import blob, database, ended_alone, met
 from cli.test_hostile_table import CASES, SCRIPTS
 
-SHARE = 60  #: of the table, one case in so many, by ``make test-long``
+SHARE = 90  #: of the table, one case in so many, by ``make test-long``
 LARGE = partial(blob, name="learner", change=lambda arrays: {name: np.zeros(2**22) for name in arrays})
 
 TABLE = [case for cases in CASES.values() for case in cases if case.command in COMMANDS]

@@ -122,7 +122,7 @@ class _Leaf:
         return f"{self.place} is out of bounds: expected {low} to {high}, got {stacked[(n, *entry)]}{at}"
 
     def _misfit(self, value: Any, array: np.ndarray) -> _Misfit:
-        known = array.dtype.kind in "fiub"
+        known = array.dtype.kind in "fiub" or isinstance(value, np.ndarray)
         got = f"{array.dtype}{list(array.shape)}" if known else type(value).__name__
         return _Misfit(f"{self.place}: expected {self.dtype}{list(self.shape)}, got {got}")
 

@@ -22,7 +22,7 @@ from tegu.core.errors import TeguError
 from tegu.core.runtime import configure_jax
 from tegu.core.spec import EnvironmentSpec
 from tegu.environments.adapters.base import HostEnvironments
-from tegu.environments.adapters.contract import check_apart, check_apart_from
+from tegu.environments.adapters.contract import check_apart, check_apart_from, spaces_made
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.base import Environment
 from tegu.environments.goals.base import GoalEnvironment
@@ -274,6 +274,5 @@ def _spaces(source: Source) -> tuple[Any, Any]:
     if source.native is not None:
         require_spaces(source.native)
         return source.native.observation_space, source.native.action_space
-    make: Callable[[], Any] = source.make  # type: ignore[assignment]
-    with closing(make()) as probe:
-        return probe.observation_space, probe.action_space
+    assert source.make is not None
+    return spaces_made(source.make)

@@ -12,7 +12,7 @@ import numpy as np
 from tegu.algorithms.base import Learner
 from tegu.runs import Run, checkpoint
 from tegu.runs.checkpoint import CheckpointError
-from tegu.training.faults import NonFiniteError, UnsavedError, in_one_line
+from tegu.training.faults import NonFiniteError, UnsavedError, in_one_line, say_if_out_of_memory
 from tegu.training.loop import Loop, whole_iterations
 from tegu.training.record import Record
 from tegu.training.saving import Blobs
@@ -143,6 +143,7 @@ class Trainer:
                 return self._train(state, resume)
             except BaseException as error:
                 self._leave(error)
+                say_if_out_of_memory(error)
                 raise
 
     def _train(self, state: Any, resume: checkpoint.Checkpoint | None) -> Any:
@@ -178,7 +179,6 @@ class Trainer:
         if self._in_chunk:
             self.state, iterations = self.loop.salvage(self.state)
             self._now += iterations * self.loop.steps_per_iteration
-            self._in_chunk = False
         if self.records and self.state is not None and not isinstance(error, NonFiniteError | UnsavedError):
             with suppress(Exception):  # what cannot be saved now is no news beside the error
                 self._save()

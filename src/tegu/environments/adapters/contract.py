@@ -1,14 +1,20 @@
 """What environments of the host must return. What does not fit is one line; what has an obvious meaning is taken."""
 
+import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from reprlib import repr as shorten
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from tegu.core.code import one_line
 from tegu.core.errors import TeguError
 
 RESET = "reset", ("observation", "info")
+LARGEST = 2**127  #: a whole number that float32 holds
 STEP = "step", ("observation", "reward", "terminated", "truncated", "info")
 
 
@@ -20,7 +26,7 @@ def check_apart_from(training: Sequence[gymnasium.Env], make: Callable[[], gymna
             f"the function that makes environments returned for the evaluations the {type(other.unwrapped).__name__} "
             "that is trained in: expected a new one at each call"
         )
-    other.close()
+    close(other)
 
 
 def check_apart(environments: Sequence[gymnasium.Env]) -> None:
@@ -30,6 +36,50 @@ def check_apart(environments: Sequence[gymnasium.Env]) -> None:
             f"the function that makes environments returned the same {type(environments[0].unwrapped).__name__} "
             "more than once: expected a new one at each call"
         )
+
+
+def check_reset(environment: Any) -> None:
+    """Raise ``TeguError`` unless ``reset`` of an environment, that inside all wrappers, can be called with a seed."""
+    with suppress(TypeError, ValueError):  # what cannot be inspected
+        signature = inspect.signature(environment.reset)
+        takes = signature.parameters
+        if "seed" not in takes and not any(each.kind is each.VAR_KEYWORD for each in takes.values()):
+            raise TeguError(
+                f"reset() of the environment must take a seed: expected reset(self, *, seed=None, options=None), "
+                f"got reset{signature} (as environments of the old gym do)"
+            )
+
+
+def spaces_of(environment: Any) -> tuple[gymnasium.Space, gymnasium.Space]:
+    """Observation and action space. ``TeguError`` names one that is missing, or no space of Gymnasium's."""
+    found = []
+    for name in ("observation_space", "action_space"):
+        space = getattr(environment, name, None)
+        if not isinstance(space, gymnasium.Space):
+            got = "none" if space is None else f"{type(space).__module__}.{type(space).__qualname__}"
+            raise TeguError(
+                f"{type(environment.unwrapped).__name__} must have an {name}, such as "
+                f"gymnasium.spaces.Box(...) or Discrete(n): got {got}"
+            )
+        found.append(space)
+    return found[0], found[1]
+
+
+def spaces_made(make: Callable[[], Any]) -> tuple[gymnasium.Space, gymnasium.Space]:
+    """``spaces_of`` what ``make`` makes, which is closed again."""
+    environment = make()
+    try:
+        return spaces_of(environment)
+    finally:
+        close(environment)
+
+
+def close(environment: Any) -> None:
+    """Close an environment, and warn if that fails: what was trained in it stays."""
+    try:
+        environment.close()
+    except Exception as error:
+        warnings.warn(f"close() of the environment failed: {one_line(error)}", stacklevel=2)
 
 
 def parts(returned: Any, method: str, names: tuple[str, ...]) -> tuple[Any, ...]:
@@ -54,7 +104,11 @@ def success_of(info: Mapping[str, Any]) -> bool | None:
 
 def number(reward: Any) -> Any:
     """A reward as a number; an array of one number is that number."""
-    if type(reward) is float or isinstance(reward, int | np.number):
+    if type(reward) is float or isinstance(reward, np.number):
+        return reward
+    if isinstance(reward, int):
+        if abs(reward) > LARGEST:
+            raise TeguError(f"the reward of the environment must be a number that float32 holds, got {shorten(reward)}")
         return reward
     array = np.asarray(reward)
     if array.size != 1 or array.dtype.kind not in "fiub":

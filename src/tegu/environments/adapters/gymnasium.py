@@ -12,7 +12,18 @@ from tegu.core.errors import TeguError
 from tegu.core.step import PyTree, episode_ended
 from tegu.core.trees import to_arrays
 from tegu.environments.adapters.base import HostStep
-from tegu.environments.adapters.contract import RESET, STEP, check_apart, flag_of, number, parts, success_of
+from tegu.environments.adapters.contract import (
+    RESET,
+    STEP,
+    check_apart,
+    check_reset,
+    close,
+    flag_of,
+    number,
+    parts,
+    spaces_of,
+    success_of,
+)
 from tegu.environments.adapters.goals import HostGoals
 from tegu.environments.adapters.pettingzoo import ParallelEnvironment
 from tegu.spaces.features import zeros
@@ -32,9 +43,10 @@ class GymnasiumEnvironments:
         """``entropy``: for each environment, the integers that all its randomness follows from."""
         self.environments = [make() for _ in entropy]
         check_apart(self.environments)
+        check_reset(self.environments[0].unwrapped)
         self.entropy = [list(numbers) for numbers in entropy]
         first = self.environments[0]
-        self.observation_space, self.action_space = first.observation_space, first.action_space
+        self.observation_space, self.action_space = spaces_of(first)
         inner = first.unwrapped
         self.agents = tuple(inner.possible_agents) if isinstance(inner, ParallelEnvironment) else ()
         self.goals = HostGoals.of(first)
@@ -127,7 +139,7 @@ class GymnasiumEnvironments:
 
     def close(self) -> None:
         for environment in self.environments:
-            environment.close()
+            close(environment)
 
     def _begin(self, i: int) -> PyTree:
         seed = np.random.SeedSequence([*self.entropy[i], self.episodes[i]]).generate_state(1)[0]

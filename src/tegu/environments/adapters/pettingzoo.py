@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from reprlib import repr as shorten
 from typing import Any
 
 import gymnasium
@@ -10,7 +11,7 @@ from gymnasium import spaces
 
 from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
-from tegu.environments.adapters.contract import RESET, STEP, flag_of, parts
+from tegu.environments.adapters.contract import RESET, STEP, check_reset, flag_of, parts
 from tegu.spaces.features import ACTION_MASK, zeros
 from tegu.spaces.observations import nothing_legal
 
@@ -27,10 +28,11 @@ class ParallelEnvironment(gymnasium.Env):
     def __init__(self, parallel: Any):
         """``parallel``: a ``pettingzoo.ParallelEnv``, or an ``AECEnv``, which is converted."""
         self.parallel = as_parallel(parallel)
+        check_reset(self.parallel)
         self.possible_agents = _possible_agents(self.parallel)
-        self._spaces = {a: self.parallel.observation_space(a) for a in self.possible_agents}
+        self._spaces = _spaces(self.parallel, "observation_space", self.possible_agents)
         self.observation_space = spaces.Dict(self._spaces)
-        self.action_space = spaces.Dict({a: self.parallel.action_space(a) for a in self.possible_agents})
+        self.action_space = spaces.Dict(_spaces(self.parallel, "action_space", self.possible_agents))
         self.metadata = {"render_fps": 10} | getattr(self.parallel, "metadata", {})
         self.render_mode = getattr(self.parallel, "render_mode", None)
         self._absent = zeros(self.observation_space)
@@ -39,6 +41,8 @@ class ParallelEnvironment(gymnasium.Env):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[PyTree, dict[str, Any]]:
         observation, info = parts(self.parallel.reset(seed=seed, options=options), *RESET)
         self._gone = set()
+        if not self._here():
+            raise TeguError("reset() of the environment must begin an episode: nobody is in agents, expected who acts")
         self._check_legal(observation)
         return self._seen(observation, self.parallel.agents), info
 
@@ -74,7 +78,10 @@ class ParallelEnvironment(gymnasium.Env):
 
     def _here(self) -> list[str]:
         """Who acts next."""
-        return [agent for agent in self.parallel.agents if agent not in self._gone]
+        here = [agent for agent in self.parallel.agents if agent not in self._gone]
+        if unknown := [agent for agent in here if agent not in self._spaces]:
+            raise TeguError(f"agents of the environment holds {unknown[0]!r}, which possible_agents does not name")
+        return here
 
     def _check_legal(self, observation: PyTree) -> None:
         """Raise ``TeguError`` where the mask of one who acts next leaves no legal action."""
@@ -113,6 +120,18 @@ def as_parallel(environment: Any) -> Any:
 
 def _possible_agents(parallel: Any) -> list[str]:
     agents = getattr(parallel, "possible_agents", None)
-    if not agents or not all(isinstance(agent, str) for agent in agents):
-        raise TeguError(f"{parallel} must name all agents there can ever be in possible_agents, as text: got {agents}")
+    if not agents or not all(isinstance(agent, str) and agent.isprintable() for agent in agents):
+        expected = "must name all agents there can ever be in possible_agents, as printable text"
+        raise TeguError(f"{parallel} {expected}: got {shorten(agents)}")
+    if len(set(agents)) < len(agents):
+        raise TeguError(f"{parallel} must name each agent once in possible_agents: got {shorten(agents)}")
     return list(agents)
+
+
+def _spaces(parallel: Any, name: str, agents: list[str]) -> dict[str, spaces.Space]:
+    """The space of each agent."""
+    of_agent = getattr(parallel, name, None)
+    found = {agent: of_agent(agent) if callable(of_agent) else of_agent for agent in agents}
+    if odd := [agent for agent, space in found.items() if not isinstance(space, spaces.Space) or not callable(of_agent)]:
+        raise TeguError(f"{name}({odd[0]!r}) of {parallel} must return a space of Gymnasium's: got {shorten(of_agent)}")
+    return found
