@@ -115,11 +115,11 @@ class EvalCallback(EventCallback):
     def _on_step(self) -> bool:
         if not self.crossed(self.eval_freq):
             return True
-        successes: list[bool] = []
+        said: list[bool | None] = []
 
         def keep_success(seen: dict[str, Any], _: dict[str, Any]) -> None:
-            if seen["done"] and (said := success_of(seen["info"])) is not None:
-                successes.append(said)
+            if seen["done"]:
+                said.append(success_of(seen["info"]))
 
         returns, lengths = evaluate_policy(
             self.model,
@@ -132,7 +132,9 @@ class EvalCallback(EventCallback):
         )
         assert isinstance(returns, list)
         assert isinstance(lengths, list)
-        self._keep(returns, lengths, successes)
+        said += [None] * (len(returns) - len(said))  # of episodes without an end, which were cut
+        known = any(success is not None for success in said)
+        self._keep(returns, lengths, [bool(success) for success in said] if known else [])
         return (self._on_new_best() if self.last_mean_reward > self.best_mean_reward else True) and self._on_event()
 
     def _keep(self, returns: list[float], lengths: list[int], successes: list[bool]) -> None:
@@ -156,13 +158,14 @@ class EvalCallback(EventCallback):
         self.logger.dump(self.num_timesteps)
         if self.log_path is not None:
             Path(self.log_path).mkdir(parents=True, exist_ok=True)
-            np.savez(
-                Path(self.log_path) / "evaluations.npz",
-                timesteps=self.evaluations_timesteps,
-                results=self.evaluations_results,
-                ep_lengths=self.evaluations_length,
-                **({"successes": self.evaluations_successes} if self.evaluations_successes else {}),
-            )
+            arrays: dict[str, Any] = {
+                "timesteps": self.evaluations_timesteps,
+                "results": self.evaluations_results,
+                "ep_lengths": self.evaluations_length,
+            }
+            if self.evaluations_successes:
+                arrays["successes"] = self.evaluations_successes
+            np.savez(Path(self.log_path) / "evaluations.npz", **arrays)
 
     def _on_new_best(self) -> bool:
         self.best_mean_reward = self.last_mean_reward
