@@ -4,6 +4,7 @@ from typing import TypeVar
 
 import jax
 import optax
+from jax.flatten_util import ravel_pytree
 
 Parameters = TypeVar("Parameters")
 
@@ -23,6 +24,11 @@ def _behind_a_clip(
 ) -> optax.GradientTransformation:
     clip = [] if max_grad_norm is None else [optax.clip_by_global_norm(max_grad_norm)]
     return optax.flatten(optax.chain(*clip, scaled))
+
+
+def gradient_norm(gradient: Parameters) -> jax.Array:
+    """The Euclidean norm of a gradient, by the same operations as in the clip, so that the compiler does them once."""
+    return optax.tree.norm(ravel_pytree(gradient)[0])
 
 
 def descend(
