@@ -49,6 +49,18 @@ def test_the_effective_rank_is_the_least_number_of_directions_that_hold_all_but_
             assert RANK(with_singular_values(singular), delta=delta) == k
 
 
+def test_of_many_rows_the_first_64_count():
+    """Whatever the others hold; singular values by NumPy, in float64."""
+    rng = np.random.default_rng(2)
+    activations = np.maximum(
+        rng.normal(size=(70, 6)) @ rng.normal(size=(6, 200)) + 0.05 * rng.normal(size=(70, 200)), 0
+    )
+    sums = np.cumsum(np.linalg.svd(activations[:64], compute_uv=False))
+    activations[64:] = 1e3
+    for delta in (0.01, 0.3):
+        assert RANK(activations.astype(np.float32), delta=delta) == (sums < (1 - delta) * sums[-1]).sum() + 1
+
+
 def test_what_is_always_0_has_no_rank_and_is_dead():
     assert RANK(np.zeros((8, 5), np.float32)) == 0
     assert dead_units(np.zeros((8, 5), np.float32)) == 1

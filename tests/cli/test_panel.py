@@ -15,7 +15,13 @@ from tegu.cli.terminal import ascii_where_needed
 from tegu.runs import Run
 from tegu.training.trainer import Progress
 
-METRICS = {"rollout/ep_rew_mean": 10.0, "train/loss": 0.5, "train/n_updates": 1200.0, "train/odd": math.nan, "train/td_error_p95": 3.0}
+METRICS = {
+    "rollout/ep_rew_mean": 10.0,
+    "train/loss": 0.5,
+    "train/n_updates": 1200.0,
+    "train/odd": math.nan,
+    "train/td_error_p95": 3.0,
+}
 
 
 @pytest.fixture

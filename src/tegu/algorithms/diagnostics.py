@@ -4,12 +4,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from tegu.nn.custom import CustomNetwork
+from tegu.nn.optimizers import gradient_norm
 
 PERCENTILES = (5, 25, 50, 75, 95)  #: of the temporal-difference errors of a batch
 DORMANT = 0.025  #: tau: a unit is dead if its mean size is at most this fraction of its layer's
+ROWS = 64  #: of the activations, of which the effective rank is found
 DELTA = 0.01  #: the share of the singular values that the effective rank leaves out
 
 
@@ -24,7 +25,7 @@ def value_metrics(value: jax.Array, target: jax.Array, gradient: Any) -> dict[st
         "q_mean": value.mean(),
         "td_error": jnp.abs(error).mean(),
         **{f"td_error_p{p:02}": found for p, found in zip(PERCENTILES, percentiles, strict=True)},
-        "grad_norm": optax.tree.norm(gradient),
+        "grad_norm": gradient_norm(gradient),
     }
 
 
@@ -47,9 +48,26 @@ def dead_units(activations: jax.Array, tau: float = DORMANT) -> jax.Array:
 
 def effective_rank(activations: jax.Array, delta: float = DELTA) -> jax.Array:
     """How many singular values of ``activations`` ``[B, units]`` make up ``1 - delta`` of their sum (Kumar et al. 2021,
-    section 3: srank). It is 0 where all are 0, and at most ``min(B, units)``."""
-    singular = jnp.linalg.svd(activations, compute_uv=False)  # falling
+    section 3: srank), of the first ``ROWS``. It is 0 where all are 0."""
+    singular = jnp.linalg.svd(triangular(activations[:ROWS]), compute_uv=False)  # falling
     sums = jnp.cumsum(singular)
     enough = (1 - delta) * sums[-1]
     rank = (sums < enough).sum() + 1
     return jnp.where(sums[-1] > 0, rank, 0).astype(activations.dtype)
+
+
+def triangular(rows: jax.Array) -> jax.Array:
+    """A triangular matrix ``[n, n]`` with the singular values of ``rows`` ``[n, m]``, by modified Gram-Schmidt.
+
+    LAPACK decomposes small matrices in one thread. Over larger ones its threads wait for each other, spinning: on a busy
+    machine of 2 cores the singular values of 256 x 256 numbers took half a second of them, of 64 x 64 a fifth of a
+    millisecond.
+    """
+
+    def project(rest: jax.Array, i: jax.Array) -> tuple[jax.Array, jax.Array]:
+        norm = jnp.linalg.norm(rest[i])
+        direction = rest[i] / jnp.where(norm > 0, norm, 1.0)
+        along = rest @ direction
+        return rest - along[:, None] * direction, along
+
+    return jax.lax.scan(project, rows, jnp.arange(len(rows)))[1]

@@ -6,6 +6,7 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 
 Parameters = TypeVar("Parameters")
 
@@ -60,6 +61,11 @@ def one_vector(tree: optax.Params) -> jax.Array:
         vector = jax.lax.dynamic_update_slice(vector, piece.astype(vector.dtype), (begin,))
         begin += piece.size
     return vector
+
+
+def gradient_norm(gradient: Parameters) -> jax.Array:
+    """The Euclidean norm of a gradient, by the same operations as in the clip, so that the compiler does them once."""
+    return optax.tree.norm(ravel_pytree(gradient)[0])
 
 
 def descend(
