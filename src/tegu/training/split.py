@@ -128,7 +128,8 @@ class Split:
                 collect_key, start_key = jax.random.split(collect_key)
                 self.collector.restart(learner, start_key)
             steps, episodes = self.collector.collect(learner, before, collect_key, self.size.n_steps)
-            leaves, tally = self._timed("learning", self.programs.rollout, leaves, tally, steps, episodes, update_key, after)
+            of_rollout = leaves, tally, steps, episodes, update_key, after
+            leaves, tally = self._timed("learning", self.programs.rollout, *of_rollout)
             return SplitState(leaves, buffer, key), tally
 
         replayed = self._in_background(leaves, buffer, update_key, after) if learns else _done((leaves, buffer, {}))
