@@ -155,21 +155,13 @@ def _self_play(name: str, loop: str) -> Side:
     return worker(name, "ours.py", OURS, loop=loop, steps=163_840, **shared)
 
 
-_BREAKOUT = _DQN | {"buffer_size": 10_000, "learning_starts": 100, "target_update_interval": 1000}
-_MINATAR_DQN = {
-    "learning_rate": 2.5e-4,
-    "buffer_size": 100_000,
-    "learning_starts": 1000,
-    "batch_size": 32,
-    "gradient_steps": 2,
-    "target_update_interval": 1000,
-}
+_DQN_OF_IMAGES = _DQN | {"buffer_size": 10_000, "target_update_interval": 1000}
 
 
 def _breakout() -> Case:
     shared: dict[str, Any] = {"environment": "ALE/Breakout-v5", "algorithm": "dqn", "n_envs": 1, "steps": 4000}
-    theirs = {**shared, "net_arch": [], "hyper_parameters": _BREAKOUT}
-    ours = {**shared, "hyper_parameters": {**_BREAKOUT, "net_arch": [512]}}
+    theirs = {**shared, "net_arch": [], "hyper_parameters": _DQN_OF_IMAGES}
+    ours = {**shared, "hyper_parameters": {**_DQN_OF_IMAGES, "net_arch": [512]}}
     return Case(
         "dqn-breakout",
         "DQN, Breakout of the Arcade Learning Environment",
@@ -189,31 +181,21 @@ def _breakout() -> Case:
 
 
 def _minatar_dqn() -> Case:
-    shared: dict[str, Any] = {"environment": "MinAtar/Breakout-v0", "algorithm": "dqn", "n_envs": 8}
-    theirs = {"net_arch": [128], "hyper_parameters": {**_MINATAR_DQN, "train_freq": 1}}
-    ours = {"hyper_parameters": {**_MINATAR_DQN, "train_freq": 8, "net_arch": [128]}}
+    shared: dict[str, Any] = {"environment": "MinAtar/Breakout-v0", "algorithm": "dqn", "n_envs": 1}
+    ours = {"loop": "fused", "steps": 50_000, "hyper_parameters": {**_DQN_OF_IMAGES, "net_arch": [128]}}
+    theirs = {"library": "stable_baselines3", "steps": 10_000, "net_arch": [128], "hyper_parameters": _DQN_OF_IMAGES}
     return Case(
         "dqn-minatar",
         "DQN, MinAtar's Breakout in JAX (fused loop)",
         "steps/s",
         (
-            worker("tegu", "ours.py", OURS, loop="fused", steps=50_000, **shared, **ours),
-            worker(
-                "SB3",
-                "peers.py",
-                PEERS,
-                tries_threads=True,
-                library="stable_baselines3",
-                steps=10_000,
-                **shared,
-                **theirs,
-            ),
+            worker("tegu", "ours.py", OURS, **shared, **ours),
+            worker("SB3", "peers.py", PEERS, tries_threads=True, **shared, **theirs),
         ),
         (Row("tegu", "SB3", at_least(10)),),
         (
-            "8 games, 2 updates of batch_size 32 for each 8 steps, the paper's network (16 convolutions, 128 units). "
-            "Stable-Baselines3 plays the package MinAtar in a DummyVecEnv; its train_freq of 1 counts a step of all "
-            "games.",
+            "One game, batch_size 32, train_freq 4, the paper's network (16 convolutions, 128 units). "
+            "Stable-Baselines3 plays the package MinAtar.",
         ),
     )
 
@@ -221,21 +203,20 @@ def _minatar_dqn() -> Case:
 def _minatar_pqn() -> Case:
     shared: dict[str, Any] = {"environment": "MinAtar/Breakout-v0", "n_envs": 128}
     rollouts = {"n_steps": 32, "batch_size": 128, "n_epochs": 2}
-    ours = {"algorithm": "pqn", "hyper_parameters": {**rollouts, "net_arch": [128]}}
-    theirs = {"algorithm": "ppo", "net_arch": {"pi": [128], "vf": [128]}, "hyper_parameters": rollouts}
+    ours = {"algorithm": "pqn", "loop": "fused", "steps": 409_600, "hyper_parameters": {**rollouts, "net_arch": [128]}}
+    theirs = {"algorithm": "ppo", "library": "stable_baselines3", "steps": 40_960, "hyper_parameters": rollouts}
     return Case(
         "pqn-minatar",
         "PQN, MinAtar's Breakout in JAX (fused loop), beside PPO",
         "steps/s",
         (
-            worker("tegu", "ours.py", OURS, loop="fused", steps=409_600, **shared, **ours),
+            worker("tegu", "ours.py", OURS, **shared, **ours),
             worker(
                 "SB3's PPO",
                 "peers.py",
                 PEERS,
                 tries_threads=True,
-                library="stable_baselines3",
-                steps=40_960,
+                net_arch={"pi": [128], "vf": [128]},
                 **shared,
                 **theirs,
             ),

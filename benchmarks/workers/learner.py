@@ -38,8 +38,8 @@ def flops(batch_size: int) -> float:
     return batch_size * (4 * sum(forward) - forward[0])
 
 
-def update(batch_size: int) -> tuple[Callable[[Any], Any], Any, float]:
-    """An update of a learner, the learner to begin with, and its FLOPs."""
+def update(batch_size: int) -> tuple[Callable[..., Any], Any, Any, float]:
+    """An update of a learner, the learner to begin with, a batch, and the update's FLOPs."""
     frames = spaces.Box(0, 255, (4, 84, 84), np.uint8)
     spec = EnvironmentSpec("frames", frames, spaces.Discrete(ACTIONS), 1)
     algorithm = tegu.DQN(batch_size=batch_size, net_arch=(512,))
@@ -48,33 +48,31 @@ def update(batch_size: int) -> tuple[Callable[[Any], Any], Any, float]:
     no = np.zeros(n, bool)
     rows = Step(seen, random.integers(0, ACTIONS, n), random.normal(size=n).astype(np.float32), following, no, no, ())
     batch = jax.tree.map(jnp.asarray, Batch(rows, np.ones(n, np.float32)))
+    begin = jax.jit(lambda: algorithm.init(jax.random.key(0), spec))  # its leaves are buffers apart, to be used up
 
-    def step(learner: Any) -> Any:
+    def step(learner: Any, batch: Any) -> Any:
         return algorithm.update(learner, batch, jax.random.key(0)).learner
 
-    begin = jax.jit(lambda: algorithm.init(jax.random.key(0), spec))  # its leaves are buffers apart, to be used up
-    return step, begin(), flops(batch_size)
+    return step, begin(), batch, flops(batch_size)
 
 
-def product(_: int) -> tuple[Callable[[Any], Any], Any, float]:
+def product(_: int) -> tuple[Callable[..., Any], Any, Any, float]:
     """``[2048, 1024]`` times ``[1024, 1024]``, orthogonal so that the numbers neither grow nor vanish."""
-    left, right = (
-        jax.random.normal(jax.random.key(0), (2048, 1024)),
-        jnp.linalg.qr(jax.random.normal(jax.random.key(1), (1024, 1024)))[0],
-    )
-    return lambda x: x @ right, left, 2.0 * 2048 * 1024 * 1024
+    left, right = (jax.random.normal(jax.random.key(rows), (rows, 1024)) for rows in (2048, 1024))
+    orthogonal, _ = jnp.linalg.qr(right)
+    return lambda x, matrix: x @ matrix, left, orthogonal, 2.0 * 2048 * 1024 * 1024
 
 
 def main() -> None:
     configure_jax()
     given, meter = settings(), Meter()
-    step, state, each = {"update": update, "product": product}[given["work"]](given["batch_size"])
+    step, state, constant, each = {"update": update, "product": product}[given["work"]](given["batch_size"])
     compiled = jax.jit(step, donate_argnums=0)
     warm_up = max(given["steps"] // 10, 1)
     for i in range(warm_up + given["steps"]):
         if i == warm_up:
             meter.mark(i)
-        state = jax.block_until_ready(compiled(state))
+        state = jax.block_until_ready(compiled(state, constant))
     result = meter.result(warm_up + given["steps"])
     report({**result, "rate": result["rate"] * each / 1e9, "per_second": result["rate"], "gflop": each / 1e9})
 

@@ -49,9 +49,10 @@ def on_one_vector(inner: optax.GradientTransformation) -> optax.GradientTransfor
 def one_vector(tree: optax.Params) -> jax.Array:
     """All numbers of a pytree, ``[n]``.
 
-    Written piece by piece on a CPU. There XLA makes of a concatenation one loop for each piece that is as long as the
-    whole, most of it masked out: of a gradient of 133 thousand numbers it took 18 ms wherever the memory behind a short
-    piece was not mapped, this takes 0.1 (2 cores, jax 0.10.2).
+    Written piece by piece on a CPU. There XLA may make of a concatenation a loop for each piece that is as long as the
+    whole, masked beyond the piece's end; masked reads and writes of memory that was never touched take 100 times as
+    long as others. A step of PQN in MinAtar took 18.7 ms of processor time for that reason where it now takes 2.8
+    (133 thousand parameters, batch_size 128, jax 0.10.2).
     """
     pieces = [leaf.ravel() for leaf in jax.tree.leaves(tree)]
     if jax.default_backend() != "cpu":

@@ -90,8 +90,8 @@ class Split:
                 self.collector.restart(learner, start_key)
             steps, episodes = self.collector.collect(learner, before, collect_key, self.size.n_steps)
             self.rollout = steps
-            learning = leaves, tally, steps, episodes, update_key, after
-            leaves, tally = self._timed("learning", self.programs.rollout, *learning)
+            of_rollout = leaves, tally, steps, episodes, update_key, after
+            leaves, tally = self._timed("learning", self.programs.rollout, *of_rollout)
             return SplitState(leaves, buffer, key), tally
 
         replayed = self._in_background(leaves, buffer, update_key, after) if learns else _done((leaves, buffer, {}))
