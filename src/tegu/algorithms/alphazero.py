@@ -80,7 +80,9 @@ class AlphaZero(Algorithm):
     learning_rate: Rate = 1e-3  #: Adam's learning rate, a number or a schedule such as "lin_1e-3"
     simulations: Annotated[int, Range(2, 100_000)] = eqx.field(static=True, default=32)  #: simulations of each search
     search: str = eqx.field(static=True, default="gumbel")  #: gumbel or puct
-    max_considered: Annotated[int, Range(2, 100_000)] = eqx.field(static=True, default=16)  #: gumbel: actions at the root
+    max_considered: Annotated[int, Range(2, 100_000)] = eqx.field(
+        static=True, default=16
+    )  #: gumbel: actions at the root
     c_puct: NonNegative = 1.25  #: puct: exploration constant, the weight of the prior
     dirichlet_alpha: Positive = 0.3  #: puct: parameter of the Dirichlet noise at the root
     dirichlet_fraction: Fraction = 0.25  #: puct: fraction of noise in the prior of the root

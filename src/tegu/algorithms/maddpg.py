@@ -92,7 +92,9 @@ class MADDPG(Algorithm):
     action_noise: NonNegative = 0.1  #: standard deviation of exploration noise of Box actions; 1 is half their range
     relax: str = eqx.field(static=True, default="soft")  #: soft, or straight_through: one-hot with the soft gradient
     word_after: Count = eqx.field(static=True, default=5)  #: a relaxed action that is longer is a move and then a word
-    ensemble: Annotated[int, Range(1, 1000)] = eqx.field(static=True, default=1)  #: policies per agent, one is sampled for every episode
+    ensemble: Annotated[int, Range(1, 1000)] = eqx.field(
+        static=True, default=1
+    )  #: policies per agent, one is sampled for every episode
     infer_policies: bool = eqx.field(static=True, default=False)  #: targets use learned models of the other policies
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers of actors and critics each
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu

@@ -97,8 +97,7 @@ class Trainer:
         self.log_interval, self.checkpoint_every = log_interval, checkpoint_every
         self._saved_at = -1
         self._saving_seconds = 0.0  # that the last save took
-        self._stop = False
-        self._elapsed_before = 0.0
+        self._stop, self._elapsed_before = False, 0.0
         self._began = self._last_save = time.perf_counter()
         self._last: Progress | None = None
         self.state: Any = None  #: the loop's; between chunks a callback may set another one

@@ -12,7 +12,17 @@ from tegu.core.errors import TeguError
 from tegu.core.step import PyTree, episode_ended
 from tegu.core.trees import to_arrays
 from tegu.environments.adapters.base import HostStep
-from tegu.environments.adapters.contract import RESET, STEP, check_apart, check_reset, close, flag_of, number, parts, spaces_of
+from tegu.environments.adapters.contract import (
+    RESET,
+    STEP,
+    check_apart,
+    check_reset,
+    close,
+    flag_of,
+    number,
+    parts,
+    spaces_of,
+)
 from tegu.environments.adapters.goals import HostGoals
 from tegu.environments.adapters.pettingzoo import ParallelEnvironment
 from tegu.spaces.features import zeros
