@@ -1,6 +1,6 @@
-"""A hyper-parameter of a wrong kind or size is answered in one line that names it, by every constructor, before training.
+"""A hyper-parameter of a wrong kind or size is answered in one line that names it, whichever the constructor.
 
-A constructor looks at ranges, and ``prepared``, through which every algorithm goes before anything is compiled, at kinds.
+A constructor looks at ranges; ``prepared``, through which all algorithms go before anything is compiled, at kinds.
 """
 
 from collections.abc import Iterator

@@ -121,7 +121,9 @@ def ended(case: Case, capsys: pytest.CaptureFixture[str]) -> Ended:
 
 def ended_alone(case: Case) -> Ended:
     """Run a command in a process of its own, under limits that the system enforces."""
-    limits = f"for kind, most in (RLIMIT_CPU, {LIMIT_SECONDS}), (RLIMIT_AS, {LIMIT_BYTES}): setrlimit(kind, (most, most))"
+    limits = (
+        f"for kind, most in (RLIMIT_CPU, {LIMIT_SECONDS}), (RLIMIT_AS, {LIMIT_BYTES}): setrlimit(kind, (most, most))"
+    )
     program = f"from resource import *\n{limits}\nimport sys; from tegu.cli import main; sys.exit(main())"
     given: dict[str, Any] = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "check": False}
     done = subprocess.run([sys.executable, "-c", program, *words_of(case)], timeout=10 * LIMIT_SECONDS, **given)

@@ -1,12 +1,25 @@
-"""A part of the table of damaged runs, each command in a process of its own, whose time and memory the system limits."""
+"""A part of the table of damaged runs, in processes of their own, whose time and memory the system limits."""
 
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.hostile import ANY_FILE, COMMANDS, DONE, EITHER, LAST_GOOD, NEWEST, OLDER, REFUSED, Case
-from cli.hostile import blob, database, ended_alone, met
+from cli.hostile import (
+    ANY_FILE,
+    COMMANDS,
+    DONE,
+    EITHER,
+    LAST_GOOD,
+    NEWEST,
+    OLDER,
+    REFUSED,
+    Case,
+    blob,
+    database,
+    ended_alone,
+    met,
+)
 from cli.test_hostile_table import CASES, SCRIPTS
 
 SHARE = 90  #: of the table, one case in so many, by ``make test-long``
@@ -32,7 +45,9 @@ EACH_TIME = [  # what could make a process hang or grow, one for each command th
 
 
 @pytest.mark.parametrize("case", EACH_TIME, ids=[case.command for case in EACH_TIME])
-def test_every_command_under_limits(case: Case, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_under_limits(
+    case: Case, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert not met(case, finished, tmp_path / "place", monkeypatch, ended_alone)
 
 

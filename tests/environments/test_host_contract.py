@@ -275,3 +275,41 @@ def test_a_policy_reaches_the_whole_range_of_an_int8() -> None:
     """127 - -128 is -1 in int8."""
     space = spaces.Box(-128, 127, (3,), np.int8)
     np.testing.assert_allclose(from_unit(space, jnp.array([-1.0, 0.0, 1.0])), [-128, -0.5, 127])
+
+
+def test_a_reward_that_float32_cannot_hold_is_named() -> None:
+    environments = variant(step=lambda self, action: (self.seen(), 10**400, False, False, {}))
+    environments.reset()
+    with pytest.raises(tegu.TeguError, match="a number that float32 holds, got 1000") as error:
+        environments.step(ACTIONS)
+    assert len(line(error)) < 200
+
+
+def test_an_array_of_what_is_no_number_is_named_by_its_type() -> None:
+    with pytest.raises(tegu.TeguError, match=r"expected float32\[3\], got object\[3\]"):
+        variant(seen=lambda self: np.array([0.1, 0.2, 0.3], object)).reset()
+
+
+def test_a_reset_takes_a_seed() -> None:
+    with pytest.raises(
+        tegu.TeguError, match=r"must take a seed: expected reset.*, got reset\(\) \(as .* gym do"
+    ) as error:
+        variant(reset=lambda self: (self.seen(), {}))
+    assert line(error)
+    variant(reset=lambda self, **given: (np.zeros(3, np.float32), {})).reset()
+
+
+@pytest.mark.parametrize("name", ["observation_space", "action_space"])
+@pytest.mark.parametrize(("space", "got"), [(None, "none"), (3, "builtins.int")])
+def test_both_spaces_are_there(name: str, space: Any, got: str) -> None:
+    with pytest.raises(tegu.TeguError, match=f"Own must have an {name}, such as .*: got {got}"):
+        tegu.train(type("Own", (Ten,), {name: space}), "ppo", folder=None)
+
+
+def test_what_was_trained_stays_though_its_environment_cannot_be_closed() -> None:
+    def close(self: Any) -> None:
+        raise OSError("no such display")
+
+    environments = variant(close=close)
+    with pytest.warns(UserWarning, match=r"close\(\) of the environment failed: OSError: no such display"):
+        environments.close()

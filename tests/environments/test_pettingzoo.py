@@ -355,3 +355,31 @@ def test_what_is_missing_of_those_who_acted_is_named() -> None:
         tegu.TeguError, match=r"reset\(\) of the environment must return \(observation, info\), got a dict"
     ):
         stepped(OldReset({"a": (0, 1)}), 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"possible_agents": ["a", "a"]}, "must name each agent once in possible_agents"),
+        ({"possible_agents": ["a\x1b[2J", "b"]}, "as printable text"),
+        ({"observation_space": spaces.Discrete(2)}, r"observation_space\('a'\) of .* must return a space"),
+        ({"action_space": lambda agent: None}, r"action_space\('a'\) of .* must return a space"),
+        ({"reset": lambda: ({}, {})}, "must take a seed"),
+    ],
+)
+def test_what_is_declared_is_looked_at_before_the_first_episode(changes: dict[str, Any], says: str) -> None:
+    world = Timetable({"a": (0, 2), "b": (0, 2)})
+    vars(world).update(changes)
+    with pytest.raises(tegu.TeguError, match=says) as caught:
+        ParallelEnvironment(world)
+    assert str(caught.value).isprintable()
+
+
+def test_nobody_to_act_and_a_stranger_are_named() -> None:
+    with pytest.raises(tegu.TeguError, match="nobody is in agents, expected who acts"):
+        ParallelEnvironment(Timetable({"a": (1, 2)})).reset()
+    world = ParallelEnvironment(Timetable({"a": (0, 2)}))
+    world.reset()
+    world.parallel.agents.append("stranger")
+    with pytest.raises(tegu.TeguError, match="agents of the environment holds 'stranger', which possible_agents"):
+        world.step({"a": 0})

@@ -1,4 +1,4 @@
-"""Arguments of a wrong kind or size are answered in one line that names them, by both models, before any compilation."""
+"""Arguments of a wrong kind or size are answered in one line that names them, by both models."""
 
 import inspect
 from collections.abc import Callable

@@ -64,7 +64,10 @@ class Maker:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(("ppo", PPO, 480), id="ppo", marks=pytest.mark.long), pytest.param(("dqn", DQN, 496), id="dqn")],
+    params=[
+        pytest.param(("ppo", PPO, 480), id="ppo", marks=pytest.mark.long),
+        pytest.param(("dqn", DQN, 496), id="dqn"),
+    ],
 )
 def uninterrupted(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any], int, tegu.Agent]:
     """An algorithm, its settings, the last whole iteration before 500 steps, and what it learns if nothing happens."""

@@ -1,7 +1,7 @@
 """AlphaZero (Silver et al. 2018) and Gumbel AlphaZero (Danihelka et al. 2022)."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -19,7 +19,17 @@ from tegu.algorithms.base import (
     named,
     network_field,
 )
-from tegu.algorithms.ranges import Count, Fraction, Natural, NonNegative, Positive, Range, Rate, Width
+from tegu.algorithms.ranges import (
+    Count,
+    FewOrNone,
+    Fraction,
+    Natural,
+    NonNegative,
+    Positive,
+    Rate,
+    Several,
+    Width,
+)
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
@@ -78,9 +88,9 @@ class AlphaZero(Algorithm):
     name: str = named("alphazero")
 
     learning_rate: Rate = 1e-3  #: Adam's learning rate, a number or a schedule such as "lin_1e-3"
-    simulations: Annotated[int, Range(2, 100_000)] = eqx.field(static=True, default=32)  #: simulations of each search
+    simulations: Several = eqx.field(static=True, default=32)  #: simulations of each search
     search: str = eqx.field(static=True, default="gumbel")  #: gumbel or puct
-    max_considered: Annotated[int, Range(2, 100_000)] = eqx.field(static=True, default=16)  #: gumbel: actions at the root
+    max_considered: Several = eqx.field(static=True, default=16)  #: gumbel: actions at the root
     c_puct: NonNegative = 1.25  #: puct: exploration constant, the weight of the prior
     dirichlet_alpha: Positive = 0.3  #: puct: parameter of the Dirichlet noise at the root
     dirichlet_fraction: Fraction = 0.25  #: puct: fraction of noise in the prior of the root
@@ -95,7 +105,7 @@ class AlphaZero(Algorithm):
     max_grad_norm: Positive = 1.0  #: the gradient's norm is clipped to this
     network: Callable[..., Any] | str = network_field(*NETWORKS)  #: mlp, conv, or your own as module:function
     width: Width = eqx.field(static=True, default=128)  #: units (mlp) or channels (conv) of each residual block
-    blocks: Annotated[int, Range(0, 1000)] = eqx.field(static=True, default=3)  #: residual blocks
+    blocks: FewOrNone = eqx.field(static=True, default=3)  #: residual blocks
 
     @property
     def experience(self) -> Replay:

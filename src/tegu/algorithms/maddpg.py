@@ -2,7 +2,7 @@
 each agent on its own."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,7 +13,7 @@ from gymnasium import spaces
 from tegu.algorithms.base import Algorithm, Update, check_replay, learning_metrics, named, network_field
 from tegu.algorithms.diagnostics import value_metrics
 from tegu.algorithms.multi_agent import JOINT, agent_networks, check_agent_networks, check_parallel, critic_view
-from tegu.algorithms.ranges import Count, Fraction, Natural, NonNegative, Positive, PositiveFraction, Range, Rate
+from tegu.algorithms.ranges import Count, Few, Fraction, Natural, NonNegative, Positive, PositiveFraction, Rate
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, of_agent
@@ -82,7 +82,7 @@ class MADDPG(Algorithm):
     action_noise: NonNegative = 0.1  #: standard deviation of exploration noise of Box actions; 1 is half their range
     relax: str = eqx.field(static=True, default="soft")  #: soft, or straight_through: one-hot with the soft gradient
     word_after: Count = eqx.field(static=True, default=5)  #: a relaxed action that is longer is a move and then a word
-    ensemble: Annotated[int, Range(1, 1000)] = eqx.field(static=True, default=1)  #: policies per agent, one is sampled for every episode
+    ensemble: Few = eqx.field(static=True, default=1)  #: policies per agent, one is sampled for every episode
     infer_policies: bool = eqx.field(static=True, default=False)  #: targets use learned models of the other policies
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers of actors and critics each
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu

@@ -43,6 +43,8 @@ PositiveOrNone = Annotated[float | None, Range(0, above=True)]
 Count = Annotated[int, Range(1)]
 Several = Annotated[int, Range(2, WIDEST)]
 Natural = Annotated[int, Range(0)]
+Few = Annotated[int, Range(1, 1000)]  #: networks or blocks that are there one by one
+FewOrNone = Annotated[int, Range(0, 1000)]
 Width = Annotated[int, Range(1, WIDEST)]  #: of a layer, and of what is as large as one
 Rate = Annotated[Schedule, Range(0)]  #: a number or a schedule
 PositiveRate = Annotated[Schedule, Range(0, above=True)]  #: a schedule may end at 0

@@ -164,7 +164,8 @@ class _Trial:
         check_value(self.findings, self.observation_space, observation, where, when)
         if masked and isinstance(observation, Mapping) and ACTION_MASK in observation:
             check_mask(self.findings, observation[ACTION_MASK], where)
-        if has_frame_stacks(self.observation_space) and observation in self.observation_space:
-            check_frames(self.findings, self.observation_space, observation, self._before, where, when)
+        space = self.observation_space
+        if space is not None and has_frame_stacks(space) and observation in space:
+            check_frames(self.findings, space, observation, self._before, where, when)
             self._before = copy.deepcopy(observation)
         self.latest.now(observation)

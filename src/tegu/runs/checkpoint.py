@@ -236,8 +236,8 @@ def _check_memory(sizes: Mapping[str, int]) -> None:
     needed = sum(sizes.values()) + sizes.get(largest, 0)  # each file is in memory twice while it is taken apart
     if free is not None and needed > free:
         raise ValueError(
-            f"reading it takes {needed / 2**30:,.1f} GiB of memory, {free / 2**30:,.1f} GiB are free; its largest file, "
-            f"{largest}, has {sizes[largest] / 2**30:,.1f} GiB"
+            f"reading it takes {needed / 2**30:,.1f} GiB of memory, {free / 2**30:,.1f} GiB are free; "
+            f"its largest file, {largest}, has {sizes[largest] / 2**30:,.1f} GiB"
         )
 
 

@@ -130,8 +130,12 @@ def _possible_agents(parallel: Any) -> list[str]:
 
 def _spaces(parallel: Any, name: str, agents: list[str]) -> dict[str, spaces.Space]:
     """The space of each agent."""
-    of_agent = getattr(parallel, name, None)
-    found = {agent: of_agent(agent) if callable(of_agent) else of_agent for agent in agents}
-    if odd := [agent for agent, space in found.items() if not isinstance(space, spaces.Space) or not callable(of_agent)]:
-        raise TeguError(f"{name}({odd[0]!r}) of {parallel} must return a space of Gymnasium's: got {shorten(of_agent)}")
+    of_agent: Any = getattr(parallel, name, None)
+    found: dict[str, spaces.Space] = {}
+    for agent in agents:
+        space = of_agent(agent) if callable(of_agent) else None
+        if not isinstance(space, spaces.Space):
+            got = shorten(space if callable(of_agent) else of_agent)
+            raise TeguError(f"{name}({agent!r}) of {parallel} must return a space of Gymnasium's: got {got}")
+        found[agent] = space
     return found
