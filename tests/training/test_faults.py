@@ -205,3 +205,24 @@ def test_the_first_ctrl_c_saves_and_reaches_the_script(tmp_path: Path) -> None:
         assert run.status.state == "stopped"
         assert least <= checkpoint.load_latest(run.checkpoints).step < 1_000
     assert tegu.resume(run).steps == 1_000
+
+
+@pytest.mark.parametrize(
+    ("error", "size"),
+    [
+        (MemoryError(), ""),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 64000001348 bytes."), " for 59.6 GiB more"),
+    ],
+)
+def test_too_little_memory_is_one_line(error: Exception, size: str, tmp_path: Path) -> None:
+    """Whatever asks for too much, and after what there is has been saved."""
+
+    def greedy(progress: Progress) -> None:
+        if progress.steps >= 500:
+            raise error
+
+    with pytest.raises(tegu.TeguError, match=f"there is not enough memory{size}: lower net_arch"):
+        tegu.train("lizard", steps=1_000, log_interval=100, folder=tmp_path, callbacks=(greedy,))
+    run = Run.open("last", tmp_path)
+    assert run.status.state == "failed"
+    assert checkpoint.load_latest(run.checkpoints).step == 500
