@@ -131,6 +131,28 @@ def test_after_termination_nothing_is_expected(where: str, error: float) -> None
     assert found.expected.shape == (1, 3)
 
 
+class Lives(GymnasiumEnvironments):
+    """The third step of six costs a life."""
+
+    steps = 0
+
+    def step(self, actions):
+        self.steps += 1
+        return super().step(actions)._replace(terminated=np.full(2, self.steps % 6 == 3))
+
+
+def test_with_a_life_ends_what_is_learned_from() -> None:
+    """0 + 2 gamma + 2 gamma^2, though the game goes on and pays 10 in all."""
+    policy = Policy(Opinionated(), jnp.zeros(2))
+    evaluator = HostEvaluator(
+        policy, lambda seed: Lives(lambda: OnTheHost(6), [(0,), (1,)]), [0], episodes=4, deterministic=True
+    )
+    found = evaluator(jnp.asarray(TRUE.values, jnp.float32)[None], Clock.of(1, 1))
+    np.testing.assert_allclose(found.returns, np.full((1, 4), 10.0))
+    np.testing.assert_allclose(found.discounted, np.full((1, 4), 2 * GAMMA + 2 * GAMMA**2), rtol=1e-5)
+    np.testing.assert_allclose(found.expected, TRUE.values[0], rtol=1e-5)
+
+
 @both
 def test_who_expects_nothing_is_not_compared(where: str) -> None:
     class Silent(Opinionated):

@@ -171,7 +171,7 @@ def stopped(watching: ProgressTracker) -> Iterator[list[BaseException]]:
 def mean_metrics(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The ``train/`` metrics but for percentiles, and the exploration rate, mean over seeds."""
     shown = [name for name in metrics[0] if name.startswith("train/") or name == "rollout/exploration_rate"]
-    names = [name for name in shown if not name.startswith("train/td_error_p")]
+    names = [name for name in shown if "td_error_p" not in name]
     return {name.partition("/")[2]: float(np.mean([found[name] for found in metrics])) for name in names}
 
 
