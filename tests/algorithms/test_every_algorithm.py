@@ -15,8 +15,8 @@ from tegu.algorithms.base import Algorithm, Update
 from tegu.algorithms.registry import ALGORITHMS, algorithm, class_of, constructor, fitting, settings, summary
 from tegu.core.schedule import Clock, Linear
 from tegu.experience.base import Feedback, Replay, Rollout
-from tegu.training.fused import Fused
 from tegu.training.fitting import validate
+from tegu.training.fused import Fused
 from tegu.training.plan import spec_of
 
 KEY = jax.random.key(0)

@@ -20,8 +20,7 @@ from tegu.environments.adapters.pettingzoo import ParallelEnvironment
 from tegu.environments.base import Environment, Timestep
 from tegu.sb3 import DQN, PPO, EvalCallback
 from tegu.training import memory
-from tegu.training.fitting import adapted_rollout, warn_of_no_learning
-from tegu.training.fitting import validate
+from tegu.training.fitting import adapted_rollout, validate, warn_of_no_learning
 from tegu.training.plan import make_plan
 
 TINY = {"n_steps": 16, "batch_size": 16, "n_epochs": 1, "net_arch": (4,)}
