@@ -4,9 +4,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from tegu.nn.custom import CustomNetwork
-from tegu.nn.optimizers import gradient_norm
 
 PERCENTILES = (5, 25, 50, 75, 95)  #: of the temporal-difference errors of a batch
 DORMANT = 0.025  #: tau: a unit is dead if its mean size is at most this fraction of its layer's
@@ -25,7 +25,7 @@ def value_metrics(value: jax.Array, target: jax.Array, gradient: Any) -> dict[st
         "q_mean": value.mean(),
         "td_error": jnp.abs(error).mean(),
         **{f"td_error_p{p:02}": found for p, found in zip(PERCENTILES, percentiles, strict=True)},
-        "grad_norm": gradient_norm(gradient),
+        "grad_norm": optax.tree.norm(gradient),
     }
 
 
