@@ -54,8 +54,18 @@ def test_a_name_is_ours_unless_the_backend_says_otherwise() -> None:
         ("CartPole-v1", "ppo", {"gamma": 2}, "PPO: gamma must be from 0 to 1, got 2"),
         ("CartPole-v1", "ppo", {"steps": MOST_STEPS + 1}, "steps must be at most 999,999,999,999, got 1,000,000,000,0"),
         ("CartPole-v1", "ppo", {"n_steps": 33, "batch_size": 256}, "multiple of batch_size"),
-        ("CartPole-v1", "ppo", {"n_steps": 1e12, "batch_size": 8}, "n_steps x n_envs must be at most 2,147,483,647"),
-        ("CartPole-v1", "dqn", {"buffer_size": 1e11}, "buffer_size must be at most 2,147,483,647, got 100,000,000,000"),
+        (
+            "CartPole-v1",
+            "ppo",
+            {"n_steps": 1e12, "batch_size": 8},
+            "n_steps must be at most 2,147,483,647 in size, got 1,000,000,000,000",
+        ),
+        (
+            "CartPole-v1",
+            "dqn",
+            {"buffer_size": 1e11},
+            "buffer_size must be at most 2,147,483,647 in size, got 100,000,000,000",
+        ),
         (
             "CartPole-v1",
             "dqn",

@@ -465,7 +465,7 @@ def test_the_others_policies_are_inferred_from_what_they_do():
     ("settings", "message"),
     [
         ({"batch_size": 0}, "^MADDPG: batch_size must be at least 1, got 0"),
-        ({"ensemble": 0}, "^MADDPG: ensemble must be at least 1, got 0"),
+        ({"ensemble": 0}, "^MADDPG: ensemble must be from 1 to 1,000, got 0"),
         ({"policy_delay": 0}, "^MADDPG: policy_delay must be at least 1, got 0"),
         ({"gradient_steps": -2}, "^MADDPG: gradient_steps must be at least 1, or -1, got -2"),
         ({"relax": "hard"}, "^MADDPG: relax must be one of soft, straight_through, got 'hard'"),

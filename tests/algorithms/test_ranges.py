@@ -28,7 +28,7 @@ UNBOUNDED |= {"gradient_steps"}  # may be -1, too
         (lambda: tegu.PPO(n_epochs=0), "PPO: n_epochs must be at least 1, got 0"),
         (lambda: tegu.DQN(tau=0.0), "DQN: tau must be above 0 and at most 1, got 0.0"),
         (lambda: tegu.DQN(exploration_final_eps=1.5), "DQN: exploration_final_eps must be from 0 to 1, got 1.5"),
-        (lambda: tegu.AlphaZero(simulations=1), "AlphaZero: simulations must be from 2 to 100000, got 1"),
+        (lambda: tegu.AlphaZero(simulations=1), "AlphaZero: simulations must be from 2 to 100,000, got 1"),
         (lambda: tegu.MAPPO(gamma=7.0), "PPO: gamma must be from 0 to 1, got 7.0"),
     ],
 )  # fmt: skip

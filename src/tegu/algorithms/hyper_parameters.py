@@ -13,7 +13,7 @@ from reprlib import repr as shorten
 from typing import Any
 
 from tegu.algorithms.base import Algorithm
-from tegu.algorithms.ranges import Range, ranges_of
+from tegu.algorithms.ranges import Range, figure, ranges_of
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Linear
 from tegu.nn.custom import network_name
@@ -60,7 +60,7 @@ class Setting:
             return value
         number = whole(value, where) if int in self.kinds else _number(value, where)
         if abs(number) > _MOST[type(number)]:
-            raise TeguError(f"{where} must be at most {_MOST[type(number)]:.10g} in size, got {shorten(value)}")
+            raise TeguError(f"{where} must be at most {figure(_MOST[type(number)])} in size, got {figure(number)}")
         return number
 
 

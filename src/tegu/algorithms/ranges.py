@@ -25,13 +25,19 @@ class Range:
         return (value > self.least if self.above else value >= self.least) and value <= self.most
 
     def __str__(self) -> str:
+        least, most = figure(self.least), figure(self.most)
         if self.least == -math.inf:
-            return f"at most {self.most:g}"
+            return f"at most {most}"
         if self.most == math.inf:
-            return f"{'above' if self.above else 'at least'} {self.least:g}"
-        return (
-            f"above {self.least:g} and at most {self.most:g}" if self.above else f"from {self.least:g} to {self.most:g}"
-        )
+            return f"{'above' if self.above else 'at least'} {least}"
+        return f"above {least} and at most {most}" if self.above else f"from {least} to {most}"
+
+
+def figure(number: float) -> str:
+    """A number as a person reads it: whole ones in full with commas, unless they are huge."""
+    if abs(number) < 1e15:
+        return f"{int(number):,}" if number == int(number) else f"{number:g}"
+    return shorten(number) if isinstance(number, int) else f"{number:g}"
 
 
 Fraction = Annotated[float, Range(0, 1)]
