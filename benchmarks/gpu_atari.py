@@ -218,7 +218,8 @@ def table(done: Mapping[str, Mapping[str, Any]]) -> str:
     for name, one in done.items():
         pieces = one["pieces"]
         of_time = {
-            key: sum(each[key] * each["seconds"] for each in pieces if key in each) / sum(p["seconds"] for p in pieces)
+            key: sum(each[key] * each["seconds"] for each in pieces if key in each)
+            / sum(each["seconds"] for each in pieces if key in each)
             for key in ("gpu_percent", "cores_busy")
             if any(key in each for each in pieces)
         }

@@ -17,7 +17,7 @@ from tegu.analysis import curves, plot_comparison
 from tegu.runs import Run
 
 #: What all share; all else is tegu.DQN's defaults, which are Stable-Baselines3's.
-SHARED = {"learning_starts": 1000, "learning_rate": 1e-3, "target_update_interval": 500}
+SHARED = {"buffer_size": 50_000, "learning_starts": 1000, "learning_rate": 1e-3, "target_update_interval": 500}
 CATEGORICAL = {"distribution": "categorical", "v_min": 0.0, "v_max": 100.0}  #: the range of CartPole-v1's returns
 RAINBOW = {"double": True, "dueling": True, "prioritized": True, "n_steps": 3, "noisy": True, **CATEGORICAL}
 LADDER: dict[str, dict[str, Any]] = {

@@ -55,9 +55,20 @@ def test_what_does_not_fit_into_memory_is_refused_before_it_is_read(folder, monk
     says = refused(folder / NEW)
     assert "its largest file, learner.safetensors, has 0.0 GiB" in says
     assert read == ["manifest.json"]
-    previous_is_found(folder)
+    with pytest.raises(checkpoint.MemoryCheckpointError):  # the previous one would take the place of a good one
+        checkpoint.load_latest(folder)
     monkeypatch.setattr(checkpoint, "free_memory", lambda: 2 * size + 10_000)
     assert checkpoint.load(folder / NEW).step == 2
+
+
+def test_a_size_that_is_not_the_files_own_is_damage(folder, monkeypatch):
+    """However little memory is free."""
+    (folder / NEW / "learner.safetensors").write_bytes(b"short")
+    monkeypatch.setattr(checkpoint, "free_memory", lambda: 1)
+    assert "learner.safetensors' does not have the size that the manifest gives" in refused(folder / NEW)
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.load(folder / NEW)
+    assert type(caught.value) is CheckpointError
 
 
 FILES = ["manifest.json", "learner.safetensors", "experience.safetensors"]

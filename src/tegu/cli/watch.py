@@ -93,7 +93,9 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
 
 def _format_of(place: Path | None) -> str | None:
     """The format that ``--out`` says if it names a file."""
-    suffix = place.suffix[1:].lower() if place is not None and not place.is_dir() else None
+    suffix = place.suffix[1:].lower() if place is not None and not place.is_dir() else ""
+    if suffix.isalpha() and suffix not in _FORMATS:
+        raise UsageError(f"--out {place} is no folder: expected one, or a name that ends in .{', .'.join(_FORMATS)}")
     return suffix if suffix in _FORMATS else None
 
 

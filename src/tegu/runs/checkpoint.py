@@ -27,6 +27,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "Chunk",
+    "MemoryCheckpointError",
     "check",
     "check_finite",
     "load",
@@ -42,6 +43,10 @@ _TEMPORARY = re.compile(r"\.tegu-([0-9]{1,9})-(saving|removing-.*)")
 
 class CheckpointError(TeguError):
     """A checkpoint could not be written or read; says what, where and why in one line."""
+
+
+class MemoryCheckpointError(CheckpointError):
+    """A checkpoint is whole, and larger than the memory that is free."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ def load(path: Path | str) -> Checkpoint:
         present = {name for name in disk.names(path) if not name.startswith(".")}
         if odd := present ^ {MANIFEST, *files}:
             raise ValueError(f"missing or unexpected files: {shorten(sorted(odd))}")
-        _check_memory({name: file["size"] for name, file in files.items()})
+        _check_memory(path, {name: file["size"] for name, file in files.items()})
         blobs = {name.removesuffix(".safetensors"): blob_files.read(path / name, file) for name, file in files.items()}
         return Checkpoint(content["step"], blobs, content["state"], path)
 
@@ -121,7 +126,8 @@ def load(path: Path | str) -> Checkpoint:
 def load_latest(folder: Path | str) -> Checkpoint:
     """Read the highest checkpoint in ``folder`` that passes every check; ``skipped`` names those that did not.
 
-    ``CheckpointError`` if there is none, with the reason for each.
+    ``CheckpointError`` if there is none, with the reason for each. One that is whole and does not fit into memory is
+    not skipped: an older one would take its place, and what was done since would be lost.
     """
     folder, skipped = Path(folder), list[str]()
     with _one_line(f"cannot look for checkpoints in {folder}"):
@@ -129,6 +135,8 @@ def load_latest(folder: Path | str) -> Checkpoint:
     for path in candidates:
         try:
             return replace(_load_candidate(path), skipped=tuple(skipped))
+        except MemoryCheckpointError:
+            raise
         except CheckpointError as error:
             skipped.append(str(error))
     raise CheckpointError("; ".join(skipped) or f"there is no checkpoint in {folder}")
@@ -229,16 +237,19 @@ def _remove(folder: Path) -> None:
 # Reading
 
 
-def _check_memory(sizes: Mapping[str, int]) -> None:
-    """``ValueError`` before anything is read where files of these ``sizes`` would not fit into memory."""
+def _check_memory(path: Path, sizes: Mapping[str, int]) -> None:
+    """``MemoryCheckpointError`` before anything is read where files of these ``sizes`` would not fit into memory."""
     free = free_memory()
     largest = max(sizes, key=lambda name: sizes[name], default="")
     needed = sum(sizes.values()) + sizes.get(largest, 0)  # each file is in memory twice while it is taken apart
-    if free is not None and needed > free:
-        raise ValueError(
-            f"reading it takes {needed / 2**30:,.1f} GiB of memory, {free / 2**30:,.1f} GiB are free; "
-            f"its largest file, {largest}, has {sizes[largest] / 2**30:,.1f} GiB"
-        )
+    if free is None or needed <= free:
+        return
+    if odd := [name for name, size in sizes.items() if disk.size(path / name) != size]:
+        raise ValueError(f"{shorten(odd[0])} does not have the size that the manifest gives")
+    raise MemoryCheckpointError(
+        f"cannot read checkpoint {path}: reading it takes {needed / 2**30:,.1f} GiB of memory, "
+        f"{free / 2**30:,.1f} GiB are free; its largest file, {largest}, has {sizes[largest] / 2**30:,.1f} GiB"
+    )
 
 
 def _candidates(folder: Path) -> list[Path]:

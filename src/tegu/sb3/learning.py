@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import jax
+
 from tegu.core.errors import TeguError
 from tegu.experience.base import Rollout
 from tegu.sb3.callbacks import CallbackList
@@ -52,8 +54,10 @@ class Learning:
         try:
             self.trainer.train(self.training.state)
         except BaseException:
-            if self.trainer.state is not None and self.trainer.state is not self.training.state:
-                self.training.salvage(self.trainer.steps, self.trainer.state)
+            left = self.trainer.state
+            used_up = any(isinstance(leaf, jax.Array) and leaf.is_deleted() for leaf in jax.tree.leaves(left))
+            if left is not None and left is not self.training.state and not used_up:
+                self.training.salvage(self.trainer.steps, left)
             raise
         finally:
             self.callback.on_training_end()

@@ -93,7 +93,7 @@ def seed_of(value: Any) -> int:
     """A seed; of ``None``, one that nobody knows."""
     seed = int(np.random.SeedSequence().generate_state(1)[0] >> 1) if value is None else whole(value, "seed")
     if not 0 <= seed <= MOST_SEED:
-        raise TeguError(f"seed must be from 0 to 2**31 - 1, got {shorten(value)}")
+        raise TeguError(f"seed must be from 0 to {MOST_SEED:,}, got {shorten(value)}")
     return seed
 
 

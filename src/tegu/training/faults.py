@@ -21,7 +21,7 @@ def say_if_out_of_memory(error: BaseException) -> None:
     """Raise ``TeguError`` in place of an ``error`` that says that memory was not enough."""
     if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
         return
-    asked = re.search(r"allocating (\d+) bytes", str(error))
+    asked = re.search(r"allocat(?:e|ing) (\d+) bytes", str(error))
     size = f" for {int(asked[1]) / 2**30:,.1f} GiB more" if asked else ""
     raise TeguError(
         f"there is not enough memory{size}: lower net_arch, batch_size, buffer_size, n_envs or the number of seeds, "

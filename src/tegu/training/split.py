@@ -99,7 +99,7 @@ class Split:
             steps, episodes = self.collector.collect(learner, before, collect_key, self.size.n_steps)
         finally:  # the updates have used up the buffer that the iteration began with
             leaves, buffer, metrics = self._timed("waiting", replayed.result)
-            self.left = state._replace(learner=leaves, buffer=buffer)
+            self.left = SplitState(leaves, buffer, key)
         given = leaves, buffer, tally, steps, episodes, metrics, after
         leaves, buffer, tally = self._timed("learning", self.programs.store, *given)
         self.stored += self.size.steps
@@ -161,7 +161,7 @@ class Split:
 
     def _timed(self, kind: str, function: Callable[..., Any], *arguments: Any) -> Any:
         began = time.perf_counter()
-        result = function(*arguments)
+        result = jax.block_until_ready(function(*arguments))
         self.seconds[kind] += time.perf_counter() - began
         return result
 
