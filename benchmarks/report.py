@@ -202,7 +202,8 @@ def _group(group: Sequence[Mapping[str, Any]]) -> str:
         f"- `{first['command']}` at commit {first['commit']}",
     ]
     for side, found in first["versions"].items():
-        lines.append(f"- {side}: " + ", ".join(f"{name} {version}" for name, version in found.items()))
+        if found:
+            lines.append(f"- {side}: " + ", ".join(f"{name} {version}" for name, version in found.items()))
     return "\n".join(lines)
 
 
