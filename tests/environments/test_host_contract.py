@@ -299,6 +299,20 @@ def test_a_reset_takes_a_seed() -> None:
     variant(reset=lambda self, **given: (np.zeros(3, np.float32), {})).reset()
 
 
+class Seeded(gymnasium.Wrapper):
+    """Takes the seed for an environment that does not."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        return self.env.reset()
+
+
+def test_a_wrapper_may_take_the_seed() -> None:
+    old = type("Old", (Ten,), {"reset": lambda self: (np.zeros(3, np.float32), {})})
+    GymnasiumEnvironments(lambda: gymnasium.wrappers.TimeLimit(Seeded(old()), 10), [(0, 0)]).reset()
+    with pytest.raises(tegu.TeguError, match="must take a seed"):
+        GymnasiumEnvironments(lambda: gymnasium.wrappers.TimeLimit(old(), 10), [(0, 0)])
+
+
 @pytest.mark.parametrize("name", ["observation_space", "action_space"])
 @pytest.mark.parametrize(("space", "got"), [(None, "none"), (3, "builtins.int")])
 def test_both_spaces_are_there(name: str, space: Any, got: str) -> None:

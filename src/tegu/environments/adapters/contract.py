@@ -39,7 +39,9 @@ def check_apart(environments: Sequence[gymnasium.Env]) -> None:
 
 
 def check_reset(environment: Any) -> None:
-    """Raise ``TeguError`` unless ``reset`` of an environment, that inside all wrappers, can be called with a seed."""
+    """Raise ``TeguError`` unless ``reset`` of an environment, that inside Gymnasium's own wrappers, takes a seed."""
+    while isinstance(environment, gymnasium.Wrapper) and type(environment).reset.__module__.startswith("gymnasium."):
+        environment = environment.env
     with suppress(TypeError, ValueError):  # what cannot be inspected
         signature = inspect.signature(environment.reset)
         takes = signature.parameters

@@ -43,7 +43,7 @@ class GymnasiumEnvironments:
         """``entropy``: for each environment, the integers that all its randomness follows from."""
         self.environments = [make() for _ in entropy]
         check_apart(self.environments)
-        check_reset(self.environments[0].unwrapped)
+        check_reset(self.environments[0])
         self.entropy = [list(numbers) for numbers in entropy]
         first = self.environments[0]
         self.observation_space, self.action_space = spaces_of(first)
