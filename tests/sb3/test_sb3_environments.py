@@ -170,12 +170,12 @@ def test_a_class_without_render_modes_is_made_by_name(tmp_path: Path, monkeypatc
         "    def __init__(self, gain=1):",
         "        self.gain = gain",
     )
-    (tmp_path / "plain_world.py").write_text("\n".join(lines))
+    (tmp_path / "world_with_gain.py").write_text("\n".join(lines))
     monkeypatch.syspath_prepend(tmp_path)
-    made = make_vec_env("plain_world:Plain", env_kwargs={"gain": 3})
+    made = make_vec_env("world_with_gain:Plain", env_kwargs={"gain": 3})
     assert made.get_attr("gain") == [3]
-    with pytest.raises(TeguError, match="cannot make plain_world:Plain"):
-        make_vec_env("plain_world:Plain", env_kwargs={"loss": 3})
+    with pytest.raises(TeguError, match="cannot make world_with_gain:Plain"):
+        make_vec_env("world_with_gain:Plain", env_kwargs={"loss": 3})
 
 
 class Sensor(gymnasium.Env):
