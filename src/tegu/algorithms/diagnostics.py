@@ -59,9 +59,8 @@ def effective_rank(activations: jax.Array, delta: float = DELTA) -> jax.Array:
 def triangular(rows: jax.Array) -> jax.Array:
     """A triangular matrix ``[n, n]`` with the singular values of ``rows`` ``[n, m]``, by modified Gram-Schmidt.
 
-    LAPACK decomposes small matrices in one thread. Over larger ones its threads wait for each other, spinning: on a
-    busy machine of 2 cores the singular values of 256 x 256 numbers took half a second of processor time, those of
-    64 x 64 a fifth of a millisecond.
+    LAPACK decomposes small matrices in one thread. Over larger ones its threads wait for each other, spinning, which on
+    a busy machine takes much longer than the decomposition.
     """
 
     def project(rest: jax.Array, i: jax.Array) -> tuple[jax.Array, jax.Array]:

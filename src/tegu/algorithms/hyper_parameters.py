@@ -156,7 +156,9 @@ def _linear(value: Any, where: str) -> Linear:
 
 def _number(value: Any, where: str) -> float:
     try:
-        number = float("no number" if isinstance(value, bool) else value)
+        if isinstance(value, bool):
+            raise TypeError
+        number = float(value)
     except (TypeError, ValueError):
         raise TeguError(f"{where} must be a number, got {shorten(value)}") from None
     except OverflowError:

@@ -153,10 +153,8 @@ class R2D2(Algorithm):
         return network_metrics(learner.online, steps.observation, steps.extras)
 
     def expected_return(self, learner: R2D2Learner, observation: PyTree, memory: LSTMState) -> ExpectedReturn:
-        values, mask = (
-            learner.online(observation, memory)[0],
-            action_mask(learner.online.spaces.observation, observation),
-        )
+        values, _ = learner.online(observation, memory)
+        mask = action_mask(learner.online.spaces.observation, observation)
         return ExpectedReturn(unscaled(masked(values, mask).max(axis=-1)), self.gamma)
 
     def values(self, network: RecurrentQNetwork, steps: Step) -> tuple[jax.Array, jax.Array]:
