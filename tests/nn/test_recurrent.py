@@ -1,4 +1,4 @@
-"""The LSTM against plain NumPy, and sequences against steps."""
+"""The LSTM and the GRU against plain NumPy, and sequences against steps."""
 
 import jax
 import numpy as np
@@ -7,7 +7,7 @@ from gymnasium import spaces
 
 from tegu.core.spec import EnvironmentSpec
 from tegu.nn.description import describe
-from tegu.nn.recurrent import LSTM, LSTMState, Observed, RecurrentQNetwork
+from tegu.nn.recurrent import GRU, LSTM, LSTMState, Memory, Observed, RecurrentActorCritic, RecurrentQNetwork
 
 KEY = jax.random.key(0)
 T, B = 6, 2
@@ -37,6 +37,57 @@ def test_an_lstm_is_numpys():
     assert not np.any(lstm.start(4).hidden)
 
 
+def test_a_gru_is_numpys():
+    """The reset gate decides how much of the state the candidate sees, the update gate how much of it is kept."""
+    gru, rng = GRU(KEY, 3, 5), np.random.default_rng(0)
+    x, state = (rng.normal(size=(7, 2, n)) for n in (3, 5))
+    gates = [
+        (x @ np.asarray(gru.input_weight)[:, part] + np.asarray(gru.input_bias)[part],
+         state @ np.asarray(gru.state_weight)[:, part] + np.asarray(gru.state_bias)[part])
+        for part in (slice(0, 5), slice(5, 10), slice(10, 15))
+    ]  # fmt: skip
+    reset, keep = (sigmoid(a + b) for a, b in gates[:2])
+    candidate = np.tanh(gates[2][0] + reset * gates[2][1])
+    np.testing.assert_allclose(gru(x, state), (1 - keep) * candidate + keep * state, rtol=1e-10)
+    assert not np.any(gru.start(4))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_an_actor_critic_goes_through_a_sequence_as_step_by_step(cell):
+    """And so do its gradients: the derivative of a loss of all steps, by finite differences of the steps one by one."""
+    network, rng = RecurrentActorCritic(KEY, SPEC, (5,), "tanh", 0.0, cell, 4), np.random.default_rng(0)
+    x, weight = rng.normal(size=(T, B, 3)), rng.normal(size=(2, T, B))
+    begins = rng.random((T, B)) < 0.4
+    begins[0] = False, True
+    memory = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), network.start(B))
+
+    def at_once(network):
+        policy, value = network(network.unroll(x, begins, memory))
+        return (weight[0] * value + weight[1] * policy.logits[..., 1]).sum()
+
+    def one_by_one(network):
+        total = 0.0
+        for b in range(B):
+            now = jax.tree.map(lambda leaf: leaf[b], memory)  # noqa: B023
+            for t in range(T):
+                now = jax.tree.map(np.zeros_like, now) if begins[t, b] else now
+                now = network.step(x[t, b], now)
+                policy, value = network(now)
+                total += weight[0, t, b] * value + weight[1, t, b] * policy.logits[1]
+        return total
+
+    loss, gradient = jax.jit(jax.value_and_grad(at_once))(network)
+    np.testing.assert_allclose(loss, one_by_one(network), rtol=1e-9)
+    direction = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), network)
+    up, down = (
+        one_by_one(jax.tree.map(lambda p, d: p + sign * 1e-5 * d, network, direction)) for sign in (1, -1)  # noqa: B023
+    )  # fmt: skip
+    slope = sum(jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), gradient, direction)))
+    np.testing.assert_allclose(slope, (up - down) / 2e-5, rtol=1e-6)
+    assert all(np.any(leaf) for leaf in jax.tree.leaves((gradient.actor_cell, gradient.critic_cell)))
+    assert isinstance(memory, Memory)
+
+
 def test_a_sequence_is_its_steps_one_by_one():
     """Episodes begin with zeros; the values of next observations follow from the state after the step."""
     network, rng = RecurrentQNetwork(KEY, SPEC, (5,), "tanh", "auto", 4), np.random.default_rng(0)
@@ -61,3 +112,10 @@ def test_a_sequence_is_its_steps_one_by_one():
 def test_it_is_described():
     network = RecurrentQNetwork(KEY, SPEC, (5,), "tanh", "auto", 4)
     assert describe([("", network)]) == "MLP 3-5, tanh, LSTM 4, MLP 4-4, tanh; 200 parameters"
+
+
+@pytest.mark.parametrize(("cell", "shown"), [("lstm", "LSTM 4"), ("gru", "GRU 4")])
+def test_an_actor_critic_is_described(cell, shown):
+    network = RecurrentActorCritic(KEY, SPEC, (5,), "tanh", 0.0, cell, 4)
+    found = describe(network.parts)
+    assert found.startswith(f"actor {shown}, MLP 4-5-4, tanh; critic {shown}, MLP 4-5-1, tanh; ")

@@ -14,7 +14,7 @@ from tegu.nn.heads import ActionValue, CustomPolicy, DeterministicPolicy, QNetwo
 from tegu.nn.implicit import ImplicitQuantileNetwork
 from tegu.nn.mlp import MLP
 from tegu.nn.noisy import NoisyNetwork
-from tegu.nn.recurrent import RecurrentQNetwork
+from tegu.nn.recurrent import GRU, LSTM, RecurrentQNetwork
 from tegu.nn.residual import ResidualConv, ResidualMLP
 from tegu.nn.return_network import ReturnNetwork
 
@@ -42,9 +42,14 @@ def title(network: Any) -> str:
         case QNetwork() | DeterministicPolicy() | ActionValue():
             return ", ".join(filter(None, (network.encoder.title, title(network.mlp))))
         case RecurrentQNetwork():
-            width = network.lstm.weight.shape[-1] // 4
-            parts = network.encoder.title, title(network.body), f"LSTM {width}", title(network.head)
+            parts = network.encoder.title, title(network.body), title(network.lstm), title(network.head)
             return ", ".join(filter(None, parts))
+        case LSTM():
+            return f"LSTM {network.weight.shape[-1] // 4}"
+        case GRU():
+            return f"GRU {len(network.state_weight)}"
+        case tuple():  # one after the other
+            return ", ".join(map(title, network))
         case Encoder():
             return network.title
         case CustomPolicy():

@@ -1,7 +1,7 @@
 """Recurrent layers, of any batch shape ``[..., n]``."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -9,7 +9,10 @@ import jax.numpy as jnp
 
 from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import PyTree
+from tegu.nn.conv import GAIN
+from tegu.nn.distributions import Distribution, distribution, n_parameters
 from tegu.nn.encoder import Encoder
+from tegu.nn.heads import initial_log_std
 from tegu.nn.mlp import ACTIVATIONS, MLP
 from tegu.spaces.features import features
 
@@ -49,6 +52,56 @@ class LSTM(eqx.Module):
         """The state with which ``n`` episodes begin: zeros."""
         zeros = jnp.zeros((n, self.weight.shape[-1] // 4), self.weight.dtype)
         return LSTMState(zeros, zeros)
+
+
+class GRU(eqx.Module):
+    """Gated recurrent unit (Cho et al. 2014) whose reset gate acts on the product with the state, as in cuDNN."""
+
+    input_weight: jax.Array  #: ``[inputs, 3 width]``: reset gate, update gate and candidate side by side
+    state_weight: jax.Array  #: ``[width, 3 width]``
+    input_bias: jax.Array
+    state_bias: jax.Array
+
+    def __init__(self, key: jax.Array, inputs: int, width: int):
+        """Weights and biases uniform in +-1/sqrt(width), PyTorch's default."""
+        drawn = jax.random.uniform(key, (inputs + width + 2, 3 * width), minval=-1.0) * width**-0.5
+        self.input_weight, self.state_weight = drawn[:inputs], drawn[inputs:-2]
+        self.input_bias, self.state_bias = drawn[-2], drawn[-1]
+
+    def __call__(self, x: jax.Array, state: jax.Array) -> jax.Array:
+        """The state ``[..., width]`` after ``x`` ``[..., inputs]``."""
+        from_input = jnp.split(x @ self.input_weight + self.input_bias, 3, axis=-1)
+        from_state = jnp.split(state @ self.state_weight + self.state_bias, 3, axis=-1)
+        reset, keep = (jax.nn.sigmoid(a + b) for a, b in zip(from_input[:2], from_state[:2], strict=True))
+        candidate = jnp.tanh(from_input[2] + reset * from_state[2])
+        return (1 - keep) * candidate + keep * state
+
+    def start(self, n: int) -> jax.Array:
+        """The state with which ``n`` episodes begin: zeros."""
+        return jnp.zeros((n, len(self.state_weight)), self.state_weight.dtype)
+
+
+CELLS: dict[str, type[LSTM] | type[GRU]] = {"lstm": LSTM, "gru": GRU}
+
+
+def visible(state: PyTree) -> jax.Array:
+    """What a cell's state ``[..., width]`` shows to the layers after it."""
+    return state.hidden if isinstance(state, LSTMState) else state
+
+
+def unroll(cell: LSTM | GRU, x: jax.Array, begins: jax.Array, state: PyTree) -> PyTree:
+    """The states ``[T, B, ...]`` after each of ``x`` ``[T, B, n]``, from ``state`` ``[B, ...]`` on.
+
+    Where an episode ``begins`` (bool ``[T, B]``) with a step, it starts anew.
+    """
+    fresh = cell.start(begins.shape[1])
+
+    def forwards(state: PyTree, step: tuple[jax.Array, jax.Array]) -> tuple[PyTree, PyTree]:
+        x, begins = step
+        state = cell(x, jax.tree.map(lambda new, old: jnp.where(begins[:, None], new, old), fresh, state))
+        return state, state
+
+    return jax.lax.scan(forwards, state, (x, begins))[1]
 
 
 class RecurrentQNetwork(eqx.Module):
@@ -96,13 +149,77 @@ class RecurrentQNetwork(eqx.Module):
 
         ``state`` ``[B, ...]`` is that before the sequence.
         """
-        fresh = self.lstm.start(seen.begins.shape[1])
-
-        def forwards(state: LSTMState, step: tuple[jax.Array, jax.Array]) -> tuple[LSTMState, LSTMState]:
-            x, begins = step
-            state = self.lstm(x, jax.tree.map(lambda new, old: jnp.where(begins[:, None], new, old), fresh, state))
-            return state, state
-
-        state, states = jax.lax.scan(forwards, state, (self.embed(seen.observation), seen.begins))
+        states = unroll(self.lstm, self.embed(seen.observation), seen.begins, state)
         after_next = self.lstm(self.embed(seen.next_observation), states)
-        return (self.head(states.hidden), self.head(after_next.hidden)), state
+        last = jax.tree.map(lambda leaf: leaf[-1], states)
+        return (self.head(states.hidden), self.head(after_next.hidden)), last
+
+
+class Memory(NamedTuple):
+    """The states of the actor's cell and of the critic's."""
+
+    actor: Any  #: ``LSTMState``, or a GRU's ``[..., width]``
+    critic: Any
+
+
+class RecurrentActorCritic(eqx.Module):
+    """A policy and a value function, each a recurrent cell followed by layers (Hausknecht & Stone 2015 for values)."""
+
+    encoder: Encoder
+    actor_cell: LSTM | GRU
+    actor: MLP
+    critic_cell: LSTM | GRU
+    critic: MLP
+    log_std: jax.Array  #: ``[k]`` for Box actions of length k, else ``[0]``
+    spaces: Spaces = eqx.field(static=True)
+
+    def __init__(
+        self,
+        key: jax.Array,
+        spec: EnvironmentSpec,
+        net_arch: Sequence[int],
+        activation: str,
+        log_std_init: float,
+        cell: str,
+        width: int,
+        features_extractor: str = "auto",
+        standardised: bool = False,
+    ):
+        """``cell``: of ``CELLS``, with states of ``width``. ``standardised``: whether features are, so that images are
+        not to be scaled."""
+        keys = jax.random.split(key, 4)
+        self.encoder = Encoder(key, spec.observation_space, features_extractor, gain=GAIN, scaled=not standardised)
+        inputs, gains = self.encoder.outputs, [GAIN] * len(net_arch)
+        self.actor_cell, self.critic_cell = (CELLS[cell](k, inputs, width) for k in keys[:2])
+        self.actor = MLP(keys[2], (width, *net_arch, n_parameters(spec.action_space)), activation, (*gains, 0.01))
+        self.critic = MLP(keys[3], (width, *net_arch, 1), activation, (*gains, 1.0))
+        self.log_std = initial_log_std(spec, log_std_init)
+        self.spaces = spec.spaces
+
+    @property
+    def parts(self) -> tuple[tuple[str, Any], ...]:
+        shared = (("", self.encoder),) if self.encoder.images else ()
+        return (*shared, ("actor", (self.actor_cell, self.actor)), ("critic", (self.critic_cell, self.critic)))
+
+    def start(self, n: int) -> Memory:
+        """The memory with which ``n`` episodes begin."""
+        return Memory(self.actor_cell.start(n), self.critic_cell.start(n))
+
+    def step(self, x: jax.Array, memory: Memory) -> Memory:
+        """The memory after features ``x`` ``[..., n]``."""
+        encoded = self.encoder(x)
+        return Memory(self.actor_cell(encoded, memory.actor), self.critic_cell(encoded, memory.critic))
+
+    def unroll(self, x: jax.Array, begins: jax.Array, memory: Memory) -> Memory:
+        """The memories ``[T, B, ...]`` after each step's features ``x`` ``[T, B, n]``; see ``unroll``."""
+        encoded = self.encoder(x)
+        return Memory(
+            unroll(self.actor_cell, encoded, begins, memory.actor),
+            unroll(self.critic_cell, encoded, begins, memory.critic),
+        )
+
+    def __call__(self, memory: Memory, mask: jax.Array | None = None) -> tuple[Distribution, jax.Array]:
+        """The policy and the state values ``[...]`` of what was observed up to now."""
+        outputs = self.actor(visible(memory.actor))
+        policy = distribution(self.spaces.action, outputs, self.log_std, mask)
+        return policy, self.critic(visible(memory.critic))[..., 0]
