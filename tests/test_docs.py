@@ -137,3 +137,14 @@ def test_the_pages_build(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", ROOT / "docs", tmp_path]
     built = subprocess.run([*command, "-d", tmp_path / "doctrees"], capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
+
+
+def test_the_taxonomy_has_every_algorithm_and_every_file() -> None:
+    """Also which-algorithm.md names none that is not there: its links are checked when the pages are built."""
+    text = TEXTS["docs/taxonomy.md"]
+    for name in ALGORITHMS:
+        assert f"(algorithms/{name}.md)" in text, name
+    files = re.findall(r"`(tegu/[\w/]+\.py)`", text)
+    assert len(files) > 15
+    for file in files:
+        assert (ROOT / "src" / file).is_file(), file
