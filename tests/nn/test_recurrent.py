@@ -7,7 +7,15 @@ from gymnasium import spaces
 
 from tegu.core.spec import EnvironmentSpec
 from tegu.nn.description import describe
-from tegu.nn.recurrent import GRU, LSTM, LSTMState, Memory, Observed, RecurrentActorCritic, RecurrentQNetwork
+from tegu.nn.recurrent import (
+    GRU,
+    LSTM,
+    LSTMState,
+    Observed,
+    RecurrentActorCritic,
+    RecurrentQNetwork,
+    Sequences,
+)
 
 KEY = jax.random.key(0)
 T, B = 6, 2
@@ -56,13 +64,13 @@ def test_a_gru_is_numpys():
 def test_an_actor_critic_goes_through_a_sequence_as_step_by_step(cell):
     """And so do its gradients: the derivative of a loss of all steps, by finite differences of the steps one by one."""
     network, rng = RecurrentActorCritic(KEY, SPEC, (5,), "tanh", 0.0, cell, 4), np.random.default_rng(0)
-    x, weight = rng.normal(size=(T, B, 3)), rng.normal(size=(2, T, B))
-    begins = rng.random((T, B)) < 0.4
-    begins[0] = False, True
+    x, weight = rng.normal(size=(B, T, 3)), rng.normal(size=(2, B, T))
+    begins = rng.random((B, T)) < 0.4
+    begins[:, 0] = False, True
     memory = jax.tree.map(lambda leaf: rng.normal(size=leaf.shape), network.start(B))
 
     def at_once(network):
-        policy, value = network(network.unroll(x, begins, memory))
+        policy, value = network(Sequences(x, begins, memory))
         return (weight[0] * value + weight[1] * policy.logits[..., 1]).sum()
 
     def one_by_one(network):
@@ -70,10 +78,10 @@ def test_an_actor_critic_goes_through_a_sequence_as_step_by_step(cell):
         for b in range(B):
             now = jax.tree.map(lambda leaf: leaf[b], memory)  # noqa: B023
             for t in range(T):
-                now = jax.tree.map(np.zeros_like, now) if begins[t, b] else now
-                now = network.step(x[t, b], now)
-                policy, value = network(now)
-                total += weight[0, t, b] * value + weight[1, t, b] * policy.logits[1]
+                now = jax.tree.map(np.zeros_like, now) if begins[b, t] else now
+                now = network.remember(x[b, t], now)
+                policy, value = network.of_memory(now)
+                total += weight[0, b, t] * value + weight[1, b, t] * policy.logits[1]
         return total
 
     loss, gradient = jax.jit(jax.value_and_grad(at_once))(network)
@@ -85,7 +93,6 @@ def test_an_actor_critic_goes_through_a_sequence_as_step_by_step(cell):
     slope = sum(jax.tree.leaves(jax.tree.map(lambda g, d: (g * d).sum(), gradient, direction)))
     np.testing.assert_allclose(slope, (up - down) / 2e-5, rtol=1e-6)
     assert all(np.any(leaf) for leaf in jax.tree.leaves((gradient.actor_cell, gradient.critic_cell)))
-    assert isinstance(memory, Memory)
 
 
 def test_a_sequence_is_its_steps_one_by_one():

@@ -162,6 +162,14 @@ class Memory(NamedTuple):
     critic: Any
 
 
+class Sequences(NamedTuple):
+    """``N`` sequences of ``L`` steps, as a minibatch holds them."""
+
+    x: jax.Array  #: features ``[N, L, n]``
+    begins: jax.Array  #: bool ``[N, L]``: whether an episode begins with the step
+    memory: Memory  #: ``[N, ...]``: before the first step
+
+
 class RecurrentActorCritic(eqx.Module):
     """A policy and a value function, each a recurrent cell followed by layers (Hausknecht & Stone 2015 for values)."""
 
@@ -205,7 +213,7 @@ class RecurrentActorCritic(eqx.Module):
         """The memory with which ``n`` episodes begin."""
         return Memory(self.actor_cell.start(n), self.critic_cell.start(n))
 
-    def step(self, x: jax.Array, memory: Memory) -> Memory:
+    def remember(self, x: jax.Array, memory: Memory) -> Memory:
         """The memory after features ``x`` ``[..., n]``."""
         encoded = self.encoder(x)
         return Memory(self.actor_cell(encoded, memory.actor), self.critic_cell(encoded, memory.critic))
@@ -218,8 +226,14 @@ class RecurrentActorCritic(eqx.Module):
             unroll(self.critic_cell, encoded, begins, memory.critic),
         )
 
-    def __call__(self, memory: Memory, mask: jax.Array | None = None) -> tuple[Distribution, jax.Array]:
-        """The policy and the state values ``[...]`` of what was observed up to now."""
+    def of_memory(self, memory: Memory, mask: jax.Array | None = None) -> tuple[Distribution, jax.Array]:
+        """The policy and the state values ``[...]`` where ``memory`` holds what was observed up to now."""
         outputs = self.actor(visible(memory.actor))
         policy = distribution(self.spaces.action, outputs, self.log_std, mask)
         return policy, self.critic(visible(memory.critic))[..., 0]
+
+    def __call__(self, seen: Sequences, mask: jax.Array | None = None) -> tuple[Distribution, jax.Array]:
+        """The policy and the state values ``[N, L]`` at each step of ``N`` sequences."""
+        x, begins = jnp.swapaxes(seen.x, 0, 1), seen.begins.T
+        memory = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), self.unroll(x, begins, seen.memory))
+        return self.of_memory(memory, mask)
