@@ -9,9 +9,12 @@ import jax
 import jax.numpy as jnp
 from gymnasium import spaces
 
+from tegu.algorithms.actor_critic import ActorCriticLearner
 from tegu.algorithms.base import Algorithm, Update, named
 from tegu.algorithms.multi_agent import OWN, act_in_parallel, check_parallel
-from tegu.algorithms.ppo import PPO, PPOLearner
+from tegu.algorithms.ppo import PPO
+from tegu.algorithms.sequences import NONE
+from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step, of_agent
 from tegu.experience.base import Rollout
@@ -21,7 +24,7 @@ Members = tuple[str, ...]  #: the agents that share a policy
 
 
 class MultiAgentLearner(NamedTuple):
-    policies: dict[Members, PPOLearner]  #: one for each agent, or for the agents that share it
+    policies: dict[Members, ActorCriticLearner]  #: one for each agent, or for the agents that share it
 
 
 class IPPO(Algorithm):
@@ -59,6 +62,8 @@ class IPPO(Algorithm):
 
     def validate(self, spec: EnvironmentSpec) -> None:
         check_parallel(self.name.upper(), spec)
+        if self.ppo.recurrent != NONE:
+            raise TeguError(f"{self.name.upper()}: recurrent must be {NONE}, got {self.ppo.recurrent}")
         for seen in self.policies(spec).values():
             self.ppo.validate(seen, actor_sees=self.actor_sees)
 

@@ -37,6 +37,7 @@ class Entry(NamedTuple):
 
 _SARSA = "tegu.algorithms.sarsa:Sarsa"
 _DQN = "tegu.algorithms.dqn:DQN"
+_PPO = "tegu.algorithms.ppo:PPO"
 _MADDPG = "tegu.algorithms.maddpg:MADDPG"
 _IPPO = "tegu.algorithms.mappo:IPPO"
 
@@ -111,7 +112,11 @@ ALGORITHMS: dict[str, Entry] = {
     ),
     "r2d2": Entry("tegu.algorithms.r2d2:R2D2", "R2D2"),
     "pqn": Entry("tegu.algorithms.pqn:PQN", "PQN"),
-    "ppo": Entry("tegu.algorithms.ppo:PPO", "PPO"),
+    "ppo": Entry(_PPO, "PPO"),
+    "recurrent-ppo": Entry(
+        _PPO, "RecurrentPPO", {"recurrent": "lstm"}, "PPO whose actor and critic remember, each with an LSTM or a GRU."
+    ),
+    "a2c": Entry("tegu.algorithms.a2c:A2C", "A2C"),
     "ddpg": Entry("tegu.algorithms.ddpg:DDPG", "DDPG"),
     "alphazero": Entry("tegu.algorithms.alphazero:AlphaZero", "AlphaZero"),
     "maddpg": Entry(_MADDPG, "MADDPG"),

@@ -1,6 +1,7 @@
 """Recurrent layers, of any batch shape ``[..., n]``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -36,10 +37,13 @@ class LSTM(eqx.Module):
     weight: jax.Array  #: ``[inputs + width, 4 width]``: input gate, forget gate, candidate and output gate side by side
     bias: jax.Array
 
-    def __init__(self, key: jax.Array, inputs: int, width: int):
-        """Weights and biases uniform in +-1/sqrt(width), PyTorch's default."""
+    def __init__(self, key: jax.Array, inputs: int, width: int, forget_bias: float = 0.0):
+        """Weights and biases uniform in +-1/sqrt(width), PyTorch's default.
+
+        ``forget_bias`` is added to those of the forget gate: 1 remembers for longer (Jozefowicz et al. 2015).
+        """
         drawn = jax.random.uniform(key, (inputs + width + 1, 4 * width), minval=-1.0) * width**-0.5
-        self.weight, self.bias = drawn[:-1], drawn[-1]
+        self.weight, self.bias = drawn[:-1], drawn[-1].at[width : 2 * width].add(forget_bias)
 
     def __call__(self, x: jax.Array, state: LSTMState) -> LSTMState:
         """The state after ``x`` ``[..., inputs]``."""
@@ -81,7 +85,7 @@ class GRU(eqx.Module):
         return jnp.zeros((n, len(self.state_weight)), self.state_weight.dtype)
 
 
-CELLS: dict[str, type[LSTM] | type[GRU]] = {"lstm": LSTM, "gru": GRU}
+CELLS: dict[str, Callable[[jax.Array, int, int], LSTM | GRU]] = {"lstm": partial(LSTM, forget_bias=1.0), "gru": GRU}
 
 
 def visible(state: PyTree) -> jax.Array:

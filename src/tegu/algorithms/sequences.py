@@ -1,0 +1,71 @@
+"""Rollouts of a policy that remembers, cut into sequences for truncated backpropagation through time."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from tegu.core.errors import TeguError
+from tegu.core.step import PyTree, Step
+from tegu.nn.recurrent import CELLS, Memory, RecurrentActorCritic, Sequences
+from tegu.returns import next_values
+
+NONE = "none"
+RECURRENT = (NONE, *CELLS)  #: what a policy may remember with
+
+
+class Recalled(NamedTuple):
+    """What a policy that remembers keeps of each step ``[T, B, ...]``."""
+
+    log_prob: jax.Array
+    memory: Memory  #: before the step
+
+
+def check_sequences(algorithm: Any) -> None:
+    """Raise ``TeguError`` unless rollouts and minibatches divide into sequences."""
+    title, length = type(algorithm).__name__, algorithm.sequence_length
+    if algorithm.recurrent not in RECURRENT:
+        raise TeguError(f"{title}: recurrent must be one of {', '.join(RECURRENT)}, got {algorithm.recurrent!r}")
+    if algorithm.recurrent == NONE:
+        return
+    if algorithm.network is not None:
+        raise TeguError(f"{title}: recurrent cannot be used with your own network")
+    for name in ("n_steps", "batch_size"):
+        if (size := getattr(algorithm, name)) % length:
+            raise TeguError(f"{title}: {name} must be a multiple of sequence_length, got {size} and {length}")
+
+
+def unrolled(network: RecurrentActorCritic, batch: Step, x: jax.Array) -> tuple[Sequences, Memory]:
+    """A rollout of features ``x`` ``[T, B, n]``: each step beside the memory before it, and the memories after it."""
+    ended = batch.terminated | batch.truncated
+    begins = jnp.concatenate([jnp.zeros_like(ended[:1]), ended[:-1]])  # the first memory is already a fresh one
+    first = jax.tree.map(lambda leaf: leaf[0], batch.extras.memory)
+    return Sequences(x, begins, batch.extras.memory), network.unroll(x, begins, first)
+
+
+def remembered_values(
+    network: RecurrentActorCritic, after: Memory, batch: Step, next_x: Any
+) -> tuple[jax.Array, jax.Array]:
+    """Values ``[T, B]`` of observations and of the true next observations, given the memories ``after`` each step.
+
+    ``next_x``: makes features of next observations.
+    """
+    _, values = network.of_memory(after)
+
+    def value(following: tuple[PyTree, Memory]) -> jax.Array:
+        observation, memory = following
+        return network.of_memory(network.remember(next_x(observation), memory))[1]
+
+    return values, next_values(value, (batch.next_observation, after), values, batch.truncated)
+
+
+def cut(sample: Any, length: int) -> Any:
+    """``[T, B, ...]`` as sequences ``[N, length, ...]``, each with the memory before its first step only."""
+    pieces = jax.tree.map(lambda leaf: _pieces(leaf, length), sample)
+    memory = jax.tree.map(lambda leaf: leaf[:, 0], pieces.x.memory)
+    return pieces._replace(x=pieces.x._replace(memory=memory))
+
+
+def _pieces(leaf: jax.Array, length: int) -> jax.Array:
+    cut = leaf.reshape((-1, length, *leaf.shape[1:]))  # [T / length, length, B, ...]
+    return jnp.moveaxis(cut, 2, 1).reshape((-1, length, *leaf.shape[2:]))
