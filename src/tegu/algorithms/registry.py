@@ -112,6 +112,7 @@ ALGORITHMS: dict[str, Entry] = {
     "r2d2": Entry("tegu.algorithms.r2d2:R2D2", "R2D2"),
     "pqn": Entry("tegu.algorithms.pqn:PQN", "PQN"),
     "ppo": Entry("tegu.algorithms.ppo:PPO", "PPO"),
+    "a2c": Entry("tegu.algorithms.a2c:A2C", "A2C"),
     "ddpg": Entry("tegu.algorithms.ddpg:DDPG", "DDPG"),
     "alphazero": Entry("tegu.algorithms.alphazero:AlphaZero", "AlphaZero"),
     "maddpg": Entry(_MADDPG, "MADDPG"),
