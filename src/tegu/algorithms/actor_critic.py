@@ -5,12 +5,14 @@
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import check_deep
+from tegu.algorithms.base import Metrics, check_deep
+from tegu.algorithms.minibatches import epochs
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import PyTree, Step, flatten_time
@@ -18,6 +20,7 @@ from tegu.nn.custom import Signature, check_custom, custom_networks
 from tegu.nn.distributions import Distribution, n_parameters
 from tegu.nn.heads import ActorCritic, CustomActorCritic, initial_log_std
 from tegu.nn.moments import RunningMoments
+from tegu.nn.optimizers import adam, descend
 from tegu.returns import discounted_sums, gae, next_values
 from tegu.spaces.features import action_mask, features, n_features
 
@@ -146,9 +149,42 @@ def scaled_rewards(algorithm: Any, learner: ActorCriticLearner, batch: Step) -> 
     return learner._replace(reward_moments=moments), moments.scale(batch.reward)
 
 
-def standardized(advantage: jax.Array) -> jax.Array:
-    """Advantages ``[N]`` with mean 0 and variance 1."""
-    return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+def standardized(advantage: jax.Array, where: jax.Array | None = None) -> jax.Array:
+    """Advantages ``[N]`` with mean 0 and variance 1, over those alone that ``where`` marks if it is given."""
+    return (advantage - advantage.mean(where=where)) / (advantage.std(where=where) + 1e-8)
+
+
+def fit_critic(
+    algorithm: Any, network: Network, state: optax.OptState, samples: Sample, key: jax.Array, learning_rate: Any
+) -> tuple[Network, optax.OptState, dict[str, jax.Array]]:
+    """The network after ``n_critic_updates`` epochs of regression on ``target``, which move its critic alone.
+
+    ``state`` is that of ``critic_optimizer``; each step of it is on ``batch_size`` of the ``samples`` ``[N, ...]``.
+    """
+
+    def minibatch(carry: PyTree, sample: tuple[PyTree, jax.Array]) -> tuple[PyTree, Metrics]:
+        (critic, state), (x, target) = carry, sample
+
+        def loss(critic: PyTree) -> jax.Array:
+            _, value = eqx.tree_at(_critic, network, critic)(x)
+            return ((value - target) ** 2).mean()
+
+        error, gradient = jax.value_and_grad(loss)(critic)
+        return descend(critic_optimizer(), learning_rate, critic, gradient, state), {"value_loss": error}
+
+    given = samples.x, samples.target
+    carry = network.critic, state
+    (critic, state), report = epochs(minibatch, carry, given, key, algorithm.n_critic_updates, algorithm.batch_size)
+    return eqx.tree_at(_critic, network, critic), state, report
+
+
+def critic_optimizer() -> optax.GradientTransformation:
+    """Of a critic that learns apart."""
+    return adam(eps=1e-5)
+
+
+def _critic(network: Network) -> Any:
+    return network.critic
 
 
 def with_observations(algorithm: Any, learner: ActorCriticLearner, batch: Step) -> ActorCriticLearner:
