@@ -75,7 +75,7 @@ class A2C(Algorithm):
     def act(
         self, learner: ActorCriticLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
     ) -> Decision:
-        policy, _ = policy_for(self, learner, observation)
+        policy = policy_for(self, learner, observation)
         return Decision(policy.sample(key) if explore else policy.mode(), memory)
 
     def update(self, learner: ActorCriticLearner, batch: Step, key: jax.Array) -> Update:

@@ -5,13 +5,15 @@
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import check_deep
-from tegu.algorithms.sequences import NONE, cut, remembered_values, unrolled
+from tegu.algorithms.base import Metrics, check_deep
+from tegu.algorithms.minibatches import epochs
+from tegu.algorithms.sequences import NONE, cut, sequences
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import PyTree, Step, flatten_time
@@ -19,6 +21,7 @@ from tegu.nn.custom import Signature, check_custom, custom_networks
 from tegu.nn.distributions import Distribution, n_parameters
 from tegu.nn.heads import ActorCritic, CustomActorCritic, initial_log_std
 from tegu.nn.moments import RunningMoments
+from tegu.nn.optimizers import adam, descend
 from tegu.nn.recurrent import RecurrentActorCritic
 from tegu.returns import discounted_sums, gae, next_values
 from tegu.spaces.features import action_mask, features, n_features
@@ -72,9 +75,7 @@ def signatures(spec: EnvironmentSpec, actor_sees: str | None) -> tuple[tuple[Sig
     return (Signature((seen,), (outputs, ())),), (actor, Signature((seen,), ((),)))
 
 
-def new_actor_critic(
-    algorithm: Any, key: jax.Array, spec: EnvironmentSpec, actor_sees: str | None = None
-) -> Network:
+def new_actor_critic(algorithm: Any, key: jax.Array, spec: EnvironmentSpec, actor_sees: str | None = None) -> Network:
     """``actor_sees``: the entry of a Dict observation, the first one, that the actor sees; None: all of it."""
     sees = spec.observation_space if actor_sees is None else spec.observation_space[actor_sees]
     if algorithm.network is not None:
@@ -108,10 +109,15 @@ def inputs(algorithm: Any, learner: ActorCriticLearner, observation: PyTree) -> 
     return learner.observation_moments.normalize(x) if algorithm.normalize_observation else x
 
 
-def policy_for(
-    algorithm: Any, learner: ActorCriticLearner, observation: PyTree, memory: PyTree = ()
+def policy_for(algorithm: Any, learner: ActorCriticLearner, observation: PyTree) -> Distribution:
+    """The policy for observations ``[B, ...]``, without the actions that a mask forbids."""
+    return policy_and_memory(algorithm, learner, observation, ())[0]
+
+
+def policy_and_memory(
+    algorithm: Any, learner: ActorCriticLearner, observation: PyTree, memory: PyTree
 ) -> tuple[Distribution, PyTree]:
-    """The policy for observations ``[B, ...]``, without the actions that a mask forbids, and the memory after them."""
+    """The same for a policy that may remember, and its memory after the observations."""
     network, x = learner.network, inputs(algorithm, learner, observation)
     mask = action_mask(network.spaces.observation, observation)
     if isinstance(network, RecurrentActorCritic):
@@ -130,24 +136,22 @@ def samples_of(
     """
     network = learner.network
     learner, rewards = scaled_rewards(algorithm, learner, batch)
+    mask = action_mask(network.spaces.observation, batch.observation)
     x = inputs(algorithm, learner, batch.observation)
 
     def next_x(observation: PyTree) -> PyTree:
         return inputs(algorithm, learner, observation)
 
-    log_prob = batch.extras
-    if isinstance(network, RecurrentActorCritic):
-        x, after = unrolled(network, batch, x)
-        values, bootstrap = remembered_values(network, after, batch, next_x)
-        log_prob = batch.extras.log_prob
+    recurrent = isinstance(network, RecurrentActorCritic)
+    if recurrent:
+        x, values, bootstrap = sequences(network, batch, x, next_x)
     else:
         _, values = network(x)
         bootstrap = next_values(lambda o: network(next_x(o))[1], batch.next_observation, values, batch.truncated)
     ends = batch.terminated, batch.truncated
     advantages = gae(rewards, values, bootstrap, *ends, algorithm.gamma, algorithm.gae_lambda)
-    mask = action_mask(network.spaces.observation, batch.observation)
+    log_prob = batch.extras.log_prob if recurrent else batch.extras
     sample = Sample(x, mask, batch.action, log_prob, values, advantages, advantages + values)
-    recurrent = isinstance(network, RecurrentActorCritic)
     sample = cut(sample, algorithm.sequence_length) if recurrent else flatten_time(sample)
     return learner, sample, {"explained_variance": 1 - advantages.var() / (sample.target.var() + 1e-8)}
 
@@ -164,9 +168,42 @@ def scaled_rewards(algorithm: Any, learner: ActorCriticLearner, batch: Step) -> 
     return learner._replace(reward_moments=moments), moments.scale(batch.reward)
 
 
-def standardized(advantage: jax.Array) -> jax.Array:
-    """Advantages ``[N]`` with mean 0 and variance 1."""
-    return (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+def standardized(advantage: jax.Array, where: jax.Array | None = None) -> jax.Array:
+    """Advantages ``[N]`` with mean 0 and variance 1, over those alone that ``where`` marks if it is given."""
+    return (advantage - advantage.mean(where=where)) / (advantage.std(where=where) + 1e-8)
+
+
+def fit_critic(
+    algorithm: Any, network: Network, state: optax.OptState, samples: Sample, key: jax.Array, learning_rate: Any
+) -> tuple[Network, optax.OptState, dict[str, jax.Array]]:
+    """The network after ``n_critic_updates`` epochs of regression on ``target``, which move its critic alone.
+
+    ``state`` is that of ``critic_optimizer``; each step of it is on ``batch_size`` of the ``samples`` ``[N, ...]``.
+    """
+
+    def minibatch(carry: PyTree, sample: tuple[PyTree, jax.Array]) -> tuple[PyTree, Metrics]:
+        (critic, state), (x, target) = carry, sample
+
+        def loss(critic: PyTree) -> jax.Array:
+            _, value = eqx.tree_at(_critic, network, critic)(x)
+            return ((value - target) ** 2).mean()
+
+        error, gradient = jax.value_and_grad(loss)(critic)
+        return descend(critic_optimizer(), learning_rate, critic, gradient, state), {"value_loss": error}
+
+    given = samples.x, samples.target
+    carry = network.critic, state
+    (critic, state), report = epochs(minibatch, carry, given, key, algorithm.n_critic_updates, algorithm.batch_size)
+    return eqx.tree_at(_critic, network, critic), state, report
+
+
+def critic_optimizer() -> optax.GradientTransformation:
+    """Of a critic that learns apart."""
+    return adam(eps=1e-5)
+
+
+def _critic(network: Network) -> Any:
+    return network.critic
 
 
 def with_observations(algorithm: Any, learner: ActorCriticLearner, batch: Step) -> ActorCriticLearner:

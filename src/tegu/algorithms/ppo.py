@@ -15,7 +15,7 @@ from tegu.algorithms.actor_critic import (
     check_actor_critic,
     new_actor_critic,
     new_learner,
-    policy_for,
+    policy_and_memory,
     policy_metrics,
     samples_of,
     standardized,
@@ -30,6 +30,7 @@ from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Rollout
 from tegu.nn.optimizers import adam, descend
+from tegu.nn.recurrent import RecurrentActorCritic
 
 
 class PPO(Algorithm):
@@ -85,12 +86,12 @@ class PPO(Algorithm):
         return adam(self.max_grad_norm, eps=1e-5)
 
     def begin(self, learner: ActorCriticLearner, key: jax.Array, n: int) -> PyTree:
-        return () if self.recurrent == NONE else learner.network.start(n)
+        return learner.network.start(n) if isinstance(learner.network, RecurrentActorCritic) else ()
 
     def act(
         self, learner: ActorCriticLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
     ) -> Decision:
-        policy, after = policy_for(self, learner, observation, memory)
+        policy, after = policy_and_memory(self, learner, observation, memory)
         action = policy.sample(key) if explore else policy.mode()
         log_prob = policy.log_prob(action)
         return Decision(action, after, extras=log_prob if self.recurrent == NONE else Recalled(log_prob, memory))

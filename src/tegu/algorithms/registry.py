@@ -38,6 +38,7 @@ class Entry(NamedTuple):
 _SARSA = "tegu.algorithms.sarsa:Sarsa"
 _DQN = "tegu.algorithms.dqn:DQN"
 _PPO = "tegu.algorithms.ppo:PPO"
+_TRPO = "tegu.algorithms.trpo:TRPO"
 _MADDPG = "tegu.algorithms.maddpg:MADDPG"
 _IPPO = "tegu.algorithms.mappo:IPPO"
 
@@ -117,6 +118,14 @@ ALGORITHMS: dict[str, Entry] = {
         _PPO, "RecurrentPPO", {"recurrent": "lstm"}, "PPO whose actor and critic remember, each with an LSTM or a GRU."
     ),
     "a2c": Entry("tegu.algorithms.a2c:A2C", "A2C"),
+    "reinforce": Entry("tegu.algorithms.reinforce:REINFORCE", "REINFORCE"),
+    "trpo": Entry(_TRPO, "TRPO"),
+    "npg": Entry(
+        _TRPO,
+        "NPG",
+        {"line_search": False},
+        "TRPO without its line search: the natural policy gradient (Kakade 2001), as long as the trust region allows.",
+    ),
     "ddpg": Entry("tegu.algorithms.ddpg:DDPG", "DDPG"),
     "alphazero": Entry("tegu.algorithms.alphazero:AlphaZero", "AlphaZero"),
     "maddpg": Entry(_MADDPG, "MADDPG"),

@@ -1,5 +1,6 @@
 """Rollouts of a policy that remembers, cut into sequences for truncated backpropagation through time."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -35,28 +36,22 @@ def check_sequences(algorithm: Any) -> None:
             raise TeguError(f"{title}: {name} must be a multiple of sequence_length, got {size} and {length}")
 
 
-def unrolled(network: RecurrentActorCritic, batch: Step, x: jax.Array) -> tuple[Sequences, Memory]:
-    """A rollout of features ``x`` ``[T, B, n]``: each step beside the memory before it, and the memories after it."""
-    ended = batch.terminated | batch.truncated
-    begins = jnp.concatenate([jnp.zeros_like(ended[:1]), ended[:-1]])  # the first memory is already a fresh one
-    first = jax.tree.map(lambda leaf: leaf[0], batch.extras.memory)
-    return Sequences(x, begins, batch.extras.memory), network.unroll(x, begins, first)
-
-
-def remembered_values(
-    network: RecurrentActorCritic, after: Memory, batch: Step, next_x: Any
-) -> tuple[jax.Array, jax.Array]:
-    """Values ``[T, B]`` of observations and of the true next observations, given the memories ``after`` each step.
-
-    ``next_x``: makes features of next observations.
-    """
+def sequences(
+    network: RecurrentActorCritic, batch: Step, x: jax.Array, next_x: Callable[[PyTree], jax.Array]
+) -> tuple[Sequences, jax.Array, jax.Array]:
+    """A rollout of features ``x`` ``[T, B, n]``, each step beside the memory before it; the values ``[T, B]`` of its
+    observations, and those of the true next observations, of which ``next_x`` makes features."""
+    ended, before = batch.terminated | batch.truncated, batch.extras.memory
+    begins = jnp.concatenate([jnp.zeros_like(ended[:1]), ended[:-1]])  # the first memory is fresh where one began
+    after = network.unroll(x, begins, jax.tree.map(lambda leaf: leaf[0], before))
     _, values = network.of_memory(after)
 
     def value(following: tuple[PyTree, Memory]) -> jax.Array:
         observation, memory = following
         return network.of_memory(network.remember(next_x(observation), memory))[1]
 
-    return values, next_values(value, (batch.next_observation, after), values, batch.truncated)
+    following = next_values(value, (batch.next_observation, after), values, batch.truncated)
+    return Sequences(x, begins, before), values, following
 
 
 def cut(sample: Any, length: int) -> Any:
