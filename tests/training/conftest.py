@@ -20,6 +20,7 @@ _PPO = {"n_envs": 4, "n_steps": 10, "batch_size": 20, "n_epochs": 2, "net_arch":
 _TABLE = {"n_envs": 2, "steps": 600, "log_interval": 60, "learning_rate": "lin_0.5"}
 _REPLAY = {"learning_starts": 50, "buffer_size": 120, "batch_size": 16, "net_arch": [8], "steps": 600}
 _REPLAY |= {"log_interval": 60, "learning_rate": "lin_1e-2"}
+_SEARCH = {"n_envs": 4, "n_steps": 15, "steps": 600, "log_interval": 60, "learning_rate": "lin_0.5"}
 _HINDSIGHT = _REPLAY | {"n_sampled_goal": 4, "n_envs": 2, "train_freq": 4, "environment_options": {"n_bits": 5}}
 _PARTICLES = _REPLAY | {"n_envs": 2, "train_freq": 20}
 _ALPHAZERO = {"simulations": 2, "random_moves": 2, "train_freq": 256, "buffer_size": 768, "batch_size": 32}
@@ -65,6 +66,9 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
         "gymnasium",
     ),
     "pqn": ("CartPole-v1", _PPO | {"learning_rate": "lin_1e-3"}, "gymnasium"),
+    "ars": ("CartPole-v1", _SEARCH | {"n_delta": 3, "normalize_observation": True}, "gymnasium"),
+    "cem": ("CartPole-v1", _SEARCH | {"population_size": 6, "n_elite": 2, "extra_variance": "lin_0.1"}, "gymnasium"),
+    "openai-es": ("CartPole-v1", _SEARCH | {"population_size": 6, "net_arch": [8]}, "gymnasium"),
     "ppo": ("CartPole-v1", _PPO | {"normalize_observation": True, "normalize_reward": True}, "gymnasium"),
     "ddpg": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4}, "gymnasium"),
     "alphazero": ("tic-tac-toe", _ALPHAZERO | {"n_envs": 32}, None),
@@ -84,6 +88,10 @@ LONG = {
     "alphazero, multicore",
     "dqn in hindsight, fused",
     "pqn, host",
+    "cem, fused",
+    "cem, host",
+    "openai-es, fused",
+    "openai-es, host",
     "sarsa, host",
     "monte-carlo, host",
 } | {

@@ -61,7 +61,7 @@ class CEM(Algorithm):
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> CEMLearner:
         policy_key, population_key = jax.random.split(key)
         policy = mean_policy(self, policy_key, spec, zero=True)
-        variance = jnp.full(policy.vector.shape, self.initial_std, jnp.float32) ** 2
+        variance = jnp.full_like(policy.vector, self.initial_std) ** 2
         population = self.sample(population_key, policy.vector, variance)
         generation = Generation.start(self.population_size, policy.moments)
         return CEMLearner(policy, variance, population, generation, jnp.zeros((), jnp.int32))
