@@ -22,7 +22,6 @@ import jax.numpy as jnp
 from gymnasium import spaces
 from jax.flatten_util import ravel_pytree
 
-from tegu.algorithms.base import Metrics
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import Decision, PyTree, Step
@@ -137,7 +136,7 @@ def decide(
     return Decision(action, member, extras=member)
 
 
-def with_episodes(learner: Any, batch: Step, bonus: float | jax.Array = 0.0) -> tuple[Any, Metrics]:
+def with_episodes(learner: Any, batch: Step, bonus: float | jax.Array = 0.0) -> tuple[Any, dict[str, jax.Array]]:
     """The learner that has taken in a rollout ``[T, B, ...]``, and what it reports; ``bonus`` is added to rewards."""
     policy, generation = learner.policy, learner.generation
     returns, cut = first_returns(batch, bonus)
