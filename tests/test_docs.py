@@ -95,6 +95,8 @@ def test_every_hyper_parameter_is_documented(name: str) -> None:
         ("lizard", "q-lambda"),
         ("lizard", "monte-carlo"),
         ("CartPole-v1", "dqn"),
+        ("CartPole-v1", "ars"),
+        ("CartPole-v1", "cem"),
         ("Pendulum-v1", "ppo"),
         ("Pendulum-v1", "ddpg"),
         ("tic-tac-toe", "alphazero"),

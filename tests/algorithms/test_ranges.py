@@ -11,7 +11,7 @@ from tegu.algorithms.ranges import Fraction, ranges_of
 from tegu.algorithms.registry import ALGORITHMS, class_of
 from tegu.core.schedule import Clock
 
-UNBOUNDED = {"initial_value", "log_std_init", "v_min", "v_max"}  # any number will do
+UNBOUNDED = {"initial_value", "log_std_init", "v_min", "v_max", "alive_bonus_offset"}  # any number will do
 UNBOUNDED |= {"gradient_steps"}  # may be -1, too
 
 

@@ -23,6 +23,7 @@ _CRITIC |= {"n_critic_updates": 2}
 _TABLE = {"n_envs": 2, "steps": 600, "log_interval": 60, "learning_rate": "lin_0.5"}
 _REPLAY = {"learning_starts": 50, "buffer_size": 120, "batch_size": 16, "net_arch": [8], "steps": 600}
 _REPLAY |= {"log_interval": 60, "learning_rate": "lin_1e-2"}
+_SEARCH = {"n_envs": 4, "n_steps": 15, "steps": 600, "log_interval": 60, "learning_rate": "lin_0.5"}
 _HINDSIGHT = _REPLAY | {"n_sampled_goal": 4, "n_envs": 2, "train_freq": 4, "environment_options": {"n_bits": 5}}
 _PARTICLES = _REPLAY | {"n_envs": 2, "train_freq": 20}
 _ALPHAZERO = {"simulations": 2, "random_moves": 2, "train_freq": 256, "buffer_size": 768, "batch_size": 32}
@@ -68,6 +69,9 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
         "gymnasium",
     ),
     "pqn": ("CartPole-v1", _PPO | {"learning_rate": "lin_1e-3"}, "gymnasium"),
+    "ars": ("CartPole-v1", _SEARCH | {"n_delta": 3, "normalize_observation": True}, "gymnasium"),
+    "cem": ("CartPole-v1", _SEARCH | {"population_size": 6, "n_elite": 2, "extra_variance": "lin_0.1"}, "gymnasium"),
+    "openai-es": ("CartPole-v1", _SEARCH | {"population_size": 6, "net_arch": [8]}, "gymnasium"),
     "ppo": ("CartPole-v1", _PPO | {"normalize_observation": True, "normalize_reward": True}, "gymnasium"),
     "a2c": ("Pendulum-v1", _A2C | {"normalize_observation": True, "normalize_reward": True}, "gymnasium"),
     "reinforce": ("CartPole-v1", _CRITIC | {"n_steps": 40}, "gymnasium"),
@@ -91,6 +95,10 @@ LONG = {
     "alphazero, multicore",
     "dqn in hindsight, fused",
     "pqn, host",
+    "cem, fused",
+    "cem, host",
+    "openai-es, fused",
+    "openai-es, host",
     "sarsa, host",
     "monte-carlo, host",
 } | {

@@ -48,6 +48,7 @@ NonPositive = Annotated[float, Range(-math.inf, 0)]
 PositiveOrNone = Annotated[float | None, Range(0, above=True)]
 Count = Annotated[int, Range(1)]
 Several = Annotated[int, Range(2, 100_000)]  #: of a search or a distribution
+CountOrNone = Annotated[int | None, Range(1)]
 Natural = Annotated[int, Range(0)]
 Few = Annotated[int, Range(1, 1000)]  #: networks or blocks that are there one by one
 FewOrNone = Annotated[int, Range(0, 1000)]

@@ -113,6 +113,9 @@ ALGORITHMS: dict[str, Entry] = {
     ),
     "r2d2": Entry("tegu.algorithms.r2d2:R2D2", "R2D2"),
     "pqn": Entry("tegu.algorithms.pqn:PQN", "PQN"),
+    "ars": Entry("tegu.algorithms.ars:ARS", "ARS"),
+    "cem": Entry("tegu.algorithms.cem:CEM", "CEM"),
+    "openai-es": Entry("tegu.algorithms.evolution_strategy:OpenAIES", "OpenAIES"),
     "ppo": Entry(_PPO, "PPO"),
     "recurrent-ppo": Entry(
         _PPO, "RecurrentPPO", {"recurrent": "lstm"}, "PPO whose actor and critic remember, each with an LSTM or a GRU."
