@@ -67,6 +67,7 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "pqn": ("CartPole-v1", _PPO | {"learning_rate": "lin_1e-3"}, "gymnasium"),
     "ppo": ("CartPole-v1", _PPO | {"normalize_observation": True, "normalize_reward": True}, "gymnasium"),
     "ddpg": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4}, "gymnasium"),
+    "td3": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4, "noise_type": "ornstein-uhlenbeck"}, "gymnasium"),
     "alphazero": ("tic-tac-toe", _ALPHAZERO | {"n_envs": 32}, None),
     "maddpg": ("simple_speaker_listener_v4", _PARTICLES | {"ensemble": 2}, "pettingzoo"),
     "matd3": ("simple_speaker_listener_v4", _PARTICLES, "pettingzoo"),
