@@ -120,6 +120,7 @@ ALGORITHMS: dict[str, Entry] = {
         {"n_critics": 2, "policy_delay": 2, "target_policy_noise": 0.2},
         "DDPG with two critics, a later actor and a smoothed target (Fujimoto et al. 2018).",
     ),
+    "sac": Entry("tegu.algorithms.sac:SAC", "SAC"),
     "alphazero": Entry("tegu.algorithms.alphazero:AlphaZero", "AlphaZero"),
     "maddpg": Entry(_MADDPG, "MADDPG"),
     "matd3": Entry(
