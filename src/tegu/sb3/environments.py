@@ -3,6 +3,7 @@
 import multiprocessing
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class DummyVecEnv(VecEnv):
         return spec.id if spec is not None else type(self.watched[0].unwrapped).__name__
 
     @property
-    def reset_infos(self) -> list[dict[str, Any]]:  # type: ignore[override]
+    def reset_infos(self) -> list[dict[str, Any]]:
         return [env.reset_info for env in self.watched]
 
     @reset_infos.setter
@@ -196,9 +197,8 @@ def make_vec_env(
         env = Monitor(env, filename, **(monitor_kwargs or {}))
         return wrapper_class(env, **(wrapper_kwargs or {})) if wrapper_class is not None else env
 
-    made = (vec_env_cls or DummyVecEnv)(
-        [lambda rank=rank: make(rank) for rank in range(start_index, start_index + n_envs)], **(vec_env_kwargs or {})
-    )
+    makes = [partial(make, rank) for rank in range(start_index, start_index + n_envs)]
+    made = (vec_env_cls or DummyVecEnv)(makes, **(vec_env_kwargs or {}))
     made.seed(None if seed is None else seed + start_index)
     return made
 

@@ -57,7 +57,7 @@ def evaluate_policy(
                 seen = {"model": model, "env": vector, "observations": observation, "new_observations": new}
                 seen |= {"actions": action, "rewards": rewards, "dones": dones, "infos": infos, "states": state}
                 callback({**seen, "i": i, "reward": rewards[i], "done": dones[i], "info": info}, {})
-            ended = {"r": float(rewards_so_far[i]), "l": int(length[i])} if cut[i] or dones[i] else None
+            ended: Any = {"r": float(rewards_so_far[i]), "l": int(length[i])} if cut[i] or dones[i] else None
             if monitored and not cut[i]:
                 ended = info.get("episode")
             if ended is not None:

@@ -108,9 +108,8 @@ class Learning:
 
     def _interval(self) -> int:
         """Iterations to the next multiple of a frequency, or 1 % of the training where that is less."""
-        most = min(
-            (self.total - self.began) // 100, LONGEST_INTERVAL, MOST_RECORDED if self.callback.callbacks else MOST_STEPS
-        )
+        recorded = MOST_RECORDED if self.callback.callbacks else LONGEST_INTERVAL
+        most = min((self.total - self.began) // 100, LONGEST_INTERVAL, recorded)
         ahead = [every - self.training.steps % every for every in self._frequencies() if every > 0]
         size = self.training.loop.steps_per_iteration
         return max(min([most // size, *(-(-steps // size) for steps in ahead)]), 1)

@@ -1,4 +1,4 @@
-"""The algorithms with Stable-Baselines3's constructors: the same arguments, in the same order, with the same defaults."""
+"""The algorithms with Stable-Baselines3's constructors: the same arguments, their order and their defaults."""
 
 from typing import Any
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from reprlib import repr as shorten
 from typing import Any
 
+import gymnasium
+
 from tegu.core.errors import TeguError
 from tegu.nn.mlp import ACTIVATIONS
 from tegu.sb3.errors import ArgumentError
@@ -141,7 +143,5 @@ _TRANSLATED: dict[str, Callable[[Any], dict[str, Any]]] = {
 
 def check_policy(title: str, policy: Any, space: Any) -> None:
     """Raise ``ArgumentError`` where observations in a Dict come to a policy that is not for them."""
-    import gymnasium
-
     if isinstance(space, gymnasium.spaces.Dict) and policy not in ("MultiInputPolicy", None):
         raise ArgumentError(f"{title}: observations in a Dict need the MultiInputPolicy, got {policy}")

@@ -151,8 +151,8 @@ class Storing:
             apart = {key: value for key, value in changes.items() if key not in OF_THE_MODEL}
             settings = saved | translated(cls.name, apart)
             if changes.get("policy_kwargs"):
-                own = {"known": known_settings(cls.name)}
-                asked = policy_settings(cls.__name__, "MultiInputPolicy", changes["policy_kwargs"], **own)
+                known = known_settings(cls.name)
+                asked = policy_settings(cls.__name__, "MultiInputPolicy", changes["policy_kwargs"], known=known)
                 settings |= {key: value for key, value in asked.items() if not isinstance(value, tuple)}
             read_back = {key: getattr(agent.algorithm, key, None) for key in cls.usual if key in saved}
             arguments = cls.usual | read_back | {"policy": None, "seed": agent.seeds[0]} | changes

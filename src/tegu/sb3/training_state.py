@@ -107,7 +107,7 @@ class TrainingState:
             self._stepped.record = [] if on else None
 
     def recorded(self) -> list[Seen]:
-        """What was kept since this was last asked for: an entry for each step, or none where environments are in JAX."""
+        """What was kept since this was last asked for: an entry for each step, or none in JAX."""
         if not isinstance(self.environment, VecEnv) or self._stepped.record is None:
             return []
         found, self._stepped.record = self._stepped.record, []

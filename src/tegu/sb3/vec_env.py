@@ -15,7 +15,7 @@ VecEnvStep = tuple[PyTree, np.ndarray, np.ndarray, list[dict[str, Any]]]  #: obs
 
 
 class VecEnv:
-    """``num_envs`` environments side by side: a 4-tuple from ``step``, ended episodes begin anew, ``done`` is either flag.
+    """``num_envs`` environments side by side, each of which begins anew when an episode has ended.
 
     Derive from this and define ``reset``, ``step_async``, ``step_wait``, ``close`` and what reaches into the
     environments. ``infos[i]`` of a last step holds ``terminal_observation``, and ``TimeLimit.truncated`` where only

@@ -152,10 +152,7 @@ class VecNormalize(VecEnvWrapper):
         """Write settings and statistics to a file."""
         arrays = {name: np.asarray(getattr(self, name)) for name in (*_SETTINGS, "returns")}
         arrays["norm_obs_keys"] = np.array(self.norm_obs_keys, dtype=np.str_)
-        for name, moments in {
-            **{f"obs/{key}": each for key, each in self._obs_rms.items()},
-            "ret": self.ret_rms,
-        }.items():
+        for name, moments in self._statistics.items():
             arrays |= {f"{name}/{part}": np.asarray(getattr(moments, part)) for part in ("mean", "var", "count")}
         with Path(save_path).open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
@@ -170,10 +167,7 @@ class VecNormalize(VecEnvWrapper):
             keys = saved["norm_obs_keys"].tolist()
             named_parts = isinstance(venv.observation_space, spaces.Dict) and settings["norm_obs"]
             made = cls(venv, **settings, norm_obs_keys=keys if named_parts else None)
-            for name, moments in {
-                **{f"obs/{key}": each for key, each in made._obs_rms.items()},
-                "ret": made.ret_rms,
-            }.items():
+            for name, moments in made._statistics.items():
                 fits = saved[f"{name}/mean"].shape == moments.mean.shape
                 if not fits:
                     raise ArgumentError(f"{load_path} does not fit the observations of the environment")
@@ -189,6 +183,11 @@ class VecNormalize(VecEnvWrapper):
         if len(saved["returns"]) == made.num_envs:
             made.returns = saved["returns"]
         return made
+
+    @property
+    def _statistics(self) -> dict[str, RunningMeanStd]:
+        """All of them, as they are called in a file."""
+        return {**{f"obs/{name}": moments for name, moments in self._obs_rms.items()}, "ret": self.ret_rms}
 
     def _space(self, name: str, space: Any) -> Any:
         if name not in self._obs_rms:

@@ -127,7 +127,7 @@ class VecTransposeImage(VecObservations):
         assert isinstance(space, spaces.Box)
         assert space.shape is not None
         low, high = (bound.transpose(2, 0, 1) for bound in (space.low, space.high))
-        return spaces.Box(low, high, dtype=space.dtype)  # type: ignore[arg-type]
+        return spaces.Box(low, high, dtype=space.dtype)
 
 
 class VecFrameStack(VecEnvWrapper):
