@@ -7,6 +7,7 @@ from duet import Duet, ParallelDuet
 from gymnasium import spaces
 
 import tegu
+from tegu.algorithms.actor_critic import inputs
 from tegu.algorithms.mappo import IPPO
 from tegu.algorithms.ppo import PPO
 from tegu.core.errors import TeguError
@@ -179,7 +180,7 @@ def test_a_mappo_actor_sees_its_own_observation_only_and_its_critic_all(share):
         one, two = (ACT(algorithm, learner, each, (), KEY, explore=explore) for each in (seen, other))
         same((one.action["alto"], one.extras["alto"]), (two.action["alto"], two.extras["alto"]))
     policy = learner.policies[PAIR if share else ("alto",)]
-    values = [policy.network(algorithm.ppo.inputs(policy, algorithm.view(each, "alto")))[1] for each in (seen, other)]
+    values = [policy.network(inputs(algorithm.ppo, policy, algorithm.view(each, "alto")))[1] for each in (seen, other)]
     assert (values[0] != values[1]).all()
 
 

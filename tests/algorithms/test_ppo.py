@@ -9,7 +9,8 @@ from gymnasium import spaces
 from scipy import stats
 
 from tegu.acting.jax_collector import act_and_step, start_episodes
-from tegu.algorithms.ppo import PPO, Sample
+from tegu.algorithms.actor_critic import Sample, inputs
+from tegu.algorithms.ppo import PPO
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec
@@ -446,7 +447,7 @@ def test_the_stored_action_and_its_log_prob_are_those_before_clipping():
             step, after = act_and_step(algorithm, environment, learner, world, KEY, explore=True)
             clipped = jnp.clip(step.action, -2, 2)
             expected = jax.vmap(environment.step)(world.env_state, clipped, jax.random.split(KEY, n))
-            policy, _ = learner.network(algorithm.inputs(learner, world.observation))
+            policy, _ = learner.network(inputs(algorithm, learner, world.observation))
             return step, after, expected, policy.mode()
 
         step, after, expected, mean = one_step()

@@ -16,7 +16,8 @@ import pytest
 from gymnasium import spaces
 from jax.flatten_util import ravel_pytree
 
-from tegu.algorithms.ppo import PPO, Sample
+from tegu.algorithms.actor_critic import Sample
+from tegu.algorithms.ppo import PPO
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
 from tegu.returns import gae

@@ -17,6 +17,9 @@ class Case(NamedTuple):
 
 
 _PPO = {"n_envs": 4, "n_steps": 10, "batch_size": 20, "n_epochs": 2, "net_arch": [8], "steps": 600, "log_interval": 80}
+_A2C = {"n_envs": 4, "n_steps": 5, "net_arch": [8], "steps": 600, "log_interval": 80, "learning_rate": "lin_1e-3"}
+_CRITIC = {"n_envs": 4, "n_steps": 10, "batch_size": 20, "net_arch": [8], "steps": 600, "log_interval": 80}
+_CRITIC |= {"n_critic_updates": 2}
 _TABLE = {"n_envs": 2, "steps": 600, "log_interval": 60, "learning_rate": "lin_0.5"}
 _REPLAY = {"learning_starts": 50, "buffer_size": 120, "batch_size": 16, "net_arch": [8], "steps": 600}
 _REPLAY |= {"log_interval": 60, "learning_rate": "lin_1e-2"}
@@ -66,6 +69,10 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     ),
     "pqn": ("CartPole-v1", _PPO | {"learning_rate": "lin_1e-3"}, "gymnasium"),
     "ppo": ("CartPole-v1", _PPO | {"normalize_observation": True, "normalize_reward": True}, "gymnasium"),
+    "a2c": ("Pendulum-v1", _A2C | {"normalize_observation": True, "normalize_reward": True}, "gymnasium"),
+    "reinforce": ("CartPole-v1", _CRITIC | {"n_steps": 40}, "gymnasium"),
+    "trpo": ("Pendulum-v1", _CRITIC, "gymnasium"),
+    "npg": ("CartPole-v1", _CRITIC, "gymnasium"),
     "ddpg": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4}, "gymnasium"),
     "alphazero": ("tic-tac-toe", _ALPHAZERO | {"n_envs": 32}, None),
     "maddpg": ("simple_speaker_listener_v4", _PARTICLES | {"ensemble": 2}, "pettingzoo"),

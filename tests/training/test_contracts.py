@@ -15,6 +15,7 @@ from metronome import FIRST, Counting, HostMetronome, Metronome, Only
 from run_contents import assert_same, everything
 
 import tegu
+from tegu.algorithms.actor_critic import inputs
 from tegu.algorithms.base import Algorithm, Update, named
 from tegu.core.step import Decision, Step
 from tegu.environments.base import Environment, Timestep
@@ -310,7 +311,7 @@ def test_a_critic_sees_the_state_and_actors_do_not() -> None:
         outputs = []
         for song in (0, 1):
             view = agent.algorithm.view(seen | {"state": jnp.eye(2)[song][None]}, name)  # type: ignore[attr-defined]
-            x = ppo.inputs(policy, view)
+            x = inputs(ppo, policy, view)
             outputs.append((policy.network.actor(x[..., : policy.network.actor_inputs]), policy.network(x)[1]))
         np.testing.assert_array_equal(outputs[0][0], outputs[1][0])
         assert abs(float(outputs[0][1][0] - outputs[1][1][0])) > 1e-3

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 from gymnasium import spaces
 
+from tegu.algorithms.actor_critic import ActorCriticLearner
 from tegu.algorithms.base import Algorithm, Update, named
 from tegu.algorithms.multi_agent import OWN, act_in_parallel, check_parallel
-from tegu.algorithms.ppo import PPO, PPOLearner
+from tegu.algorithms.ppo import PPO
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step, of_agent
 from tegu.experience.base import Rollout
@@ -21,7 +22,7 @@ Members = tuple[str, ...]  #: the agents that share a policy
 
 
 class MultiAgentLearner(NamedTuple):
-    policies: dict[Members, PPOLearner]  #: one for each agent, or for the agents that share it
+    policies: dict[Members, ActorCriticLearner]  #: one for each agent, or for the agents that share it
 
 
 class IPPO(Algorithm):

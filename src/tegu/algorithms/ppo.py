@@ -1,48 +1,34 @@
 """Proximal policy optimisation (Schulman et al. 2017)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Metrics, Update, check_deep, learning_metrics, named, network_field
+from tegu.algorithms.actor_critic import (
+    ActorCriticLearner,
+    Network,
+    Sample,
+    check_actor_critic,
+    new_actor_critic,
+    new_learner,
+    policy_for,
+    policy_metrics,
+    samples_of,
+    standardized,
+    with_observations,
+)
+from tegu.algorithms.base import Algorithm, Metrics, Update, learning_metrics, named, network_field
 from tegu.algorithms.minibatches import check_minibatches, epochs
 from tegu.algorithms.ranges import Count, Fraction, NonNegative, Positive, PositiveOrNone, PositiveRate, Rate
 from tegu.core.errors import TeguError
-from tegu.core.spec import EnvironmentSpec, Spaces
-from tegu.core.step import Decision, PyTree, Step, flatten_time
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Rollout
-from tegu.nn.custom import Signature, check_custom, custom_networks
-from tegu.nn.distributions import n_parameters
-from tegu.nn.heads import ActorCritic, CustomActorCritic, initial_log_std
-from tegu.nn.moments import RunningMoments
 from tegu.nn.optimizers import adam, descend
-from tegu.returns import discounted_sums, gae, next_values
-from tegu.spaces.features import action_mask, features, n_features
-
-
-class PPOLearner(NamedTuple):
-    network: ActorCritic | CustomActorCritic
-    optimizer: optax.OptState
-    observation_moments: RunningMoments  #: of the features; used with ``normalize_observation``
-    reward_moments: RunningMoments  #: of the discounted sums of rewards; used with ``normalize_reward``
-    updates: jax.Array  #: int32: gradient steps so far
-
-
-class Sample(NamedTuple):
-    """What a minibatch holds of every step, ``[N, ...]``."""
-
-    x: PyTree  #: features, or the observation where a person's own network sees it
-    mask: jax.Array | None
-    action: PyTree
-    log_prob: jax.Array
-    value: jax.Array
-    advantage: jax.Array
-    target: jax.Array
 
 
 class PPO(Algorithm):
@@ -77,84 +63,32 @@ class PPO(Algorithm):
 
     def validate(self, spec: EnvironmentSpec, *, actor_sees: str | None = None) -> None:
         """``actor_sees``: as for ``init``."""
-        kinds = (spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)
-        check_deep(self, spec, *kinds)
+        check_actor_critic(self, spec, actor_sees=actor_sees)
         if self.normalize_advantage and self.batch_size == 1:
             raise TeguError("PPO: normalize_advantage leaves nothing to learn with batch_size 1")
-        if self.network is not None:
-            if self.normalize_observation:
-                raise TeguError(
-                    "PPO: normalize_observation cannot be used with your own network, which sees raw observations"
-                )
-            check_custom("PPO", self.network, spec, *self.signatures(spec, actor_sees))
         check_minibatches(self, spec)
 
-    def signatures(self, spec: EnvironmentSpec, actor_sees: str | None) -> list[tuple[Signature, ...]]:
-        """What a person's own network may be: one module, unless the actor sees less, or an actor and a critic."""
-        seen, outputs = spec.observation_space, (n_parameters(spec.action_space),)
-        actor = Signature((seen if actor_sees is None else seen[actor_sees],), (outputs,))
-        two = actor, Signature((seen,), ((),))
-        return [(Signature((seen,), (outputs, ())),), two] if actor_sees is None else [two]
-
-    def init(self, key: jax.Array, spec: EnvironmentSpec, *, actor_sees: str | None = None) -> PPOLearner:
+    def init(self, key: jax.Array, spec: EnvironmentSpec, *, actor_sees: str | None = None) -> ActorCriticLearner:
         """``actor_sees``: the entry of a Dict observation, the first one, that the actor sees; None: all of it."""
-        network = self.actor_critic(key, spec, actor_sees)
-        return PPOLearner(
-            network=network,
-            optimizer=self.optimizer().init(network),
-            observation_moments=RunningMoments.start((n_features(spec.observation_space),)),
-            reward_moments=RunningMoments.start(),
-            updates=jnp.zeros((), jnp.int32),
-        )
+        network = new_actor_critic(self, key, spec, actor_sees)
+        return new_learner(network, self.optimizer().init(network), spec)
 
-    def actor_critic(
-        self, key: jax.Array, spec: EnvironmentSpec, actor_sees: str | None
-    ) -> ActorCritic | CustomActorCritic:
-        sees = spec.observation_space if actor_sees is None else spec.observation_space[actor_sees]
-        if self.network is not None:
-            modules = custom_networks(self.network, key, spec, Spaces(sees, spec.action_space))
-            return CustomActorCritic(modules, initial_log_std(spec, self.log_std_init), spec.spaces, actor_sees)
-        inputs, extractor = (None, self.features_extractor) if actor_sees is None else (n_features(sees), "flatten")
-        architecture = self.net_arch, self.activation, self.log_std_init, inputs, extractor
-        return ActorCritic(key, spec, *architecture, standardised=self.normalize_observation)
-
-    def networks(self, learner: PPOLearner) -> Sequence[tuple[str, Any]]:
+    def networks(self, learner: ActorCriticLearner) -> Sequence[tuple[str, Any]]:
         return learner.network.parts
 
     def optimizer(self) -> optax.GradientTransformation:
         return adam(self.max_grad_norm, eps=1e-5)
 
-    def inputs(self, learner: PPOLearner, observation: PyTree) -> PyTree:
-        """Features ``[..., n]`` as the networks see them; a person's own see observations as they are."""
-        if self.network is not None:
-            return observation
-        x = features(learner.network.spaces.observation, observation)
-        return learner.observation_moments.normalize(x) if self.normalize_observation else x
-
     def act(
-        self, learner: PPOLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
+        self, learner: ActorCriticLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
     ) -> Decision:
-        mask = action_mask(learner.network.spaces.observation, observation)
-        policy, _ = learner.network(self.inputs(learner, observation), mask)
+        policy = policy_for(self, learner, observation)
         action = policy.sample(key) if explore else policy.mode()
         return Decision(action, memory, extras=policy.log_prob(action))
 
-    def update(self, learner: PPOLearner, batch: Step, key: jax.Array) -> Update:
+    def update(self, learner: ActorCriticLearner, batch: Step, key: jax.Array) -> Update:
         """One rollout ``[T, B, ...]``: advantages first, then ``n_epochs`` over shuffled minibatches."""
-        network, space = learner.network, learner.network.spaces.observation
-        learner, rewards = self.scaled_rewards(learner, batch)
-        x = self.inputs(learner, batch.observation)
-        _, values = network(x)
-        bootstrap = next_values(
-            lambda observation: network(self.inputs(learner, observation))[1],
-            batch.next_observation,
-            values,
-            batch.truncated,
-        )
-        advantages = gae(rewards, values, bootstrap, batch.terminated, batch.truncated, self.gamma, self.gae_lambda)
-        mask = action_mask(space, batch.observation)
-        samples = Sample(x, mask, batch.action, batch.extras, values, advantages, advantages + values)
-        samples = flatten_time(samples)
+        learner, samples, critic_metrics = samples_of(self, learner, batch)
         optimizer, rate = self.optimizer(), self.learning_rate
 
         def minibatch(carry: PyTree, sample: Sample) -> tuple[PyTree, Metrics]:
@@ -166,25 +100,20 @@ class PPO(Algorithm):
                 updated = jax.tree.map(lambda old, new: jnp.where(stopped, old, new), (network, state), updated)
             return (*updated, stopped, taken + ~stopped), metrics
 
-        carry = (network, learner.optimizer, jnp.zeros((), bool), learner.updates)
+        carry = (learner.network, learner.optimizer, jnp.zeros((), bool), learner.updates)
         carry, report = epochs(minibatch, carry, samples, key, self.n_epochs, self.batch_size)
         network, state, _, updates = carry
-        report |= learning_metrics(rate, updates)
-        report["explained_variance"] = 1 - advantages.var() / (samples.target.var() + 1e-8)
+        report |= critic_metrics | policy_metrics(network) | learning_metrics(rate, updates)
         report["clip_range"] = jnp.asarray(self.clip_range, jnp.float32)
-        if network.log_std.size:
-            report["std"] = jnp.exp(network.log_std).mean()
-        if self.normalize_observation:  # after the update, so that acting and learning saw the same statistics
-            raw = features(space, batch.observation)
-            learner = learner._replace(observation_moments=learner.observation_moments.merge(raw))
-        return Update(learner._replace(network=network, optimizer=state, updates=updates), report)
+        learner = learner._replace(network=network, optimizer=state, updates=updates)
+        return Update(with_observations(self, learner, batch), report)
 
-    def loss(self, network: ActorCritic | CustomActorCritic, sample: Sample) -> tuple[jax.Array, Metrics]:
+    def loss(self, network: Network, sample: Sample) -> tuple[jax.Array, Metrics]:
         """Equation 9 with its sign turned, for gradient descent; ``sample`` is ``[batch_size, ...]``."""
         policy, value = network(sample.x, sample.mask)
         advantage = sample.advantage
         if self.normalize_advantage:
-            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+            advantage = standardized(advantage)
 
         log_ratio = policy.log_prob(sample.action) - sample.log_prob
         ratio = jnp.exp(log_ratio)
@@ -205,14 +134,3 @@ class PPO(Algorithm):
             "approx_kl": (ratio - 1 - log_ratio).mean(),  # Schulman's low-variance estimate
             "clip_fraction": (jnp.abs(ratio - 1) > self.clip_range).mean(),
         }
-
-    def scaled_rewards(self, learner: PPOLearner, batch: Step) -> tuple[PPOLearner, jax.Array]:
-        """Rewards ``[T, B]``, divided by the running deviation of the discounted return if asked to.
-
-        Returns are summed within the rollout, so that the learner keeps nothing of single environments.
-        """
-        if not self.normalize_reward:
-            return learner, batch.reward
-        sums = discounted_sums(batch.reward, batch.terminated | batch.truncated, self.gamma)
-        moments = learner.reward_moments.merge(sums)
-        return learner._replace(reward_moments=moments), moments.scale(batch.reward)

@@ -37,6 +37,7 @@ class Entry(NamedTuple):
 
 _SARSA = "tegu.algorithms.sarsa:Sarsa"
 _DQN = "tegu.algorithms.dqn:DQN"
+_TRPO = "tegu.algorithms.trpo:TRPO"
 _MADDPG = "tegu.algorithms.maddpg:MADDPG"
 _IPPO = "tegu.algorithms.mappo:IPPO"
 
@@ -112,6 +113,15 @@ ALGORITHMS: dict[str, Entry] = {
     "r2d2": Entry("tegu.algorithms.r2d2:R2D2", "R2D2"),
     "pqn": Entry("tegu.algorithms.pqn:PQN", "PQN"),
     "ppo": Entry("tegu.algorithms.ppo:PPO", "PPO"),
+    "a2c": Entry("tegu.algorithms.a2c:A2C", "A2C"),
+    "reinforce": Entry("tegu.algorithms.reinforce:REINFORCE", "REINFORCE"),
+    "trpo": Entry(_TRPO, "TRPO"),
+    "npg": Entry(
+        _TRPO,
+        "NPG",
+        {"line_search": False},
+        "TRPO without its line search: the natural policy gradient (Kakade 2001), as long as the trust region allows.",
+    ),
     "ddpg": Entry("tegu.algorithms.ddpg:DDPG", "DDPG"),
     "alphazero": Entry("tegu.algorithms.alphazero:AlphaZero", "AlphaZero"),
     "maddpg": Entry(_MADDPG, "MADDPG"),

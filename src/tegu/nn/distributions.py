@@ -1,7 +1,11 @@
-"""The distributions policies draw actions from. Every method works on any batch shape ``[...]``."""
+"""The distributions policies draw actions from. Every method works on any batch shape ``[...]``.
+
+``kl_divergence(other)`` is the Kullback-Leibler divergence ``[...]`` of ``other``, one of the same kind over the same
+actions, from this one: the mean under this one of how much likelier it makes the action, in nats.
+"""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +34,10 @@ class Categorical(NamedTuple):
         log_prob = jax.nn.log_softmax(self.logits)
         return -(jnp.exp(log_prob) * log_prob).sum(-1)
 
+    def kl_divergence(self, other: Any) -> jax.Array:
+        log_prob = jax.nn.log_softmax(self.logits)
+        return (jnp.exp(log_prob) * (log_prob - jax.nn.log_softmax(other.logits))).sum(-1)
+
 
 class MultiCategorical(NamedTuple):
     """Independent choices: one ``Categorical`` per component of a MultiDiscrete action ``[..., k]``."""
@@ -49,6 +57,10 @@ class MultiCategorical(NamedTuple):
     def entropy(self) -> jax.Array:
         return sum((part.entropy() for part in self.parts), jnp.zeros(()))
 
+    def kl_divergence(self, other: Any) -> jax.Array:
+        pairs = zip(self.parts, other.parts, strict=True)
+        return sum((one.kl_divergence(another) for one, another in pairs), jnp.zeros(()))
+
 
 class Bernoulli(NamedTuple):
     """Independent coins, the last axis is one action: logits ``[..., k]``, actions int8 ``[..., k]``."""
@@ -67,6 +79,11 @@ class Bernoulli(NamedTuple):
     def entropy(self) -> jax.Array:
         p = jax.nn.sigmoid(self.logits)
         return (jax.nn.softplus(self.logits) - p * self.logits).sum(-1)
+
+    def kl_divergence(self, other: Any) -> jax.Array:
+        p = jax.nn.sigmoid(self.logits)
+        normalisers = jax.nn.softplus(other.logits) - jax.nn.softplus(self.logits)
+        return (p * (self.logits - other.logits) + normalisers).sum(-1)
 
 
 class DiagonalGaussian(NamedTuple):
@@ -88,6 +105,11 @@ class DiagonalGaussian(NamedTuple):
     def entropy(self) -> jax.Array:
         return (jnp.broadcast_to(self.log_std, self.mean.shape) + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
 
+    def kl_divergence(self, other: Any) -> jax.Array:
+        wider = other.log_std - self.log_std
+        apart = (self.mean - other.mean) * jnp.exp(-other.log_std)
+        return (wider + 0.5 * (jnp.exp(-2 * wider) + apart**2 - 1)).sum(-1)
+
 
 class Reshaped(NamedTuple):
     """A distribution over vectors ``[..., k]``, seen as one over arrays ``[..., *shape]`` of as many numbers."""
@@ -106,6 +128,9 @@ class Reshaped(NamedTuple):
 
     def entropy(self) -> jax.Array:
         return self.vectors.entropy()
+
+    def kl_divergence(self, other: Any) -> jax.Array:
+        return self.vectors.kl_divergence(other.vectors)
 
     def _shaped(self, vector: jax.Array) -> jax.Array:
         return vector.reshape((*vector.shape[:-1], *self.shape))

@@ -114,6 +114,11 @@ class CustomActorCritic(eqx.Module):
     def parts(self) -> tuple[tuple[str, Any], ...]:
         return tuple(zip(("actor", "critic") if len(self.modules) > 1 else ("",), self.modules, strict=True))
 
+    @property
+    def critic(self) -> CustomNetwork:
+        """What gives the values: a module for them alone, or that for both."""
+        return self.modules[-1]
+
     def __call__(self, x: PyTree, mask: jax.Array | None = None) -> tuple[Distribution, jax.Array]:
         """The policy and the state values ``[...]`` for observations ``[..., *shape]``."""
         if len(self.modules) > 1:

@@ -20,6 +20,16 @@ def radam(max_grad_norm: float | jax.Array | None = None) -> optax.GradientTrans
     return _behind_a_clip(max_grad_norm, optax.scale_by_radam())
 
 
+def rmsprop(
+    max_grad_norm: float | jax.Array | None = None, eps: float | jax.Array = 1e-8
+) -> optax.GradientTransformation:
+    """RMSprop (Tieleman & Hinton 2012) behind an optional clip of the global gradient norm, with a learning rate of 1.
+
+    The mean of squares forgets 1 % at each step and starts at 0; ``eps`` is added to its root, as in PyTorch.
+    """
+    return _behind_a_clip(max_grad_norm, optax.scale_by_rms(decay=0.99, eps=eps, eps_in_sqrt=False))
+
+
 def _behind_a_clip(
     max_grad_norm: float | jax.Array | None, scaled: optax.GradientTransformation
 ) -> optax.GradientTransformation:

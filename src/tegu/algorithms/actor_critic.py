@@ -1,0 +1,203 @@
+"""What the algorithms share that learn a policy and state values from their own rollouts: PPO, A2C, TRPO, REINFORCE.
+
+``algorithm`` stands for any of these: its hyper-parameters are read by name.
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from gymnasium import spaces
+
+from tegu.algorithms.base import Metrics, check_deep
+from tegu.algorithms.minibatches import epochs
+from tegu.core.errors import TeguError
+from tegu.core.spec import EnvironmentSpec, Spaces
+from tegu.core.step import PyTree, Step, flatten_time
+from tegu.nn.custom import Signature, check_custom, custom_networks
+from tegu.nn.distributions import Distribution, n_parameters
+from tegu.nn.heads import ActorCritic, CustomActorCritic, initial_log_std
+from tegu.nn.moments import RunningMoments
+from tegu.nn.optimizers import adam, descend
+from tegu.returns import discounted_sums, gae, next_values
+from tegu.spaces.features import action_mask, features, n_features
+
+Network = ActorCritic | CustomActorCritic
+
+
+class ActorCriticLearner(NamedTuple):
+    network: Network
+    optimizer: optax.OptState
+    observation_moments: RunningMoments  #: of the features; used with ``normalize_observation``
+    reward_moments: RunningMoments  #: of the discounted sums of rewards; used with ``normalize_reward``
+    updates: jax.Array  #: int32: updates of the policy so far
+
+
+class Sample(NamedTuple):
+    """What is learned from every step of a rollout, ``[N, ...]``."""
+
+    x: PyTree  #: features, or the observation where a person's own network sees it
+    mask: jax.Array | None
+    action: PyTree
+    log_prob: jax.Array  #: what ``act`` kept: the log-probability of the action, or ()
+    value: jax.Array
+    advantage: jax.Array
+    target: jax.Array
+
+
+def check_actor_critic(
+    algorithm: Any, spec: EnvironmentSpec, *, actor_sees: str | None = None, apart: bool = False
+) -> None:
+    """Raise ``TeguError`` unless actor and critic can be made.
+
+    ``actor_sees``: as for ``new_actor_critic``. ``apart``: a person's own must be two modules, for they learn apart.
+    """
+    title = type(algorithm).__name__
+    check_deep(algorithm, spec, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)
+    if algorithm.network is not None:
+        if algorithm.normalize_observation:
+            raise TeguError(
+                f"{title}: normalize_observation cannot be used with your own network, which sees raw observations"
+            )
+        together, two = signatures(spec, actor_sees)
+        expected = [two] if apart or actor_sees is not None else [together, two]
+        check_custom(title, algorithm.network, spec, *expected)
+
+
+def signatures(spec: EnvironmentSpec, actor_sees: str | None) -> tuple[tuple[Signature, ...], tuple[Signature, ...]]:
+    """What a person's own network may be: one module for both, or an actor and a critic."""
+    seen, outputs = spec.observation_space, (n_parameters(spec.action_space),)
+    actor = Signature((seen if actor_sees is None else seen[actor_sees],), (outputs,))
+    return (Signature((seen,), (outputs, ())),), (actor, Signature((seen,), ((),)))
+
+
+def new_actor_critic(
+    algorithm: Any, key: jax.Array, spec: EnvironmentSpec, actor_sees: str | None = None
+) -> ActorCritic | CustomActorCritic:
+    """``actor_sees``: the entry of a Dict observation, the first one, that the actor sees; None: all of it."""
+    sees = spec.observation_space if actor_sees is None else spec.observation_space[actor_sees]
+    if algorithm.network is not None:
+        modules = custom_networks(algorithm.network, key, spec, Spaces(sees, spec.action_space))
+        return CustomActorCritic(modules, initial_log_std(spec, algorithm.log_std_init), spec.spaces, actor_sees)
+    inputs, extractor = (None, algorithm.features_extractor) if actor_sees is None else (n_features(sees), "flatten")
+    architecture = algorithm.net_arch, algorithm.activation, algorithm.log_std_init, inputs, extractor
+    return ActorCritic(key, spec, *architecture, standardised=algorithm.normalize_observation)
+
+
+def new_learner(network: Network, optimizer: optax.OptState, spec: EnvironmentSpec) -> ActorCriticLearner:
+    """A learner that has seen nothing yet."""
+    return ActorCriticLearner(
+        network=network,
+        optimizer=optimizer,
+        observation_moments=RunningMoments.start((n_features(spec.observation_space),)),
+        reward_moments=RunningMoments.start(),
+        updates=jnp.zeros((), jnp.int32),
+    )
+
+
+def inputs(algorithm: Any, learner: ActorCriticLearner, observation: PyTree) -> PyTree:
+    """Features ``[..., n]`` as the networks see them; a person's own see observations as they are."""
+    if algorithm.network is not None:
+        return observation
+    x = features(learner.network.spaces.observation, observation)
+    return learner.observation_moments.normalize(x) if algorithm.normalize_observation else x
+
+
+def policy_for(algorithm: Any, learner: ActorCriticLearner, observation: PyTree) -> Distribution:
+    """The policy for observations ``[B, ...]``, without the actions that a mask forbids."""
+    mask = action_mask(learner.network.spaces.observation, observation)
+    policy, _ = learner.network(inputs(algorithm, learner, observation), mask)
+    return policy
+
+
+def samples_of(
+    algorithm: Any, learner: ActorCriticLearner, batch: Step
+) -> tuple[ActorCriticLearner, Sample, dict[str, jax.Array]]:
+    """The samples ``[T * B, ...]`` of a rollout ``[T, B, ...]``, with generalised advantages of scaled rewards.
+
+    Where only a time limit or the rollout's end cut an episode, the value of the true next observation stands for what
+    would have followed. Returns also the learner, which has taken in the rewards, and how well its critic did.
+    """
+    network = learner.network
+    learner, rewards = scaled_rewards(algorithm, learner, batch)
+    x = inputs(algorithm, learner, batch.observation)
+    _, values = network(x)
+    bootstrap = next_values(
+        lambda observation: network(inputs(algorithm, learner, observation))[1],
+        batch.next_observation,
+        values,
+        batch.truncated,
+    )
+    ends = batch.terminated, batch.truncated
+    advantages = gae(rewards, values, bootstrap, *ends, algorithm.gamma, algorithm.gae_lambda)
+    mask = action_mask(network.spaces.observation, batch.observation)
+    sample = flatten_time(Sample(x, mask, batch.action, batch.extras, values, advantages, advantages + values))
+    return learner, sample, {"explained_variance": 1 - advantages.var() / (sample.target.var() + 1e-8)}
+
+
+def scaled_rewards(algorithm: Any, learner: ActorCriticLearner, batch: Step) -> tuple[ActorCriticLearner, jax.Array]:
+    """Rewards ``[T, B]``, divided by the running deviation of the discounted return if asked to.
+
+    Returns are summed within the rollout, so that the learner keeps nothing of single environments.
+    """
+    if not algorithm.normalize_reward:
+        return learner, batch.reward
+    sums = discounted_sums(batch.reward, batch.terminated | batch.truncated, algorithm.gamma)
+    moments = learner.reward_moments.merge(sums)
+    return learner._replace(reward_moments=moments), moments.scale(batch.reward)
+
+
+def standardized(advantage: jax.Array, where: jax.Array | None = None) -> jax.Array:
+    """Advantages ``[N]`` with mean 0 and variance 1, over those alone that ``where`` marks if it is given."""
+    return (advantage - advantage.mean(where=where)) / (advantage.std(where=where) + 1e-8)
+
+
+def fit_critic(
+    algorithm: Any, network: Network, state: optax.OptState, samples: Sample, key: jax.Array, learning_rate: Any
+) -> tuple[Network, optax.OptState, dict[str, jax.Array]]:
+    """The network after ``n_critic_updates`` epochs of regression on ``target``, which move its critic alone.
+
+    ``state`` is that of ``critic_optimizer``; each step of it is on ``batch_size`` of the ``samples`` ``[N, ...]``.
+    """
+
+    def minibatch(carry: PyTree, sample: tuple[PyTree, jax.Array]) -> tuple[PyTree, Metrics]:
+        (critic, state), (x, target) = carry, sample
+
+        def loss(critic: PyTree) -> jax.Array:
+            _, value = eqx.tree_at(_critic, network, critic)(x)
+            return ((value - target) ** 2).mean()
+
+        error, gradient = jax.value_and_grad(loss)(critic)
+        return descend(critic_optimizer(), learning_rate, critic, gradient, state), {"value_loss": error}
+
+    given = samples.x, samples.target
+    carry = network.critic, state
+    (critic, state), report = epochs(minibatch, carry, given, key, algorithm.n_critic_updates, algorithm.batch_size)
+    return eqx.tree_at(_critic, network, critic), state, report
+
+
+def critic_optimizer() -> optax.GradientTransformation:
+    """Of a critic that learns apart."""
+    return adam(eps=1e-5)
+
+
+def _critic(network: Network) -> Any:
+    return network.critic
+
+
+def with_observations(algorithm: Any, learner: ActorCriticLearner, batch: Step) -> ActorCriticLearner:
+    """The learner with the observations of a rollout in its moments.
+
+    To be called after everything else, so that acting and learning saw the same statistics.
+    """
+    if not algorithm.normalize_observation:
+        return learner
+    raw = features(learner.network.spaces.observation, batch.observation)
+    return learner._replace(observation_moments=learner.observation_moments.merge(raw))
+
+
+def policy_metrics(network: Network) -> dict[str, jax.Array]:
+    """How far continuous actions scatter."""
+    return {"std": jnp.exp(network.log_std).mean()} if network.log_std.size else {}
