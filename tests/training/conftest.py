@@ -74,6 +74,7 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "trpo": ("Pendulum-v1", _CRITIC, "gymnasium"),
     "npg": ("CartPole-v1", _CRITIC, "gymnasium"),
     "ddpg": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4}, "gymnasium"),
+    "td3": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4, "noise_type": "ornstein-uhlenbeck"}, "gymnasium"),
     "alphazero": ("tic-tac-toe", _ALPHAZERO | {"n_envs": 32}, None),
     "maddpg": ("simple_speaker_listener_v4", _PARTICLES | {"ensemble": 2}, "pettingzoo"),
     "matd3": ("simple_speaker_listener_v4", _PARTICLES, "pettingzoo"),

@@ -38,6 +38,7 @@ class Entry(NamedTuple):
 _SARSA = "tegu.algorithms.sarsa:Sarsa"
 _DQN = "tegu.algorithms.dqn:DQN"
 _TRPO = "tegu.algorithms.trpo:TRPO"
+_DDPG = "tegu.algorithms.ddpg:DDPG"
 _MADDPG = "tegu.algorithms.maddpg:MADDPG"
 _IPPO = "tegu.algorithms.mappo:IPPO"
 
@@ -122,7 +123,13 @@ ALGORITHMS: dict[str, Entry] = {
         {"line_search": False},
         "TRPO without its line search: the natural policy gradient (Kakade 2001), as long as the trust region allows.",
     ),
-    "ddpg": Entry("tegu.algorithms.ddpg:DDPG", "DDPG"),
+    "ddpg": Entry(_DDPG, "DDPG"),
+    "td3": Entry(
+        _DDPG,
+        "TD3",
+        {"n_critics": 2, "policy_delay": 2, "target_policy_noise": 0.2},
+        "DDPG with two critics, a later actor and a smoothed target (Fujimoto et al. 2018).",
+    ),
     "alphazero": Entry("tegu.algorithms.alphazero:AlphaZero", "AlphaZero"),
     "maddpg": Entry(_MADDPG, "MADDPG"),
     "matd3": Entry(

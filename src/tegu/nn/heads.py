@@ -149,9 +149,11 @@ class DeterministicPolicy(eqx.Module):
         net_arch: Sequence[int],
         activation: str,
         features_extractor: str = "auto",
+        layer_norm: bool = False,
     ):
-        self.encoder = Encoder(key, spec.observation_space, features_extractor)
-        self.mlp = MLP(key, (self.encoder.outputs, *net_arch, math.prod(spec.action_space.shape)), activation)
+        self.encoder = Encoder(key, spec.observation_space, features_extractor, layer_norm=layer_norm)
+        sizes = self.encoder.outputs, *net_arch, math.prod(spec.action_space.shape)
+        self.mlp = MLP(key, sizes, activation, layer_norm=layer_norm)
         self.spaces = spec.spaces
 
     def __call__(self, observation: PyTree) -> jax.Array:
@@ -190,10 +192,11 @@ class ActionValue(eqx.Module):
         net_arch: Sequence[int],
         activation: str,
         features_extractor: str = "auto",
+        layer_norm: bool = False,
     ):
-        self.encoder = Encoder(key, spec.observation_space, features_extractor)
+        self.encoder = Encoder(key, spec.observation_space, features_extractor, layer_norm=layer_norm)
         inputs = self.encoder.outputs + n_features(spec.action_space)
-        self.mlp = MLP(key, (inputs, *net_arch, 1), activation)
+        self.mlp = MLP(key, (inputs, *net_arch, 1), activation, layer_norm=layer_norm)
         self.spaces = spec.spaces
 
     def __call__(self, observation: PyTree, action: jax.Array) -> jax.Array:
