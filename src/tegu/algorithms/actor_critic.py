@@ -83,7 +83,8 @@ def new_actor_critic(
         return CustomActorCritic(modules, initial_log_std(spec, algorithm.log_std_init), spec.spaces, actor_sees)
     inputs, extractor = (None, algorithm.features_extractor) if actor_sees is None else (n_features(sees), "flatten")
     architecture = algorithm.net_arch, algorithm.activation, algorithm.log_std_init, inputs, extractor
-    return ActorCritic(key, spec, *architecture, standardised=algorithm.normalize_observation)
+    apart = {"standardised": algorithm.normalize_observation, "critic_arch": algorithm.critic_arch}
+    return ActorCritic(key, spec, *architecture, **apart)
 
 
 def new_learner(network: Network, optimizer: optax.OptState, spec: EnvironmentSpec) -> ActorCriticLearner:

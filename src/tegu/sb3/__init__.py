@@ -15,7 +15,7 @@ from tegu.sb3.evaluation import evaluate_policy
 from tegu.sb3.her import HerReplayBuffer
 from tegu.sb3.logger import Logger, configure
 from tegu.sb3.missing import missing
-from tegu.sb3.model import DDPG, DQN, PPO
+from tegu.sb3.model import A2C, DDPG, DQN, PPO, QRDQN, TD3, TRPO
 from tegu.sb3.monitor import (
     LoadMonitorResultsError,
     Monitor,
@@ -24,7 +24,7 @@ from tegu.sb3.monitor import (
     load_results,
     unwrap_wrapper,
 )
-from tegu.sb3.noise import ActionNoise, NormalActionNoise
+from tegu.sb3.noise import ActionNoise, NormalActionNoise, OrnsteinUhlenbeckActionNoise
 from tegu.sb3.policy import CnnPolicy, MlpPolicy, MultiInputPolicy, get_device
 from tegu.sb3.replay import ReplayBuffer
 from tegu.sb3.schedules import (
@@ -53,9 +53,13 @@ from tegu.sb3.vec_wrappers import (
 )
 
 __all__ = [
+    "A2C",
     "DDPG",
     "DQN",
     "PPO",
+    "QRDQN",
+    "TD3",
+    "TRPO",
     "ActionNoise",
     "BaseAlgorithm",
     "BaseCallback",
@@ -78,6 +82,7 @@ __all__ = [
     "Monitor",
     "MultiInputPolicy",
     "NormalActionNoise",
+    "OrnsteinUhlenbeckActionNoise",
     "ProgressBarCallback",
     "ReplayBuffer",
     "RunningMeanStd",

@@ -27,6 +27,7 @@ _ACTOR_CRITIC = {
     "action_noise": None,
     **_REPLAY_BUFFER,
 }
+_DDPG_NETWORKS = ("actor", "critics", "target_actor", "target_critics")
 
 
 class PPO(BaseAlgorithm):
@@ -84,6 +85,89 @@ class DDPG(BaseAlgorithm):
     """Deep deterministic policy gradient: ``tegu.DDPG`` behind SB3's constructor, without noise unless it is given."""
 
     name = "ddpg"
-    networks = ("actor", "critic", "target_actor", "target_critic")
-    behind_images = (256, 256)
+    networks = _DDPG_NETWORKS
+    behind_images, shares_extractor = (256, 256), False
     usual = {**_ACTOR_CRITIC, **_LAST}  # noqa: RUF012
+
+
+class TD3(BaseAlgorithm):
+    """Twin delayed DDPG: ``tegu.TD3`` behind SB3's constructor, without noise unless it is given."""
+
+    name = "td3"
+    networks = _DDPG_NETWORKS
+    behind_images, shares_extractor = (256, 256), False
+    usual = {  # noqa: RUF012
+        **_ACTOR_CRITIC,
+        "policy_delay": 2,
+        "target_policy_noise": 0.2,
+        "target_noise_clip": 0.5,
+        **_WINDOW,
+        **_LAST,
+    }
+
+
+class A2C(BaseAlgorithm):
+    """Advantage actor-critic: ``tegu.A2C`` behind SB3's constructor."""
+
+    name = "a2c"
+    networks = ("network",)
+    usual = {  # noqa: RUF012
+        "learning_rate": 7e-4,
+        "n_steps": 5,
+        "gamma": 0.99,
+        "gae_lambda": 1.0,
+        "ent_coef": 0.0,
+        "vf_coef": 0.5,
+        "max_grad_norm": 0.5,
+        "rms_prop_eps": 1e-5,
+        "use_rms_prop": True,
+        **_SDE,
+        **_ROLLOUT_BUFFER,
+        "normalize_advantage": False,
+        **_WINDOW,
+        **_LAST,
+    }
+
+
+class TRPO(BaseAlgorithm):
+    """Trust region policy optimisation: ``tegu.TRPO`` behind the constructor of SB3-contrib."""
+
+    name = "trpo"
+    networks = ("network",)
+    usual = {  # noqa: RUF012
+        "learning_rate": 1e-3,
+        "n_steps": 2048,
+        "batch_size": 128,
+        "gamma": 0.99,
+        "cg_max_steps": 15,
+        "cg_damping": 0.1,
+        "line_search_shrinking_factor": 0.8,
+        "line_search_max_iter": 10,
+        "n_critic_updates": 10,
+        "gae_lambda": 0.95,
+        **_SDE,
+        **_ROLLOUT_BUFFER,
+        "normalize_advantage": True,
+        "target_kl": 0.01,
+        "sub_sampling_factor": 1,
+        **_WINDOW,
+        **_LAST,
+    }
+
+
+class QRDQN(BaseAlgorithm):
+    """Quantile regression DQN: ``tegu.QRDQN`` behind the constructor of SB3-contrib.
+
+    ``policy_kwargs`` may hold ``n_quantiles``.
+    """
+
+    name = "qr-dqn"
+    networks = ("online", "target")
+    usual = {  # noqa: RUF012
+        **DQN.usual,
+        "learning_rate": 5e-5,
+        "learning_starts": 50_000,
+        "exploration_fraction": 0.005,
+        "exploration_final_eps": 0.01,
+        "max_grad_norm": None,
+    }

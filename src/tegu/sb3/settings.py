@@ -15,7 +15,7 @@ from tegu.core.errors import TeguError
 from tegu.core.schedule import Linear
 from tegu.runs.schema import MOST_SEED, MOST_STEPS
 from tegu.sb3.her import hindsight_settings
-from tegu.sb3.noise import deviation
+from tegu.sb3.noise import noise_settings
 from tegu.sb3.schedules import line_of
 
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
@@ -31,6 +31,8 @@ OF_THE_MODEL = (
     "_init_setup_model",
 )
 """Arguments that are no hyper-parameters."""
+
+UNCLIPPED = 1e30  #: a gradient's norm that is never reached
 
 WITHOUT_MEANING = ("sde_sample_freq", "use_sde_at_warmup")
 """Arguments that do nothing unless another one is set that Tegu refuses."""
@@ -104,7 +106,9 @@ def translated(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if "train_freq" in new:
         new["train_freq"] = train_freq(new["train_freq"])
     if "action_noise" in new and "action_noise" in known_settings(name):
-        new["action_noise"] = deviation(new["action_noise"])
+        new |= noise_settings(new["action_noise"])
+    if "max_grad_norm" in new and new["max_grad_norm"] is None:
+        new["max_grad_norm"] = UNCLIPPED
     if isinstance(new.get("clip_range_vf"), Linear):
         raise TeguError("clip_range_vf: only a number is supported, not a schedule")
     buffer = [new.pop(key, None) for key in ("replay_buffer_class", "replay_buffer_kwargs")]
