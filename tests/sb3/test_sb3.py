@@ -3,7 +3,9 @@
 import inspect
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from zipfile import ZipFile
 
 import gymnasium
 import jax
@@ -11,11 +13,13 @@ import numpy as np
 import pytest
 
 import tegu
+from tegu.algorithms.registry import settings
 from tegu.core.errors import TeguError
 from tegu.experience.base import Replay
 from tegu.returns import n_step
-from tegu.sb3 import DQN, PPO, evaluate_policy, make_vec_env
-from tegu.sb3.settings import policy_settings, schedule
+from tegu.sb3 import DDPG, DQN, PPO, evaluate_policy, make_vec_env
+from tegu.sb3.policies import policy_settings
+from tegu.sb3.settings import schedule
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"n_steps": 100, "batch_size": 50, "n_epochs": 2, "policy_kwargs": {"net_arch": [16]}, "seed": 1}
@@ -75,6 +79,24 @@ SIGNATURES = {
         ("target_kl", None),
         *COMMON,
     ],
+    DDPG: [
+        ("policy", inspect.Parameter.empty),
+        ("env", inspect.Parameter.empty),
+        ("learning_rate", 1e-3),
+        ("buffer_size", 1_000_000),
+        ("learning_starts", 100),
+        ("batch_size", 256),
+        ("tau", 0.005),
+        ("gamma", 0.99),
+        ("train_freq", 1),
+        ("gradient_steps", 1),
+        ("action_noise", None),
+        ("replay_buffer_class", None),
+        ("replay_buffer_kwargs", None),
+        ("optimize_memory_usage", False),
+        ("n_steps", 1),
+        *COMMON[1:],
+    ],
     DQN: [
         ("policy", inspect.Parameter.empty),
         ("env", inspect.Parameter.empty),
@@ -100,20 +122,19 @@ SIGNATURES = {
 }
 
 
-@pytest.mark.parametrize("algorithm", [PPO, DQN])
+@pytest.mark.parametrize("algorithm", [PPO, DQN, DDPG])
 def test_constructors_are_those_of_stable_baselines3(algorithm):
     parameters = inspect.signature(algorithm).parameters
     assert [(name, parameter.default) for name, parameter in parameters.items()] == SIGNATURES[algorithm]
 
 
-@pytest.mark.parametrize(("algorithm", "log_interval"), [(PPO, 1), (DQN, 4)])
-def test_learn_has_the_signature_of_stable_baselines3(algorithm, log_interval):
-    parameters = inspect.signature(algorithm.learn).parameters
+def test_learn_has_the_signature_of_stable_baselines3():
+    parameters = inspect.signature(PPO.learn).parameters
     assert [(name, parameter.default) for name, parameter in parameters.items()][1:] == [
         ("total_timesteps", inspect.Parameter.empty),
         ("callback", None),
-        ("log_interval", log_interval),
-        ("tb_log_name", algorithm.__name__),
+        ("log_interval", "usual"),
+        ("tb_log_name", None),
         ("reset_num_timesteps", True),
         ("progress_bar", False),
     ]
@@ -144,12 +165,14 @@ class TestAPPOModelInJAX:
         np.testing.assert_array_equal(loaded.predict(OBSERVATIONS, deterministic=True)[0], ours)
         assert_same(learner(loaded), learner(trained))
         assert loaded.num_timesteps == 1000
-        assert tegu.load(tmp_path / "model").steps == 1000
+        assert tegu.load(tmp_path / "model.zip").steps == 1000
 
-    def test_an_ending_zip_is_left_out(self, trained, tmp_path):
+    def test_is_one_file_with_or_without_its_ending(self, trained, tmp_path):
         trained.save(tmp_path / "model.zip")
-        assert (tmp_path / "model").is_dir()
-        assert_same(learner(PPO.load(tmp_path / "model.zip")), learner(trained))
+        trained.save(tmp_path / "other")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["model.zip", "other.zip"]
+        for name in ("model", "model.zip", "other", "other.zip"):
+            assert_same(learner(PPO.load(tmp_path / name)), learner(trained))
 
     def test_predicts_one_and_many(self, trained):
         action, state = trained.predict(OBSERVATIONS[0])
@@ -346,9 +369,12 @@ class ReLU:
 
 def test_policies_bring_their_networks():
     """An MlpPolicy flattens images; a CnnPolicy ends in 512 numbers, after which come the layers asked for."""
-    assert policy_settings("PPO", "MlpPolicy", {"net_arch": [8]}) == {"features_extractor": "flatten", "net_arch": (8,)}
-    assert policy_settings("PPO", "CnnPolicy", {"net_arch": [8]})["net_arch"] == (512, 8)
-    assert policy_settings("DQN", "CnnPolicy", None)["net_arch"] == (512,)
+    ppo, dqn, ddpg = (partial(policy_settings, name.upper(), known=settings(name)) for name in ("ppo", "dqn", "ddpg"))
+    assert ppo("MlpPolicy", {"net_arch": [8]}) == {"features_extractor": "flatten", "net_arch": (8,)}
+    assert ppo("CnnPolicy", {"net_arch": [8]})["net_arch"] == (512, 8)
+    assert dqn("CnnPolicy", None)["net_arch"] == (512,)
+    assert dqn("CnnPolicy", {"features_extractor_kwargs": {"features_dim": 32}})["net_arch"] == (32,)
+    assert ddpg("CnnPolicy", None, behind_images=(256, 256))["net_arch"] == (512, 256, 256)
 
 
 def test_activations_go_by_name():
@@ -370,9 +396,12 @@ def test_activations_go_by_name():
             "PPO: features_extractor nature is for images, .* the observations are Box",
         ),
         (lambda: small_ppo(clip_range_vf=lambda left: left), "clip_range_vf: only a number"),
-        (lambda: small_ppo(policy_kwargs={"net_arch": {"pi": [8], "vf": [9]}}), "pi and vf must be equal"),
+        (lambda: small_ppo(policy_kwargs={"net_arch": {"pi": [8], "hf": [9]}}), "net_arch must be a list of widths"),
         (lambda: small_ppo(policy_kwargs={"activation_fn": dict}), "activation_fn must be one of .* got dict"),
-        (lambda: small_ppo(policy_kwargs={"ortho_init": False}), "policy_kwargs\\['ortho_init'\\] is not supported"),
+        (
+            lambda: small_ppo(policy_kwargs={"ortho_init": False}),
+            "policy_kwargs\\['ortho_init'\\] must be True in Tegu, got False",
+        ),
         (lambda: small_ppo(seed=-1), "seed must be from 0"),
         (lambda: small_ppo(batch_size=33), "must be a multiple of batch_size"),
         (lambda: small_ppo(None), "env must be a name, a gymnasium.Env or a VecEnv of tegu.sb3, got NoneType"),
@@ -394,7 +423,7 @@ def test_what_tegu_does_not_have_is_said_in_one_line(make, message):
     [
         ("SAC", r"tegu\.sb3 has no SAC: use tegu\.train"),
         ("EvalCallbak", r"tegu\.sb3 has no EvalCallbak: did you mean EvalCallback\?"),
-        ("VecFrameStack", r"tegu\.sb3 has no VecFrameStack: it has DQN, PPO, "),
+        ("StackedObservations", r"tegu\.sb3 has no StackedObservations: it has DDPG, DQN, PPO, "),
         ("common", r"tegu\.sb3 has no common: make_vec_env, .* imported from tegu\.sb3 itself"),
         ("common.vec_env", r"tegu\.sb3 has no common"),
     ],
@@ -413,13 +442,16 @@ def test_settings_are_read_and_not_set(trained):
     for name in ("ent_coef", "learning_rate", "lr_schedule"):
         with pytest.raises(TeguError, match=f"^{name} of a model cannot be set"):
             setattr(trained, name, 0.5)
-    with pytest.raises(AttributeError, match=r"PPO of tegu\.sb3 has no save_replay_buffer"):
+    with pytest.raises(AttributeError, match=r"PPO of tegu\.sb3 has no nonsense"):
+        trained.nonsense  # noqa: B018
+    with pytest.raises(TeguError, match="PPO has no replay buffer"):
         trained.save_replay_buffer("x")
     trained.note = "one's own"
 
 
 def test_files_of_stable_baselines3_are_not_loaded(tmp_path):
-    (tmp_path / "theirs.zip").write_bytes(b"PK")
+    with ZipFile(tmp_path / "theirs.zip", "w") as archive:
+        archive.writestr("policy.pth", b"")
     for name in ("theirs", "theirs.zip"):
         with pytest.raises(TeguError, match="hold pickles"):
             PPO.load(tmp_path / name)

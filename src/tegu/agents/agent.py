@@ -14,6 +14,7 @@ import numpy as np
 from tegu.acting.evaluation import EVALUATION, Evaluation, Evaluator, HostEvaluator, JaxEvaluator
 from tegu.acting.policy import Policy
 from tegu.agents.own_code import warn_of_nameless
+from tegu.agents.packed import is_packed, unpacked
 from tegu.algorithms.base import Algorithm, Learner
 from tegu.algorithms.hyper_parameters import hyper_parameters, whole
 from tegu.algorithms.own import restored
@@ -232,6 +233,9 @@ def load(
     configure_jax()
     if not isinstance(path, Run):
         path = path_of(path, "path", "a folder, or the name of a run")
+        if is_packed(path):  # a model of tegu.sb3
+            with unpacked(path) as inside:
+                return load(inside, environment=environment, algorithm=algorithm, network=network)
     if not isinstance(path, Run) and checkpoint.steps(path):
         run, saved = None, checkpoint.load_latest(path)
     else:

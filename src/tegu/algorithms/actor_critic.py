@@ -83,11 +83,12 @@ def new_actor_critic(algorithm: Any, key: jax.Array, spec: EnvironmentSpec, acto
         return CustomActorCritic(modules, initial_log_std(spec, algorithm.log_std_init), spec.spaces, actor_sees)
     inputs, extractor = (None, algorithm.features_extractor) if actor_sees is None else (n_features(sees), "flatten")
     architecture = algorithm.net_arch, algorithm.activation, algorithm.log_std_init
+    apart = {"standardised": algorithm.normalize_observation, "critic_arch": algorithm.critic_arch}
     if getattr(algorithm, "recurrent", NONE) != NONE:
-        memory = algorithm.recurrent, algorithm.hidden_size, extractor
-        return RecurrentActorCritic(key, spec, *architecture, *memory, standardised=algorithm.normalize_observation)
-    architecture = *architecture, inputs, extractor
-    return ActorCritic(key, spec, *architecture, standardised=algorithm.normalize_observation)
+        return RecurrentActorCritic(
+            key, spec, *architecture, algorithm.recurrent, algorithm.hidden_size, extractor, **apart
+        )
+    return ActorCritic(key, spec, *architecture, inputs, extractor, **apart)
 
 
 def new_learner(network: Network, optimizer: optax.OptState, spec: EnvironmentSpec) -> ActorCriticLearner:

@@ -139,7 +139,7 @@ def network_field(*names: str) -> Any:
 def check_deep(algorithm: Any, spec: EnvironmentSpec, *actions: type[spaces.Space]) -> None:
     """Raise ``TeguError`` unless a deep algorithm's network can be made; ``actions``: the spaces that it can act in."""
     title = type(algorithm).__name__
-    check_network(algorithm.activation, algorithm.net_arch)
+    check_network(algorithm.activation, (*algorithm.net_arch, *(getattr(algorithm, "critic_arch", None) or ())))
     require(title, "action", spec.action_space, *actions)
     require(title, "observation", spec.observation_space, spaces.Space)
     check_extractor(title, algorithm.features_extractor, spec.observation_space)

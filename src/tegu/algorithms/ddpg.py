@@ -91,6 +91,7 @@ class DDPG(Algorithm):
     noise_type: str = eqx.field(static=True, default="normal")  #: normal, or ornstein-uhlenbeck: correlated in time
     noise_theta: PositiveFraction = 0.15  #: ornstein-uhlenbeck: the share of the noise that is forgotten at each step
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(400, 300))  #: hidden layers of actor and critic each
+    critic_arch: tuple[int, ...] | None = eqx.field(static=True, default=None)  #: the critic's, if they are others
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
     layer_norm: bool = eqx.field(static=True, default=False)  #: normalise what enters each activation
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
@@ -143,10 +144,11 @@ class DDPG(Algorithm):
             actor, *critics = custom_networks(self.network, key, spec)
             return CustomPolicy(actor), tuple(critics)
         actor_key, *critic_keys = jax.random.split(key, 1 + self.n_critics)
-        architecture = self.net_arch, self.activation, self.features_extractor, self.layer_norm
+        critic_arch = self.net_arch if self.critic_arch is None else self.critic_arch
+        architecture = self.activation, self.features_extractor, self.layer_norm
         return (
-            DeterministicPolicy(actor_key, spec, *architecture),
-            tuple(ActionValue(critic_key, spec, *architecture) for critic_key in critic_keys),
+            DeterministicPolicy(actor_key, spec, self.net_arch, *architecture),
+            tuple(ActionValue(critic_key, spec, critic_arch, *architecture) for critic_key in critic_keys),
         )
 
     def networks(self, learner: DDPGLearner) -> Sequence[tuple[str, Any]]:

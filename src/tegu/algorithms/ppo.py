@@ -54,6 +54,7 @@ class PPO(Algorithm):
     normalize_observation: bool = eqx.field(static=True, default=False)  #: standardise observations (running moments)
     normalize_reward: bool = eqx.field(static=True, default=False)  #: divide rewards by the running std of returns
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers of actor and critic each
+    critic_arch: tuple[int, ...] | None = eqx.field(static=True, default=None)  #: the critic's, if they are others
     activation: str = eqx.field(static=True, default="tanh")  #: tanh, relu, elu, gelu or silu
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function

@@ -60,6 +60,7 @@ class REINFORCE(Algorithm):
     normalize_observation: bool = eqx.field(static=True, default=False)  #: standardise observations (running moments)
     normalize_reward: bool = eqx.field(static=True, default=False)  #: divide rewards by the running std of returns
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers of policy and baseline each
+    critic_arch: tuple[int, ...] | None = eqx.field(static=True, default=None)  #: the baseline's, if they are others
     activation: str = eqx.field(static=True, default="tanh")  #: tanh, relu, elu, gelu or silu
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function

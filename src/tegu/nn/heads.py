@@ -75,16 +75,19 @@ class ActorCritic(eqx.Module):
         actor_inputs: int | None = None,
         features_extractor: str = "auto",
         standardised: bool = False,
+        critic_arch: Sequence[int] | None = None,
     ):
         """``actor_inputs``: None, the actor sees all features; else images must be flattened. ``standardised``: whether
-        features are, so that images are not to be scaled."""
+        features are, so that images are not to be scaled. ``critic_arch``: None, the critic's hidden layers are as wide
+        as the actor's."""
         actor_key, critic_key = jax.random.split(key)
         self.encoder = Encoder(key, spec.observation_space, features_extractor, gain=GAIN, scaled=not standardised)
         self.actor_inputs = self.encoder.outputs if actor_inputs is None else actor_inputs
         actor_sizes = self.actor_inputs, *net_arch, n_parameters(spec.action_space)
-        gains = [GAIN] * len(net_arch)
-        self.actor = MLP(actor_key, actor_sizes, activation, (*gains, 0.01))
-        self.critic = MLP(critic_key, (self.encoder.outputs, *net_arch, 1), activation, (*gains, 1.0))
+        self.actor = MLP(actor_key, actor_sizes, activation, (*[GAIN] * len(net_arch), 0.01))
+        critic_arch = net_arch if critic_arch is None else critic_arch
+        critic_sizes = self.encoder.outputs, *critic_arch, 1
+        self.critic = MLP(critic_key, critic_sizes, activation, (*[GAIN] * len(critic_arch), 1.0))
         self.log_std = initial_log_std(spec, log_std_init)
         self.spaces = spec.spaces
 

@@ -196,15 +196,16 @@ class RecurrentActorCritic(eqx.Module):
         width: int,
         features_extractor: str = "auto",
         standardised: bool = False,
+        critic_arch: Sequence[int] | None = None,
     ):
-        """``cell``: of ``CELLS``, with states of ``width``. ``standardised``: whether features are, so that images are
-        not to be scaled."""
+        """``cell``: of ``CELLS``, with states of ``width``. The rest is as for ``ActorCritic``."""
         keys = jax.random.split(key, 4)
         self.encoder = Encoder(key, spec.observation_space, features_extractor, gain=GAIN, scaled=not standardised)
-        inputs, gains = self.encoder.outputs, [GAIN] * len(net_arch)
+        inputs, critic_arch = self.encoder.outputs, net_arch if critic_arch is None else critic_arch
         self.actor_cell, self.critic_cell = (CELLS[cell](k, inputs, width) for k in keys[:2])
-        self.actor = MLP(keys[2], (width, *net_arch, n_parameters(spec.action_space)), activation, (*gains, 0.01))
-        self.critic = MLP(keys[3], (width, *net_arch, 1), activation, (*gains, 1.0))
+        actor_sizes, critic_sizes = (width, *net_arch, n_parameters(spec.action_space)), (width, *critic_arch, 1)
+        self.actor = MLP(keys[2], actor_sizes, activation, (*[GAIN] * len(net_arch), 0.01))
+        self.critic = MLP(keys[3], critic_sizes, activation, (*[GAIN] * len(critic_arch), 1.0))
         self.log_std = initial_log_std(spec, log_std_init)
         self.spaces = spec.spaces
 

@@ -8,43 +8,111 @@ here too. Settings have SB3's names, order and defaults. What Tegu does not have
 from typing import Never
 
 from tegu.sb3.base import BaseAlgorithm
-from tegu.sb3.callbacks import (
-    BaseCallback,
-    CallbackList,
-    CheckpointCallback,
-    ConvertCallback,
-    EventCallback,
-    EveryNTimesteps,
-    ProgressBarCallback,
-)
-from tegu.sb3.environments import DummyVecEnv, VecEnv, make_vec_env
-from tegu.sb3.evaluation import EvalCallback, StopTrainingOnRewardThreshold, evaluate_policy
+from tegu.sb3.callbacks import BaseCallback, CallbackList, ConvertCallback, EventCallback, EveryNTimesteps
+from tegu.sb3.environments import DummyVecEnv, SubprocVecEnv, make_vec_env
+from tegu.sb3.eval_callback import EvalCallback, StopTrainingOnNoModelImprovement, StopTrainingOnRewardThreshold
+from tegu.sb3.evaluation import evaluate_policy
 from tegu.sb3.her import HerReplayBuffer
-from tegu.sb3.logger import Logger
+from tegu.sb3.logger import Logger, configure
 from tegu.sb3.missing import missing
-from tegu.sb3.model import DQN, PPO
-from tegu.sb3.monitor import Monitor
+from tegu.sb3.model import A2C, DDPG, DQN, PPO, QRDQN, TD3, TRPO
+from tegu.sb3.monitor import (
+    LoadMonitorResultsError,
+    Monitor,
+    get_monitor_files,
+    is_wrapped,
+    load_results,
+    unwrap_wrapper,
+)
+from tegu.sb3.noise import ActionNoise, NormalActionNoise, OrnsteinUhlenbeckActionNoise
+from tegu.sb3.policy import CnnPolicy, MlpPolicy, MultiInputPolicy, get_device
+from tegu.sb3.replay import ReplayBuffer
+from tegu.sb3.schedules import (
+    ConstantSchedule,
+    FloatSchedule,
+    LinearSchedule,
+    constant_fn,
+    get_linear_fn,
+    get_schedule_fn,
+)
+from tegu.sb3.stock_callbacks import (
+    CheckpointCallback,
+    LogEveryNTimesteps,
+    ProgressBarCallback,
+    StopTrainingOnMaxEpisodes,
+)
+from tegu.sb3.vec_env import VecEnv, VecEnvWrapper, is_vecenv_wrapped
+from tegu.sb3.vec_normalize import RunningMeanStd, VecNormalize, sync_envs_normalization, unwrap_vec_normalize
+from tegu.sb3.vec_wrappers import (
+    VecCheckNan,
+    VecExtractDictObs,
+    VecFrameStack,
+    VecMonitor,
+    VecTransposeImage,
+    VecVideoRecorder,
+)
 
 __all__ = [
+    "A2C",
+    "DDPG",
     "DQN",
     "PPO",
+    "QRDQN",
+    "TD3",
+    "TRPO",
+    "ActionNoise",
     "BaseAlgorithm",
     "BaseCallback",
     "CallbackList",
     "CheckpointCallback",
+    "CnnPolicy",
+    "ConstantSchedule",
     "ConvertCallback",
     "DummyVecEnv",
     "EvalCallback",
     "EventCallback",
     "EveryNTimesteps",
+    "FloatSchedule",
     "HerReplayBuffer",
+    "LinearSchedule",
+    "LoadMonitorResultsError",
+    "LogEveryNTimesteps",
     "Logger",
+    "MlpPolicy",
     "Monitor",
+    "MultiInputPolicy",
+    "NormalActionNoise",
+    "OrnsteinUhlenbeckActionNoise",
     "ProgressBarCallback",
+    "ReplayBuffer",
+    "RunningMeanStd",
+    "StopTrainingOnMaxEpisodes",
+    "StopTrainingOnNoModelImprovement",
     "StopTrainingOnRewardThreshold",
+    "SubprocVecEnv",
+    "VecCheckNan",
     "VecEnv",
+    "VecEnvWrapper",
+    "VecExtractDictObs",
+    "VecFrameStack",
+    "VecMonitor",
+    "VecNormalize",
+    "VecTransposeImage",
+    "VecVideoRecorder",
+    "configure",
+    "constant_fn",
     "evaluate_policy",
+    "get_device",
+    "get_linear_fn",
+    "get_monitor_files",
+    "get_schedule_fn",
+    "is_vecenv_wrapped",
+    "is_wrapped",
+    "load_results",
     "make_vec_env",
+    "sync_envs_normalization",
+    "unwrap_vec_normalize",
+    "unwrap_wrapper",
 ]
 
 

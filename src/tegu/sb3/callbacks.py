@@ -1,23 +1,37 @@
 """Stable-Baselines3's callbacks. They are called between compiled pieces of training of many steps each.
 
-``on_step`` is therefore called once per piece, not once per environment step, and there are no ``locals``. A callback
-names the ``frequencies`` that it needs, in environment steps over all environments: it is called at the multiples of
-each, to within an iteration (a rollout of PPO, ``train_freq`` steps of DQN).
+After each piece ``on_step`` is called once for every step of the vectorised environment that was taken in it, with
+SB3's counts; the model is what it is at the end of the piece. A callback names its ``frequencies``, in environment
+steps over all environments: pieces end at the multiples of each, to within an iteration (a rollout of PPO,
+``train_freq`` steps of DQN).
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from reprlib import repr as shorten
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 from tegu.core.errors import TeguError
-from tegu.sb3.environments import DummyVecEnv
 from tegu.sb3.logger import Logger
-from tegu.sb3.settings import refuse
+from tegu.sb3.vec_env import VecEnv
 
 Function = Callable[[dict[str, Any], dict[str, Any]], Any]
+
+
+class Locals(dict[str, Any]):
+    """What callbacks may look at: the model as ``self``, and ``num_timesteps``.
+
+    Of environments stepped in Python also ``new_obs``, ``actions``, ``rewards``, ``dones`` and ``infos`` of the step.
+    """
+
+    def __missing__(self, name: str) -> Any:
+        known = ", ".join(self) or "nothing"
+        raise _NotThereError(
+            f"locals has no {name}, it has {known}: rewards, dones, infos... are there where environments are stepped "
+            "in Python: give the model make_vec_env(...) instead of a name"
+        )
+
+
+class _NotThereError(TeguError, KeyError):
+    __str__ = Exception.__str__
 
 
 class BaseCallback:
@@ -30,7 +44,8 @@ class BaseCallback:
         self.n_calls = 0  #: calls of ``on_step`` so far
         self.num_timesteps = 0
         self.parent: BaseCallback | None = None
-        self._before = 0  # num_timesteps at the call before
+        self.locals: dict[str, Any] = Locals()
+        self.globals: dict[str, Any] = {}
 
     @property
     def frequencies(self) -> tuple[int, ...]:
@@ -38,7 +53,12 @@ class BaseCallback:
         return (1000,)
 
     @property
-    def training_env(self) -> DummyVecEnv | None:
+    def children(self) -> list["BaseCallback"]:
+        """The callbacks that this one calls."""
+        return []
+
+    @property
+    def training_env(self) -> VecEnv | None:
         return self.model.get_env()
 
     @property
@@ -49,16 +69,26 @@ class BaseCallback:
         self.model = model
         self._init_callback()
 
-    def on_training_start(self) -> None:
-        self.num_timesteps = self._before = self.model.num_timesteps
+    def on_training_start(self, locals_: dict[str, Any], globals_: dict[str, Any]) -> None:
+        self.locals, self.globals = locals_, globals_
+        self.num_timesteps = self.model.num_timesteps
         self._on_training_start()
 
     def on_rollout_start(self) -> None:
         self._on_rollout_start()
 
+    def update_locals(self, locals_: dict[str, Any]) -> None:
+        """Take over what may be looked at now, for this callback and those that it calls."""
+        self.locals.update(locals_)
+        self.update_child_locals(locals_)
+
+    def update_child_locals(self, locals_: dict[str, Any]) -> None:
+        for child in self.children:
+            child.update_locals(locals_)
+
     def on_step(self) -> bool:
         self.n_calls += 1
-        self._before, self.num_timesteps = self.num_timesteps, self.model.num_timesteps
+        self.num_timesteps = self.locals.get("num_timesteps", self.model.num_timesteps)
         return bool(self._on_step())
 
     def on_rollout_end(self) -> None:
@@ -66,10 +96,6 @@ class BaseCallback:
 
     def on_training_end(self) -> None:
         self._on_training_end()
-
-    def crossed(self, frequency: int) -> bool:
-        """Whether the steps passed a multiple of ``frequency`` since the call before."""
-        return frequency > 0 and self.num_timesteps // frequency > self._before // frequency
 
     def _init_callback(self) -> None:
         """When the model is known."""
@@ -81,11 +107,11 @@ class BaseCallback:
         """Before every compiled piece of training."""
 
     def _on_step(self) -> bool:
-        """After every compiled piece of training."""
+        """For every step of the vectorised environment, after the compiled piece of training that it is in."""
         return True
 
     def _on_rollout_end(self) -> None:
-        """After ``_on_step``."""
+        """After the ``_on_step`` of all steps of a piece."""
 
     def _on_training_end(self) -> None:
         """After the last step, also of a training that fails."""
@@ -99,6 +125,10 @@ class CallbackList(BaseCallback):
         self.callbacks = list(callbacks)
 
     @property
+    def children(self) -> list[BaseCallback]:
+        return self.callbacks
+
+    @property
     def frequencies(self) -> tuple[int, ...]:
         return tuple(frequency for callback in self.callbacks for frequency in callback.frequencies)
 
@@ -109,7 +139,7 @@ class CallbackList(BaseCallback):
 
     def _on_training_start(self) -> None:
         for callback in self.callbacks:
-            callback.on_training_start()
+            callback.on_training_start(self.locals, self.globals)
 
     def _on_rollout_start(self) -> None:
         for callback in self.callbacks:
@@ -129,14 +159,14 @@ class CallbackList(BaseCallback):
 
 
 class ConvertCallback(BaseCallback):
-    """A plain function of two dicts, as SB3's old style: the first holds the model as ``"self"``."""
+    """A plain function of two dicts, SB3's old style: the first is ``locals``, which holds the model as ``"self"``."""
 
-    def __init__(self, callback: Function, verbose: int = 0):
+    def __init__(self, callback: Function | None, verbose: int = 0):
         super().__init__(verbose)
         self.callback = callback
 
     def _on_step(self) -> bool:
-        return bool(self.callback({"self": self.model, "num_timesteps": self.num_timesteps}, {}))
+        return self.callback is None or bool(self.callback(self.locals, self.globals))
 
 
 class EventCallback(BaseCallback):
@@ -145,6 +175,8 @@ class EventCallback(BaseCallback):
     def __init__(self, callback: BaseCallback | None = None, verbose: int = 0):
         super().__init__(verbose)
         self.callback = callback
+        if callback is not None:
+            callback.parent = self
 
     @property
     def children(self) -> list[BaseCallback]:
@@ -158,81 +190,30 @@ class EventCallback(BaseCallback):
 
     def _on_training_start(self) -> None:
         for child in self.children:
-            child.on_training_start()
+            child.on_training_start(self.locals, self.globals)
 
     def _on_event(self) -> bool:
         return self.callback is None or self.callback.on_step()
 
 
 class EveryNTimesteps(EventCallback):
-    """Calls another callback every ``n_steps``."""
+    """Calls another callback every ``n_steps``, over all environments."""
 
     def __init__(self, n_steps: int, callback: BaseCallback):
         super().__init__(callback)
         self.n_steps = n_steps
+        self.last_time_trigger = 0
 
     @property
     def frequencies(self) -> tuple[int, ...]:
         return (self.n_steps,)
 
-    def _on_step(self) -> bool:
-        return self._on_event() if self.crossed(self.n_steps) else True
-
-
-class CheckpointCallback(BaseCallback):
-    """Saves the model every ``save_freq`` steps as the folder ``<save_path>/<name_prefix>_<steps>_steps``."""
-
-    def __init__(
-        self,
-        save_freq: int,
-        save_path: str,
-        name_prefix: str = "rl_model",
-        save_replay_buffer: bool = False,
-        save_vecnormalize: bool = False,
-        verbose: int = 0,
-    ):
-        super().__init__(verbose)
-        refuse("CheckpointCallback", save_replay_buffer=save_replay_buffer, save_vecnormalize=save_vecnormalize)
-        self.save_freq, self.save_path, self.name_prefix = save_freq, save_path, name_prefix
-
-    @property
-    def frequencies(self) -> tuple[int, ...]:
-        return (self.save_freq,)
-
-    def _on_step(self) -> bool:
-        if self.crossed(self.save_freq):
-            path = Path(self.save_path) / f"{self.name_prefix}_{self.num_timesteps}_steps"
-            self.model.save(path)
-            if self.verbose >= 2:
-                print(f"Saved the model to {path}")
-        return True
-
-
-class ProgressBarCallback(BaseCallback):
-    """A progress bar in the terminal."""
-
     def _on_training_start(self) -> None:
-        columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn()
-        self._bar = Progress(*columns)
-        self._task = self._bar.add_task("steps", total=self.model.total_timesteps, completed=self.num_timesteps)
-        self._bar.start()
-
-    @property
-    def frequencies(self) -> tuple[int, ...]:
-        return (max(self.model.total_timesteps // 100, 1),)
+        self.last_time_trigger = min(self.last_time_trigger, self.num_timesteps)  # where counting begins anew
+        super()._on_training_start()
 
     def _on_step(self) -> bool:
-        self._bar.update(self._task, completed=self.num_timesteps)
-        return True
-
-    def _on_training_end(self) -> None:
-        self._bar.stop()
-
-
-def as_callback(callback: Any, progress_bar: bool) -> CallbackList:
-    """Whatever ``learn`` takes for callbacks, as one."""
-    given = callback if isinstance(callback, list | tuple) else [] if callback is None else [callback]
-    if odd := [each for each in given if not (isinstance(each, BaseCallback) or callable(each))]:
-        raise TeguError(f"callback must be a BaseCallback, a function, or a list of these, got {shorten(odd[0])}")
-    callbacks = [each if isinstance(each, BaseCallback) else ConvertCallback(each) for each in given]
-    return CallbackList([*callbacks, *([ProgressBarCallback()] if progress_bar else [])])
+        if self.num_timesteps - self.last_time_trigger < self.n_steps:
+            return True
+        self.last_time_trigger = self.num_timesteps
+        return self._on_event()

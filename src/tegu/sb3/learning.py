@@ -6,14 +6,14 @@ import jax
 
 from tegu.core.errors import TeguError
 from tegu.experience.base import Rollout
-from tegu.sb3.callbacks import CallbackList
-from tegu.sb3.logger import EpisodeWindow
+from tegu.sb3.callbacks import CallbackList, Locals
 from tegu.sb3.training_state import TrainingState
 from tegu.training.fitting import warn_of_no_learning
 from tegu.training.plan import MOST_STEPS
 from tegu.training.trainer import Progress, Trainer
 
 LONGEST_INTERVAL = 20_000  #: steps, where no callback asks for less
+MOST_RECORDED = 1_000  #: steps of which is kept what they brought, unless an iteration has more
 WHOLE = {"time/fps", "time/time_elapsed", "time/total_timesteps", "time/iterations", "time/episodes"}  #: as integers
 
 
@@ -31,7 +31,8 @@ class Learning:
         if steps < 1 or training.steps + steps > MOST_STEPS:
             raise TeguError(f"total_timesteps must be from 1 to {MOST_STEPS - training.steps:,}, got {steps:,}")
         self.model, self.training, self.callback, self.log_interval = model, training, callback, log_interval
-        self.began = training.steps
+        self.began = self.told = training.steps  # ``told``: up to where callbacks know of steps
+        self.locals = Locals(self=model, total_timesteps=steps, num_timesteps=training.steps)
         self.trainer = Trainer(
             training.loop,
             None,
@@ -44,13 +45,15 @@ class Learning:
         )
         self.total = self.trainer.total
         warn_of_no_learning(model.algorithm, model.n_envs, self.total)
-        self.window = EpisodeWindow(model.stats_window_size)
+        self.window = model.window
+        self.ended = self.window.ended  # episodes before
         self.on_policy = isinstance(model.algorithm.experience, Rollout)
         self._logged = 0.0  # iterations or episodes when metrics were last dumped
 
     def run(self) -> None:
         self.callback.init_callback(self.model)
-        self.callback.on_training_start()
+        self.callback.on_training_start(self.locals, {})
+        self.training.record(bool(self.callback.callbacks))
         try:
             self.trainer.train(self.training.state)
         except BaseException:
@@ -60,6 +63,7 @@ class Learning:
                 self.training.salvage(self.trainer.steps, left)
             raise
         finally:
+            self.training.record(False)
             self.callback.on_training_end()
             self.model.logger.close()
 
@@ -72,7 +76,7 @@ class Learning:
         if progress.state == "training":
             self.training.advance(self.trainer.steps, self.trainer.state)
             self._log(progress)
-            go_on = self.callback.on_step()
+            go_on = self._tell()
             self.callback.on_rollout_end()
             self._refuse_set_env()
             if not go_on:
@@ -85,15 +89,30 @@ class Learning:
             self.trainer.state = self.training.state  # callbacks may have changed it
         return True
 
+    def _tell(self) -> bool:
+        """Call the callbacks for each step since the last time, until one wants to stop; whether none does."""
+        if not self.callback.callbacks:
+            return True
+        n_envs, recorded = self.model.n_envs, self.training.recorded()
+        self.locals["episodes"] = self.window.ended - self.ended
+        for i in range((self.training.steps - self.told) // n_envs):
+            self.told += n_envs
+            self.locals |= {"num_timesteps": self.told, **(recorded[i] if recorded else {})}
+            if not self.callback.on_step():
+                return False
+        return True
+
     def _refuse_set_env(self) -> None:
         if self.model._training is not self.training:
             raise TeguError("a callback called set_env: that has no effect within learn, call it between two of them")
 
     def _interval(self) -> int:
         """Iterations to the next multiple of a frequency, or 1 % of the training where that is less."""
-        most = min((self.total - self.began) // 100, LONGEST_INTERVAL) // self.training.loop.steps_per_iteration
+        recorded = MOST_RECORDED if self.callback.callbacks else LONGEST_INTERVAL
+        most = min((self.total - self.began) // 100, LONGEST_INTERVAL, recorded)
         ahead = [every - self.training.steps % every for every in self._frequencies() if every > 0]
-        return max(min([most, *(-(-steps // self.training.loop.steps_per_iteration) for steps in ahead)]), 1)
+        size = self.training.loop.steps_per_iteration
+        return max(min([most // size, *(-(-steps // size) for steps in ahead)]), 1)
 
     def _frequencies(self) -> list[int]:
         """In steps: those of the callbacks, and that of logging where it counts rollouts and is seen."""
@@ -117,4 +136,4 @@ class Learning:
     @property
     def _done(self) -> float:
         """What ``log_interval`` counts: rollouts on-policy, episodes off-policy."""
-        return self._iterations if self.on_policy else self.window.ended
+        return self._iterations if self.on_policy else self.window.ended - self.ended

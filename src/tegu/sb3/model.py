@@ -1,9 +1,33 @@
-"""``PPO`` and ``DQN`` with Stable-Baselines3's constructors."""
+"""The algorithms with Stable-Baselines3's constructors: the same arguments, their order and their defaults."""
 
-from typing import Any, Self
+from typing import Any
 
 from tegu.sb3.base import BaseAlgorithm
-from tegu.sb3.settings import changed, policy_settings, refuse
+
+_MODEL = {"tensorboard_log": None, "policy_kwargs": None, "verbose": 0, "seed": None, "device": "auto"}
+_LAST: dict[str, Any] = {**_MODEL, "_init_setup_model": True}
+_SDE = {"use_sde": False, "sde_sample_freq": -1}
+_ROLLOUT_BUFFER = {"rollout_buffer_class": None, "rollout_buffer_kwargs": None}
+_REPLAY_BUFFER = {
+    "replay_buffer_class": None,
+    "replay_buffer_kwargs": None,
+    "optimize_memory_usage": False,
+    "n_steps": 1,
+}
+_WINDOW = {"stats_window_size": 100}
+_ACTOR_CRITIC = {
+    "learning_rate": 1e-3,
+    "buffer_size": 1_000_000,
+    "learning_starts": 100,
+    "batch_size": 256,
+    "tau": 0.005,
+    "gamma": 0.99,
+    "train_freq": 1,
+    "gradient_steps": 1,
+    "action_noise": None,
+    **_REPLAY_BUFFER,
+}
+_DDPG_NETWORKS = ("actor", "critics", "target_actor", "target_critics")
 
 
 class PPO(BaseAlgorithm):
@@ -11,77 +35,25 @@ class PPO(BaseAlgorithm):
 
     name = "ppo"
     networks = ("network",)
-
-    def __init__(
-        self,
-        policy: str,
-        env: Any,
-        learning_rate: Any = 3e-4,
-        n_steps: int = 2048,
-        batch_size: int = 64,
-        n_epochs: int = 10,
-        gamma: float = 0.99,
-        gae_lambda: float = 0.95,
-        clip_range: Any = 0.2,
-        clip_range_vf: Any = None,
-        normalize_advantage: bool = True,
-        ent_coef: float = 0.0,
-        vf_coef: float = 0.5,
-        max_grad_norm: float = 0.5,
-        use_sde: bool = False,
-        sde_sample_freq: int = -1,
-        rollout_buffer_class: Any = None,
-        rollout_buffer_kwargs: dict[str, Any] | None = None,
-        target_kl: float | None = None,
-        stats_window_size: int = 100,
-        tensorboard_log: str | None = None,
-        policy_kwargs: dict[str, Any] | None = None,
-        verbose: int = 0,
-        seed: int | None = None,
-        device: Any = "auto",
-        _init_setup_model: bool = True,
-    ):
-        refuse("PPO", use_sde=use_sde, rollout_buffer_class=rollout_buffer_class)
-        refuse("PPO", rollout_buffer_kwargs=rollout_buffer_kwargs)
-        settings = {
-            "learning_rate": learning_rate,
-            "n_steps": n_steps,
-            "batch_size": batch_size,
-            "n_epochs": n_epochs,
-            "gamma": gamma,
-            "gae_lambda": gae_lambda,
-            "clip_range": clip_range,
-            "clip_range_vf": clip_range_vf,
-            "normalize_advantage": normalize_advantage,
-            "ent_coef": ent_coef,
-            "vf_coef": vf_coef,
-            "max_grad_norm": max_grad_norm,
-            "target_kl": target_kl,
-        }
-        self._setup(
-            changed(policy_settings("PPO", policy, policy_kwargs), settings),
-            seed=seed,
-            verbose=verbose,
-            tensorboard_log=tensorboard_log,
-            stats_window_size=stats_window_size,
-        )
-        self._attach(env, fresh=True)
-
-    def learn(
-        self,
-        total_timesteps: int,
-        callback: Any = None,
-        log_interval: int | None = 1,
-        tb_log_name: str = "PPO",
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> Self:
-        """Train for ``total_timesteps``, rounded up to whole rollouts.
-
-        ``reset_num_timesteps=False`` goes on exactly where training stopped. ``log_interval`` counts rollouts between
-        two tables (``verbose=1``) and TensorBoard points; None is never.
-        """
-        return self._learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+    usual = {  # noqa: RUF012
+        "learning_rate": 3e-4,
+        "n_steps": 2048,
+        "batch_size": 64,
+        "n_epochs": 10,
+        "gamma": 0.99,
+        "gae_lambda": 0.95,
+        "clip_range": 0.2,
+        "clip_range_vf": None,
+        "normalize_advantage": True,
+        "ent_coef": 0.0,
+        "vf_coef": 0.5,
+        "max_grad_norm": 0.5,
+        **_SDE,
+        **_ROLLOUT_BUFFER,
+        "target_kl": None,
+        **_WINDOW,
+        **_LAST,
+    }
 
 
 class DQN(BaseAlgorithm):
@@ -89,76 +61,113 @@ class DQN(BaseAlgorithm):
 
     name = "dqn"
     networks = ("online", "target")
+    usual = {  # noqa: RUF012
+        "learning_rate": 1e-4,
+        "buffer_size": 1_000_000,
+        "learning_starts": 100,
+        "batch_size": 32,
+        "tau": 1.0,
+        "gamma": 0.99,
+        "train_freq": 4,
+        "gradient_steps": 1,
+        **_REPLAY_BUFFER,
+        "target_update_interval": 10000,
+        "exploration_fraction": 0.1,
+        "exploration_initial_eps": 1.0,
+        "exploration_final_eps": 0.05,
+        "max_grad_norm": 10,
+        **_WINDOW,
+        **_LAST,
+    }
 
-    def __init__(
-        self,
-        policy: str,
-        env: Any,
-        learning_rate: Any = 1e-4,
-        buffer_size: int = 1_000_000,
-        learning_starts: int = 100,
-        batch_size: int = 32,
-        tau: float = 1.0,
-        gamma: float = 0.99,
-        train_freq: int | tuple[int, str] = 4,
-        gradient_steps: int = 1,
-        replay_buffer_class: Any = None,
-        replay_buffer_kwargs: dict[str, Any] | None = None,
-        optimize_memory_usage: bool = False,
-        n_steps: int = 1,
-        target_update_interval: int = 10000,
-        exploration_fraction: float = 0.1,
-        exploration_initial_eps: float = 1.0,
-        exploration_final_eps: float = 0.05,
-        max_grad_norm: float = 10,
-        stats_window_size: int = 100,
-        tensorboard_log: str | None = None,
-        policy_kwargs: dict[str, Any] | None = None,
-        verbose: int = 0,
-        seed: int | None = None,
-        device: Any = "auto",
-        _init_setup_model: bool = True,
-    ):
-        refuse("DQN", optimize_memory_usage=optimize_memory_usage)
-        settings = {
-            "learning_rate": learning_rate,
-            "buffer_size": buffer_size,
-            "learning_starts": learning_starts,
-            "batch_size": batch_size,
-            "tau": tau,
-            "gamma": gamma,
-            "train_freq": train_freq,
-            "gradient_steps": gradient_steps,
-            "replay_buffer_class": replay_buffer_class,
-            "replay_buffer_kwargs": replay_buffer_kwargs,
-            "n_steps": n_steps,
-            "target_update_interval": target_update_interval,
-            "exploration_fraction": exploration_fraction,
-            "exploration_initial_eps": exploration_initial_eps,
-            "exploration_final_eps": exploration_final_eps,
-            "max_grad_norm": max_grad_norm,
-        }
-        self._setup(
-            changed(policy_settings("DQN", policy, policy_kwargs), settings),
-            seed=seed,
-            verbose=verbose,
-            tensorboard_log=tensorboard_log,
-            stats_window_size=stats_window_size,
-        )
-        self._attach(env, fresh=True)
 
-    def learn(
-        self,
-        total_timesteps: int,
-        callback: Any = None,
-        log_interval: int | None = 4,
-        tb_log_name: str = "DQN",
-        reset_num_timesteps: bool = True,
-        progress_bar: bool = False,
-    ) -> Self:
-        """Train for ``total_timesteps``, rounded up to whole rounds of ``train_freq`` steps.
+class DDPG(BaseAlgorithm):
+    """Deep deterministic policy gradient: ``tegu.DDPG`` behind SB3's constructor, without noise unless it is given."""
 
-        ``reset_num_timesteps=False`` goes on exactly where training stopped. ``log_interval`` counts episodes between
-        two tables (``verbose=1``) and TensorBoard points; None is never.
-        """
-        return self._learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+    name = "ddpg"
+    networks = _DDPG_NETWORKS
+    behind_images, shares_extractor = (256, 256), False
+    usual = {**_ACTOR_CRITIC, **_LAST}  # noqa: RUF012
+
+
+class TD3(BaseAlgorithm):
+    """Twin delayed DDPG: ``tegu.TD3`` behind SB3's constructor, without noise unless it is given."""
+
+    name = "td3"
+    networks = _DDPG_NETWORKS
+    behind_images, shares_extractor = (256, 256), False
+    usual = {  # noqa: RUF012
+        **_ACTOR_CRITIC,
+        "policy_delay": 2,
+        "target_policy_noise": 0.2,
+        "target_noise_clip": 0.5,
+        **_WINDOW,
+        **_LAST,
+    }
+
+
+class A2C(BaseAlgorithm):
+    """Advantage actor-critic: ``tegu.A2C`` behind SB3's constructor."""
+
+    name = "a2c"
+    networks = ("network",)
+    usual = {  # noqa: RUF012
+        "learning_rate": 7e-4,
+        "n_steps": 5,
+        "gamma": 0.99,
+        "gae_lambda": 1.0,
+        "ent_coef": 0.0,
+        "vf_coef": 0.5,
+        "max_grad_norm": 0.5,
+        "rms_prop_eps": 1e-5,
+        "use_rms_prop": True,
+        **_SDE,
+        **_ROLLOUT_BUFFER,
+        "normalize_advantage": False,
+        **_WINDOW,
+        **_LAST,
+    }
+
+
+class TRPO(BaseAlgorithm):
+    """Trust region policy optimisation: ``tegu.TRPO`` behind the constructor of SB3-contrib."""
+
+    name = "trpo"
+    networks = ("network",)
+    usual = {  # noqa: RUF012
+        "learning_rate": 1e-3,
+        "n_steps": 2048,
+        "batch_size": 128,
+        "gamma": 0.99,
+        "cg_max_steps": 15,
+        "cg_damping": 0.1,
+        "line_search_shrinking_factor": 0.8,
+        "line_search_max_iter": 10,
+        "n_critic_updates": 10,
+        "gae_lambda": 0.95,
+        **_SDE,
+        **_ROLLOUT_BUFFER,
+        "normalize_advantage": True,
+        "target_kl": 0.01,
+        "sub_sampling_factor": 1,
+        **_WINDOW,
+        **_LAST,
+    }
+
+
+class QRDQN(BaseAlgorithm):
+    """Quantile regression DQN: ``tegu.QRDQN`` behind the constructor of SB3-contrib.
+
+    ``policy_kwargs`` may hold ``n_quantiles``.
+    """
+
+    name = "qr-dqn"
+    networks = ("online", "target")
+    usual = {  # noqa: RUF012
+        **DQN.usual,
+        "learning_rate": 5e-5,
+        "learning_starts": 50_000,
+        "exploration_fraction": 0.005,
+        "exploration_final_eps": 0.01,
+        "max_grad_norm": None,
+    }

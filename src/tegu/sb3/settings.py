@@ -1,6 +1,6 @@
 """Stable-Baselines3's constructor arguments as Tegu's hyper-parameters."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from reprlib import repr as shorten
 from typing import Any
 
@@ -9,75 +9,57 @@ import numpy as np
 from tegu.algorithms.base import Algorithm
 from tegu.algorithms.hyper_parameters import hyper_parameters, whole
 from tegu.algorithms.registry import algorithm as build_algorithm
+from tegu.algorithms.registry import settings as known_settings
 from tegu.core.code import one_line
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Linear
-from tegu.nn.mlp import ACTIVATIONS
 from tegu.runs.schema import MOST_SEED, MOST_STEPS
 from tegu.sb3.her import hindsight_settings
+from tegu.sb3.noise import noise_settings
+from tegu.sb3.schedules import line_of
 
-# Settings that each brings. The Nature CNN ends in a layer of 512, which are Tegu's hidden layers.
-POLICIES: dict[str, dict[str, Any]] = {
-    "MlpPolicy": {"features_extractor": "flatten"},
-    "MultiInputPolicy": {},
-    "CnnPolicy": {"features_extractor": "nature", "net_arch": (512,), "activation": "relu"},
-}
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf")
+OF_THE_MODEL = (
+    "policy",
+    "env",
+    "policy_kwargs",
+    "stats_window_size",
+    "tensorboard_log",
+    "verbose",
+    "seed",
+    "device",
+    "_init_setup_model",
+)
+"""Arguments that are no hyper-parameters."""
 
-_SAMPLES = [i / 40 for i in range(41)]  # of the progress remaining
-_NEAR_THE_START = 1e-3  # fraction of training over which a schedule shows its slope
+UNCLIPPED = 1e30  #: a gradient's norm that is never reached
+
+WITHOUT_MEANING = ("sde_sample_freq", "use_sde_at_warmup")
+"""Arguments that do nothing unless another one is set that Tegu refuses."""
 
 
 def schedule(name: str, value: Any) -> Any:
-    """A number as it is; a function of the progress remaining (from 1 to 0) as the ``Linear`` or number that it is.
-
-    Recognised by sampling: constants, straight lines, and lines that reach their end early and then stay.
-    """
-    if not callable(value):
+    """A number as it is; a function of the progress remaining (from 1 to 0) as the ``Linear`` or number that it is."""
+    if not callable(value) or isinstance(value, Linear):
         return value
     try:
-        start, end = float(value(1.0)), float(value(0.0))
+        line = line_of(value)
     except Exception as error:
         raise TeguError(
             f"{name} must be a number, or a function of the progress remaining, from 1.0 to 0.0: {one_line(error)}"
         ) from error
-    slope = (start - float(value(1.0 - _NEAR_THE_START))) / _NEAR_THE_START
-    fraction = min((start - end) / slope, 1.0) if slope else 1.0
-    guess = Linear(start, end, fraction) if fraction > 0 else Linear(start, end)
-    if not _agree(value, guess):
+    if line is None:
         raise TeguError(f"{name}: only constant and linear schedules are supported, this function is neither")
-    return start if start == end else guess
+    return line
 
 
-def policy_settings(name: str, policy: Any, policy_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
-    """``policy`` and ``policy_kwargs`` as hyper-parameters."""
-    if policy not in tuple(POLICIES):
-        shown = policy if isinstance(policy, str) else getattr(policy, "__name__", type(policy).__name__)
-        raise TeguError(f"{name}: policy must be one of {', '.join(POLICIES)}, got {shown}")
-    translate: dict[str, Callable[[Any], dict[str, Any]]] = {
-        "net_arch": lambda value: {"net_arch": _net_arch(value)},
-        "activation_fn": lambda value: {"activation": _activation(value)},
-        "log_std_init": lambda value: {"log_std_init": value},
-    }
-    if not isinstance(policy_kwargs, Mapping | None):
-        raise TeguError(f"{name}: policy_kwargs must be a dict, got {shorten(policy_kwargs)}")
-    settings = dict(POLICIES[policy])
-    layers = settings.get("net_arch", ())  # of the features extractor: those of policy_kwargs follow them
-    for key, value in (policy_kwargs or {}).items():
-        if key not in translate:
-            raise TeguError(f"{name}: policy_kwargs[{key!r}] is not supported: expected {', '.join(translate)}")
-        if value is not None:
-            settings |= translate[key](value)
-    if policy_kwargs and policy_kwargs.get("net_arch") is not None:
-        settings["net_arch"] = (*layers, *settings["net_arch"])
-    return settings
-
-
-def train_freq(value: int | tuple[int, str]) -> int:
+def train_freq(value: Any) -> int:
     """Steps of the vectorised environment between two rounds of updates."""
     number, unit = value if isinstance(value, tuple) and len(value) == 2 else (value, "step")
     if unit != "step":
         raise TeguError(f"train_freq: only steps are supported, got {shorten(value)}")
+    if isinstance(number, str):
+        raise TeguError(f"train_freq must be a whole number, got {shorten(value)}")
     return whole(number, "train_freq")
 
 
@@ -104,15 +86,33 @@ def refuse(name: str, **asked: Any) -> None:
             raise TeguError(f"{name}: Tegu does not support {argument}={getattr(value, '__name__', repr(value))}")
 
 
-def changed(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``settings`` with SB3's ``changes``, such as those given to ``load``."""
-    new = {key: schedule(key, value) if key in SCHEDULES else value for key, value in changes.items()}
+def hyper_settings(name: str, title: str, arguments: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a constructor that are hyper-parameters of Tegu's algorithm ``name``.
+
+    Raises ``TeguError`` for one that Tegu does not have, unless it is ``usual``, SB3's default.
+    """
+    settings = translated(name, {key: value for key, value in arguments.items() if key not in OF_THE_MODEL})
+    known = known_settings(name)
+    for key in [key for key in settings if key not in known]:
+        value = settings.pop(key)
+        if key not in WITHOUT_MEANING and not (value is usual[key] or value == usual[key]):
+            raise TeguError(f"{title}: Tegu does not support {key}={getattr(value, '__name__', shorten(value))}")
+    return settings
+
+
+def translated(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """SB3's arguments of the algorithm ``name`` with Tegu's names and values."""
+    new = {key: schedule(key, value) if key in SCHEDULES else value for key, value in given.items()}
     if "train_freq" in new:
         new["train_freq"] = train_freq(new["train_freq"])
+    if "action_noise" in new and "action_noise" in known_settings(name):
+        new |= noise_settings(new["action_noise"])
+    if "max_grad_norm" in new and new["max_grad_norm"] is None:
+        new["max_grad_norm"] = UNCLIPPED
     if isinstance(new.get("clip_range_vf"), Linear):
         raise TeguError("clip_range_vf: only a number is supported, not a schedule")
-    buffer = [new.pop(name, None) for name in ("replay_buffer_class", "replay_buffer_kwargs")]
-    return {**settings, **new, **hindsight_settings(*buffer)}
+    buffer = [new.pop(key, None) for key in ("replay_buffer_class", "replay_buffer_kwargs")]
+    return {**new, **hindsight_settings(*buffer)}
 
 
 def build(name: str, settings: Mapping[str, Any], n_envs: int) -> Algorithm:
@@ -129,33 +129,3 @@ def settings_of(algorithm: Algorithm, n_envs: int) -> dict[str, Any]:
     if "train_freq" in settings:
         settings["train_freq"] = max(settings["train_freq"] // n_envs, 1)
     return settings
-
-
-def _agree(function: Callable[[float], float], line: Linear) -> bool:
-    """Whether ``function`` of the progress remaining is ``line``, within rounding."""
-    close = 1e-6 * max(abs(line.initial), abs(line.final), 1e-12)
-    return all(abs(function(left) - _at(line, 1.0 - left)) <= close for left in _SAMPLES)
-
-
-def _at(line: Linear, progress: float) -> float:
-    """``line(progress)`` in float64."""
-    return line.initial + min(progress / line.fraction, 1.0) * (line.final - line.initial)
-
-
-def _net_arch(value: Any) -> tuple[int, ...]:
-    if isinstance(value, Mapping):
-        actor, critic = value.get("pi", []), value.get("vf", [])
-        if set(value) - {"pi", "vf"} or list(actor) != list(critic):
-            raise TeguError(f"net_arch: pi and vf must be equal in Tegu, got {dict(value)}")
-        value = actor
-    if not isinstance(value, list | tuple) or not all(isinstance(width, int) for width in value):
-        raise TeguError(f"net_arch must be a list of widths or dict(pi=[...], vf=[...]), got {value!r}")
-    return tuple(value)
-
-
-def _activation(value: Any) -> str:
-    """From a name, or from a class that is named like one, such as ``torch.nn.Tanh``."""
-    name = value if isinstance(value, str) else getattr(value, "__name__", repr(value))
-    if name.lower() not in ACTIVATIONS:
-        raise TeguError(f"activation_fn must be one of {', '.join(ACTIVATIONS)}, got {name}")
-    return name.lower()

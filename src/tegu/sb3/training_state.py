@@ -2,12 +2,19 @@
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+
 from tegu.algorithms.base import Algorithm, Learner
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.trees import from_arrays, to_arrays
 from tegu.environments.base import Environment
-from tegu.sb3.environments import DummyVecEnv
+from tegu.experience.buffer import ReplayBuffer
+from tegu.sb3.stepped import Seen, SteppedVecEnv
+from tegu.sb3.vec_env import VecEnv
 from tegu.training.fused import FusedLoop
+from tegu.training.learning import cut_episodes
 from tegu.training.plan import host_loop
 from tegu.training.split import SplitLoop
 
@@ -18,19 +25,20 @@ class TrainingState:
     def __init__(
         self,
         algorithm: Algorithm,
-        environment: Environment | DummyVecEnv,
+        environment: Environment | VecEnv,
         spec: EnvironmentSpec,
         seed: int,
         learners: Learner | None = None,
         steps: int = 0,
     ):
         """``learners`` ``[1, ...]`` were trained for ``steps``; without them training begins from nothing."""
-        self.loop: FusedLoop | SplitLoop = (
-            host_loop(algorithm, spec, {seed: environment.environments})
-            if isinstance(environment, DummyVecEnv)
-            else FusedLoop(algorithm, environment, spec, (seed,))
-        )
         self.environment = environment
+        self.loop: FusedLoop | SplitLoop
+        if isinstance(environment, VecEnv):
+            self._stepped = SteppedVecEnv(environment)
+            self.loop = host_loop(algorithm, spec, {seed: self._stepped})
+        else:
+            self.loop = FusedLoop(algorithm, environment, spec, (seed,))
         self.steps = steps  #: environment steps so far
         self.revision = 0  #: changes with what was learned
         self._given = learners
@@ -52,6 +60,11 @@ class TrainingState:
     def state(self, state: Any) -> None:
         self._state = state
         self.revision += 1
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a state yet."""
+        return self._state is not None
 
     def advance(self, steps: int, state: Any) -> None:
         """Take over where the loop stands after so many ``steps``."""
@@ -83,9 +96,49 @@ class TrainingState:
 
     def restart_if_touched(self) -> None:
         """Begin new episodes if anybody else stepped or reset the environments."""
-        if isinstance(self.environment, DummyVecEnv) and self.environment.standing != self._standing:
+        if isinstance(self.environment, VecEnv) and _standing(self.environment) != self._standing:
             self.restart()
 
+    # Environments stepped in Python
+
+    def record(self, on: bool) -> None:
+        """Whether to keep what each step brings."""
+        if isinstance(self.environment, VecEnv):
+            self._stepped.record = [] if on else None
+
+    def recorded(self) -> list[Seen]:
+        """What was kept since this was last asked for: an entry for each step, or none in JAX."""
+        if not isinstance(self.environment, VecEnv) or self._stepped.record is None:
+            return []
+        found, self._stepped.record = self._stepped.record, []
+        return found
+
+    # The replay buffer
+
+    @property
+    def buffer(self) -> ReplayBuffer:
+        """The replay buffer, without a leading axis."""
+        buffer = self.state[0].buffer
+        return jax.tree.map(lambda leaf: leaf[0], buffer) if isinstance(self.loop, FusedLoop) else buffer
+
+    def put_buffer(self, buffer: ReplayBuffer) -> None:
+        """Go on with another one, whose running episodes are cut: new ones begin."""
+        buffer = cut_episodes(buffer, jnp.ones(self.loop.spec.n_envs, bool))
+        stored = int(buffer.size)
+        if isinstance(self.loop, FusedLoop):
+            self.loop.stored = stored
+            (part,) = self.loop.layout.split(jax.tree.map(lambda leaf: np.asarray(leaf)[None], buffer))
+            self.state = [self.state[0]._replace(buffer=part)]
+        else:
+            self.loop.each[0].stored = stored
+            self.state = [self.state[0]._replace(buffer=buffer)]
+        self.restart()
+
     def _leave(self) -> None:
-        if isinstance(self.environment, DummyVecEnv):
-            self._standing = self.environment.standing
+        if isinstance(self.environment, VecEnv):
+            self._standing = _standing(self.environment)
+
+
+def _standing(vector: VecEnv) -> Any:
+    """Where the environments stand, if anybody can say."""
+    return getattr(vector.unwrapped, "standing", None)

@@ -1,0 +1,147 @@
+"""Stable-Baselines3's ``policy`` and ``policy_kwargs`` as hyper-parameters."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from reprlib import repr as shorten
+from typing import Any
+
+import gymnasium
+
+from tegu.core.errors import TeguError
+from tegu.nn.mlp import ACTIVATIONS
+from tegu.sb3.errors import ArgumentError
+
+POLICIES: dict[str, dict[str, Any]] = {
+    "MlpPolicy": {"features_extractor": "flatten"},
+    "MultiInputPolicy": {},
+    "CnnPolicy": {"features_extractor": "nature", "net_arch": (512,), "activation": "relu"},
+}
+"""Settings that each brings. The Nature CNN ends in a layer of 512, which is the first of Tegu's hidden layers."""
+
+EXTRACTORS = {"NatureCNN": "nature", "FlattenExtractor": "flatten", "CombinedExtractor": "auto"}
+"""SB3's features extractors, by the names of their classes, and Tegu's."""
+
+USUAL: dict[str, Any] = {
+    "features_extractor_kwargs": {},
+    "normalize_images": True,
+    "optimizer_class": "Adam",
+    "optimizer_kwargs": {},
+    "ortho_init": True,
+    "full_std": True,
+    "use_expln": False,
+    "use_sde": False,
+    "squash_output": False,
+    "n_critics": 2,
+}
+"""What else ``policy_kwargs`` may hold, as long as it is what Tegu does anyway."""
+
+
+def policy_settings(
+    title: str,
+    policy: Any,
+    policy_kwargs: Mapping[str, Any] | None,
+    *,
+    known: Mapping[str, Any],
+    shares_extractor: bool = True,
+    behind_images: tuple[int, ...] = (),
+) -> dict[str, Any]:
+    """``policy`` and ``policy_kwargs`` as hyper-parameters, of which the algorithm has ``known``.
+
+    ``shares_extractor``: whether actor and critic share what sees images, in SB3 by default and in Tegu always.
+    ``behind_images``: SB3's default layers of the ``CnnPolicy``.
+    """
+    name = policy if isinstance(policy, str) else getattr(policy, "__name__", type(policy).__name__)
+    if name not in POLICIES:
+        raise TeguError(
+            f"{title}: policy must be one of {', '.join(POLICIES)}, got {name}; a network of your own, a function that "
+            "makes an Equinox module, is policy_kwargs={'network': function}"
+        )
+    if not isinstance(policy_kwargs, Mapping | None):
+        raise TeguError(f"{title}: policy_kwargs must be a dict, got {shorten(policy_kwargs)}")
+    given = {key: value for key, value in (policy_kwargs or {}).items() if value is not None}
+    settings, usual = dict(POLICIES[name]), {**USUAL, "share_features_extractor": shares_extractor}
+    of_extractor = settings.pop("net_arch", ())
+    if "features_extractor_class" in given:
+        settings["features_extractor"] = _extractor(title, given.pop("features_extractor_class"))
+    if name == "CnnPolicy" and (size := dict(given.get("features_extractor_kwargs", {})).pop("features_dim", None)):
+        of_extractor = (size,)
+        given["features_extractor_kwargs"] = {
+            key: value for key, value in given["features_extractor_kwargs"].items() if key != "features_dim"
+        }
+    for key, value in given.items():
+        if key in _TRANSLATED:
+            settings |= _TRANSLATED[key](value)
+        elif key in known and key not in USUAL:
+            settings[key] = value  # one of Tegu's own, such as network
+        elif key not in usual:
+            expected = ", ".join([*_TRANSLATED, *usual])
+            raise TeguError(f"{title}: policy_kwargs[{key!r}] is not supported: expected {expected}")
+        elif not _is_usual(key, value, usual[key], given):
+            raise TeguError(f"{title}: policy_kwargs[{key!r}] must be {usual[key]!r} in Tegu, got {_shown(value)}")
+    if of_extractor:
+        for part in ("net_arch", *(["critic_arch"] if "critic_arch" in settings else [])):
+            settings[part] = (*of_extractor, *settings.get(part, behind_images))
+    return settings
+
+
+def _is_usual(key: str, value: Any, usual: Any, given: Mapping[str, Any]) -> bool:
+    """Whether a setting is what Tegu does anyway."""
+    if key == "optimizer_class":  # without decay of the weights, the two are the same
+        adamw = _shown(value) == "AdamW" and given.get("optimizer_kwargs", {}).get("weight_decay") == 0
+        return adamw or _shown(value) == usual
+    if key == "optimizer_kwargs":
+        return {name: each for name, each in value.items() if (name, each) != ("weight_decay", 0)} == usual
+    return bool(value == usual)
+
+
+def _shown(value: Any) -> str:
+    return getattr(value, "__name__", None) or shorten(value)
+
+
+def _extractor(title: str, kind: Any) -> str:
+    if _shown(kind) not in EXTRACTORS:
+        raise TeguError(
+            f"{title}: features_extractor_class must be one of {', '.join(EXTRACTORS)}, got {_shown(kind)}: PyTorch's "
+            "modules do not run in JAX; a network of your own is policy_kwargs={'network': function}"
+        )
+    return EXTRACTORS[_shown(kind)]
+
+
+def _net_arch(value: Any) -> dict[str, Any]:
+    """Hidden layers, of the critic only where they are others."""
+    if isinstance(value, list | tuple) and len(value) == 1 and isinstance(value[0], Mapping):
+        warnings.warn("net_arch=[dict(pi=..., vf=...)] is old: give the dict without the list", stacklevel=2)
+        value = value[0]
+    if not isinstance(value, Mapping):
+        return {"net_arch": _widths(value)}
+    if odd := set(value) - {"pi", "vf", "qf"} or {"vf", "qf"} <= set(value):
+        raise TeguError(f"net_arch must be a list of widths or dict(pi=[...], vf=[...]), got {shorten(value)}: {odd}")
+    actor, critic = _widths(value.get("pi", [])), _widths(value.get("vf", value.get("qf", [])))
+    return {"net_arch": actor} | ({"critic_arch": critic} if critic != actor else {})
+
+
+def _widths(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(width, int) for width in value):
+        raise TeguError(f"net_arch must be a list of widths or dict(pi=[...], vf=[...]), got {value!r}")
+    return tuple(value)
+
+
+def _activation(value: Any) -> str:
+    """From a name, or from a class that is named like one, such as ``torch.nn.Tanh``."""
+    name = value if isinstance(value, str) else getattr(value, "__name__", repr(value))
+    if name.lower() not in ACTIVATIONS:
+        raise TeguError(f"activation_fn must be one of {', '.join(ACTIVATIONS)}, got {name}")
+    return name.lower()
+
+
+_TRANSLATED: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "net_arch": _net_arch,
+    "activation_fn": lambda value: {"activation": _activation(value)},
+    "log_std_init": lambda value: {"log_std_init": value},
+}
+
+
+def check_policy(title: str, policy: Any, space: Any) -> None:
+    """Raise ``ArgumentError`` where observations in a Dict come to a policy that is not for them."""
+    if isinstance(space, gymnasium.spaces.Dict) and policy not in ("MultiInputPolicy", None):
+        raise ArgumentError(f"{title}: observations in a Dict need the MultiInputPolicy, got {policy}")
