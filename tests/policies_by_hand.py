@@ -70,8 +70,12 @@ def actions(rng, kind, shape, mask):
 
 
 def learner_of(algorithm, kind):
+    return learner_for(algorithm, spec_of(kind))
+
+
+def learner_for(algorithm, spec):
     """An untrained learner but for weights so large that every term matters: a fresh actor is almost uniform."""
-    spec, rng = spec_of(kind), np.random.default_rng(9)
+    rng = np.random.default_rng(9)
     network = jax.eval_shape(lambda: algorithm.init(KEY, spec).network)
     rest = jax.device_get(jax.jit(lambda: algorithm.init(KEY, spec)._replace(network=()))())
     rest = jax.tree.map(lambda leaf: leaf.astype(float) if leaf.dtype == np.float32 else leaf, rest)

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 from gymnasium import spaces
+from policies_by_hand import learner_for
 
 from tegu.algorithms.a2c import A2C
 from tegu.algorithms.ppo import PPO
@@ -71,7 +72,7 @@ def test_one_update_is_stable_baselines3s(recorded, numerics, name, kind):
         of["log_prob"] if name == "ppo" else (),
     )
     spec = EnvironmentSpec("test", spaces.Box(-9, 9, (3,)), ACTIONS[kind], 2)
-    learner = jax.jit(algorithm.init, static_argnums=1)(KEY, spec)
+    learner = learner_for(algorithm, spec)
     learner = learner._replace(network=as_ours(learner.network, of["before"]))
     updated, _ = jax.jit(lambda *given: algorithm.update(*given)[:2])(learner, batch, KEY)
     expected = numerics.flat(as_ours(learner.network, of["after"]))
