@@ -7,6 +7,8 @@ here too. Settings have SB3's names, order and defaults. What Tegu does not have
 
 from typing import Never
 
+from tegu.sb3 import results_plotter
+from tegu.sb3.atari import AtariWrapper, MaxAndSkipEnv, make_atari_env
 from tegu.sb3.base import BaseAlgorithm
 from tegu.sb3.callbacks import BaseCallback, CallbackList, ConvertCallback, EventCallback, EveryNTimesteps
 from tegu.sb3.environments import DummyVecEnv, SubprocVecEnv, make_vec_env
@@ -41,6 +43,7 @@ from tegu.sb3.stock_callbacks import (
     ProgressBarCallback,
     StopTrainingOnMaxEpisodes,
 )
+from tegu.sb3.utils import check_env, get_latest_run_id, safe_mean, set_random_seed
 from tegu.sb3.vec_env import VecEnv, VecEnvWrapper, is_vecenv_wrapped
 from tegu.sb3.vec_normalize import RunningMeanStd, VecNormalize, sync_envs_normalization, unwrap_vec_normalize
 from tegu.sb3.vec_wrappers import (
@@ -61,6 +64,7 @@ __all__ = [
     "TD3",
     "TRPO",
     "ActionNoise",
+    "AtariWrapper",
     "BaseAlgorithm",
     "BaseCallback",
     "CallbackList",
@@ -78,6 +82,7 @@ __all__ = [
     "LoadMonitorResultsError",
     "LogEveryNTimesteps",
     "Logger",
+    "MaxAndSkipEnv",
     "MlpPolicy",
     "Monitor",
     "MultiInputPolicy",
@@ -99,17 +104,23 @@ __all__ = [
     "VecNormalize",
     "VecTransposeImage",
     "VecVideoRecorder",
+    "check_env",
     "configure",
     "constant_fn",
     "evaluate_policy",
     "get_device",
+    "get_latest_run_id",
     "get_linear_fn",
     "get_monitor_files",
     "get_schedule_fn",
     "is_vecenv_wrapped",
     "is_wrapped",
     "load_results",
+    "make_atari_env",
     "make_vec_env",
+    "results_plotter",
+    "safe_mean",
+    "set_random_seed",
     "sync_envs_normalization",
     "unwrap_vec_normalize",
     "unwrap_wrapper",

@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from tegu.core.errors import TeguError
 
 ELSEWHERE = {
-    "A2C": "PPO is the nearest to it",
-    "DDPG": "use tegu.train(env, tegu.DDPG())",
+    "ARS": "use tegu.train; `tegu list` says which algorithms there are",
+    "BaseFeaturesExtractor": "a function that makes an Equinox module goes into policy_kwargs={'network': function}",
+    "CrossQ": "SAC is the nearest to it",
     "GoalSelectionStrategy": "name the strategy, goal_selection_strategy='future'",
-    "SAC": "use tegu.train(env, tegu.DDPG()) for continuous actions",
-    "TD3": "use tegu.train(env, tegu.DDPG()) for continuous actions",
-    "SubprocVecEnv": "make_vec_env steps its environments in this process",
-    "VecNormalize": "use tegu.train(env, tegu.PPO(normalize_observation=True, normalize_reward=True))",
-    "VecMonitor": "make_vec_env monitors its environments",
-    "check_env": "use the command tegu check",
+    "HER": "it is a replay buffer: replay_buffer_class=HerReplayBuffer; see the documentation",
+    "MaskablePPO": "every algorithm of Tegu's honours masks: observations in a Dict with the entry action_mask",
+    "RecurrentPPO": "use tegu.train(env, tegu.R2D2()) for a recurrent agent",
     "common": "make_vec_env, evaluate_policy, the callbacks... are imported from tegu.sb3 itself",
-    "set_random_seed": "give each model its seed",
 }  #: names of Stable-Baselines3, and what to do instead
 
 

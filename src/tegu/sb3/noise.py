@@ -31,7 +31,7 @@ class NormalActionNoise(ActionNoise):
 
 
 class OrnsteinUhlenbeckActionNoise(ActionNoise):
-    """A process that returns to ``mean`` at the rate ``theta``, in steps of ``dt``: noise that is correlated in time."""
+    """A process that returns to ``mean`` at the rate ``theta``, in steps of ``dt``: correlated in time."""
 
     def __init__(
         self,

@@ -31,7 +31,6 @@ USUAL: dict[str, Any] = {
     "use_expln": False,
     "use_sde": False,
     "squash_output": False,
-    "n_critics": 2,
 }
 """What else ``policy_kwargs`` may hold, as long as it is what Tegu does anyway."""
 
@@ -71,7 +70,7 @@ def policy_settings(
     for key, value in given.items():
         if key in _TRANSLATED:
             settings |= _TRANSLATED[key](value)
-        elif key in known and key not in USUAL:
+        elif key in known:
             settings[key] = value  # one of Tegu's own, such as network
         elif key not in usual:
             expected = ", ".join([*_TRANSLATED, *usual])
