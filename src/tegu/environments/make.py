@@ -4,6 +4,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
@@ -15,6 +16,7 @@ from tegu.core.errors import TeguError
 from tegu.environments.adapters import atari
 from tegu.environments.adapters.base import HostEnvironments
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
+from tegu.environments.adapters.mujoco import is_mujoco, without_notices
 from tegu.environments.adapters.pettingzoo import ParallelEnvironment, is_pettingzoo
 from tegu.environments.base import Environment
 from tegu.environments.hints import EXPECTED, described, nearest, of_tegu
@@ -198,7 +200,8 @@ def _mpe2(name: str) -> Any:
 
 def _from_gymnasium(name: str, options: Mapping[str, Any]) -> gymnasium.Env:
     try:
-        return gymnasium.make(name, disable_env_checker=True, **options)
+        with without_notices() if is_mujoco(name) else nullcontext():
+            return gymnasium.make(name, disable_env_checker=True, **options)
     except TeguError:
         raise
     except (gymnasium.error.Error, ImportError) as error:  # what is missing

@@ -25,6 +25,7 @@ from tegu.environments.adapters.contract import (
     success_of,
 )
 from tegu.environments.adapters.goals import HostGoals
+from tegu.environments.adapters.mujoco import MujocoState
 from tegu.environments.adapters.pettingzoo import ParallelEnvironment
 from tegu.spaces.features import zeros
 from tegu.spaces.observations import Observations
@@ -98,7 +99,7 @@ class GymnasiumEnvironments:
         """Where every environment stands, as arrays and plain data.
 
         An environment that has ``save_state() -> dict[str, np.ndarray]`` and ``load_state(arrays)`` says so itself; of
-        any other it is the actions since the episode began.
+        any of Gymnasium's that MuJoCo steps it is known; of any other it is the actions since the episode began.
         """
         arrays: dict[str, np.ndarray] = {}
         for i, actions in enumerate(self.actions):
@@ -200,10 +201,12 @@ _STATELESS = (gymnasium.wrappers.TimeLimit, gymnasium.wrappers.OrderEnforcing, g
 
 
 def _own_state(environment: gymnasium.Env) -> Any:
-    """The environment inside its wrappers, if it can save its state and these have none but a count of steps."""
+    """What saves an environment's state, mostly itself, if it can and its wrappers have none but a count of steps."""
     inner: Any = environment
     while isinstance(inner, _STATELESS):
         inner = inner.env
+    if (of_mujoco := MujocoState.of(inner)) is not None:
+        return of_mujoco
     able = all(callable(getattr(inner, name, None)) for name in ("save_state", "load_state"))
     return inner if able and not isinstance(inner, gymnasium.Wrapper) else None
 
