@@ -1,4 +1,4 @@
-"""Updates from the same weights, batches and noise are Stable-Baselines3's, which ``record_sb3_off_policy.py`` recorded."""
+"""Updates from the same weights, batches and noise are Stable-Baselines3's, as ``record_sb3_off_policy.py`` found."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,17 +12,26 @@ from gymnasium import spaces
 from record_sb3_off_policy import ACTION, DISCRETE, FILE, HIDDEN, OBSERVATION, N, unpacked
 
 import tegu
+from tegu.core.auto import Auto
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
 from tegu.experience.base import Batch
 
-SETTINGS = {"learning_rate": 1e-2, "gamma": 0.9, "tau": 0.1, "net_arch": tuple(HIDDEN), "activation": "tanh", "batch_size": N}
+SETTINGS = {
+    "learning_rate": 1e-2,
+    "gamma": 0.9,
+    "tau": 0.1,
+    "net_arch": tuple(HIDDEN),
+    "activation": "tanh",
+    "batch_size": N,
+}
 SEEN, BOX = spaces.Box(-9, 9, (OBSERVATION,)), spaces.Box(-1, 1, (ACTION,))
 MAKE = {
     "dqn": lambda: tegu.DQN(**SETTINGS | {"tau": 1.0}, target_update_interval=1000),
     "ddpg": lambda: tegu.DDPG(**SETTINGS),
     "td3": lambda: tegu.TD3(**SETTINGS, target_policy_noise=0.4),
-    "sac": lambda: tegu.SAC(**SETTINGS, ent_coef=tegu.core.auto.Auto(0.2)),
+    "sac": lambda: tegu.SAC(**SETTINGS, ent_coef=Auto(0.2)),
+    "tqc": lambda: tegu.TQC(**SETTINGS, n_quantiles=4, n_critics=3, top_quantiles_to_drop_per_net=1),
 }
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -46,7 +55,8 @@ def learner_of(name: str, learner: Any, found: Mapping[str, np.ndarray]) -> Any:
     if name in ("ddpg", "td3"):
         actors = {"actor": "actor", "target_actor": "actor_target"}
         policies = {
-            field: loaded(learner.actor, found, *(f"{part}.mu.{i}" for i in (0, 2, 4))) for field, part in actors.items()
+            field: loaded(learner.actor, found, *(f"{part}.mu.{i}" for i in (0, 2, 4)))
+            for field, part in actors.items()
         }
     else:
         layers = "actor.latent_pi.0", "actor.latent_pi.2", "actor.mu+actor.log_std"
@@ -144,7 +154,7 @@ def test_sac(learn: Any, name: str) -> None:
 
 
 def test_ddpg(learn: Any) -> None:
-    """One update of the critic. SB3's actor learns from the new critic, Tegu's from the old one: but for that, theirs."""
+    """One update. SB3's actor learns from the new critic, Tegu's from the old one: with the new one it is theirs."""
     learned = learn("ddpg")
     agree(learned, ("critics", "target_critics"), ("critic_loss",))
     given = learned.before, learned.theirs.critics, learned.theirs.critics[0], learned.steps[0].observation
