@@ -16,7 +16,6 @@ from tegu.algorithms.registry import ALGORITHMS
 from tegu.cli.score import interval, score
 
 RUN = "lizard/q-learning/1"
-DQNS = [name for name, entry in ALGORITHMS.items() if entry.path.endswith(":DQN")]
 
 
 def test_evaluate(tegu: Command, runs: Path) -> None:
@@ -129,12 +128,7 @@ def test_list(tegu: Command, runs: Path) -> None:
         ["alphazero"],
     )
     assert {entry["name"]: entry["for"] for entry in data["algorithms"]} == {
-        **dict.fromkeys(("q-learning", "sarsa", "n-step-sarsa", "expected-sarsa"), "single agent"),
-        **dict.fromkeys(("double-q-learning", "q-lambda", "monte-carlo"), "single agent"),
-        **dict.fromkeys(
-            (*DQNS, "r2d2", "pqn", "ars", "cem", "openai-es", "ppo", "recurrent-ppo", "a2c"), "single agent"
-        ),
-        **dict.fromkeys(("reinforce", "trpo", "npg", "ddpg", "td3", "sac"), "single agent"),
+        **dict.fromkeys(ALGORITHMS, "single agent"),
         **dict.fromkeys(("maddpg", "matd3", "iddpg", "ippo", "mappo"), "multi-agent"),
         "alphazero": "board games",
     }

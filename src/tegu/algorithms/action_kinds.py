@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from gymnasium import spaces
 
 from tegu.algorithms.critics import values
+from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import PyTree
 from tegu.exploration import masked
 from tegu.nn.custom import Signature
@@ -28,16 +29,20 @@ class ContinuousActions:
     """Of a Box: critics see them, scaled to [-1, 1], and expectations over them are of one sample."""
 
     space: spaces.Box
-    critic = ActionValue
 
     @property
     def target_entropy(self) -> float:
         """Minus their number (Haarnoja et al. 2018b, appendix D)."""
         return -float(math.prod(self.space.shape))
 
-    def signature(self, observation: spaces.Space) -> Signature:
+    def critic(self, key: jax.Array, spec: EnvironmentSpec, n_quantiles: int, *architecture: Any) -> ActionValue:
+        """A fresh one. ``n_quantiles``: 0 for values alone."""
+        return ActionValue(key, spec, *architecture, n_quantiles=n_quantiles)
+
+    def signature(self, observation: spaces.Space, n_quantiles: int) -> Signature:
         """What a person's own critic must be."""
-        return Signature((observation, spaces.Box(-1, 1, self.space.shape)), ((),))
+        outputs = (n_quantiles,) if n_quantiles else ()
+        return Signature((observation, spaces.Box(-1, 1, self.space.shape)), (outputs,))
 
     def uniform(self, policy: SquashedGaussian, mask: jax.Array | None, key: jax.Array) -> jax.Array:
         """Random ones ``[B, k]`` in place of the policy's."""
@@ -52,13 +57,14 @@ class ContinuousActions:
         return (to_unit(self.space, action),)
 
     def values(self, critics: Sequence[Any], observation: PyTree, action: jax.Array) -> jax.Array:
-        """What each critic says ``[critics, B]`` of the environment's actions ``[B, *shape]``."""
+        """What each critic says ``[critics, B]``, or ``[critics, B, n_quantiles]``, of the environment's actions
+        ``[B, *shape]``."""
         return values(critics, observation, *self.seen(action))
 
     def expected(
         self, critics: Sequence[Any], combine: Combine, observation: PyTree, policy: SquashedGaussian, key: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """What the critics say of the policy's actions, and its entropy, ``[B]`` each."""
+        """What the critics say of the policy's actions ``[B]``, or ``[B, n]``, and the policy's entropy ``[B]``."""
         action, log_prob = policy.sample_and_log_prob(key)
         return combine(values(critics, observation, self._shaped(action))), -log_prob
 
@@ -71,13 +77,15 @@ class DiscreteActions:
     """Critics say the values of all of them, so that expectations are exact (Christodoulou 2019, section 3.1)."""
 
     space: spaces.Discrete
-    critic = QNetwork
 
     @property
     def target_entropy(self) -> float:
         return SHARE * math.log(int(self.space.n))
 
-    def signature(self, observation: spaces.Space) -> Signature:
+    def critic(self, key: jax.Array, spec: EnvironmentSpec, n_quantiles: int, *architecture: Any) -> QNetwork:
+        return QNetwork(key, spec, *architecture)
+
+    def signature(self, observation: spaces.Space, n_quantiles: int) -> Signature:
         return Signature((observation,), ((int(self.space.n),),))
 
     def uniform(self, policy: Categorical, mask: jax.Array | None, key: jax.Array) -> jax.Array:

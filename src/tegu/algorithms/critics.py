@@ -26,3 +26,11 @@ def values(critics: Sequence[Any], *seen: PyTree) -> jax.Array:
 def lowest(found: jax.Array) -> jax.Array:
     """The lowest ``[...]`` of what several critics say ``[critics, ...]``."""
     return found.min(axis=0)
+
+
+def truncated(quantiles: jax.Array, drop: int) -> jax.Array:
+    """All quantiles ``[critics, B, n]`` but the largest, ``drop`` for each critic, in order: ``[B, critics (n - drop)]``
+    (Kuznetsov et al. 2020, equation 10)."""
+    n_critics, batch_size, n = quantiles.shape
+    pooled = jnp.moveaxis(quantiles, 0, 1).reshape((batch_size, n_critics * n))
+    return jnp.sort(pooled, axis=-1)[:, : n_critics * (n - drop)]

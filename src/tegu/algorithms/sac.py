@@ -1,7 +1,9 @@
-"""Soft actor-critic (Haarnoja et al. 2018b), also for discrete actions (Christodoulou 2019)."""
+"""Soft actor-critic (Haarnoja et al. 2018b), also for discrete actions (Christodoulou 2019), and with quantile critics:
+TQC (Kuznetsov et al. 2020)."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import equinox as eqx
@@ -23,9 +25,10 @@ from tegu.algorithms.base import (
     named,
     network_field,
 )
-from tegu.algorithms.critics import Critic, lowest
+from tegu.algorithms.critics import Critic, lowest, truncated
 from tegu.algorithms.diagnostics import network_metrics, value_metrics
-from tegu.algorithms.ranges import Count, Few, Fraction, Natural, NonNegative, PositiveFraction, Rate
+from tegu.algorithms.ranges import Count, Few, Fraction, Natural, NonNegative, PositiveFraction, Rate, WidthOrNone
+from tegu.algorithms.return_distributions.base import aligned, midpoints, quantile_huber_loss
 from tegu.core.auto import Auto
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock
@@ -74,6 +77,8 @@ class SAC(Algorithm):
     target_entropy: Auto | float = Auto()  #: entropy for which it is learned; auto: follows from the action space
     target_update_interval: Count = eqx.field(static=True, default=1)  #: updates between two of the targets
     n_critics: Few = eqx.field(static=True, default=2)  #: critics, of which the lowest value counts
+    n_quantiles: WidthOrNone = eqx.field(static=True, default=0)  #: of the return, from each critic; 0: its mean
+    top_quantiles_to_drop_per_net: Natural = eqx.field(static=True, default=2)  #: the largest, not used in the target
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(256, 256))  #: hidden layers of actor and critics each
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
@@ -100,9 +105,15 @@ class SAC(Algorithm):
         check_replay(self)
         if isinstance(self.target_entropy, Auto) and self.target_entropy.initial is not None:
             raise TeguError(f"SAC: target_entropy must be a number or auto, got {self.target_entropy}")
+        if self.n_quantiles:
+            if isinstance(spec.action_space, spaces.Discrete):
+                raise TeguError("SAC: n_quantiles needs a Box action space")
+            if self.top_quantiles_to_drop_per_net >= self.n_quantiles:
+                most, got = self.n_quantiles, self.top_quantiles_to_drop_per_net
+                raise TeguError(f"SAC: top_quantiles_to_drop_per_net must be below n_quantiles, {most}, got {got}")
         if self.network is not None:
             actor = Signature((spec.observation_space,), ((stochastic_outputs(spec.action_space),),))
-            critic = action_kind(spec.action_space).signature(spec.observation_space)
+            critic = action_kind(spec.action_space).signature(spec.observation_space, self.n_quantiles)
             check_custom("SAC", self.network, spec, (actor, *[critic] * self.n_critics))
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> SACLearner:
@@ -126,8 +137,8 @@ class SAC(Algorithm):
             return CustomStochasticPolicy(actor), tuple(critics)
         actor_key, *critic_keys = jax.random.split(key, 1 + self.n_critics)
         architecture = self.net_arch, self.activation, self.features_extractor
-        critic = action_kind(spec.action_space).critic
-        critics = tuple(critic(critic_key, spec, *architecture) for critic_key in critic_keys)
+        kind = action_kind(spec.action_space)
+        critics = tuple(kind.critic(critic_key, spec, self.n_quantiles, *architecture) for critic_key in critic_keys)
         return StochasticPolicy(actor_key, spec, *architecture), critics
 
     def networks(self, learner: SACLearner) -> Sequence[tuple[str, Any]]:
@@ -156,19 +167,19 @@ class SAC(Algorithm):
         kind = action_kind(learner.actor.spaces.action)
 
         def critic_loss(critics: Critics) -> tuple[jax.Array, jax.Array]:
-            value = kind.values(critics, steps.observation, steps.action)
-            return 0.5 * ((value - target) ** 2).mean(axis=1).sum(), value
+            outputs = kind.values(critics, steps.observation, steps.action)
+            return self.critic_loss(outputs, target), outputs
 
         def actor_loss(actor: Actor) -> tuple[jax.Array, jax.Array]:
             seen = steps.observation
-            value, entropy = kind.expected(critics, lowest, seen, actor(seen), policy_key)
+            value, entropy = kind.expected(critics, self.judged, seen, actor(seen), policy_key)
             return -(value + ent_coef * entropy).mean(), entropy.mean()
 
         def ent_coef_loss(log_ent_coef: jax.Array) -> jax.Array:
             wanted = kind.target_entropy if isinstance(self.target_entropy, Auto) else self.target_entropy
             return log_ent_coef * (entropy - wanted)
 
-        (error, value), gradient = jax.value_and_grad(critic_loss, has_aux=True)(learner.critics)
+        (error, outputs), gradient = jax.value_and_grad(critic_loss, has_aux=True)(learner.critics)
         critics, critic_optimizer = descend(adam(), rate, learner.critics, gradient, learner.critic_optimizer)
         (loss, entropy), actor_gradient = jax.value_and_grad(actor_loss, has_aux=True)(learner.actor)
         actor, actor_optimizer = descend(adam(), rate, learner.actor, actor_gradient, learner.actor_optimizer)
@@ -189,13 +200,29 @@ class SAC(Algorithm):
             critic_optimizer=critic_optimizer,
             updates=updates,
         )
-        return Update(learner, metrics | value_metrics(value, target, gradient) | learning_metrics(rate, updates))
+        if self.n_quantiles:
+            outputs, target = outputs.mean(axis=-1), target.mean(axis=-1)
+        return Update(learner, metrics | value_metrics(outputs, target, gradient) | learning_metrics(rate, updates))
 
     def target(self, learner: SACLearner, steps: Step, ent_coef: jax.Array, key: jax.Array) -> jax.Array:
-        """What the critics should say of the steps ``[B]`` (equations 2 and 3 of the paper)."""
+        """What the critics should say of the steps ``[B]`` (equations 2 and 3 of the paper); quantiles ``[B, n]`` are all
+        that are not dropped."""
         kind, seen = action_kind(learner.actor.spaces.action), steps.next_observation
-        value, entropy = kind.expected(learner.target_critics, lowest, seen, learner.actor(seen), key)
-        return td_target(steps.reward, value + ent_coef * entropy, steps.terminated, self.gamma)
+        combine = partial(truncated, drop=self.top_quantiles_to_drop_per_net) if self.n_quantiles else lowest
+        outputs, entropy = kind.expected(learner.target_critics, combine, seen, learner.actor(seen), key)
+        future = outputs + ent_coef * aligned(entropy, outputs)
+        return td_target(aligned(steps.reward, future), future, aligned(steps.terminated, future), self.gamma)
+
+    def critic_loss(self, outputs: jax.Array, target: jax.Array) -> jax.Array:
+        """How far all critics are from the ``target``: equation 5 of the paper, or quantile regression."""
+        if not self.n_quantiles:
+            return 0.5 * ((outputs - target) ** 2).mean(axis=1).sum()
+        losses = [quantile_huber_loss(each, target, midpoints(self.n_quantiles), 1.0) for each in outputs]
+        return jnp.stack(losses).mean() / self.n_quantiles
+
+    def judged(self, outputs: jax.Array) -> jax.Array:
+        """What the actor makes of the critics' ``outputs`` ``[critics, ...]``: the lowest, of quantiles their mean."""
+        return outputs.mean(axis=(0, -1)) if self.n_quantiles else lowest(outputs)
 
     def diagnose(self, learner: SACLearner, steps: Step) -> Metrics:
         """Of the first critic."""
@@ -206,4 +233,4 @@ class SAC(Algorithm):
         """With the entropy to come, which critics count."""
         kind = action_kind(learner.actor.spaces.action)
         action = kind.to_space(learner.actor(observation).mode())
-        return ExpectedReturn(lowest(kind.values(learner.critics, observation, action)), self.gamma)
+        return ExpectedReturn(self.judged(kind.values(learner.critics, observation, action)), self.gamma)

@@ -239,11 +239,13 @@ def stochastic(spaces: Spaces, outputs: jax.Array, observation: PyTree) -> Categ
 
 
 class ActionValue(eqx.Module):
-    """The value ``[...]`` of actions ``[..., *shape]`` scaled to [-1, 1], for observations ``[..., *shape]``."""
+    """The value ``[...]`` of actions ``[..., *shape]`` scaled to [-1, 1], for observations ``[..., *shape]``; or
+    quantiles ``[..., n]`` of the return."""
 
     encoder: Encoder
     mlp: MLP
     spaces: Spaces = eqx.field(static=True)
+    n_quantiles: int = eqx.field(static=True)  #: 0: values alone
 
     def __init__(
         self,
@@ -253,14 +255,17 @@ class ActionValue(eqx.Module):
         activation: str,
         features_extractor: str = "auto",
         layer_norm: bool = False,
+        n_quantiles: int = 0,
     ):
         self.encoder = Encoder(key, spec.observation_space, features_extractor, layer_norm=layer_norm)
         inputs = self.encoder.outputs + n_features(spec.action_space)
-        self.mlp = MLP(key, (inputs, *net_arch, 1), activation, layer_norm=layer_norm)
+        self.mlp = MLP(key, (inputs, *net_arch, n_quantiles or 1), activation, layer_norm=layer_norm)
         self.spaces = spec.spaces
+        self.n_quantiles = n_quantiles
 
     def __call__(self, observation: PyTree, action: jax.Array) -> jax.Array:
-        return self.mlp(self.embed(observation, action))[..., 0]
+        outputs = self.mlp(self.embed(observation, action))
+        return outputs if self.n_quantiles else outputs[..., 0]
 
     def embed(self, observation: PyTree, action: jax.Array) -> jax.Array:
         """What the layers see ``[..., n]``."""
