@@ -295,3 +295,49 @@ def test_actions_have_the_shape_of_their_space(space):
 
     shapes = [leaf.shape for leaf in jax.eval_shape(draw)]
     assert shapes == [(7, *space.shape), (7, *space.shape), (7,), (7,)]
+
+
+# Divergences
+
+
+@in_float64
+def test_kl_divergences_are_sums_over_all_actions_and_integrals():
+    """Of each kind: the mean of log p - log q under p, and 0 from itself. Illegal actions add nothing."""
+    rng = np.random.default_rng(1)
+    outputs, log_stds = rng.normal(size=(2, 3, 5)), rng.normal(0, 0.3, (2, 2))
+    mask = np.array([True, False, True, True, True])
+
+    def pairs(outputs, log_stds):
+        def both(space, k, mask=None):
+            return [distribution(space, out[:, :k], std, mask) for out, std in zip(outputs, log_stds, strict=True)]
+
+        return (
+            both(spaces.Discrete(5, start=2), 5, mask),
+            both(spaces.MultiDiscrete([2, 3]), 5),
+            both(spaces.MultiBinary(3), 3),
+            both(spaces.MultiBinary((1, 3)), 3),
+            both(spaces.Box(-1, 1, (2,)), 2),
+        )
+
+    def divergences(outputs, log_stds):
+        found = [(p.kl_divergence(q), p.kl_divergence(p)) for p, q in pairs(outputs, log_stds)]
+        return tuple(map(jnp.stack, zip(*found, strict=True)))
+
+    ours, own = evaluate(divergences, outputs, log_stds)
+    np.testing.assert_allclose(own, 0, atol=1e-12)
+
+    def over(probabilities):
+        p, q = probabilities
+        return (p * np.log(p / q)).sum()
+
+    for i in range(3):
+        one = outputs[:, i]
+        legal = over([softmax(each[mask]) for each in one])
+        parts = over([softmax(each[:2]) for each in one]) + over([softmax(each[2:]) for each in one])
+        coins = sum(over([softmax(np.array([each[j], 0])) for each in one]) for j in range(3))
+        x = np.linspace(-15, 15, 200_001)
+        normals = 0
+        for j in range(2):
+            p, q = (stats.norm(each[j], np.exp(std[j])) for each, std in zip(one, log_stds, strict=True))
+            normals += np.trapezoid(p.pdf(x) * (p.logpdf(x) - q.logpdf(x)), x)
+        np.testing.assert_allclose(ours[:, i], [legal, parts, coins, coins, normals], rtol=1e-8)

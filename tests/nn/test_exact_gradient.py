@@ -1,4 +1,4 @@
-"""PPO's expected gradient over all episodes of a tiny task is the gradient of the exact expected return.
+"""The expected gradient of PPO and REINFORCE over all episodes of a tiny task is that of the exact expected return.
 
 Three states, two actions, at most three steps, random rewards, no discount. With lambda = 1 and a probability ratio of
 1 the estimate has no bias, whatever the critic says: the two agree to 1e-10, which is rounding in float64.
@@ -18,6 +18,7 @@ from jax.flatten_util import ravel_pytree
 
 from tegu.algorithms.actor_critic import Sample
 from tegu.algorithms.ppo import PPO
+from tegu.algorithms.reinforce import REINFORCE
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
 from tegu.returns import gae
@@ -132,6 +133,37 @@ def test_one_update_on_every_episode_once_follows_the_exact_gradient(critic):
         network = eqx.tree_at(lambda n: n.critic.weights[0], network, rng.normal(size=(S, 1)))
     updated, _ = UPDATE(algorithm, learner._replace(network=network), batch)
     ours = optax.tree_utils.tree_get(updated.optimizer, "mu") / 0.1
+    exact = ravel_pytree(exact_gradient(task, network))[0]
+    assert abs(exact).max() > 0.05
+    np.testing.assert_allclose(-ours * HORIZON, exact, rtol=1e-10, atol=1e-10)
+
+
+def test_reinforce_follows_the_exact_gradient():
+    """Without a baseline, through the whole of ``update``, with episodes of one, two and three steps.
+
+    One of L steps has the probability of 4^(3 - L) of the 128 environments. What follows it is the beginning of
+    another episode, which does not end in the rollout, and must not count whatever it pays.
+    """
+    rng = np.random.default_rng(2)
+    fair = np.array([[[0.5, 0, 0.5], [0.5, 0.5, 0]], [[0, 0.5, 0.5], [0.5, 0.5, 0]], [[0.5, 0.5, 0], [0, 0.5, 0.5]]])
+    ends = np.array([False, False, True])
+    task = Task(np.array([0.5, 0.5, 0.0]), fair, rng.normal(size=(S, A, S)), ends)
+    rows = []
+    for state in (0, 1):
+        for _, steps in episodes(task, state):
+            unfinished = [(0, 1, 1e3, 1, False)] * (HORIZON - len(steps))
+            rows += [[*steps, *unfinished]] * 4 ** len(unfinished)
+    state, action, reward, after, last = (np.array(part).T for part in np.transpose(rows, (2, 0, 1)))
+    state, action, after = (part.astype(np.int32) for part in (state, action, after))
+    assert state.shape == (HORIZON, 128)
+    terminated = (last > 0) & ends[after]  # the third step is the time limit
+    batch = Step(state, action, reward, after, terminated, (last > 0) & ~terminated)
+
+    algorithm = REINFORCE(gamma=1.0, net_arch=(), n_steps=HORIZON)
+    learner = algorithm.init(KEY, spec_of(n_envs=128))
+    network = jax.tree.map(np.zeros_like, learner.network)  # uniform
+    updated, _ = UPDATE(algorithm, learner._replace(network=network), batch)
+    ours = optax.tree_utils.tree_get(updated.optimizer.policy, "mu") / 0.1
     exact = ravel_pytree(exact_gradient(task, network))[0]
     assert abs(exact).max() > 0.05
     np.testing.assert_allclose(-ours * HORIZON, exact, rtol=1e-10, atol=1e-10)

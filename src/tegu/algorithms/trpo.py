@@ -23,7 +23,7 @@ from tegu.algorithms.actor_critic import (
     standardized,
     with_observations,
 )
-from tegu.algorithms.base import Algorithm, Metrics, Update, learning_metrics, named, network_field
+from tegu.algorithms.base import Algorithm, Update, learning_metrics, named, network_field
 from tegu.algorithms.minibatches import check_minibatches
 from tegu.algorithms.ranges import Count, Fraction, NonNegative, Positive, PositiveFraction, Rate
 from tegu.core.errors import TeguError
@@ -109,7 +109,7 @@ class TRPO(Algorithm):
         index = permutation(key, n)[: n // self.sub_sampling_factor]
         return jax.tree.map(lambda leaf: leaf[index], samples)
 
-    def improve(self, network: Network, sample: Sample) -> tuple[Network, Metrics]:
+    def improve(self, network: Network, sample: Sample) -> tuple[Network, dict[str, jax.Array]]:
         """The step that increases the surrogate objective most among those that change the policy by ``target_kl``.
 
         The objective is linear and the divergence quadratic in the step (equation 17 of the paper), until the line
@@ -170,7 +170,7 @@ def backtrack(
     shrinking_factor: float | jax.Array,
     max_iter: int,
 ) -> jax.Array:
-    """The first of 1, f, f^2... (``max_iter`` of them, f the ``shrinking_factor``) by which a step is accepted, or 0."""
+    """The first of 1, f, f^2... by which a step is accepted, 0 if none of ``max_iter`` is; f: ``shrinking_factor``."""
 
     def refused(tries: jax.Array) -> jax.Array:
         shorter = jax.tree.map(lambda s: shrinking_factor**tries * s, step)
