@@ -14,7 +14,9 @@ from tegu.sb3 import (
     DQN,
     PPO,
     QRDQN,
+    SAC,
     TD3,
+    TQC,
     TRPO,
     LinearSchedule,
     MlpPolicy,
@@ -50,6 +52,12 @@ def a2c():
             "target_noise_clip stats_window_size",
         ),
         (
+            TQC,
+            "learning_rate buffer_size learning_starts batch_size tau gamma train_freq gradient_steps action_noise "
+            "replay_buffer_class replay_buffer_kwargs optimize_memory_usage n_steps ent_coef target_update_interval "
+            "target_entropy top_quantiles_to_drop_per_net use_sde sde_sample_freq use_sde_at_warmup stats_window_size",
+        ),
+        (
             TRPO,
             "learning_rate n_steps batch_size gamma cg_max_steps cg_damping line_search_shrinking_factor "
             "line_search_max_iter n_critic_updates gae_lambda use_sde sde_sample_freq rollout_buffer_class "
@@ -68,6 +76,16 @@ def test_arguments_come_in_the_order_of_stable_baselines3(algorithm, names):
     assert list(inspect.signature(algorithm).parameters) == ["policy", "env", *names.split(), *last.split()]
     with pytest.raises(TypeError, match="nonsense"):
         algorithm("MlpPolicy", "CartPole-v1", nonsense=1)
+
+
+def test_entropy_and_quantiles_reach_the_algorithm():
+    still = NormalActionNoise(np.zeros(1), np.zeros(1))
+    kwargs = {"net_arch": [4], "n_quantiles": 7, "n_critics": 3}
+    model = TQC("MlpPolicy", "Pendulum-v1", ent_coef="auto_0.1", action_noise=still, policy_kwargs=kwargs)
+    assert (str(model.algorithm.ent_coef), model.algorithm.n_quantiles, model.algorithm.n_critics) == ("auto_0.1", 7, 3)
+    assert (model.ent_coef, model.action_noise) == ("auto_0.1", still)
+    with pytest.raises(TeguError, match="SAC: Tegu does not support action_noise"):
+        SAC("MlpPolicy", "Pendulum-v1", action_noise=NormalActionNoise(np.zeros(1), np.ones(1)))
 
 
 def test_defaults_of_tegu_are_those_of_stable_baselines3_where_both_have_them():
@@ -108,7 +126,8 @@ def test_noise_reaches_the_algorithm():
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "environment", "critic"), [(PPO, "CartPole-v1", "vf"), (TD3, "Pendulum-v1", "qf")]
+    ("algorithm", "environment", "critic"),
+    [(PPO, "CartPole-v1", "vf"), (TD3, "Pendulum-v1", "qf"), (SAC, "Pendulum-v1", "qf")],
 )
 def test_critics_may_be_wider_than_actors(algorithm, environment, critic, tmp_path):
     own = {"n_steps": 8, "batch_size": 8} if algorithm is PPO else {"buffer_size": 300}

@@ -23,7 +23,7 @@ from tegu.algorithms.base import (
     named,
     network_field,
 )
-from tegu.algorithms.critics import Critic, lowest_value, values
+from tegu.algorithms.critics import Critic, lowest, values
 from tegu.algorithms.diagnostics import network_metrics, value_metrics
 from tegu.algorithms.ranges import (
     Count,
@@ -206,7 +206,7 @@ class DDPG(Algorithm):
         next_action = learner.target_actor(steps.next_observation)
         noise = self.target_policy_noise * jax.random.normal(key, next_action.shape)
         smoothed = jnp.clip(next_action + jnp.clip(noise, -self.target_noise_clip, self.target_noise_clip), -1, 1)
-        next_value = lowest_value(learner.target_critics, steps.next_observation, smoothed)
+        next_value = lowest(values(learner.target_critics, steps.next_observation, smoothed))
         return td_target(steps.reward, next_value, steps.terminated, self.gamma)
 
     def policy_update(
@@ -235,4 +235,5 @@ class DDPG(Algorithm):
         return network_metrics(learner.critics[0], steps.observation, action)
 
     def expected_return(self, learner: DDPGLearner, observation: PyTree, memory: PyTree) -> ExpectedReturn:
-        return ExpectedReturn(lowest_value(learner.critics, observation, learner.actor(observation)), self.gamma)
+        value = lowest(values(learner.critics, observation, learner.actor(observation)))
+        return ExpectedReturn(value, self.gamma)
