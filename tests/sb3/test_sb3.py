@@ -421,9 +421,9 @@ def test_what_tegu_does_not_have_is_said_in_one_line(make, message):
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ("SAC", r"tegu\.sb3 has no SAC: use tegu\.train"),
+        ("RecurrentPPO", r"tegu\.sb3 has no RecurrentPPO: use tegu\.train"),
         ("EvalCallbak", r"tegu\.sb3 has no EvalCallbak: did you mean EvalCallback\?"),
-        ("StackedObservations", r"tegu\.sb3 has no StackedObservations: it has DDPG, DQN, PPO, "),
+        ("StackedObservations", r"tegu\.sb3 has no StackedObservations: it has A2C, DDPG, DQN, "),
         ("common", r"tegu\.sb3 has no common: make_vec_env, .* imported from tegu\.sb3 itself"),
         ("common.vec_env", r"tegu\.sb3 has no common"),
     ],

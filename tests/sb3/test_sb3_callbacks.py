@@ -11,8 +11,11 @@ from tegu.sb3 import (
     BaseCallback,
     CallbackList,
     CheckpointCallback,
+    DummyVecEnv,
     EvalCallback,
     EveryNTimesteps,
+    Monitor,
+    StopTrainingOnMaxEpisodes,
     StopTrainingOnRewardThreshold,
     evaluate_policy,
 )
@@ -62,9 +65,9 @@ class Recorder(BaseCallback):
 def test_are_called_in_order(dqn):
     recorder = Recorder()
     dqn.learn(20, callback=recorder)
-    rollouts = [["rollout", steps, "end of rollout"] for steps in (10, 20)]
+    rollouts = [["rollout", *steps, "end of rollout"] for steps in (range(1, 11), range(11, 21))]
     assert recorder.events == ["init", "start", *rollouts[0], *rollouts[1], "rollout", "end"]
-    assert recorder.n_calls == 2
+    assert recorder.n_calls == recorder.num_timesteps == 20
     assert recorder.model is dqn
     assert recorder.logger is dqn.logger
     assert recorder.training_env is dqn.get_env()
@@ -79,21 +82,34 @@ def test_may_be_functions_and_lists(dqn):
     seen = []
 
     def look(variables, _):
-        seen.append(variables["self"].num_timesteps)
+        seen.append((variables["num_timesteps"], variables["self"].num_timesteps))
         return len(seen) < 3
 
     recorder = Recorder()
     dqn.learn(1000, callback=[look, CallbackList([recorder])])
-    assert seen == [10, 20, 30]
+    assert seen == [(1, 10), (2, 10), (3, 10)]
     assert recorder.n_calls == 3
 
 
-def test_a_checkpoint_is_saved_when_its_step_is_crossed(dqn, tmp_path):
-    dqn.learn(130, callback=CheckpointCallback(save_freq=45, save_path=str(tmp_path), name_prefix="m"))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["m_50_steps", "m_90_steps"]
-    assert DQN.load(tmp_path / "m_50_steps").num_timesteps == 50
-    with pytest.raises(TeguError, match="save_replay_buffer"):
-        CheckpointCallback(save_freq=45, save_path=str(tmp_path), save_replay_buffer=True)
+def test_a_checkpoint_is_saved_at_its_step_with_the_model_of_the_round(dqn, tmp_path):
+    dqn.learn(130, callback=CheckpointCallback(45, str(tmp_path), "m", save_replay_buffer=True))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "m_45_steps.zip",
+        "m_90_steps.zip",
+        "m_replay_buffer_45_steps.zip",
+        "m_replay_buffer_90_steps.zip",
+    ]
+    assert DQN.load(tmp_path / "m_45_steps").num_timesteps == 50
+
+
+def test_what_is_not_known_of_a_step_in_jax_is_said(dqn):
+    class Curious(BaseCallback):
+        def _on_step(self):
+            return self.locals["rewards"] is not None
+
+    with pytest.raises(TeguError, match=r"locals has no rewards.*give the model make_vec_env") as error:
+        dqn.learn(20, callback=Curious())
+    assert isinstance(error.value, KeyError)
 
 
 def test_frequencies_go_on_counting(dqn):
@@ -170,6 +186,37 @@ class Counted(gymnasium.Env):
 
 def length_of_episodes(model):
     return model.logger.name_to_value["rollout/ep_len_mean"]
+
+
+class Steps(BaseCallback):
+    """Keeps what there is to be seen of every step."""
+
+    def __init__(self):
+        super().__init__()
+        self.dones, self.steps = [], []
+
+    def _on_step(self):
+        assert self.locals["new_obs"].shape == (2, 3)
+        assert self.locals["actions"].shape == (2,)
+        assert [info.get("episode", {}).get("l") for info in self.locals["infos"]] == [
+            7 if done else None for done in self.locals["dones"]
+        ]
+        self.dones.append(self.locals["dones"].tolist())
+        self.steps.append((self.n_calls, self.num_timesteps))
+        return True
+
+
+def test_every_step_in_python_is_seen_and_counted_as_in_sb3():
+    """``n_calls`` counts steps of the vector, ``num_timesteps`` those of all environments; frequencies count calls."""
+    vector = DummyVecEnv([lambda: Monitor(Counted())] * 2)
+    model = DQN("MlpPolicy", vector, learning_starts=1000, buffer_size=100, policy_kwargs={"net_arch": [4]})
+    steps, evaluation = Steps(), EvalCallback(Monitor(Counted()), eval_freq=15, n_eval_episodes=1, verbose=0)
+    stop = StopTrainingOnMaxEpisodes(max_episodes=5)
+    model.learn(100, callback=[steps, evaluation, stop])
+    assert steps.steps == [(call, 2 * call) for call in range(1, 36)]
+    assert [call for call, ended in enumerate(steps.dones, 1) if all(ended)] == [7, 14, 21, 28, 35]
+    assert evaluation.evaluations_timesteps == [30, 60]
+    assert [episode["l"] for episode in model.ep_info_buffer] == [7] * 10
 
 
 class SetAttribute(BaseCallback):

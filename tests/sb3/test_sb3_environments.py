@@ -127,10 +127,14 @@ def test_what_does_not_fit_is_said():
     env = Countdown()
     with pytest.raises(TeguError, match="the same one twice"):
         DummyVecEnv([lambda: env, lambda: env])
-    with pytest.raises(TeguError, match="make_vec_env: Tegu does not support monitor_dir='here'"):
-        make_vec_env(Countdown, monitor_dir="here")
-    with pytest.raises(TeguError, match=r"Monitor: Tegu does not support filename='log\.csv'"):
-        Monitor(env, "log.csv")
+    with pytest.raises(TypeError, match="nonsense"):
+        make_vec_env(Countdown, vec_env_kwargs={"nonsense": 1})
+    with pytest.raises(RuntimeError, match="Tried to step environment that needs reset"):
+        Monitor(env).step(0)
+    strict = Monitor(env, allow_early_resets=False)
+    strict.reset()
+    with pytest.raises(RuntimeError, match="Tried to reset an environment before done"):
+        strict.reset()
 
 
 class Always:

@@ -80,6 +80,7 @@ class SAC(Algorithm):
     n_quantiles: WidthOrNone = eqx.field(static=True, default=0)  #: of the return, from each critic; 0: its mean
     top_quantiles_to_drop_per_net: Natural = eqx.field(static=True, default=2)  #: the largest, not used in the target
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(256, 256))  #: hidden layers of actor and critics each
+    critic_arch: tuple[int, ...] | None = eqx.field(static=True, default=None)  #: the critics', if they are others
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
@@ -136,10 +137,11 @@ class SAC(Algorithm):
             actor, *critics = custom_networks(self.network, key, spec)
             return CustomStochasticPolicy(actor), tuple(critics)
         actor_key, *critic_keys = jax.random.split(key, 1 + self.n_critics)
-        architecture = self.net_arch, self.activation, self.features_extractor
-        kind = action_kind(spec.action_space)
-        critics = tuple(kind.critic(critic_key, spec, self.n_quantiles, *architecture) for critic_key in critic_keys)
-        return StochasticPolicy(actor_key, spec, *architecture), critics
+        architecture, kind = (self.activation, self.features_extractor), action_kind(spec.action_space)
+        critic_arch = self.net_arch if self.critic_arch is None else self.critic_arch
+        of_critics = self.n_quantiles, critic_arch, *architecture
+        critics = tuple(kind.critic(critic_key, spec, *of_critics) for critic_key in critic_keys)
+        return StochasticPolicy(actor_key, spec, self.net_arch, *architecture), critics
 
     def networks(self, learner: SACLearner) -> Sequence[tuple[str, Any]]:
         return (("actor", learner.actor), *(("critic", critic) for critic in learner.critics))

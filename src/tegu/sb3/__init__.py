@@ -17,7 +17,7 @@ from tegu.sb3.evaluation import evaluate_policy
 from tegu.sb3.her import HerReplayBuffer
 from tegu.sb3.logger import Logger, configure
 from tegu.sb3.missing import missing
-from tegu.sb3.model import A2C, DDPG, DQN, PPO, QRDQN, TD3, TRPO
+from tegu.sb3.model import A2C, DDPG, DQN, PPO, QRDQN, SAC, TD3, TQC, TRPO
 from tegu.sb3.monitor import (
     LoadMonitorResultsError,
     Monitor,
@@ -61,7 +61,9 @@ __all__ = [
     "DQN",
     "PPO",
     "QRDQN",
+    "SAC",
     "TD3",
+    "TQC",
     "TRPO",
     "ActionNoise",
     "AtariWrapper",

@@ -27,6 +27,14 @@ _ACTOR_CRITIC = {
     "action_noise": None,
     **_REPLAY_BUFFER,
 }
+_SOFT = {
+    **_ACTOR_CRITIC,
+    "learning_rate": 3e-4,
+    "ent_coef": "auto",
+    "target_update_interval": 1,
+    "target_entropy": "auto",
+}
+_SAC_NETWORKS = ("actor", "critics", "target_critics")
 _DDPG_NETWORKS = ("actor", "critics", "target_actor", "target_critics")
 
 
@@ -101,6 +109,34 @@ class TD3(BaseAlgorithm):
         "policy_delay": 2,
         "target_policy_noise": 0.2,
         "target_noise_clip": 0.5,
+        **_WINDOW,
+        **_LAST,
+    }
+
+
+class SAC(BaseAlgorithm):
+    """Soft actor-critic: ``tegu.SAC`` behind SB3's constructor."""
+
+    name = "sac"
+    networks = _SAC_NETWORKS
+    behind_images, shares_extractor = (256, 256), False
+    usual = {**_SOFT, **_SDE, "use_sde_at_warmup": False, **_WINDOW, **_LAST}  # noqa: RUF012
+
+
+class TQC(BaseAlgorithm):
+    """Truncated quantile critics: ``tegu.TQC`` behind the constructor of SB3-contrib.
+
+    ``policy_kwargs`` may hold ``n_quantiles`` and ``n_critics``.
+    """
+
+    name = "tqc"
+    networks = _SAC_NETWORKS
+    behind_images, shares_extractor = (256, 256), False
+    usual = {  # noqa: RUF012
+        **_SOFT,
+        "top_quantiles_to_drop_per_net": 2,
+        **_SDE,
+        "use_sde_at_warmup": False,
         **_WINDOW,
         **_LAST,
     }

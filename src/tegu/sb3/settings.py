@@ -105,8 +105,12 @@ def translated(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     new = {key: schedule(key, value) if key in SCHEDULES else value for key, value in given.items()}
     if "train_freq" in new:
         new["train_freq"] = train_freq(new["train_freq"])
-    if "action_noise" in new and "action_noise" in known_settings(name):
-        new |= noise_settings(new["action_noise"])
+    if "action_noise" in new:
+        noise = noise_settings(new["action_noise"])
+        if "action_noise" in known_settings(name):
+            new |= noise
+        elif not noise["action_noise"]:
+            new["action_noise"] = None
     if "max_grad_norm" in new and new["max_grad_norm"] is None:
         new["max_grad_norm"] = UNCLIPPED
     if isinstance(new.get("clip_range_vf"), Linear):
