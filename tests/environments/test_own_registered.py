@@ -80,18 +80,27 @@ def test_a_run_wants_it_again(package: str) -> None:
     assert tegu.resume("last", environment=id, steps=96).steps == 96
 
 
+def test_a_package_that_is_missing_is_named() -> None:
+    if importlib.util.find_spec("flax"):
+        pytest.skip("flax is installed")
+    with pytest.raises(TeguError, match=r"^cannot make phys2d/CartPole-v1: No module named 'flax'$"):
+        make("phys2d/CartPole-v1")
+
+
 @pytest.mark.parametrize(
-    ("package", "name", "message"),
-    [
-        ("flax", "phys2d/CartPole-v1", "^cannot make phys2d/CartPole-v1: No module named 'flax'$"),
-        ("mujoco", "Ant-v5", r"^cannot make Ant-v5: MuJoCo is not installed, run `pip install \"tegu\[mujoco\]\"`$"),
-    ],
+    ("package", "name", "extra"), [("MuJoCo", "Ant-v5", "mujoco"), ("Box2D", "LunarLander-v3", "box2d")]
 )
-def test_a_package_that_is_missing_is_named(package: str, name: str, message: str) -> None:
-    if importlib.util.find_spec(package):
-        pytest.skip(f"{package} is installed")
-    with pytest.raises(TeguError, match=message):
+def test_the_extra_that_is_missing_is_named(
+    package: str, name: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is installed here."""
+    for module in ("mujoco", "Box2D"):
+        monkeypatch.setitem(sys.modules, module, None)
+    for module in [each for each in sys.modules if each.startswith(f"gymnasium.envs.{extra}")]:
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(TeguError) as caught:
         make(name)
+    assert str(caught.value) == f'cannot make {name}: {package} is not installed, run `pip install "tegu[{extra}]"`'
 
 
 def test_what_cannot_run_is_not_proposed() -> None:

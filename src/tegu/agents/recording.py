@@ -13,11 +13,12 @@ import numpy as np
 from tegu.acting.evaluation import EVALUATION
 from tegu.acting.jax_collector import CollectorState, start_episodes, step_and_reset
 from tegu.agents.agent import Agent
-from tegu.core.code import is_code
+from tegu.core.code import is_code, one_line
 from tegu.core.errors import TeguError
 from tegu.core.step import PyTree, episode_ended
 from tegu.environments.games.base import Game
 from tegu.environments.grids.finite import FiniteEnvironment
+from tegu.environments.hints import of_tegu
 from tegu.environments.make import find
 
 _WANTED = (
@@ -71,8 +72,7 @@ def record(agent: Agent, seed_index: int = 0, deterministic: bool = True, max_st
     try:
         return _record_gymnasium(agent, seed_index, deterministic, max_steps)
     except gymnasium.error.DependencyNotInstalled as error:
-        needs = "pip install 'tegu[classic]'" if "pygame" in str(error) else str(error)
-        raise TeguError(f"cannot draw {agent.spec.id}: {needs}") from error
+        raise TeguError(f"cannot draw {agent.spec.id}: {of_tegu(str(error))}") from error
 
 
 def _record_jax(agent: Agent, seed_index: int, deterministic: bool, max_steps: int) -> Episode:
@@ -113,7 +113,7 @@ def _record_gymnasium(agent: Agent, seed_index: int, deterministic: bool, max_st
     try:
         observation, _ = environment.reset(seed=agent.seeds[seed_index])
         episode = Episode(lambda frame: frame, _no_text, float(environment.metadata.get("render_fps", 30)))
-        episode.states.append(np.asarray(environment.render()))
+        episode.states.append(_first_picture(environment, agent.spec.id))
         memory, done = None, False
         while not done and len(episode.actions) < max_steps:
             action, memory = agent.predict(observation, memory, deterministic=deterministic, index=seed_index)
@@ -125,6 +125,16 @@ def _record_gymnasium(agent: Agent, seed_index: int, deterministic: bool, max_st
         return episode
     finally:
         environment.close()
+
+
+def _first_picture(environment: gymnasium.Env, name: str) -> np.ndarray:
+    """What is drawn before the first step, if it can be drawn here: OpenGL may lack what it needs."""
+    try:
+        return np.asarray(environment.render())
+    except gymnasium.error.DependencyNotInstalled:
+        raise
+    except Exception as error:
+        raise TeguError(f"cannot draw {name}: {one_line(error)}") from error
 
 
 def _drawing(agent: Agent) -> gymnasium.Env:

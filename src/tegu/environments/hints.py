@@ -8,7 +8,7 @@ from typing import Any
 
 import gymnasium
 
-_EXTRAS = {"mujoco": "mujoco", "classic-control": "classic", "classic_control": "classic", "atari": "atari"}
+_EXTRAS = {"classic-control": "classic", "toy-text": "classic", "atari": "atari", "mujoco": "mujoco", "box2d": "box2d"}
 """Gymnasium's extras that Tegu has, too, by Gymnasium's names."""
 
 _IN_FLAX = ("phys2d/", "tabular/")
@@ -33,10 +33,11 @@ def of_tegu(hint: str) -> str:
     """Gymnasium's hint what to install, with Tegu's extra in place of Gymnasium's where there is one."""
 
     def extra(found: re.Match[str]) -> str:
-        ours = _EXTRAS.get(found[1].lower())
+        ours = _EXTRAS.get(found[1].lower().replace("_", "-"))
         return f"tegu[{ours}]" if ours else found[0]
 
-    return re.sub(r"gymnasium\[([\w-]+)\]", extra, hint)
+    needless = "you can install it by run `pip install swig` followed by"  # of Box2D, which is on PyPI as wheels
+    return re.sub(r"gymnasium\[([\w-]+)\]", extra, hint.replace(needless, "run"))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

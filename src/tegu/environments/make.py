@@ -16,7 +16,7 @@ from tegu.core.errors import TeguError
 from tegu.environments.adapters import atari
 from tegu.environments.adapters.base import HostEnvironments
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
-from tegu.environments.adapters.mujoco import is_mujoco, without_notices
+from tegu.environments.adapters.mujoco import choose_renderer, is_mujoco, without_notices
 from tegu.environments.adapters.pettingzoo import ParallelEnvironment, is_pettingzoo
 from tegu.environments.base import Environment
 from tegu.environments.hints import EXPECTED, described, nearest, of_tegu
@@ -199,8 +199,11 @@ def _mpe2(name: str) -> Any:
 
 
 def _from_gymnasium(name: str, options: Mapping[str, Any]) -> gymnasium.Env:
+    mujoco = is_mujoco(name)
+    if mujoco and options.get("render_mode") == "rgb_array":
+        choose_renderer()
     try:
-        with without_notices() if is_mujoco(name) else nullcontext():
+        with without_notices() if mujoco else nullcontext():
             return gymnasium.make(name, disable_env_checker=True, **options)
     except TeguError:
         raise

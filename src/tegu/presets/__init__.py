@@ -46,21 +46,22 @@ def _file(environment: str) -> str:
 def load(environment: str) -> dict[str, Any]:
     """The preset file of an environment, empty if there is none.
 
-    ``like`` names another file that it builds on, and in an algorithm's table another table further up in its file.
+    ``like`` names another file that it builds on, and in an algorithm's table another table, of that file or further
+    up in its own.
     """
     file = resources.files(__package__) / _file(environment)
-    table = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    tables = {name: value for name, value in table.items() if isinstance(value, dict)}
-    for name, settings in tables.items():
-        if "like" in settings:
-            table[name] = tables[name] = tables[settings.pop("like")] | settings
-    return load(table.pop("like")) | table if "like" in table else table
+    own = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    table = dict(load(own.pop("like"))) if "like" in own else {}
+    for name, value in own.items():
+        builds = isinstance(value, dict) and "like" in value
+        table[name] = table[value.pop("like")] | value if builds else value
+    return table
 
 
 def names() -> list[str]:
     """Environments, or namespaces of them such as ``ALE``, that have presets."""
     files = resources.files(__package__).iterdir()
-    shared = ("general.toml", "mpe.toml")
+    shared = ("general.toml", "mpe.toml", "mujoco.toml")
     return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml") and f.name not in shared)
 
 

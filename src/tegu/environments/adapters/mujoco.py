@@ -1,7 +1,12 @@
-"""What Gymnasium's MuJoCo environments (Todorov et al. 2012) can do beyond Gymnasium's API: say where they stand."""
+"""What Gymnasium's MuJoCo environments (Todorov et al. 2012) do not do by themselves: say where they stand, keep quiet,
+and draw without a display.
+"""
 
+import ctypes
+import os
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import gymnasium
@@ -15,6 +20,9 @@ _READ_LATE = ("xpos", "xipos")
 """Where bodies are. A step leaves there where they were before its last substep, and the next one's reward counts from
 there."""
 
+_RENDERERS = {"egl": "libEGL.so.1", "osmesa": "libOSMesa.so.8"}
+"""What draws without a display, as ``MUJOCO_GL`` names it, and the library that it needs."""
+
 
 def is_mujoco(name: str) -> bool:
     """Whether a name is one of Gymnasium's own environments that MuJoCo steps."""
@@ -22,14 +30,14 @@ def is_mujoco(name: str) -> bool:
 
 
 class MujocoState:
-    """Where one of them stands in the middle of an episode. Chance has a part in how an episode begins, and no other."""
+    """Where one of them stands in the middle of an episode. Chance has a part in how episodes begin, and no other."""
 
     def __init__(self, environment: Any):
         self.model, self.data = environment.model, environment.data
 
     @classmethod
     def of(cls, environment: gymnasium.Env) -> "MujocoState | None":
-        """That of an environment of Gymnasium's own. One that a person derives from it may keep more, so it has none."""
+        """That of an environment of Gymnasium's own; one that a person derives from it may keep more, and has none."""
         return cls(environment) if type(environment).__module__.startswith(_MODULES) else None
 
     def save_state(self) -> dict[str, np.ndarray]:
@@ -73,3 +81,21 @@ def without_notices() -> Iterator[None]:
         yield
     finally:
         mujoco.set_mju_user_warning(before)
+
+
+def choose_renderer() -> None:
+    """Set ``MUJOCO_GL`` to what can draw here, unless it is set or there is a display. ``TeguError`` if nothing can.
+
+    Gymnasium would choose what draws on a display, and fail at the first picture.
+    """
+    if sys.platform != "linux" or any(os.environ.get(name) for name in ("MUJOCO_GL", "DISPLAY", "WAYLAND_DISPLAY")):
+        return
+    for renderer, library in _RENDERERS.items():
+        with suppress(OSError):
+            ctypes.CDLL(library)
+            os.environ["MUJOCO_GL"] = renderer
+            return
+    raise TeguError(
+        f"MuJoCo needs a display to draw, or one of {', '.join(_RENDERERS.values())}, which Debian's libegl1 and "
+        "libosmesa6 have"
+    )
