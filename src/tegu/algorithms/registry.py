@@ -114,6 +114,7 @@ ALGORITHMS: dict[str, Entry] = {
     "ars": Entry("tegu.algorithms.ars:ARS", "ARS"),
     "cem": Entry("tegu.algorithms.cem:CEM", "CEM"),
     "openai-es": Entry("tegu.algorithms.evolution_strategy:OpenAIES", "OpenAIES"),
+    "cma-es": Entry("tegu.algorithms.cma_es:CMAES", "CMAES"),
     "ppo": Entry("tegu.algorithms.ppo:PPO", "PPO"),
     "ddpg": Entry("tegu.algorithms.ddpg:DDPG", "DDPG"),
     "alphazero": Entry("tegu.algorithms.alphazero:AlphaZero", "AlphaZero"),
