@@ -96,7 +96,7 @@ def test_every_hyper_parameter_is_documented(name: str) -> None:
         ("lizard", "monte-carlo"),
         ("CartPole-v1", "dqn"),
         ("CartPole-v1", "ars"),
-        ("CartPole-v1", "cem"),
+        ("CartPole-v1", "cma-es"),
         ("Pendulum-v1", "ppo"),
         ("Pendulum-v1", "ddpg"),
         ("tic-tac-toe", "alphazero"),

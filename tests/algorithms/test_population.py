@@ -25,6 +25,7 @@ MAKERS = [
     lambda **more: tegu.ARS(n_delta=2, zero_policy=False, **more),
     lambda **more: tegu.CEM(population_size=4, n_elite=2, **more),
     lambda **more: tegu.OpenAIES(population_size=4, **{"net_arch": (), **more}),
+    lambda **more: tegu.CMAES(population_size=4, **more),
 ]
 INIT = jax.jit(lambda algorithm, spec: algorithm.init(KEY, spec), static_argnums=1)
 ACT = jax.jit(
@@ -33,13 +34,13 @@ ACT = jax.jit(
     ),
     static_argnums=4,
 )
-searches = pytest.mark.parametrize("make", MAKERS, ids=["ars", "cem", "openai-es"])
+searches = pytest.mark.parametrize("make", MAKERS, ids=["ars", "cem", "openai-es", "cma-es"])
 
 
 def population(algorithm, learner):
     """The parameters of every member, ``[4, P]``."""
     mean = np.asarray(learner.policy.vector)
-    if isinstance(algorithm, tegu.CEM):
+    if isinstance(algorithm, tegu.CEM | tegu.CMAES):
         return np.asarray(learner.population)
     std = algorithm.delta_std if isinstance(algorithm, tegu.ARS) else algorithm.noise_std
     noise = np.asarray(learner.noise)

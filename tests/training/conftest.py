@@ -72,6 +72,7 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "ars": ("CartPole-v1", _SEARCH | {"n_delta": 3, "normalize_observation": True}, "gymnasium"),
     "cem": ("CartPole-v1", _SEARCH | {"population_size": 6, "n_elite": 2, "extra_variance": "lin_0.1"}, "gymnasium"),
     "openai-es": ("CartPole-v1", _SEARCH | {"population_size": 6, "net_arch": [8]}, "gymnasium"),
+    "cma-es": ("CartPole-v1", _SEARCH | {"population_size": 6}, "gymnasium"),
     "ppo": ("CartPole-v1", _PPO | {"normalize_observation": True, "normalize_reward": True}, "gymnasium"),
     "recurrent-ppo": (
         "CartPole-v1",
@@ -108,6 +109,8 @@ LONG = {
     "cem, host",
     "openai-es, fused",
     "openai-es, host",
+    "cma-es, fused",
+    "cma-es, host",
     "sarsa, host",
     "monte-carlo, host",
 } | {

@@ -118,6 +118,7 @@ ALGORITHMS: dict[str, Entry] = {
     "ars": Entry("tegu.algorithms.ars:ARS", "ARS"),
     "cem": Entry("tegu.algorithms.cem:CEM", "CEM"),
     "openai-es": Entry("tegu.algorithms.evolution_strategy:OpenAIES", "OpenAIES"),
+    "cma-es": Entry("tegu.algorithms.cma_es:CMAES", "CMAES"),
     "ppo": Entry(_PPO, "PPO"),
     "recurrent-ppo": Entry(
         _PPO, "RecurrentPPO", {"recurrent": "lstm"}, "PPO whose actor and critic remember, each with an LSTM or a GRU."
