@@ -93,9 +93,22 @@ LONG = {
     "pqn, host",
     "sarsa, host",
     "monte-carlo, host",
+    "a2c, host",
+    "trpo, host",
 } | {
     f"{algorithm}, {loop}"
-    for algorithm in ("maddpg", "matd3", "iddpg", "ippo", "mappo", "r2d2", *_TABULAR_VARIANTS, *_DQN_VARIANTS)
+    for algorithm in (
+        "maddpg",
+        "matd3",
+        "iddpg",
+        "ippo",
+        "mappo",
+        "r2d2",
+        "reinforce",
+        "npg",
+        *_TABULAR_VARIANTS,
+        *_DQN_VARIANTS,
+    )
     for loop in ("fused", "host")
 }
 
