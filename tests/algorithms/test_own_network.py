@@ -65,6 +65,13 @@ class OnFeatures(eqx.Module):
         return y[..., 0] if self.space.action is None else y
 
 
+def apart(key, spec):
+    """An actor and a critic."""
+    both = ActorCritic(key, spec, (16,), "tanh", 0.0)
+    seen = spec.observation_space
+    return OnFeatures(both.actor, Spaces(seen, spec.action_space)), OnFeatures(both.critic, Spaces(seen, None))
+
+
 def pair(key, spec):
     """For a central critic: what the agent sees is ``own``, the first of the critic's features."""
     both = ActorCritic(key, spec, (16,), "tanh", 0.0, n_features(spec.observation_space["own"]))
@@ -107,11 +114,15 @@ def residual(key, spec):
 
 REPLAY = {"net_arch": (16,), "buffer_size": 512, "learning_starts": 64, "batch_size": 16, "train_freq": 16}
 ROLLOUT = {"net_arch": (16,), "n_steps": 32, "batch_size": 32, "n_epochs": 2}
+REGRESSION = {"net_arch": (16,), "n_steps": 32, "batch_size": 32, "n_critic_updates": 2}
 SMALL = {"width": 16, "blocks": 1, "simulations": 2, "train_freq": 64, "batch_size": 16, "gradient_steps": 2}
 CASES = {
     "dqn": (tegu.DQN, REPLAY, q_network, "CartPole-v1", "jax"),
     "dqn, host": (tegu.DQN, REPLAY, q_network, "CartPole-v1", "gymnasium"),
     "ppo": (tegu.PPO, ROLLOUT, actor_critic, "Pendulum-v1", "jax"),
+    "a2c": (tegu.A2C, {"net_arch": (16,), "n_steps": 8}, actor_critic, "Pendulum-v1", "jax"),
+    "trpo": (tegu.TRPO, REGRESSION, apart, "Pendulum-v1", "jax"),
+    "reinforce": (tegu.REINFORCE, REGRESSION | {"baseline": True}, apart, "Pendulum-v1", "jax"),
     "ddpg": (tegu.DDPG, REPLAY, actor_and_critic, "Pendulum-v1", "jax"),
     "ippo": (tegu.IPPO, ROLLOUT | {"share_parameters": True}, actor_critic, "simple_spread_v3", "jax"),
     "mappo": (tegu.MAPPO, ROLLOUT, pair, "simple_spread_v3", "jax"),
@@ -121,8 +132,8 @@ CASES = {
 }
 NETWORKS = {
     tegu.DQN: lambda learner: learner.online,
-    tegu.PPO: lambda learner: learner.network,
     tegu.DDPG: lambda learner: (learner.actor, learner.critics),
+    **dict.fromkeys((tegu.PPO, tegu.A2C, tegu.TRPO, tegu.REINFORCE), lambda learner: learner.network),
     tegu.IPPO: lambda learner: [policy.network for policy in learner.policies.values()],
     MADDPG: lambda learner: [(agent.actor, agent.critics) for agent in learner.agents.values()],
     tegu.AlphaZero: lambda learner: learner.network.network,

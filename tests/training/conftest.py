@@ -113,6 +113,8 @@ LONG = {
     "cma-es, host",
     "sarsa, host",
     "monte-carlo, host",
+    "a2c, host",
+    "trpo, host",
 } | {
     f"{algorithm}, {loop}"
     for algorithm in (
@@ -124,6 +126,8 @@ LONG = {
         "ippo",
         "mappo",
         "r2d2",
+        "reinforce",
+        "npg",
         *_TABULAR_VARIANTS,
         *_DQN_VARIANTS,
     )

@@ -54,6 +54,16 @@ def test_ppo_learns_continuous_actions() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "steps"), [("a2c", 150_000), ("reinforce", 150_000), ("trpo", 60_000), ("npg", 60_000)]
+)
+def test_other_policy_gradients_learn_cartpole(name: str, steps: int) -> None:
+    """With the presets, cut short; the median of three seeds. A random policy gets 22."""
+    agent = tegu.train("CartPole-v1", name, seed=12, seeds=3, steps=steps, folder=None)
+    assert np.median(agent.evaluate(20).returns.mean(axis=1)) >= 300
+
+
+@pytest.mark.long
 def test_dqn_learns_cartpole() -> None:
     """Far above the 22 of a random policy after 20 thousand steps: 20 other seeds got 195 and more."""
     settings = {"net_arch": [64, 64], "batch_size": 64, "gamma": 0.97, "learning_rate": "lin_2e-3", "train_freq": 4}

@@ -75,7 +75,7 @@ class REINFORCE(Algorithm):
         check_actor_critic(self, spec, apart=self.baseline)
         if self.baseline:
             check_minibatches(self, spec)
-        elif isinstance(self.gae_lambda, float) and self.gae_lambda != 1:
+        elif isinstance(self.gae_lambda, int | float) and self.gae_lambda != 1:
             raise TeguError(f"REINFORCE: gae_lambda needs a baseline, got {self.gae_lambda} and baseline False")
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> ActorCriticLearner:
