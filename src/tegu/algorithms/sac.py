@@ -207,8 +207,7 @@ class SAC(Algorithm):
         return Update(learner, metrics | value_metrics(outputs, target, gradient) | learning_metrics(rate, updates))
 
     def target(self, learner: SACLearner, steps: Step, ent_coef: jax.Array, key: jax.Array) -> jax.Array:
-        """What the critics should say of the steps ``[B]`` (equations 2 and 3 of the paper); quantiles ``[B, n]`` are all
-        that are not dropped."""
+        """What the critics should say of the steps ``[B]`` (the paper's equations 2 and 3), or quantiles ``[B, n]``."""
         kind, seen = action_kind(learner.actor.spaces.action), steps.next_observation
         combine = partial(truncated, drop=self.top_quantiles_to_drop_per_net) if self.n_quantiles else lowest
         outputs, entropy = kind.expected(learner.target_critics, combine, seen, learner.actor(seen), key)
