@@ -14,6 +14,7 @@ from tegu.sb3.callbacks import BaseCallback, CallbackList, ConvertCallback, Even
 from tegu.sb3.environments import DummyVecEnv, SubprocVecEnv, make_vec_env
 from tegu.sb3.eval_callback import EvalCallback, StopTrainingOnNoModelImprovement, StopTrainingOnRewardThreshold
 from tegu.sb3.evaluation import evaluate_policy
+from tegu.sb3.example_envs import SimpleMultiObsEnv
 from tegu.sb3.her import HerReplayBuffer
 from tegu.sb3.logger import Logger, configure
 from tegu.sb3.missing import missing
@@ -29,6 +30,7 @@ from tegu.sb3.monitor import (
 from tegu.sb3.noise import ActionNoise, NormalActionNoise, OrnsteinUhlenbeckActionNoise
 from tegu.sb3.policy import CnnPolicy, MlpPolicy, MultiInputPolicy, get_device
 from tegu.sb3.replay import ReplayBuffer
+from tegu.sb3.results_plotter import plot_results, ts2xy
 from tegu.sb3.schedules import (
     ConstantSchedule,
     FloatSchedule,
@@ -93,6 +95,7 @@ __all__ = [
     "ProgressBarCallback",
     "ReplayBuffer",
     "RunningMeanStd",
+    "SimpleMultiObsEnv",
     "StopTrainingOnMaxEpisodes",
     "StopTrainingOnNoModelImprovement",
     "StopTrainingOnRewardThreshold",
@@ -120,10 +123,12 @@ __all__ = [
     "load_results",
     "make_atari_env",
     "make_vec_env",
+    "plot_results",
     "results_plotter",
     "safe_mean",
     "set_random_seed",
     "sync_envs_normalization",
+    "ts2xy",
     "unwrap_vec_normalize",
     "unwrap_wrapper",
 ]

@@ -108,6 +108,9 @@ class BaseAlgorithm(Storing):
         if self._env is not None and self.seed is not None:
             self._env.seed(self.seed)
         self._training = TrainingState(self.algorithm, environment, spec, self._seed, learners, steps)
+        if self._waiting is not None:
+            self._training.put_buffer(self._waiting)
+            self._waiting = None
         self._policy = self._policy_of(spec, steps)
         self._followed = -1
         if self.verbose:

@@ -4,13 +4,18 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from tegu.acting.evaluation import LONGEST
 from tegu.sb3.environments import DummyVecEnv, as_vec_env
 from tegu.sb3.errors import ArgumentError
+from tegu.sb3.monitor import wrappers
 from tegu.sb3.vec_env import VecEnv
 from tegu.sb3.vec_wrappers import is_monitored
+
+USUAL = (gymnasium.wrappers.TimeLimit, gymnasium.wrappers.OrderEnforcing, gymnasium.wrappers.PassiveEnvChecker)
+"""Wrappers that ``gymnasium.make`` brings."""
 
 
 def evaluate_policy(
@@ -28,12 +33,12 @@ def evaluate_policy(
 
     ``model`` has SB3's ``predict``. Each environment of a vector plays its part of the episodes, so that short ones
     are not favoured. An episode without end is cut after ``LONGEST`` steps. Rewards are the monitor's, before outer
-    wrappers change them; where there is none, it warns.
+    wrappers change them; where wrappers may do so and there is none, it warns.
     """
     vector = as_vec_env(env)
     n = vector.num_envs
     monitored = is_monitored(vector)
-    if warn and not monitored:
+    if warn and not monitored and _is_wrapped(vector):
         warnings.warn(
             "the environment of the evaluation has no Monitor around it: returns and lengths are those after all "
             "wrappers",
@@ -75,6 +80,13 @@ def evaluate_policy(
     if reward_threshold is not None and mean <= reward_threshold:
         raise ArgumentError(f"mean reward {mean:.2f} is not above the threshold of {reward_threshold:.2f}")
     return (returns, lengths) if return_episode_rewards else (mean, float(np.std(returns)))
+
+
+def _is_wrapped(vector: VecEnv) -> bool:
+    """Whether anything may change rewards and ends of episodes."""
+    if not isinstance(vector, DummyVecEnv):
+        return True
+    return any(not isinstance(wrapper, USUAL) for env in vector.watched for wrapper in wrappers(env.env))
 
 
 def _begin_anew(vector: VecEnv, cut: np.ndarray) -> Any:

@@ -5,13 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tegu.agents.packed import unpacked
+from tegu.algorithms.base import Algorithm
 from tegu.core.errors import TeguError
+from tegu.core.schedule import Clock
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Step
 from tegu.experience.buffer import ReplayBuffer as Ring
 from tegu.runs import checkpoint
 from tegu.sb3.files import existing, write
+from tegu.spaces.features import zeros
+from tegu.training.learning import empty_buffer
 from tegu.training.saving import buffer_from_blobs, buffer_to_blobs
 
 KIND = "replay buffer of tegu.sb3"
@@ -80,10 +87,29 @@ def save_ring(ring: Ring, path: str | Path) -> Path:
 
 
 def load_ring(path: str | Path, like: Ring) -> Ring:
-    """Read a replay buffer, which must have been as large as the one it is ``like``."""
+    """Read a replay buffer, which must have been as large as the one it is ``like``, arrays or their shapes."""
     with unpacked(existing(path)) as folder:
         saved = checkpoint.load_latest(folder)
     if saved.state.get("kind") != KIND:
         raise TeguError(f"{path} does not hold a replay buffer")
     blobs: dict[str, Mapping[str, np.ndarray]] = dict(saved.blobs)
-    return buffer_from_blobs("replay", jax.eval_shape(lambda: like), blobs)
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), like)
+    return buffer_from_blobs("replay", shapes, blobs)
+
+
+def empty_ring(algorithm: Algorithm, spec: EnvironmentSpec) -> Ring:
+    """The shapes of a replay buffer of ``algorithm`` in environments as in ``spec``, which need not be there."""
+    experience: Any = algorithm.experience
+    n, n_steps = spec.n_envs, experience.steps_per_env(spec.n_envs)
+
+    def empty(key: jax.Array) -> Ring:
+        learner = algorithm.init(key, spec)
+        seen = jax.tree.map(lambda zero: jnp.zeros((n, *zero.shape), zero.dtype), zeros(spec.observation_space))
+        now = algorithm.at(Clock.of(0, 1))
+        decision = now.act(learner, seen, now.begin(learner, key, n), key, explore=True)
+        reward, flag = jnp.zeros(n, jnp.float32), jnp.zeros(n, bool)
+        step = Step(seen, decision.action, reward, seen, flag, flag, decision.extras)
+        steps = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n_steps, *leaf.shape)), step)
+        return empty_buffer(algorithm, learner, steps, spec)
+
+    return jax.eval_shape(empty, jax.random.key(0))

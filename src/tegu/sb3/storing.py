@@ -15,7 +15,7 @@ from tegu.sb3.files import read
 from tegu.sb3.parameters import Parameters, arrays_of, with_arrays
 from tegu.sb3.policies import policy_settings
 from tegu.sb3.policy import Device, Policy, get_device
-from tegu.sb3.replay import ReplayBuffer, load_ring, save_ring
+from tegu.sb3.replay import ReplayBuffer, empty_ring, load_ring, save_ring
 from tegu.sb3.settings import OF_THE_MODEL, build, refuse, settings_of, translated
 from tegu.sb3.training_state import TrainingState
 
@@ -32,6 +32,7 @@ class Storing:
     _training: TrainingState | None
     _followed: int
     _seed: int
+    _waiting: Any = None  # a replay buffer that was loaded before there was an environment
 
     @property
     def policy(self) -> Policy:
@@ -102,7 +103,7 @@ class Storing:
         if not isinstance(experience, Replay):
             raise AttributeError(f"{type(self).__name__} has no replay_buffer")
         training = self._training
-        ring = training.buffer if training is not None and training.begun else None
+        ring = training.buffer if training is not None and training.begun else self._waiting
         return ReplayBuffer(ring, experience.capacity, self.n_envs, self.algorithm)
 
     def save_replay_buffer(self, path: str | Path) -> None:
@@ -111,6 +112,9 @@ class Storing:
 
     def load_replay_buffer(self, path: str | Path, truncate_last_traj: bool = True) -> None:
         """Go on with a replay buffer that was saved, of the same size. Running episodes end in it, and begin anew."""
+        if self._replays and self._training is None:
+            self._waiting = load_ring(path, empty_ring(self.algorithm, self._policy.spec))
+            return
         training = self._replaying()
         training.put_buffer(load_ring(path, training.buffer))
 
