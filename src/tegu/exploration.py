@@ -1,4 +1,4 @@
-"""How actions are chosen from values while learning."""
+"""How actions are chosen while learning."""
 
 import jax
 import jax.numpy as jnp
@@ -46,3 +46,10 @@ def choose(
 ) -> jax.Array:
     """Actions ``[B]`` for values ``[B, A]``: epsilon-greedy, or without exploration the best legal one."""
     return epsilon_greedy(key, values, epsilon, mask) if explore else jnp.argmax(masked(values, mask), axis=-1)
+
+
+def ornstein_uhlenbeck(noise: jax.Array, shock: jax.Array, theta: float | jax.Array) -> jax.Array:
+    """The noise of the next step ``[B, *shape]``: a share ``theta`` is forgotten, and ``shock``, normal with mean 0, is
+    new (Uhlenbeck & Ornstein 1930, in steps of 1). Its variance comes to ``1 / (1 - (1 - theta)^2)`` times the shock's.
+    """
+    return (1 - theta) * noise + shock

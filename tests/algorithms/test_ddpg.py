@@ -45,7 +45,7 @@ def batches(terminated=None):
 def learner_of(algorithm):
     """A learner whose targets are not its networks."""
     learner, other = algorithm.init(KEY, SPEC), algorithm.init(jax.random.key(1), SPEC)
-    return learner._replace(target_actor=other.actor, target_critic=other.critic)
+    return learner._replace(target_actor=other.actor, target_critics=other.critics)
 
 
 def relu(x):
@@ -75,7 +75,8 @@ def test_three_updates_are_numpys(numerics):
     algorithm = DDPG(learning_rate=Linear(2e-2), gamma=0.9, tau=0.1, **SMALL)
     algorithm = algorithm.at(Clock.of(500, 1000))  # half-way: 1e-2
     learner = learner_of(algorithm)
-    actor, critic, target_actor, target_critic = ours = learner[:4]
+    ours = learner[:4]
+    actor, (critic,), target_actor, (target_critic,) = ours
     actor_adam, critic_adam = numerics.Adam(np.inf, 1e-8), numerics.Adam(np.inf, 1e-8)
     for count, batch in zip(range(1, 4), batches(), strict=False):
         seen, following = batch.observation, batch.next_observation
@@ -116,9 +117,9 @@ def test_only_termination_takes_the_future_away(numerics, terminated):
     algorithm = DDPG(gamma=0.9, **SMALL)
     learner, batch = learner_of(algorithm), next(batches(terminated))
     following = batch.next_observation
-    future = value(numerics, learner.target_critic, following, policy(numerics, learner.target_actor, following))
+    future = value(numerics, learner.target_critics[0], following, policy(numerics, learner.target_actor, following))
     target = batch.reward + (0 if terminated else 0.9 * future)
-    expected = ((value(numerics, learner.critic, batch.observation, batch.action) - target) ** 2).mean()
+    expected = ((value(numerics, learner.critics[0], batch.observation, batch.action) - target) ** 2).mean()
     _, metrics = UPDATE(algorithm, learner, batch)
     np.testing.assert_allclose(metrics["critic_loss"], expected, rtol=1e-5)
 

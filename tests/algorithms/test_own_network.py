@@ -122,7 +122,7 @@ CASES = {
 NETWORKS = {
     tegu.DQN: lambda learner: learner.online,
     tegu.PPO: lambda learner: learner.network,
-    tegu.DDPG: lambda learner: (learner.actor, learner.critic),
+    tegu.DDPG: lambda learner: (learner.actor, learner.critics),
     tegu.IPPO: lambda learner: [policy.network for policy in learner.policies.values()],
     MADDPG: lambda learner: [(agent.actor, agent.critics) for agent in learner.agents.values()],
     tegu.AlphaZero: lambda learner: learner.network.network,

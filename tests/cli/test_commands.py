@@ -131,7 +131,7 @@ def test_list(tegu: Command, runs: Path) -> None:
     assert {entry["name"]: entry["for"] for entry in data["algorithms"]} == {
         **dict.fromkeys(("q-learning", "sarsa", "n-step-sarsa", "expected-sarsa"), "single agent"),
         **dict.fromkeys(("double-q-learning", "q-lambda", "monte-carlo"), "single agent"),
-        **dict.fromkeys((*DQNS, "r2d2", "pqn", "ppo", "ddpg"), "single agent"),
+        **dict.fromkeys((*DQNS, "r2d2", "pqn", "ppo", "ddpg", "td3", "sac", "tqc"), "single agent"),
         **dict.fromkeys(("maddpg", "matd3", "iddpg", "ippo", "mappo"), "multi-agent"),
         "alphazero": "board games",
     }

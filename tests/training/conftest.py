@@ -67,6 +67,9 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "pqn": ("CartPole-v1", _PPO | {"learning_rate": "lin_1e-3"}, "gymnasium"),
     "ppo": ("CartPole-v1", _PPO | {"normalize_observation": True, "normalize_reward": True}, "gymnasium"),
     "ddpg": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4}, "gymnasium"),
+    "td3": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4, "noise_type": "ornstein-uhlenbeck"}, "gymnasium"),
+    "sac": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4}, "gymnasium"),
+    "tqc": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4, "n_quantiles": 4}, "gymnasium"),
     "alphazero": ("tic-tac-toe", _ALPHAZERO | {"n_envs": 32}, None),
     "maddpg": ("simple_speaker_listener_v4", _PARTICLES | {"ensemble": 2}, "pettingzoo"),
     "matd3": ("simple_speaker_listener_v4", _PARTICLES, "pettingzoo"),
@@ -88,7 +91,18 @@ LONG = {
     "monte-carlo, host",
 } | {
     f"{algorithm}, {loop}"
-    for algorithm in ("maddpg", "matd3", "iddpg", "ippo", "mappo", "r2d2", *_TABULAR_VARIANTS, *_DQN_VARIANTS)
+    for algorithm in (
+        "td3",
+        "tqc",
+        "maddpg",
+        "matd3",
+        "iddpg",
+        "ippo",
+        "mappo",
+        "r2d2",
+        *_TABULAR_VARIANTS,
+        *_DQN_VARIANTS,
+    )
     for loop in ("fused", "host")
 }
 

@@ -1,4 +1,4 @@
-"""Deep deterministic policy gradient (Lillicrap et al. 2016)."""
+"""Deep deterministic policy gradient (Lillicrap et al. 2016), and what TD3 added to it (Fujimoto et al. 2018)."""
 
 import dataclasses
 import math
@@ -23,41 +23,58 @@ from tegu.algorithms.base import (
     named,
     network_field,
 )
+from tegu.algorithms.critics import Critic, lowest, values
 from tegu.algorithms.diagnostics import network_metrics, value_metrics
-from tegu.algorithms.ranges import Count, Fraction, Natural, NonNegative, PositiveFraction, Rate
+from tegu.algorithms.ranges import (
+    Count,
+    Few,
+    Fraction,
+    Natural,
+    NonNegative,
+    PositiveFraction,
+    Rate,
+    RateOrNone,
+)
+from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Batch, Replay, hindsight
-from tegu.nn.custom import CustomNetwork, Signature, check_custom, custom_networks
+from tegu.exploration import ornstein_uhlenbeck
+from tegu.nn.custom import Signature, check_custom, custom_networks
 from tegu.nn.heads import ActionValue, CustomPolicy, DeterministicPolicy
 from tegu.nn.optimizers import adam, descend, follow
 from tegu.returns import td_target
 from tegu.spaces.bounds import from_unit, to_unit
 
 Actor = DeterministicPolicy | CustomPolicy
-Critic = ActionValue | CustomNetwork
+
+NOISES = ("normal", "ornstein-uhlenbeck")
+POLICY = ("actor", "target_actor", "target_critics", "actor_optimizer", "actor_loss")  #: what a delay holds back
 
 
 class DDPGLearner(NamedTuple):
     actor: Actor
-    critic: Critic
+    critics: tuple[Critic, ...]  #: one, or several of which the lowest counts
     target_actor: Actor
-    target_critic: Critic
+    target_critics: tuple[Critic, ...]
     actor_optimizer: optax.OptState
     critic_optimizer: optax.OptState
+    actor_loss: jax.Array  #: float32: at the last update of the actor
     updates: jax.Array  #: int32: gradient steps so far
 
 
 class DDPG(Algorithm):
     """A deterministic policy for continuous actions that climbs its critic's gradient (algorithm 1 of the paper).
 
-    Actor and critic know actions scaled to [-1, 1], whatever the environment's bounds.
+    Actor and critic know actions scaled to [-1, 1], whatever the environment's bounds. TD3 is this with two critics, a
+    smoothed target and delayed updates of the actor.
     """
 
     name: str = named("ddpg")
 
     learning_rate: Rate = 1e-3  #: Adam's learning rate, a number or a schedule such as "lin_1e-3"
+    actor_learning_rate: RateOrNone = None  #: the actor's, if it is another
     buffer_size: Count = eqx.field(static=True, default=1_000_000)  #: steps the replay buffer keeps
     learning_starts: Natural = eqx.field(static=True, default=100)  #: random steps before learning begins
     batch_size: Count = eqx.field(static=True, default=256)  #: steps per update
@@ -66,9 +83,16 @@ class DDPG(Algorithm):
     train_freq: Count = eqx.field(static=True, default=1)  #: environment steps between two rounds of updates
     gradient_steps: int = eqx.field(static=True, default=1)  #: updates per round; -1: as many as steps were taken
     n_sampled_goal: Natural = eqx.field(static=True, default=0)  #: goals reached later for each own one (HER); 0: none
+    n_critics: Few = eqx.field(static=True, default=1)  #: critics, of which the lowest value is used in the target
+    policy_delay: Count = eqx.field(static=True, default=1)  #: updates of the critics per update of actor and targets
+    target_policy_noise: NonNegative = 0.0  #: standard deviation of the noise of the target's actions, in half ranges
+    target_noise_clip: NonNegative = 0.5  #: the most that this noise can be
     action_noise: NonNegative = 0.1  #: standard deviation of the exploration noise; 1 is half the range of the actions
+    noise_type: str = eqx.field(static=True, default="normal")  #: normal, or ornstein-uhlenbeck: correlated in time
+    noise_theta: PositiveFraction = 0.15  #: ornstein-uhlenbeck: the share of the noise that is forgotten at each step
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(400, 300))  #: hidden layers of actor and critic each
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
+    layer_norm: bool = eqx.field(static=True, default=False)  #: normalise what enters each activation
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
 
@@ -91,37 +115,46 @@ class DDPG(Algorithm):
     def validate(self, spec: EnvironmentSpec) -> None:
         check_deep(self, spec, spaces.Box)
         check_replay(self)
+        if self.noise_type not in NOISES:
+            raise TeguError(f"DDPG: noise_type must be one of {', '.join(NOISES)}, got {self.noise_type!r}")
         if self.network is not None:
+            if self.layer_norm:
+                raise TeguError("DDPG: layer_norm needs Tegu's network, it cannot be used with your own")
             actor = Signature((spec.observation_space,), ((math.prod(spec.action_space.shape),),))
             scaled = spaces.Box(-1, 1, spec.action_space.shape)
             critic = Signature((spec.observation_space, scaled), ((),))
-            check_custom("DDPG", self.network, spec, (actor, critic))
+            check_custom("DDPG", self.network, spec, (actor, *[critic] * self.n_critics))
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> DDPGLearner:
-        actor, critic = self.actor_and_critic(key, spec)
+        actor, critics = self.actor_and_critics(key, spec)
         return DDPGLearner(
             actor=actor,
-            critic=critic,
+            critics=critics,
             target_actor=actor,
-            target_critic=critic,
+            target_critics=critics,
             actor_optimizer=adam().init(actor),
-            critic_optimizer=adam().init(critic),
+            critic_optimizer=adam().init(critics),
+            actor_loss=jnp.zeros(()),
             updates=jnp.zeros((), jnp.int32),
         )
 
-    def actor_and_critic(self, key: jax.Array, spec: EnvironmentSpec) -> tuple[Actor, Critic]:
+    def actor_and_critics(self, key: jax.Array, spec: EnvironmentSpec) -> tuple[Actor, tuple[Critic, ...]]:
         if self.network is not None:
-            actor, critic = custom_networks(self.network, key, spec)
-            return CustomPolicy(actor), critic
-        actor_key, critic_key = jax.random.split(key)
-        architecture = self.net_arch, self.activation, self.features_extractor
+            actor, *critics = custom_networks(self.network, key, spec)
+            return CustomPolicy(actor), tuple(critics)
+        actor_key, *critic_keys = jax.random.split(key, 1 + self.n_critics)
+        architecture = self.net_arch, self.activation, self.features_extractor, self.layer_norm
         return (
             DeterministicPolicy(actor_key, spec, *architecture),
-            ActionValue(critic_key, spec, *architecture),
+            tuple(ActionValue(critic_key, spec, *architecture) for critic_key in critic_keys),
         )
 
     def networks(self, learner: DDPGLearner) -> Sequence[tuple[str, Any]]:
-        return (("actor", learner.actor), ("critic", learner.critic))
+        return (("actor", learner.actor), *(("critic", critic) for critic in learner.critics))
+
+    def begin(self, learner: DDPGLearner, key: jax.Array, n: int) -> PyTree:
+        """The noise ``[n, *shape]`` of an Ornstein-Uhlenbeck process, which starts anew with each episode."""
+        return jnp.zeros((n, *learner.actor.spaces.action.shape)) if self.noise_type == "ornstein-uhlenbeck" else ()
 
     def act(
         self, learner: DDPGLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
@@ -130,45 +163,75 @@ class DDPG(Algorithm):
         if explore:
             noise_key, random_key = jax.random.split(key)
             noise = self.action_noise * jax.random.normal(noise_key, action.shape)
+            if self.noise_type == "ornstein-uhlenbeck":
+                memory = noise = ornstein_uhlenbeck(memory, noise, self.noise_theta)
             random = jax.random.uniform(random_key, action.shape, minval=-1, maxval=1)
             action = jnp.where(self.random_actions, random, jnp.clip(action + noise, -1, 1))
         return Decision(from_unit(learner.actor.spaces.action, action), memory)
 
     def update(self, learner: DDPGLearner, batch: Batch, key: jax.Array) -> Update:
-        """One gradient step of critic and actor on ``batch_size`` random steps ``[batch_size, ...]``."""
+        """One gradient step of critics and actor on ``batch_size`` random steps ``[batch_size, ...]``.
+
+        With a ``policy_delay`` the actor and the targets wait for several steps of the critics.
+        """
         steps = batch.rows
         action = to_unit(learner.actor.spaces.action, steps.action)
-        next_value = learner.target_critic(steps.next_observation, learner.target_actor(steps.next_observation))
-        target = td_target(steps.reward, next_value, steps.terminated, self.gamma)
+        target = self.target(learner, steps, key)
 
-        def critic_loss(critic: Critic) -> tuple[jax.Array, jax.Array]:
-            value = critic(steps.observation, action)
-            return ((value - target) ** 2).mean(), value
+        def critic_loss(critics: tuple[Critic, ...]) -> tuple[jax.Array, jax.Array]:
+            value = values(critics, steps.observation, action)
+            return ((value - target) ** 2).mean(axis=1).sum(), value
 
-        def actor_loss(actor: Actor) -> jax.Array:
-            return -learner.critic(steps.observation, actor(steps.observation)).mean()
+        (error, value), gradient = jax.value_and_grad(critic_loss, has_aux=True)(learner.critics)
+        given = adam(), self.learning_rate, learner.critics, gradient, learner.critic_optimizer
+        critics, critic_optimizer = descend(*given)
+        updates = learner.updates + 1
+        if self.policy_delay == 1:  # both from the same networks
+            changed = self.policy_update(learner, critics, learner.critics[0], steps.observation)
+        else:
+            changed = jax.lax.cond(
+                updates % self.policy_delay == 0,
+                lambda: self.policy_update(learner, critics, critics[0], steps.observation),
+                lambda: {name: getattr(learner, name) for name in POLICY},
+            )
+        learner = learner._replace(critics=critics, critic_optimizer=critic_optimizer, updates=updates, **changed)
+        metrics = {"actor_loss": learner.actor_loss, "critic_loss": error} | value_metrics(value, target, gradient)
+        return Update(learner, metrics | learning_metrics(self.learning_rate, updates))
 
-        (error, value), critic_gradient = jax.value_and_grad(critic_loss, has_aux=True)(learner.critic)
-        loss, actor_gradient = jax.value_and_grad(actor_loss)(learner.actor)
-        rate = self.learning_rate
-        critic, critic_optimizer = descend(adam(), rate, learner.critic, critic_gradient, learner.critic_optimizer)
-        actor, actor_optimizer = descend(adam(), rate, learner.actor, actor_gradient, learner.actor_optimizer)
-        learner = DDPGLearner(
-            actor=actor,
-            critic=critic,
-            target_actor=follow(learner.target_actor, actor, self.tau),
-            target_critic=follow(learner.target_critic, critic, self.tau),
-            actor_optimizer=actor_optimizer,
-            critic_optimizer=critic_optimizer,
-            updates=learner.updates + 1,
-        )
-        metrics = {"actor_loss": loss, "critic_loss": error} | value_metrics(value, target, critic_gradient)
-        return Update(learner, metrics | learning_metrics(rate, learner.updates))
+    def target(self, learner: DDPGLearner, steps: Step, key: jax.Array) -> jax.Array:
+        """What the critics should say of the steps ``[B]``: the lowest value of the target actor's action, to which
+        clipped noise is added (TD3, equations 10 and 14)."""
+        next_action = learner.target_actor(steps.next_observation)
+        noise = self.target_policy_noise * jax.random.normal(key, next_action.shape)
+        smoothed = jnp.clip(next_action + jnp.clip(noise, -self.target_noise_clip, self.target_noise_clip), -1, 1)
+        next_value = lowest(values(learner.target_critics, steps.next_observation, smoothed))
+        return td_target(steps.reward, next_value, steps.terminated, self.gamma)
+
+    def policy_update(
+        self, learner: DDPGLearner, critics: tuple[Critic, ...], judge: Critic, observation: PyTree
+    ) -> dict[str, Any]:
+        """The fields ``POLICY`` of the learner after one gradient step of the actor, which the ``judge`` rates; the
+        targets follow it and the ``critics``."""
+
+        def loss(actor: Actor) -> jax.Array:
+            return -judge(observation, actor(observation)).mean()
+
+        actor_loss, gradient = jax.value_and_grad(loss)(learner.actor)
+        rate = self.learning_rate if self.actor_learning_rate is None else self.actor_learning_rate
+        actor, optimizer = descend(adam(), rate, learner.actor, gradient, learner.actor_optimizer)
+        return {
+            "actor": actor,
+            "target_actor": follow(learner.target_actor, actor, self.tau),
+            "target_critics": follow(learner.target_critics, critics, self.tau),
+            "actor_optimizer": optimizer,
+            "actor_loss": actor_loss,
+        }
 
     def diagnose(self, learner: DDPGLearner, steps: Step) -> Metrics:
-        """Of the critic."""
+        """Of the first critic."""
         action = to_unit(learner.actor.spaces.action, steps.action)
-        return network_metrics(learner.critic, steps.observation, action)
+        return network_metrics(learner.critics[0], steps.observation, action)
 
     def expected_return(self, learner: DDPGLearner, observation: PyTree, memory: PyTree) -> ExpectedReturn:
-        return ExpectedReturn(learner.critic(observation, learner.actor(observation)), self.gamma)
+        value = lowest(values(learner.critics, observation, learner.actor(observation)))
+        return ExpectedReturn(value, self.gamma)

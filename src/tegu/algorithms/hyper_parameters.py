@@ -14,12 +14,13 @@ from typing import Any
 
 from tegu.algorithms.base import Algorithm
 from tegu.algorithms.ranges import Range, figure, ranges_of
+from tegu.core.auto import Auto
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Linear
 from tegu.nn.custom import network_name
 
 _MOST = {int: 2**31 - 1, float: 3e38}  # what JAX counts and computes in 32 bits
-_KINDS = (int, float, bool, str, tuple, Linear, Callable, types.NoneType)
+_KINDS = (int, float, bool, str, tuple, Linear, Auto, Callable, types.NoneType)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Setting:
             return _linear(value, where)
         if Linear in self.kinds and callable(value):
             raise TeguError(f"{where} must be a number or tegu.Linear(initial, final, fraction), got a function")
+        if Auto in self.kinds and (isinstance(value, Auto) or text.startswith("auto")):
+            return Auto.of(str(value), where)
         if tuple in self.kinds:
             if not isinstance(value, list | tuple):
                 raise TeguError(f"{where} must be a list of whole numbers, got {shorten(value)}")
@@ -136,6 +139,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Linear):
         whole = value.final == 0.0 and value.fraction == 1.0
         return f"lin_{value.initial}" if whole else dataclasses.asdict(value)
+    if isinstance(value, Auto):
+        return str(value)
     if callable(value):
         return network_name(value)
     return list(value) if isinstance(value, tuple) else value

@@ -52,7 +52,9 @@ Natural = Annotated[int, Range(0)]
 Few = Annotated[int, Range(1, 1000)]  #: networks or blocks that are there one by one
 FewOrNone = Annotated[int, Range(0, 1000)]
 Width = Annotated[int, Range(1, WIDEST)]  #: of a layer, and of what is as large as one
+WidthOrNone = Annotated[int, Range(0, WIDEST)]
 Rate = Annotated[Schedule, Range(0)]  #: a number or a schedule
+RateOrNone = Annotated[Schedule | None, Range(0)]
 PositiveRate = Annotated[Schedule, Range(0, above=True)]  #: a schedule may end at 0
 
 

@@ -37,6 +37,8 @@ class Entry(NamedTuple):
 
 _SARSA = "tegu.algorithms.sarsa:Sarsa"
 _DQN = "tegu.algorithms.dqn:DQN"
+_DDPG = "tegu.algorithms.ddpg:DDPG"
+_SAC = "tegu.algorithms.sac:SAC"
 _MADDPG = "tegu.algorithms.maddpg:MADDPG"
 _IPPO = "tegu.algorithms.mappo:IPPO"
 
@@ -112,7 +114,20 @@ ALGORITHMS: dict[str, Entry] = {
     "r2d2": Entry("tegu.algorithms.r2d2:R2D2", "R2D2"),
     "pqn": Entry("tegu.algorithms.pqn:PQN", "PQN"),
     "ppo": Entry("tegu.algorithms.ppo:PPO", "PPO"),
-    "ddpg": Entry("tegu.algorithms.ddpg:DDPG", "DDPG"),
+    "ddpg": Entry(_DDPG, "DDPG"),
+    "td3": Entry(
+        _DDPG,
+        "TD3",
+        {"n_critics": 2, "policy_delay": 2, "target_policy_noise": 0.2},
+        "DDPG with two critics, a later actor and a smoothed target (Fujimoto et al. 2018).",
+    ),
+    "sac": Entry(_SAC, "SAC"),
+    "tqc": Entry(
+        _SAC,
+        "TQC",
+        {"n_quantiles": 25},
+        "SAC with critics of quantiles, the largest of which are left out (Kuznetsov et al. 2020).",
+    ),
     "alphazero": Entry("tegu.algorithms.alphazero:AlphaZero", "AlphaZero"),
     "maddpg": Entry(_MADDPG, "MADDPG"),
     "matd3": Entry(

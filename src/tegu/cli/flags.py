@@ -9,6 +9,7 @@ from typing import Any
 from tegu.algorithms.hyper_parameters import Setting
 from tegu.algorithms.registry import ALGORITHMS, Choice, name_of, settings
 from tegu.cli.common import Parser, code, number, whole
+from tegu.core.auto import Auto
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Linear
 
@@ -38,7 +39,9 @@ def _reading(setting: Setting) -> dict[str, Any]:
         return {"type": whole, "nargs": "*", "metavar": "N"}
     read: Callable[[str], Any]
     if Linear in kinds:
-        read, metavar = _number_or_schedule(setting), "X|lin_X"
+        read, metavar = _number_or(setting, "lin_", "a schedule such as lin_3e-4"), "X|lin_X"
+    elif Auto in kinds:
+        read, metavar = _number_or(setting, "auto", "auto"), "X|auto"
     elif Callable in kinds:
         read, metavar = code, "MODULE:FUNCTION"
     else:
@@ -48,14 +51,16 @@ def _reading(setting: Setting) -> dict[str, Any]:
     return {"type": read, "metavar": metavar}
 
 
-def _number_or_schedule(setting: Setting) -> Callable[[str], Any]:
+def _number_or(setting: Setting, prefix: str, expected: str) -> Callable[[str], Any]:
+    """A number, or text that begins with ``prefix``, which is ``expected`` otherwise."""
+
     def read(text: str) -> Any:
-        if not text.startswith("lin_"):
+        if not text.startswith(prefix):
             return number(text)
         try:
             setting.parse(text, "it")
         except TeguError as error:
-            raise ArgumentTypeError(f"expected a number or a schedule such as lin_3e-4, got {text!r}") from error
+            raise ArgumentTypeError(f"expected a number or {expected}, got {text!r}") from error
         return text
 
     return read

@@ -107,7 +107,8 @@ def custom_networks(
     """The modules that ``network`` makes; ``seen``: what the first of several is given, if it is not all."""
     known = structures(network, spec)
     made = _modules(_callable(network)(key, spec))
-    spaces = [seen or spec.spaces, spec.spaces] if len(known) > 1 else [spec.spaces]
+    first = seen if seen is not None and len(known) > 1 else spec.spaces
+    spaces = [first, *[spec.spaces] * (len(known) - 1)]
     return tuple(
         CustomNetwork({path: leaf for path, leaf in _leaves(module) if path in each.shapes}, each, space)
         for module, each, space in zip(made, known, spaces, strict=True)

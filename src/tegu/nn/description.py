@@ -10,7 +10,14 @@ import jax
 from tegu.nn.custom import CustomNetwork
 from tegu.nn.dueling import Dueling
 from tegu.nn.encoder import Encoder
-from tegu.nn.heads import ActionValue, CustomPolicy, DeterministicPolicy, QNetwork
+from tegu.nn.heads import (
+    ActionValue,
+    CustomPolicy,
+    CustomStochasticPolicy,
+    DeterministicPolicy,
+    QNetwork,
+    StochasticPolicy,
+)
 from tegu.nn.implicit import ImplicitQuantileNetwork
 from tegu.nn.mlp import MLP
 from tegu.nn.noisy import NoisyNetwork
@@ -39,7 +46,7 @@ def title(network: Any) -> str:
             return f"MLP {'-'.join(map(str, sizes))}, {network.activation}"
         case ResidualMLP() | ResidualConv():
             return f"{type(network).__name__} with {len(network.blocks)} blocks of {network.first.bias.shape[-1]}"
-        case QNetwork() | DeterministicPolicy() | ActionValue():
+        case QNetwork() | DeterministicPolicy() | StochasticPolicy() | ActionValue():
             return ", ".join(filter(None, (network.encoder.title, title(network.mlp))))
         case RecurrentQNetwork():
             width = network.lstm.weight.shape[-1] // 4
@@ -47,7 +54,7 @@ def title(network: Any) -> str:
             return ", ".join(filter(None, parts))
         case Encoder():
             return network.title
-        case CustomPolicy():
+        case CustomPolicy() | CustomStochasticPolicy():
             return title(network.network)
         case ReturnNetwork():
             return ", ".join(filter(None, (network.encoder.title, title(network.body))))

@@ -89,6 +89,41 @@ class DiagonalGaussian(NamedTuple):
         return (jnp.broadcast_to(self.log_std, self.mean.shape) + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
 
 
+class SquashedGaussian(NamedTuple):
+    """The hyperbolic tangent of independent normals: actions ``[..., k]`` within (-1, 1).
+
+    ``mean`` and ``log_std`` ``[..., k]`` are those of the normals. Its entropy has no closed form.
+    """
+
+    mean: jax.Array
+    log_std: jax.Array
+
+    @property
+    def normal(self) -> DiagonalGaussian:
+        return DiagonalGaussian(self.mean, self.log_std)
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        return jnp.tanh(self.normal.sample(key))
+
+    def mode(self) -> jax.Array:
+        """What the normals' mode becomes; in a wide distribution others are likelier."""
+        return jnp.tanh(self.mean)
+
+    def sample_and_log_prob(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """An action ``[..., k]`` and its log-density ``[...]``, which is exact also where the action rounds to +-1."""
+        normal = self.normal.sample(key)
+        return jnp.tanh(normal), self.log_prob_before(normal)
+
+    def log_prob(self, action: jax.Array) -> jax.Array:
+        return self.log_prob_before(jnp.arctanh(action))
+
+    def log_prob_before(self, normal: jax.Array) -> jax.Array:
+        """The log-density ``[...]`` of the action that the numbers ``normal`` ``[..., k]`` become (Haarnoja et al.
+        2018a, equation 21, with ``log(1 - tanh^2 u) = 2 (log 2 - u - softplus(-2u))``)."""
+        slope = 2 * (math.log(2) - normal - jax.nn.softplus(-2 * normal))
+        return self.normal.log_prob(normal) - slope.sum(-1)
+
+
 class Reshaped(NamedTuple):
     """A distribution over vectors ``[..., k]``, seen as one over arrays ``[..., *shape]`` of as many numbers."""
 

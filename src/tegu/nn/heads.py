@@ -11,12 +11,13 @@ import jax.numpy as jnp
 
 from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import PyTree
+from tegu.exploration import masked
 from tegu.nn.conv import GAIN
 from tegu.nn.custom import CustomNetwork
-from tegu.nn.distributions import Distribution, distribution, n_parameters
+from tegu.nn.distributions import Categorical, Distribution, SquashedGaussian, distribution, n_parameters
 from tegu.nn.encoder import Encoder
 from tegu.nn.mlp import MLP
-from tegu.spaces.features import features, n_features
+from tegu.spaces.features import action_mask, features, n_features
 
 
 class QNetwork(eqx.Module):
@@ -144,9 +145,11 @@ class DeterministicPolicy(eqx.Module):
         net_arch: Sequence[int],
         activation: str,
         features_extractor: str = "auto",
+        layer_norm: bool = False,
     ):
-        self.encoder = Encoder(key, spec.observation_space, features_extractor)
-        self.mlp = MLP(key, (self.encoder.outputs, *net_arch, math.prod(spec.action_space.shape)), activation)
+        self.encoder = Encoder(key, spec.observation_space, features_extractor, layer_norm=layer_norm)
+        sizes = self.encoder.outputs, *net_arch, math.prod(spec.action_space.shape)
+        self.mlp = MLP(key, sizes, activation, layer_norm=layer_norm)
         self.spaces = spec.spaces
 
     def __call__(self, observation: PyTree) -> jax.Array:
@@ -171,8 +174,12 @@ def squashed(box: gymnasium.spaces.Box, outputs: jax.Array) -> jax.Array:
     return jnp.tanh(outputs).reshape((*outputs.shape[:-1], *box.shape))
 
 
-class ActionValue(eqx.Module):
-    """The value ``[...]`` of actions ``[..., *shape]`` scaled to [-1, 1], for observations ``[..., *shape]``."""
+LOG_STD = -20.0, 2.0  #: the range of a squashed Gaussian's log standard deviation (Haarnoja et al. 2018a's code)
+
+
+class StochasticPolicy(eqx.Module):
+    """A policy that decides for each state how random it is: over Discrete actions, or those of a Box as vectors
+    ``[..., k]`` scaled to [-1, 1], for observations ``[..., *shape]``."""
 
     encoder: Encoder
     mlp: MLP
@@ -187,12 +194,70 @@ class ActionValue(eqx.Module):
         features_extractor: str = "auto",
     ):
         self.encoder = Encoder(key, spec.observation_space, features_extractor)
-        inputs = self.encoder.outputs + n_features(spec.action_space)
-        self.mlp = MLP(key, (inputs, *net_arch, 1), activation)
+        outputs = stochastic_outputs(spec.action_space)
+        self.mlp = MLP(key, (self.encoder.outputs, *net_arch, outputs), activation)
         self.spaces = spec.spaces
 
+    def __call__(self, observation: PyTree) -> Categorical | SquashedGaussian:
+        outputs = self.mlp(self.encoder(features(self.spaces.observation, observation)))
+        return stochastic(self.spaces, outputs, observation)
+
+
+class CustomStochasticPolicy(eqx.Module):
+    """The same of a person's own: observations come as they are in place of features."""
+
+    network: CustomNetwork
+
+    @property
+    def spaces(self) -> Spaces:
+        return self.network.spaces
+
+    def __call__(self, observation: PyTree) -> Categorical | SquashedGaussian:
+        return stochastic(self.spaces, self.network(observation), observation)
+
+
+def stochastic_outputs(space: gymnasium.Space) -> int:
+    """How many outputs a ``StochasticPolicy`` over ``space`` needs: for a Box means, then log standard deviations."""
+    return n_parameters(space) * (2 if isinstance(space, gymnasium.spaces.Box) else 1)
+
+
+def stochastic(spaces: Spaces, outputs: jax.Array, observation: PyTree) -> Categorical | SquashedGaussian:
+    """The policy that a network's outputs ``[..., n]`` stand for."""
+    if isinstance(spaces.action, gymnasium.spaces.Discrete):
+        mask = action_mask(spaces.observation, observation)
+        return Categorical(masked(outputs, mask), int(spaces.action.start))
+    mean, log_std = jnp.split(outputs, 2, axis=-1)
+    return SquashedGaussian(mean, jnp.clip(log_std, *LOG_STD))
+
+
+class ActionValue(eqx.Module):
+    """The value ``[...]`` of actions ``[..., *shape]`` scaled to [-1, 1], for observations ``[..., *shape]``; or
+    quantiles ``[..., n]`` of the return."""
+
+    encoder: Encoder
+    mlp: MLP
+    spaces: Spaces = eqx.field(static=True)
+    n_quantiles: int = eqx.field(static=True)  #: 0: values alone
+
+    def __init__(
+        self,
+        key: jax.Array,
+        spec: EnvironmentSpec,
+        net_arch: Sequence[int],
+        activation: str,
+        features_extractor: str = "auto",
+        layer_norm: bool = False,
+        n_quantiles: int = 0,
+    ):
+        self.encoder = Encoder(key, spec.observation_space, features_extractor, layer_norm=layer_norm)
+        inputs = self.encoder.outputs + n_features(spec.action_space)
+        self.mlp = MLP(key, (inputs, *net_arch, n_quantiles or 1), activation, layer_norm=layer_norm)
+        self.spaces = spec.spaces
+        self.n_quantiles = n_quantiles
+
     def __call__(self, observation: PyTree, action: jax.Array) -> jax.Array:
-        return self.mlp(self.embed(observation, action))[..., 0]
+        outputs = self.mlp(self.embed(observation, action))
+        return outputs if self.n_quantiles else outputs[..., 0]
 
     def embed(self, observation: PyTree, action: jax.Array) -> jax.Array:
         """What the layers see ``[..., n]``."""

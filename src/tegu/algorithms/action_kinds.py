@@ -1,0 +1,111 @@
+"""What differs between continuous and discrete actions in soft actor-critic, and nothing else does."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from gymnasium import spaces
+
+from tegu.algorithms.critics import values
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import PyTree
+from tegu.exploration import masked
+from tegu.nn.custom import Signature
+from tegu.nn.distributions import Categorical, SquashedGaussian
+from tegu.nn.heads import ActionValue, QNetwork
+from tegu.spaces.bounds import from_unit, to_unit
+from tegu.spaces.features import features
+
+Combine = Callable[[jax.Array], jax.Array]  #: what several critics say ``[critics, ...]``, as one ``[...]``
+
+SHARE = 0.98  #: of the most entropy that discrete actions can have (Christodoulou 2019, appendix)
+
+
+@dataclass(frozen=True)
+class ContinuousActions:
+    """Of a Box: critics see them, scaled to [-1, 1], and expectations over them are of one sample."""
+
+    space: spaces.Box
+
+    @property
+    def target_entropy(self) -> float:
+        """Minus their number (Haarnoja et al. 2018b, appendix D)."""
+        return -float(math.prod(self.space.shape))
+
+    def critic(self, key: jax.Array, spec: EnvironmentSpec, n_quantiles: int, *architecture: Any) -> ActionValue:
+        """A fresh one. ``n_quantiles``: 0 for values alone."""
+        return ActionValue(key, spec, *architecture, n_quantiles=n_quantiles)
+
+    def signature(self, observation: spaces.Space, n_quantiles: int) -> Signature:
+        """What a person's own critic must be."""
+        outputs = (n_quantiles,) if n_quantiles else ()
+        return Signature((observation, spaces.Box(-1, 1, self.space.shape)), (outputs,))
+
+    def uniform(self, policy: SquashedGaussian, mask: jax.Array | None, key: jax.Array) -> jax.Array:
+        """Random ones ``[B, k]`` in place of the policy's."""
+        return jax.random.uniform(key, policy.mean.shape, minval=-1, maxval=1)
+
+    def to_space(self, action: jax.Array) -> jax.Array:
+        """What the environment gets ``[B, *shape]`` for a policy's ``[B, k]``."""
+        return from_unit(self.space, self._shaped(action))
+
+    def seen(self, action: jax.Array) -> tuple[jax.Array, ...]:
+        """What critics see of the environment's ``[B, *shape]`` beside the observation."""
+        return (to_unit(self.space, action),)
+
+    def values(self, critics: Sequence[Any], observation: PyTree, action: jax.Array) -> jax.Array:
+        """What each critic says ``[critics, B]``, or ``[critics, B, n_quantiles]``, of the environment's actions
+        ``[B, *shape]``."""
+        return values(critics, observation, *self.seen(action))
+
+    def expected(
+        self, critics: Sequence[Any], combine: Combine, observation: PyTree, policy: SquashedGaussian, key: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """What the critics say of the policy's actions ``[B]``, or ``[B, n]``, and the policy's entropy ``[B]``."""
+        action, log_prob = policy.sample_and_log_prob(key)
+        return combine(values(critics, observation, self._shaped(action))), -log_prob
+
+    def _shaped(self, action: jax.Array) -> jax.Array:
+        return action.reshape((*action.shape[:-1], *self.space.shape))
+
+
+@dataclass(frozen=True)
+class DiscreteActions:
+    """Critics say the values of all of them, so that expectations are exact (Christodoulou 2019, section 3.1)."""
+
+    space: spaces.Discrete
+
+    @property
+    def target_entropy(self) -> float:
+        return SHARE * math.log(int(self.space.n))
+
+    def critic(self, key: jax.Array, spec: EnvironmentSpec, n_quantiles: int, *architecture: Any) -> QNetwork:
+        return QNetwork(key, spec, *architecture)
+
+    def signature(self, observation: spaces.Space, n_quantiles: int) -> Signature:
+        return Signature((observation,), ((int(self.space.n),),))
+
+    def uniform(self, policy: Categorical, mask: jax.Array | None, key: jax.Array) -> jax.Array:
+        return policy._replace(logits=masked(jnp.zeros_like(policy.logits), mask)).sample(key)
+
+    def to_space(self, action: jax.Array) -> jax.Array:
+        return action
+
+    def seen(self, action: jax.Array) -> tuple[jax.Array, ...]:
+        return ()
+
+    def values(self, critics: Sequence[Any], observation: PyTree, action: jax.Array) -> jax.Array:
+        return (values(critics, observation) * features(self.space, action)).sum(axis=-1)
+
+    def expected(
+        self, critics: Sequence[Any], combine: Combine, observation: PyTree, policy: Categorical, key: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        probability = jax.nn.softmax(policy.logits)
+        return (probability * combine(values(critics, observation))).sum(axis=-1), policy.entropy()
+
+
+def action_kind(space: spaces.Space) -> ContinuousActions | DiscreteActions:
+    return DiscreteActions(space) if isinstance(space, spaces.Discrete) else ContinuousActions(space)
