@@ -46,6 +46,9 @@ CASES = (
     Learning("TMaze-v0", "r2d2"),
     Learning("BitFlip-v0", "dqn"),
     Learning("FetchReach-v4", "ddpg", seeds=5),  # needs tegu[robotics] in .venv
+    Learning("HalfCheetah-v5", "ppo", seeds=5),
+    Learning("HalfCheetah-v5", "sac", 100_000, seeds=5),
+    Learning("Hopper-v5", "ppo", seeds=5),
     Learning("MinAtar/Breakout-v0", "pqn", 1_000_000),
     Learning("MinAtar/Freeway-v0", "pqn", 1_000_000),
     Learning("MinAtar/Breakout-v0", "dqn", seeds=4),

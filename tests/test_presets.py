@@ -174,6 +174,11 @@ def test_a_plan_says_where_its_preset_is_from(environment: str, algorithm: objec
     assert make_plan(environment, algorithm).config["preset"] == says
 
 
+def test_a_table_may_build_on_one_of_another_file() -> None:
+    swimmer, others = (presets.load(name)["ppo"] for name in ("Swimmer-v5", "Hopper-v5"))
+    assert swimmer == others | {"gamma": 0.9999}
+
+
 def test_a_table_may_build_on_one_that_builds_on_another() -> None:
     rainbow, c51, dqn = (presets.load("CartPole-v1")[name] for name in ("rainbow", "c51", "dqn"))
     assert rainbow == c51 | {"n_steps": 3}
