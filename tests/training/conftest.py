@@ -89,6 +89,7 @@ LONG = {
     "alphazero, multicore",
     "dqn in hindsight, fused",
     "pqn, host",
+    "ars, host",
     "cem, fused",
     "cem, host",
     "openai-es, fused",
