@@ -105,6 +105,7 @@ LONG = {
     "dqn in hindsight, fused",
     "pqn, host",
     "recurrent-ppo, host",
+    "ars, host",
     "cem, fused",
     "cem, host",
     "openai-es, fused",
