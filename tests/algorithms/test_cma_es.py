@@ -7,7 +7,7 @@ import pytest
 from gymnasium import spaces
 
 import tegu
-from tegu.algorithms.cma_es import Weights
+from tegu.algorithms.cma_es import Constants
 from tegu.core.spec import EnvironmentSpec
 
 KEY = jax.random.key(1)
@@ -19,7 +19,7 @@ exact = pytest.mark.usefixtures("x64")
 
 def test_constants_are_those_that_are_known():
     """Hansen's own program says ``(5_w,10), mu_w=3.2, w_1=45%`` of ten members."""
-    weights = Weights.of(10, 10)
+    weights = Constants.of(10, 10)
     assert len(weights.recombination) == 5
     assert weights.recombination.sum() == pytest.approx(1)
     assert int(100 * weights.recombination[0]) == 45
@@ -28,7 +28,7 @@ def test_constants_are_those_that_are_known():
     assert weights.expected_norm == pytest.approx(np.linalg.norm(normal, axis=1).mean(), rel=2e-3)
     for n in (1, 10, 1000):
         for size in (2, 7, 500):
-            each = Weights.of(size, n)
+            each = Constants.of(size, n)
             assert 0 < each.c_1 + each.c_mu <= 1
             assert 0 < each.c_sigma < 1
             assert 0 < each.c_c <= 1

@@ -33,8 +33,7 @@ class ARSLearner(NamedTuple):
 
 
 class ARS(Algorithm):
-    """Random search along the directions that did best, by the difference of the returns on both sides (algorithm
-    2)."""
+    """Steps along random directions, each by the difference of the returns on its two sides (algorithm 2)."""
 
     name: str = named("ars")
 

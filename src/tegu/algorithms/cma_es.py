@@ -39,7 +39,7 @@ class CMAESLearner(NamedTuple):
     updates: jax.Array  #: int32: generations so far
 
 
-class Weights(NamedTuple):
+class Constants(NamedTuple):
     """The constants of a population of lambda members and n parameters (table 1 of the tutorial, positive weights)."""
 
     recombination: np.ndarray  #: w, ``[lambda / 2]``: of the best members, they add up to 1
@@ -52,7 +52,7 @@ class Weights(NamedTuple):
     expected_norm: float  #: of n standard normal numbers
 
     @classmethod
-    def of(cls, population_size: int, n: int) -> "Weights":
+    def of(cls, population_size: int, n: int) -> "Constants":
         raw = math.log((population_size + 1) / 2) - np.log(np.arange(1, population_size // 2 + 1))
         w = raw / raw.sum()
         effective = float(1 / (w**2).sum())
@@ -130,24 +130,23 @@ class CMAES(Algorithm):
     def adapt(self, learner: CMAESLearner, key: jax.Array) -> CMAESLearner:
         """Recombine the better half of the population, then adapt the step size and the covariance."""
         mean, sigma, covariance = learner.policy.vector, learner.step_size, learner.covariance
-        c = Weights.of(self.population_size, mean.size)
+        c = Constants.of(self.population_size, mean.size)
         w = jnp.asarray(c.recombination, mean.dtype)
         _, best = jax.lax.top_k(learner.generation.fitness, len(w))
         y = (learner.population[best] - mean) / sigma
         step = w @ y  # equation 41
         mean = mean + self.learning_rate * sigma * step  # 42
 
-        whitened = whiten(covariance, step)
-        p_sigma = (1 - c.c_sigma) * learner.step_path + math.sqrt(
-            c.c_sigma * (2 - c.c_sigma) * c.effective
-        ) * whitened  # 43
+        pace = math.sqrt(c.c_sigma * (2 - c.c_sigma) * c.effective)
+        p_sigma = (1 - c.c_sigma) * learner.step_path + pace * whiten(covariance, step)  # 43
         norm = jnp.linalg.norm(p_sigma)
         sigma = sigma * jnp.exp(c.c_sigma / c.d_sigma * (norm / c.expected_norm - 1))  # 44
 
         generations = learner.updates + 1
         unbiased = norm / jnp.sqrt(1 - (1 - c.c_sigma) ** (2 * generations))
         h_sigma = (unbiased < (1.4 + 2 / (mean.size + 1)) * c.expected_norm).astype(mean.dtype)
-        p_c = (1 - c.c_c) * learner.path + h_sigma * math.sqrt(c.c_c * (2 - c.c_c) * c.effective) * step  # 45
+        pace = math.sqrt(c.c_c * (2 - c.c_c) * c.effective)
+        p_c = (1 - c.c_c) * learner.path + h_sigma * pace * step  # 45
         stalled = (1 - h_sigma) * c.c_c * (2 - c.c_c)
         kept = 1 + c.c_1 * stalled - c.c_1 - c.c_mu
         covariance = kept * covariance + c.c_1 * jnp.outer(p_c, p_c) + c.c_mu * (y.T * w) @ y  # 47
