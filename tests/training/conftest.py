@@ -93,8 +93,6 @@ LONG = {
     "pqn, host",
     "sarsa, host",
     "monte-carlo, host",
-    "a2c, host",
-    "trpo, host",
 } | {
     f"{algorithm}, {loop}"
     for algorithm in (
