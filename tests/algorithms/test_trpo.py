@@ -198,7 +198,7 @@ def test_the_policy_learns_from_one_step_in_so_many():
     row = np.arange(12.0)
     samples = Sample(row[:, None], None, row, (), row, row, row)
     for factor, n in ((1, 12), (5, 2), (3, 4)):
-        chosen = TRPO(sub_sampling_factor=factor).chosen(samples, KEY)
+        chosen = TRPO(sub_sampling_factor=factor).subsample(samples, KEY)
         assert len(set(np.asarray(chosen.action).tolist())) == len(chosen.action) == n
         for part in (chosen.x[:, 0], chosen.advantage):
             np.testing.assert_array_equal(part, chosen.action)

@@ -114,8 +114,6 @@ LONG = {
     "cma-es, host",
     "sarsa, host",
     "monte-carlo, host",
-    "a2c, host",
-    "trpo, host",
 } | {
     f"{algorithm}, {loop}"
     for algorithm in (
@@ -127,7 +125,9 @@ LONG = {
         "ippo",
         "mappo",
         "r2d2",
+        "a2c",
         "reinforce",
+        "trpo",
         "npg",
         *_TABULAR_VARIANTS,
         *_DQN_VARIANTS,

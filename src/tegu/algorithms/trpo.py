@@ -92,7 +92,7 @@ class TRPO(Algorithm):
         """One rollout ``[T, B, ...]``: one step of the policy, then ``n_critic_updates`` epochs of the critic."""
         learner, samples, report = samples_of(self, learner, batch)
         choice_key, critic_key = jax.random.split(key)
-        network, of_policy = self.improve(learner.network, self.chosen(samples, choice_key))
+        network, of_policy = self.improve(learner.network, self.subsample(samples, choice_key))
         network, state, of_critic = fit_critic(
             self, network, learner.optimizer, samples, critic_key, self.learning_rate
         )
@@ -101,7 +101,7 @@ class TRPO(Algorithm):
         report |= learning_metrics(self.learning_rate, learner.updates)
         return Update(with_observations(self, learner, batch), report)
 
-    def chosen(self, samples: Sample, key: jax.Array) -> Sample:
+    def subsample(self, samples: Sample, key: jax.Array) -> Sample:
         """The samples that the policy learns from: all, or one in ``sub_sampling_factor``, by chance."""
         if self.sub_sampling_factor == 1:
             return samples
