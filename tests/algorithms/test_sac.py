@@ -123,6 +123,7 @@ def test_two_updates_are_numpys(numerics, kind, spec, wanted):
             np.testing.assert_allclose(numerics.flat(ours), numerics.flat(theirs), rtol=1e-4, atol=1e-6)
 
 
+@in_float64
 def test_the_entropy_coefficient_brings_the_entropy_to_its_target():
     """It falls while the entropy is above the target, rises while it is below, and stands still at it."""
     algorithm, rows, noise = tegu.SAC(**SMALL, target_entropy=0.0), steps(BOX), list(np.ones((2, N, 2), np.float32))

@@ -122,7 +122,7 @@ def _kinds(kind: Any) -> tuple[Any, ...]:
 
 def _default(cls: type[Algorithm], field: "dataclasses.Field[Any]") -> Any:
     if field.default is not dataclasses.MISSING:
-        return field.default
+        return str(field.default) if isinstance(field.default, Auto) else field.default
     return inspect.signature(cls).parameters[field.name].default
 
 
