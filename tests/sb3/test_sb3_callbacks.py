@@ -209,7 +209,7 @@ class Steps(BaseCallback):
 def test_every_step_in_python_is_seen_and_counted_as_in_sb3():
     """``n_calls`` counts steps of the vector, ``num_timesteps`` those of all environments; frequencies count calls."""
     vector = DummyVecEnv([lambda: Monitor(Counted())] * 2)
-    model = DQN("MlpPolicy", vector, learning_starts=1000, buffer_size=100, policy_kwargs={"net_arch": [4]})
+    model = DQN("MlpPolicy", vector, learning_starts=20, buffer_size=100, policy_kwargs={"net_arch": [4]})
     steps, evaluation = Steps(), EvalCallback(Monitor(Counted()), eval_freq=15, n_eval_episodes=1, verbose=0)
     stop = StopTrainingOnMaxEpisodes(max_episodes=5)
     model.learn(100, callback=[steps, evaluation, stop])

@@ -47,11 +47,11 @@ from tegu.sb3.stock_callbacks import (
 )
 from tegu.sb3.utils import check_env, get_latest_run_id, safe_mean, set_random_seed
 from tegu.sb3.vec_env import VecEnv, VecEnvWrapper, is_vecenv_wrapped
+from tegu.sb3.vec_frame_stack import VecFrameStack
 from tegu.sb3.vec_normalize import RunningMeanStd, VecNormalize, sync_envs_normalization, unwrap_vec_normalize
 from tegu.sb3.vec_wrappers import (
     VecCheckNan,
     VecExtractDictObs,
-    VecFrameStack,
     VecMonitor,
     VecTransposeImage,
     VecVideoRecorder,

@@ -99,7 +99,7 @@ class MaxAndSkipEnv(gymnasium.Wrapper):
         self._skip = skip
 
     def step(self, action: Any) -> Step:
-        total, frames = 0.0, []
+        total, frames = 0.0, list[np.ndarray]()
         for _ in range(self._skip):
             observation, reward, terminated, truncated, info = self.env.step(action)
             frames = [*frames[-1:], observation]

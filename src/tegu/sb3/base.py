@@ -163,9 +163,11 @@ class BaseAlgorithm(Storing):
             callbacks = as_callback(callback, progress_bar)
             steps = at_least(1, total_timesteps, "total_timesteps")
             interval = None if log_interval is None else at_least(0, log_interval, "log_interval")
-        if reset_num_timesteps and self._training.steps:
-            self._training.steps = 0
-            self._training.restart()
+        if reset_num_timesteps:
+            self.window = EpisodeWindow(self.stats_window_size)
+            if self._training.steps:
+                self._training.steps = 0
+                self._training.restart()
         self._policy.act_by(self.algorithm)
         learning = Learning(self, self._training, callbacks, steps, interval)
         self.total_timesteps = learning.total

@@ -44,6 +44,7 @@ class OrnsteinUhlenbeckActionNoise(ActionNoise):
     ):
         self._mu, self._sigma, self._theta, self._dt, self._dtype = mean, sigma, theta, dt, dtype
         self.initial_noise = initial_noise
+        self._noise: np.ndarray
         self.reset()
 
     def __call__(self) -> np.ndarray:

@@ -10,7 +10,7 @@ from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
 from tegu.sb3.errors import ArgumentError
 from tegu.sb3.vec_env import VecEnv, VecEnvStep, VecEnvWrapper, unwrap_vec_wrapper
-from tegu.sb3.vec_wrappers import each, named, parts
+from tegu.sb3.vec_parts import each, named, parts
 
 _SETTINGS = ("training", "norm_obs", "norm_reward", "clip_obs", "clip_reward", "gamma", "epsilon")
 
