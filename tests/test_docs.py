@@ -97,6 +97,7 @@ def test_every_hyper_parameter_is_documented(name: str) -> None:
         ("CartPole-v1", "dqn"),
         ("Pendulum-v1", "ppo"),
         ("Pendulum-v1", "ddpg"),
+        ("Pendulum-v1", "sac"),
         ("tic-tac-toe", "alphazero"),
         ("simple_push_v3", "maddpg"),
         ("simple_push_v3", "mappo"),

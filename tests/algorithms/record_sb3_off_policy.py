@@ -1,8 +1,8 @@
 """Write ``sb3_off_policy.npz``: updates of Stable-Baselines3's off-policy algorithms, with all that went into them.
 
 Tegu's updates are compared with these, since the package brings PyTorch along. To record anew, in an environment of its
-own: ``pip install stable-baselines3==2.9.2 sb3-contrib==2.9.2`` and ``python tests/algorithms/record_sb3_off_policy.py``,
-which takes seconds. All is computed in float64.
+own: ``pip install stable-baselines3==2.9.2 sb3-contrib==2.9.2`` and
+``python tests/algorithms/record_sb3_off_policy.py``, which takes seconds. All is computed in float64.
 """
 
 import json
@@ -44,7 +44,7 @@ def batches(random: np.random.Generator, updates: int, *, discrete: bool) -> Ite
 
 
 def record(make: Any, seed: int, updates: int, *, discrete: bool = False, **settings: Any) -> dict[str, np.ndarray]:
-    """``before`` and ``after``: weights by their names in PyTorch. ``batch``: the batches. ``noise``: the standard normal
+    """``before`` and ``after``: weights by their names in PyTorch. ``batch``: the batches. ``noise``: standard normal
     numbers in the order in which they are drawn. ``logged``: what is reported, means over the updates."""
     import torch
     from stable_baselines3.common.logger import Logger

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import given_noise
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +16,6 @@ import tegu
 from tegu.core.auto import Auto
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
-from tegu.experience.base import Batch
 
 SETTINGS = {
     "learning_rate": 1e-2,
@@ -99,7 +99,7 @@ class Learned(NamedTuple):
 
 
 @pytest.fixture
-def learn(monkeypatch: pytest.MonkeyPatch) -> Any:
+def learn() -> Any:
     def learn(name: str) -> Learned:
         recorded, algorithm = unpacked(np.load(FILE)[name]), MAKE[name]()
         spec = EnvironmentSpec("", SEEN, spaces.Discrete(DISCRETE) if name == "dqn" else BOX)
@@ -107,11 +107,10 @@ def learn(monkeypatch: pytest.MonkeyPatch) -> Any:
         before = ours = learner_of(name, fresh, part(recorded, "before"))
         steps = [steps_of(name, recorded, update) for update in range(len(recorded["batch/rewards"]))]
         # SB3 draws the policy's noise before the target's, Tegu the other way round
-        noise = iter([array for pair in np.split(recorded["noise"], len(steps)) for array in pair[::-1]])
-        monkeypatch.setattr(jax.random, "normal", lambda key, shape: jnp.asarray(next(noise)))
+        noise = [part[::-1] for part in np.split(recorded["noise"], len(steps))]
         reported = []
-        for batch in steps:
-            ours, metrics, _ = algorithm.update(ours, Batch(batch, jnp.ones(N)), jax.random.key(0))
+        for batch, drawn in zip(steps, noise, strict=True):
+            ours, metrics = given_noise.update(algorithm, ours, batch, list(drawn))
             reported.append(metrics)
         theirs = learner_of(name, fresh, part(recorded, "after"))
         means = {key: float(np.mean([each[key] for each in reported])) for key in reported[0]}

@@ -9,7 +9,15 @@ import pytest
 from gymnasium import spaces
 from scipy import stats
 
-from tegu.nn.distributions import Bernoulli, Categorical, DiagonalGaussian, MultiCategorical, distribution, n_parameters
+from tegu.nn.distributions import (
+    Bernoulli,
+    Categorical,
+    DiagonalGaussian,
+    MultiCategorical,
+    SquashedGaussian,
+    distribution,
+    n_parameters,
+)
 
 N = 100_000
 KEY = jax.random.key(3)
@@ -295,3 +303,34 @@ def test_actions_have_the_shape_of_their_space(space):
 
     shapes = [leaf.shape for leaf in jax.eval_shape(draw)]
     assert shapes == [(7, *space.shape), (7, *space.shape), (7,), (7,)]
+
+
+# Squashed normals
+
+
+@in_float64
+@pytest.mark.parametrize(("mean", "log_std"), [(0.0, 0.0), (1.5, -1.0), (-0.7, 0.6)])
+def test_a_squashed_gaussian_is_a_density_with_the_entropy_of_its_samples(mean, log_std):
+    """Over (-1, 1) the density integrates to 1; the integral of -p log p is the mean of minus the log-density."""
+    policy = SquashedGaussian(jnp.array([mean]), jnp.array([log_std]))
+    normal = np.linspace(mean - 9 * np.exp(log_std), mean + 9 * np.exp(log_std), 20_001)
+    action = np.tanh(normal)
+    inside = np.abs(action) < 1 - 1e-12
+    log_prob = np.asarray(policy.log_prob(action[inside][:, None]))
+    np.testing.assert_allclose(np.trapezoid(np.exp(log_prob), action[inside]), 1, rtol=1e-5)
+    entropy = np.trapezoid(-log_prob * np.exp(log_prob), action[inside])
+    many = SquashedGaussian(jnp.full((N, 1), mean), jnp.full((N, 1), log_std))
+    drawn, found = many.sample_and_log_prob(KEY)
+    np.testing.assert_allclose(-found.mean(), entropy, atol=5 * found.std() / np.sqrt(N))
+    assert stats.kstest(np.arctanh(drawn[:, 0]), "norm", (mean, np.exp(log_std))).pvalue > 1e-3
+    np.testing.assert_array_equal(drawn, many.sample(KEY))
+
+
+def test_the_density_of_a_squashed_gaussian_is_exact_where_actions_round_to_their_bounds():
+    """At u = 20, where tanh is 1 in float32: log 4 - 2u is what the squashing takes away from each of two numbers."""
+    policy = SquashedGaussian(jnp.array([20.0, -20.0]), jnp.zeros(2))
+    assert jnp.abs(policy.mode()).tolist() == [1, 1]
+    expected = 2 * (-0.5 * np.log(2 * np.pi) - (np.log(4) - 40))
+    np.testing.assert_allclose(policy.log_prob_before(policy.mean), expected, rtol=1e-6)
+    slope = jax.grad(lambda u: policy.log_prob_before(u))(policy.mean)
+    np.testing.assert_allclose(slope, [2, -2], rtol=1e-6)

@@ -29,8 +29,8 @@ def lowest(found: jax.Array) -> jax.Array:
 
 
 def truncated(quantiles: jax.Array, drop: int) -> jax.Array:
-    """All quantiles ``[critics, B, n]`` but the largest, ``drop`` for each critic, in order: ``[B, critics (n - drop)]``
-    (Kuznetsov et al. 2020, equation 10)."""
+    """All quantiles ``[critics, B, n]`` but the largest, ``drop`` for each critic, in order (Kuznetsov et al. 2020,
+    section 3): ``[B, critics (n - drop)]``."""
     n_critics, batch_size, n = quantiles.shape
     pooled = jnp.moveaxis(quantiles, 0, 1).reshape((batch_size, n_critics * n))
     return jnp.sort(pooled, axis=-1)[:, : n_critics * (n - drop)]

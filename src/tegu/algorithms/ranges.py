@@ -8,6 +8,7 @@ from functools import cache
 from reprlib import repr as shorten
 from typing import Annotated, Any
 
+from tegu.core.auto import Auto
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Linear, Schedule
 from tegu.nn.mlp import WIDEST
@@ -44,6 +45,7 @@ Fraction = Annotated[float, Range(0, 1)]
 PositiveFraction = Annotated[float, Range(0, 1, above=True)]
 Positive = Annotated[float, Range(0, above=True)]
 NonNegative = Annotated[float, Range(0)]
+AutoOrNonNegative = Annotated[Auto | float, Range(0)]
 NonPositive = Annotated[float, Range(-math.inf, 0)]
 PositiveOrNone = Annotated[float | None, Range(0, above=True)]
 Count = Annotated[int, Range(1)]

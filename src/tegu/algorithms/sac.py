@@ -27,7 +27,7 @@ from tegu.algorithms.base import (
 )
 from tegu.algorithms.critics import Critic, lowest, truncated
 from tegu.algorithms.diagnostics import network_metrics, value_metrics
-from tegu.algorithms.ranges import Count, Few, Fraction, Natural, NonNegative, PositiveFraction, Rate, WidthOrNone
+from tegu.algorithms.ranges import AutoOrNonNegative, Count, Few, Fraction, Natural, PositiveFraction, Rate, WidthOrNone
 from tegu.algorithms.return_distributions.base import aligned, midpoints, quantile_huber_loss
 from tegu.core.auto import Auto
 from tegu.core.errors import TeguError
@@ -73,7 +73,7 @@ class SAC(Algorithm):
     train_freq: Count = eqx.field(static=True, default=1)  #: environment steps between two rounds of updates
     gradient_steps: int = eqx.field(static=True, default=1)  #: updates per round; -1: as many as steps were taken
     n_sampled_goal: Natural = eqx.field(static=True, default=0)  #: goals reached later for each own one (HER); 0: none
-    ent_coef: Auto | NonNegative = Auto()  #: worth of the policy's entropy; auto: it is learned, auto_0.1: from 0.1 on
+    ent_coef: AutoOrNonNegative = Auto()  #: worth of the policy's entropy; auto: it is learned, auto_0.1: from 0.1 on
     target_entropy: Auto | float = Auto()  #: entropy for which it is learned; auto: follows from the action space
     target_update_interval: Count = eqx.field(static=True, default=1)  #: updates between two of the targets
     n_critics: Few = eqx.field(static=True, default=2)  #: critics, of which the lowest value counts
@@ -205,8 +205,7 @@ class SAC(Algorithm):
         return Update(learner, metrics | value_metrics(outputs, target, gradient) | learning_metrics(rate, updates))
 
     def target(self, learner: SACLearner, steps: Step, ent_coef: jax.Array, key: jax.Array) -> jax.Array:
-        """What the critics should say of the steps ``[B]`` (equations 2 and 3 of the paper); quantiles ``[B, n]`` are all
-        that are not dropped."""
+        """What the critics should say of the steps ``[B]`` (the paper's equations 2 and 3), or quantiles ``[B, n]``."""
         kind, seen = action_kind(learner.actor.spaces.action), steps.next_observation
         combine = partial(truncated, drop=self.top_quantiles_to_drop_per_net) if self.n_quantiles else lowest
         outputs, entropy = kind.expected(learner.target_critics, combine, seen, learner.actor(seen), key)
