@@ -1,5 +1,6 @@
 """Gymnasium's Box2D environments run, and are brought back to where they stood by their actions."""
 
+import importlib.util
 import json
 
 import numpy as np
@@ -7,8 +8,11 @@ import pytest
 
 from tegu.environments.make import find
 
-pytestmark = pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning")
-"""What SWIG says when Box2D is imported, in C, where it cannot become an error."""
+pytestmark = [
+    pytest.mark.skipif(importlib.util.find_spec("Box2D") is None, reason="Box2D is not installed"),
+    # what SWIG says when Box2D is imported, in C, where it cannot become an error
+    pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning"),
+]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from run_contents import assert_same, everything, stopped_and_resumed
 
 import tegu
@@ -20,6 +19,8 @@ from tegu.environments.adapters import mujoco as adapter
 from tegu.environments.adapters.base import HostStep
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.make import find, make
+
+mujoco = pytest.importorskip("mujoco")
 
 TASKS = (
     *("Ant-v4", "Ant-v5", "HalfCheetah-v5", "Hopper-v5", "Humanoid-v4", "Humanoid-v5", "HumanoidStandup-v5"),
@@ -71,12 +72,10 @@ def test_the_bodies_places_are_part_of_it() -> None:
     assert abs(right.reward - wrong.reward).item() > 1
 
 
-class Counting(HopperEnv):
-    """A person's own, with a state that MuJoCo does not know."""
-
-
 def test_of_a_person_s_own_the_actions_are_saved() -> None:
-    own = GymnasiumEnvironments(Counting, [(7, 0)])
+    """They may have a state that MuJoCo does not know."""
+    hopper = type(gymnasium.make("Hopper-v5").unwrapped)
+    own = GymnasiumEnvironments(type("Own", (hopper,), {"__module__": "own"}), [(7, 0)])
     own.reset()
     acted(own, 1, seed=0)
     assert set(own.snapshot()[0]) == {"actions/0"}
@@ -99,8 +98,6 @@ def test_notices_of_gymnasium_s_models_are_kept_from_a_person(
     capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MuJoCo writes them to a file as well. What it says later is said as before."""
-    import mujoco
-
     monkeypatch.chdir(tmp_path)
     gymnasium.make("HalfCheetah-v5").close()
     noticed = capfd.readouterr().err
