@@ -93,6 +93,7 @@ LONG = {
     f"{algorithm}, {loop}"
     for algorithm in (
         "td3",
+        "sac",
         "tqc",
         "maddpg",
         "matd3",
