@@ -118,6 +118,7 @@ LONG = {
     f"{algorithm}, {loop}"
     for algorithm in (
         "td3",
+        "sac",
         "tqc",
         "maddpg",
         "matd3",

@@ -14,11 +14,11 @@ from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import PyTree
 from tegu.exploration import masked
 from tegu.nn.custom import Signature
-from tegu.nn.distributions import Categorical, SquashedGaussian
 from tegu.nn.heads import ActionValue, QNetwork
 from tegu.spaces.bounds import from_unit, to_unit
 from tegu.spaces.features import features
 
+Architecture = tuple[Sequence[int], str, str]  #: hidden layers, activation, features extractor
 Combine = Callable[[jax.Array], jax.Array]  #: what several critics say ``[critics, ...]``, as one ``[...]``
 
 SHARE = 0.98  #: of the most entropy that discrete actions can have (Christodoulou 2019, appendix)
@@ -35,7 +35,9 @@ class ContinuousActions:
         """Minus their number (Haarnoja et al. 2018b, appendix D)."""
         return -float(math.prod(self.space.shape))
 
-    def critic(self, key: jax.Array, spec: EnvironmentSpec, n_quantiles: int, *architecture: Any) -> ActionValue:
+    def critic(
+        self, key: jax.Array, spec: EnvironmentSpec, n_quantiles: int, architecture: Architecture
+    ) -> ActionValue:
         """A fresh one. ``n_quantiles``: 0 for values alone."""
         return ActionValue(key, spec, *architecture, n_quantiles=n_quantiles)
 
@@ -44,8 +46,8 @@ class ContinuousActions:
         outputs = (n_quantiles,) if n_quantiles else ()
         return Signature((observation, spaces.Box(-1, 1, self.space.shape)), (outputs,))
 
-    def uniform(self, policy: SquashedGaussian, mask: jax.Array | None, key: jax.Array) -> jax.Array:
-        """Random ones ``[B, k]`` in place of the policy's."""
+    def uniform(self, policy: Any, mask: jax.Array | None, key: jax.Array) -> jax.Array:
+        """Random ones ``[B, k]`` in place of those of the ``policy``, a ``SquashedGaussian``."""
         return jax.random.uniform(key, policy.mean.shape, minval=-1, maxval=1)
 
     def to_space(self, action: jax.Array) -> jax.Array:
@@ -62,9 +64,9 @@ class ContinuousActions:
         return values(critics, observation, *self.seen(action))
 
     def expected(
-        self, critics: Sequence[Any], combine: Combine, observation: PyTree, policy: SquashedGaussian, key: jax.Array
+        self, critics: Sequence[Any], combine: Combine, observation: PyTree, policy: Any, key: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """What the critics say of the policy's actions ``[B]``, or ``[B, n]``, and the policy's entropy ``[B]``."""
+        """What the critics say of the ``policy``'s actions ``[B]``, or ``[B, n]``, and the policy's entropy ``[B]``."""
         action, log_prob = policy.sample_and_log_prob(key)
         return combine(values(critics, observation, self._shaped(action))), -log_prob
 
@@ -82,13 +84,13 @@ class DiscreteActions:
     def target_entropy(self) -> float:
         return SHARE * math.log(int(self.space.n))
 
-    def critic(self, key: jax.Array, spec: EnvironmentSpec, n_quantiles: int, *architecture: Any) -> QNetwork:
+    def critic(self, key: jax.Array, spec: EnvironmentSpec, n_quantiles: int, architecture: Architecture) -> QNetwork:
         return QNetwork(key, spec, *architecture)
 
     def signature(self, observation: spaces.Space, n_quantiles: int) -> Signature:
         return Signature((observation,), ((int(self.space.n),),))
 
-    def uniform(self, policy: Categorical, mask: jax.Array | None, key: jax.Array) -> jax.Array:
+    def uniform(self, policy: Any, mask: jax.Array | None, key: jax.Array) -> jax.Array:
         return policy._replace(logits=masked(jnp.zeros_like(policy.logits), mask)).sample(key)
 
     def to_space(self, action: jax.Array) -> jax.Array:
@@ -101,11 +103,12 @@ class DiscreteActions:
         return (values(critics, observation) * features(self.space, action)).sum(axis=-1)
 
     def expected(
-        self, critics: Sequence[Any], combine: Combine, observation: PyTree, policy: Categorical, key: jax.Array
+        self, critics: Sequence[Any], combine: Combine, observation: PyTree, policy: Any, key: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         probability = jax.nn.softmax(policy.logits)
         return (probability * combine(values(critics, observation))).sum(axis=-1), policy.entropy()
 
 
-def action_kind(space: spaces.Space) -> ContinuousActions | DiscreteActions:
+def action_kind(space: Any) -> ContinuousActions | DiscreteActions:
+    """What is to be known of the actions of a Box or a Discrete space."""
     return DiscreteActions(space) if isinstance(space, spaces.Discrete) else ContinuousActions(space)

@@ -134,14 +134,13 @@ class SAC(Algorithm):
 
     def actor_and_critics(self, key: jax.Array, spec: EnvironmentSpec) -> tuple[Actor, tuple[Any, ...]]:
         if self.network is not None:
-            actor, *critics = custom_networks(self.network, key, spec)
-            return CustomStochasticPolicy(actor), tuple(critics)
+            actor, *own_critics = custom_networks(self.network, key, spec)
+            return CustomStochasticPolicy(actor), tuple(own_critics)
         actor_key, *critic_keys = jax.random.split(key, 1 + self.n_critics)
-        architecture, kind = (self.activation, self.features_extractor), action_kind(spec.action_space)
-        critic_arch = self.net_arch if self.critic_arch is None else self.critic_arch
-        of_critics = self.n_quantiles, critic_arch, *architecture
+        rest, kind = (self.activation, self.features_extractor), action_kind(spec.action_space)
+        of_critics = self.n_quantiles, (self.net_arch if self.critic_arch is None else self.critic_arch, *rest)
         critics = tuple(kind.critic(critic_key, spec, *of_critics) for critic_key in critic_keys)
-        return StochasticPolicy(actor_key, spec, self.net_arch, *architecture), critics
+        return StochasticPolicy(actor_key, spec, self.net_arch, *rest), critics
 
     def networks(self, learner: SACLearner) -> Sequence[tuple[str, Any]]:
         return (("actor", learner.actor), *(("critic", critic) for critic in learner.critics))
@@ -206,7 +205,7 @@ class SAC(Algorithm):
             outputs, target = outputs.mean(axis=-1), target.mean(axis=-1)
         return Update(learner, metrics | value_metrics(outputs, target, gradient) | learning_metrics(rate, updates))
 
-    def target(self, learner: SACLearner, steps: Step, ent_coef: jax.Array, key: jax.Array) -> jax.Array:
+    def target(self, learner: SACLearner, steps: Step, ent_coef: jax.Array | float, key: jax.Array) -> jax.Array:
         """What the critics should say of the steps ``[B]`` (the paper's equations 2 and 3), or quantiles ``[B, n]``."""
         kind, seen = action_kind(learner.actor.spaces.action), steps.next_observation
         combine = partial(truncated, drop=self.top_quantiles_to_drop_per_net) if self.n_quantiles else lowest
