@@ -189,7 +189,8 @@ def test_parameters_go_out_and_in(a2c):
     vector = policy.parameters_to_vector()
     assert vector.size == sum(array.size for array in before.values())
     policy.load_from_vector(np.zeros_like(vector))
-    assert not any(array.any() for array in a2c.policy.state_dict().values())
+    for each in (policy, a2c.policy):
+        assert not any(array.any() for array in each.state_dict().values())
     policy.load_state_dict(before)
     np.testing.assert_array_equal(a2c.policy.parameters_to_vector(), vector)
     name = next(iter(before))

@@ -113,8 +113,7 @@ class Policy(Agent):
         learners = jax.tree.map(lambda leaf: leaf[None], changed)
         if self.put is not None:
             self.put(learners)
-        else:
-            self.follow(learners, self.steps)
+        self.follow(learners, self.steps)
 
     def parameters_to_vector(self) -> np.ndarray:
         """All numbers of the networks, one after the other."""
