@@ -76,8 +76,7 @@ class Agent:
 
     def learner(self, index: int = 0) -> Learner:
         """What the ``index``-th seed has learned."""
-        index = self._known(index)
-        return jax.tree.map(lambda leaf: leaf[index], self.learners)
+        return jax.tree.map(lambda leaf: leaf[self._known(index)], self.learners)
 
     def predict(
         self,
@@ -107,8 +106,8 @@ class Agent:
         memory = self.policy.memory(leaves, jax.random.key(0), n) if state is None else state
         decision = self.policy.act(leaves, given, memory, begins, words, self.clock, explore=not deterministic)
         action = to_bounds(self.spec.action_space, decision.action)
-        action = action if batched else jax.tree.map(lambda leaf: leaf[0], action)
-        return action, decision.memory if jax.tree.leaves(decision.memory) else None
+        memory = decision.memory if jax.tree.leaves(decision.memory) else None
+        return action if batched else jax.tree.map(lambda leaf: leaf[0], action), memory
 
     def evaluate(self, episodes: int = 100, *, deterministic: bool = True) -> Evaluation:
         """Returns and lengths of fresh episodes, ``[seeds, episodes]``, that training never saw.

@@ -143,16 +143,17 @@ def samples_of(
     def next_x(observation: PyTree) -> PyTree:
         return inputs(algorithm, learner, observation)
 
-    recurrent = isinstance(network, RecurrentActorCritic)
-    if recurrent:
+    log_prob = batch.extras
+    if isinstance(network, RecurrentActorCritic):
+        log_prob = batch.extras.log_prob
         x, values, bootstrap = sequences(network, batch, x, next_x)
     else:
         _, values = network(x)
         bootstrap = next_values(lambda o: network(next_x(o))[1], batch.next_observation, values, batch.truncated)
     ends = batch.terminated, batch.truncated
     advantages = gae(rewards, values, bootstrap, *ends, algorithm.gamma, algorithm.gae_lambda)
-    log_prob = batch.extras.log_prob if recurrent else batch.extras
     sample = Sample(x, mask, batch.action, log_prob, values, advantages, advantages + values)
+    recurrent = isinstance(network, RecurrentActorCritic)
     sample = cut(sample, algorithm.sequence_length) if recurrent else flatten_time(sample)
     return learner, sample, {"explained_variance": 1 - advantages.var() / (sample.target.var() + 1e-8)}
 
