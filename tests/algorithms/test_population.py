@@ -220,6 +220,7 @@ def own(key, spec):
 def test_an_own_network_acts_as_ours_would():
     algorithm = MAKERS[0](network=own)
     learner = INIT(algorithm, SPEC)
+    assert np.abs(learner.policy.vector).max() > 0, "it begins as it was made"
     seen = jnp.array(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
     member = algorithm.begin(learner, KEY, 4)
     chosen = ACT(algorithm, learner, seen, member, True).action

@@ -187,6 +187,10 @@ def test_the_estimate_is_unbiased(kind):
     [
         (tegu.ARS(n_delta=4, n_top=5), "ARS: n_top must be at most n_delta, 4, got 5"),
         (tegu.CEM(population_size=4, n_elite=5), "CEM: n_elite must be at most population_size, 4, got 5"),
+        (
+            tegu.CEM(population_size=4, n_elite=1),
+            "CEM: an elite of one has no variance: n_elite must be at least 2, or extra_variance above 0",
+        ),
         (tegu.OpenAIES(population_size=5), "OpenAIES: population_size must be even, got 5"),
     ],
 )

@@ -21,7 +21,7 @@ from tegu.spaces.features import features
 Architecture = tuple[Sequence[int], str, str]  #: hidden layers, activation, features extractor
 Combine = Callable[[jax.Array], jax.Array]  #: what several critics say ``[critics, ...]``, as one ``[...]``
 
-SHARE = 0.98  #: of the most entropy that discrete actions can have (Christodoulou 2019, appendix)
+ENTROPY_RATIO = 0.98  #: target entropy, of the most that discrete actions can have (Christodoulou 2019, appendix)
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,9 @@ class ContinuousActions:
 
     space: spaces.Box
 
-    @property
-    def target_entropy(self) -> float:
-        """Minus their number (Haarnoja et al. 2018b, appendix D)."""
-        return -float(math.prod(self.space.shape))
+    def target_entropy(self, mask: jax.Array | None) -> jax.Array:
+        """What the mean entropy should come to: minus their number (Haarnoja et al. 2018b, appendix D)."""
+        return jnp.asarray(-float(math.prod(self.space.shape)))
 
     def critic(
         self, key: jax.Array, spec: EnvironmentSpec, n_quantiles: int, architecture: Architecture
@@ -80,9 +79,10 @@ class DiscreteActions:
 
     space: spaces.Discrete
 
-    @property
-    def target_entropy(self) -> float:
-        return SHARE * math.log(int(self.space.n))
+    def target_entropy(self, mask: jax.Array | None) -> jax.Array:
+        """Of as many actions as are legal by the ``mask`` ``[B, A]``."""
+        legal = jnp.asarray(float(self.space.n)) if mask is None else mask.sum(axis=-1)
+        return ENTROPY_RATIO * jnp.log(legal).mean()
 
     def critic(self, key: jax.Array, spec: EnvironmentSpec, n_quantiles: int, architecture: Architecture) -> QNetwork:
         return QNetwork(key, spec, *architecture)

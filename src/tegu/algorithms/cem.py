@@ -57,6 +57,10 @@ class CEM(Algorithm):
         check_policy(self, spec)
         if self.n_elite > self.population_size:
             raise TeguError(f"CEM: n_elite must be at most population_size, {self.population_size}, got {self.n_elite}")
+        if self.n_elite == 1 and isinstance(self.extra_variance, float | int) and not self.extra_variance:
+            raise TeguError(
+                "CEM: an elite of one has no variance: n_elite must be at least 2, or extra_variance above 0"
+            )
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> CEMLearner:
         policy_key, population_key = jax.random.split(key)

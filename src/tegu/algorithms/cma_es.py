@@ -102,11 +102,11 @@ class CMAES(Algorithm):
         policy = mean_policy(self, policy_key, spec, zero=not self.net_arch)
         mean = policy.vector
         step_size = jnp.full_like(mean[0], self.initial_std)
-        covariance, nowhere = jnp.eye(mean.size, dtype=mean.dtype), jnp.zeros_like(mean)
+        covariance, zeros = jnp.eye(mean.size, dtype=mean.dtype), jnp.zeros_like(mean)
         population = self.sample(population_key, mean, step_size, covariance)
         generation = Generation.start(self.population_size, policy.moments)
         updates = jnp.zeros((), jnp.int32)
-        return CMAESLearner(policy, step_size, covariance, nowhere, nowhere, population, generation, updates)
+        return CMAESLearner(policy, step_size, covariance, zeros, zeros, population, generation, updates)
 
     def networks(self, learner: CMAESLearner) -> Sequence[tuple[str, Any]]:
         return (("", learner.policy.network),)
@@ -137,16 +137,16 @@ class CMAES(Algorithm):
         step = w @ y  # equation 41
         mean = mean + self.learning_rate * sigma * step  # 42
 
-        pace = math.sqrt(c.c_sigma * (2 - c.c_sigma) * c.effective)
-        p_sigma = (1 - c.c_sigma) * learner.step_path + pace * whiten(covariance, step)  # 43
+        rate = math.sqrt(c.c_sigma * (2 - c.c_sigma) * c.effective)
+        p_sigma = (1 - c.c_sigma) * learner.step_path + rate * whiten(covariance, step)  # 43
         norm = jnp.linalg.norm(p_sigma)
         sigma = sigma * jnp.exp(c.c_sigma / c.d_sigma * (norm / c.expected_norm - 1))  # 44
 
         generations = learner.updates + 1
         unbiased = norm / jnp.sqrt(1 - (1 - c.c_sigma) ** (2 * generations))
         h_sigma = (unbiased < (1.4 + 2 / (mean.size + 1)) * c.expected_norm).astype(mean.dtype)
-        pace = math.sqrt(c.c_c * (2 - c.c_c) * c.effective)
-        p_c = (1 - c.c_c) * learner.path + h_sigma * pace * step  # 45
+        rate = math.sqrt(c.c_c * (2 - c.c_c) * c.effective)
+        p_c = (1 - c.c_c) * learner.path + h_sigma * rate * step  # 45
         stalled = (1 - h_sigma) * c.c_c * (2 - c.c_c)
         kept = 1 + c.c_1 * stalled - c.c_1 - c.c_mu
         covariance = kept * covariance + c.c_1 * jnp.outer(p_c, p_c) + c.c_mu * (y.T * w) @ y  # 47

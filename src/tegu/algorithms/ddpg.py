@@ -210,13 +210,13 @@ class DDPG(Algorithm):
         return td_target(steps.reward, next_value, steps.terminated, self.gamma)
 
     def policy_update(
-        self, learner: DDPGLearner, critics: tuple[Critic, ...], judge: Critic, observation: PyTree
+        self, learner: DDPGLearner, critics: tuple[Critic, ...], critic: Critic, observation: PyTree
     ) -> dict[str, Any]:
-        """The fields ``POLICY`` of the learner after one gradient step of the actor, which the ``judge`` rates; the
+        """The fields ``POLICY`` of the learner after one gradient step of the actor up the ``critic``; the
         targets follow it and the ``critics``."""
 
         def loss(actor: Actor) -> jax.Array:
-            return -judge(observation, actor(observation)).mean()
+            return -critic(observation, actor(observation)).mean()
 
         actor_loss, gradient = jax.value_and_grad(loss)(learner.actor)
         rate = self.learning_rate if self.actor_learning_rate is None else self.actor_learning_rate

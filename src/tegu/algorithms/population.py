@@ -115,14 +115,15 @@ def check_policy(algorithm: Any, spec: EnvironmentSpec) -> None:
 
 
 def mean_policy(algorithm: Any, key: jax.Array, spec: EnvironmentSpec, *, zero: bool) -> MeanPolicy:
-    """The policy that a search begins with; ``zero``: with all its parameters 0."""
+    """The policy that a search begins with; ``zero``: with all its parameters 0, but for a person's own,
+    which begins as it was made."""
     if algorithm.network is None:
         sizes = n_features(spec.observation_space), *algorithm.net_arch, n_parameters(spec.action_space)
         gains = *(GAIN for _ in algorithm.net_arch), 0.01
         network: MLP | CustomNetwork = MLP(key, sizes, algorithm.activation, gains)
     else:
         (network,) = custom_networks(algorithm.network, key, spec)
-    if zero:
+    if zero and algorithm.network is None:
         network = jax.tree.map(jnp.zeros_like, network)
     moments = RunningMoments.start((n_features(spec.observation_space),))
     return MeanPolicy(network, moments, spec.spaces, algorithm.normalize_observation)

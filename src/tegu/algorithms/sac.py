@@ -173,12 +173,13 @@ class SAC(Algorithm):
 
         def actor_loss(actor: Actor) -> tuple[jax.Array, jax.Array]:
             seen = steps.observation
-            value, entropy = kind.expected(critics, self.judged, seen, actor(seen), policy_key)
+            value, entropy = kind.expected(critics, self.combined, seen, actor(seen), policy_key)
             return -(value + ent_coef * entropy).mean(), entropy.mean()
 
         def ent_coef_loss(log_ent_coef: jax.Array) -> jax.Array:
-            wanted = kind.target_entropy if isinstance(self.target_entropy, Auto) else self.target_entropy
-            return log_ent_coef * (entropy - wanted)
+            mask = action_mask(learner.actor.spaces.observation, steps.observation)
+            auto = isinstance(self.target_entropy, Auto)
+            return log_ent_coef * (entropy - (kind.target_entropy(mask) if auto else self.target_entropy))
 
         (error, outputs), gradient = jax.value_and_grad(critic_loss, has_aux=True)(learner.critics)
         critics, critic_optimizer = descend(adam(), rate, learner.critics, gradient, learner.critic_optimizer)
@@ -220,7 +221,7 @@ class SAC(Algorithm):
         losses = [quantile_huber_loss(each, target, midpoints(self.n_quantiles), 1.0) for each in outputs]
         return jnp.stack(losses).mean() / self.n_quantiles
 
-    def judged(self, outputs: jax.Array) -> jax.Array:
+    def combined(self, outputs: jax.Array) -> jax.Array:
         """What the actor makes of the critics' ``outputs`` ``[critics, ...]``: the lowest, of quantiles their mean."""
         return outputs.mean(axis=(0, -1)) if self.n_quantiles else lowest(outputs)
 
@@ -233,4 +234,4 @@ class SAC(Algorithm):
         """With the entropy to come, which critics count."""
         kind = action_kind(learner.actor.spaces.action)
         action = kind.to_space(learner.actor(observation).mode())
-        return ExpectedReturn(self.judged(kind.values(learner.critics, observation, action)), self.gamma)
+        return ExpectedReturn(self.combined(kind.values(learner.critics, observation, action)), self.gamma)

@@ -130,13 +130,13 @@ class TRPO(Algorithm):
         before, gradient = jax.value_and_grad(objective)(network)
         step = self.natural_step(divergence, network, gradient)
 
-        def keeps_its_promise(candidate: Network) -> jax.Array:
+        def accepts(candidate: Network) -> jax.Array:
             return (divergence(candidate) <= self.target_kl) & (objective(candidate) > before)
 
         report = {"entropy_loss": -old.entropy().mean()}
         if self.line_search:
             shrinking = self.line_search_shrinking_factor, self.line_search_max_iter
-            length = backtrack(keeps_its_promise, network, step, *shrinking)
+            length = backtrack(accepts, network, step, *shrinking)
             step = jax.tree.map(lambda s: length * s, step)
             report["is_line_search_success"] = (length > 0).astype(jnp.float32)
         network = moved(network, step)
