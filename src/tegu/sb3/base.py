@@ -94,13 +94,14 @@ class BaseAlgorithm(Storing):
     def _attach(self, env: Any, *, fresh: bool) -> None:
         """Train in ``env`` from now on, with a ``fresh`` learner or the present one."""
         id, environment = resolve(env)
-        check_policy(type(self).__name__, self._arguments["policy"], environment.observation_space)
+        n_envs = environment.num_envs if isinstance(environment, VecEnv) else 1
+        spec = spec_of(id, environment, n_envs)  # finds out whether it is sound
+        check_policy(type(self).__name__, self._arguments["policy"], spec.observation_space)
         if not fresh:
             self._check_spaces(environment)
         self._env = environment if isinstance(environment, VecEnv) else None
         self._show = id if isinstance(env, str) else None  # what to show in ``get_env`` when training needs none
         learners, steps = (None, 0) if fresh else (self.policy.learners, self.num_timesteps)
-        spec = spec_of(id, environment, self._env.num_envs if self._env is not None else 1)
         self.algorithm = build(self.name, self._settings, spec.n_envs)
         validate(self.algorithm, spec)
         if isinstance(self._env, DummyVecEnv):
