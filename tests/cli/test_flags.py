@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cli.conftest import Command, one_line
 
-from tegu.cli.common import count, number, option, whole
+from tegu.cli.common import UsageError, count, number, option, whole
 from tegu.cli.train import arguments
 
 
@@ -49,6 +49,15 @@ def test_hyper_parameters_are_flat_flags() -> None:
     assert typed("--no-normalize-advantage")["normalize_advantage"] is False
     assert typed("--normalize-advantage")["normalize_advantage"] is True
     assert typed("--gradient-steps", "-1")["gradient_steps"] == -1
+
+
+def test_a_flag_that_several_algorithms_have_is_read_as_the_one_that_is_meant_does() -> None:
+    """PPO's entropy coefficient is a number, SAC's may be learned; on HalfCheetah-v5 SAC is what the preset names."""
+    for words in (["Pendulum-v1", "sac"], ["HalfCheetah-v5"]):
+        assert arguments([*words, "--ent-coef", "auto_0.5"]).ent_coef == "auto_0.5"
+        assert arguments([*words, "--ent-coef", "0.5"]).ent_coef == 0.5
+    with pytest.raises(UsageError, match="argument --ent-coef: expected a number"):
+        arguments(["Pendulum-v1", "ppo", "--ent-coef", "auto"])
 
 
 def test_help_shows_hyper_parameters_with_their_presets(tegu: Command) -> None:

@@ -43,9 +43,10 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.aliases = {_flag(other): _flag(ours) for other, ours in (ALIASES | others).items()}
     if own and (taken := sorted({_flag(name) for name in settings(own)} & parser._option_string_actions.keys())):
         raise TeguError(f"{name_of(own)}: {taken[0]} is a flag of tegu train, rename the hyper-parameter")
-    for algorithm in filter(None, (own, *ALGORITHMS)):
+    meant = own or _named(typed)
+    for algorithm in filter(None, (meant, *ALGORITHMS)):  # a flag that several have is read as its algorithm does
         add_flags(parser, algorithm)
-    parser.proposed = _proposed(own, typed)
+    parser.proposed = _proposed(meant)
     args = parser.parse([word for word in words if word not in _HELP])
     args.algorithm = own or args.algorithm
     if any(word in _HELP for word in words):
@@ -190,14 +191,18 @@ def _own_algorithm(name: str | None) -> Any:
     return None
 
 
-def _proposed(own: Any, typed: argparse.Namespace) -> Collection[str] | None:
-    """The flags of the algorithm that is meant; None if only its environment could tell which that is."""
+def _named(typed: argparse.Namespace) -> str | None:
+    """The algorithm of Tegu's that is meant; None if only its environment could tell."""
     from tegu.algorithms.registry import ALGORITHMS
-    from tegu.cli.flags import add_flags
     from tegu.presets import load
 
-    named = typed.algorithm if typed.algorithm in ALGORITHMS else load(typed.environment).get("default")
-    meant = own or named
+    return typed.algorithm if typed.algorithm in ALGORITHMS else load(typed.environment).get("default")
+
+
+def _proposed(meant: Any) -> Collection[str] | None:
+    """The flags of the algorithm that is ``meant``, if that is known."""
+    from tegu.cli.flags import add_flags
+
     if meant is None:
         return None
     parser = _parser()
