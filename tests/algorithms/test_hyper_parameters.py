@@ -33,7 +33,7 @@ def test_defaults_are_those_of_the_algorithm(name: str) -> None:
     ("name", "values", "says"),
     [
         ("ppoo", {}, "there is no algorithm 'ppoo': did you mean ppo"),
-        ("nonsense", {}, "expected one of q-learning, sarsa"),
+        ("nonsense", {}, "tegu list algorithms shows those there are"),
         ("ppo", {"learning_rat": 1}, "did you mean learning_rate"),
         ("ppo", {"num_steps": 5}, "did you mean n_steps"),
         ("mappo", {"lr": 5}, "mappo has no hyper-parameter 'lr': did you mean learning_rate"),

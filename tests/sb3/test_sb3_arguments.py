@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tegu.core.errors import TeguError
+from tegu.environments.adapters.mujoco import NoRendererError
 from tegu.sb3 import (
     A2C,
     DQN,
@@ -20,11 +21,13 @@ from tegu.sb3 import (
     TRPO,
     LinearSchedule,
     MlpPolicy,
+    MultiInputPolicy,
     NormalActionNoise,
     OrnsteinUhlenbeckActionNoise,
     check_env,
     configure,
     get_schedule_fn,
+    make_vec_env,
 )
 from tegu.sb3.atari import ClipRewardEnv, EpisodicLifeEnv, MaxAndSkipEnv, NoopResetEnv, WarpFrame
 from tegu.sb3.noise import noise_settings
@@ -268,7 +271,7 @@ def test_actions_have_the_type_of_their_space():
 def test_a_logger_writes_where_it_is_told(tmp_path):
     model = A2C("MlpPolicy", "CartPole-v1", **TINY)
     model.set_logger(configure(str(tmp_path), ["csv", "json"]))
-    model.learn(24)
+    model.learn(24, log_interval=1)
     lines = [json.loads(line) for line in (tmp_path / "progress.json").read_text().splitlines()]
     assert [line["time/total_timesteps"] for line in lines] == [8, 16, 24]
     header, *rows = (tmp_path / "progress.csv").read_text().splitlines()
@@ -354,3 +357,62 @@ def test_pixels_are_means_of_areas():
     assert halves.shape == (3, 2, 1)
     assert abs(halves[..., 0] - expected).max() <= 0.5
     assert (WarpFrame(Game(), width=3, height=4).observation(np.full((6, 4, 3), 200, np.uint8)) == 200).all()
+
+
+class Adam:
+    """Named as PyTorch's class."""
+
+
+class RMSpropTFLike:
+    """Named as SB3's class."""
+
+
+def test_a2c_has_the_optimizer_that_is_asked_for():
+    assert A2C("MlpPolicy", "CartPole-v1").algorithm.use_rms_prop
+    assert not A2C("MlpPolicy", "CartPole-v1", policy_kwargs={"optimizer_class": Adam}).algorithm.use_rms_prop
+    with pytest.raises(ValueError, match="A2C: optimizer_class must be RMSprop or Adam in Tegu, got RMSpropTFLike"):
+        A2C("MlpPolicy", "CartPole-v1", policy_kwargs={"optimizer_class": RMSpropTFLike})
+
+
+def test_a_saved_network_is_not_asked_to_be_another(a2c, tmp_path):
+    a2c.save(tmp_path / "model")
+    assert A2C.load(tmp_path / "model", policy_kwargs={"net_arch": [4]}).algorithm.net_arch == (4,)
+    for asked, says in (
+        ({"net_arch": [5]}, "net_arch"),
+        ({"activation_fn": "relu"}, "activation relu|activation 'relu'"),
+    ):
+        with pytest.raises(ValueError, match=f"A2C: policy_kwargs ask for .*{says}"):
+            A2C.load(tmp_path / "model", policy_kwargs=asked)
+
+
+def test_tables_come_as_often_as_in_sb3():
+    assert (PPO.usual_log_interval, TRPO.usual_log_interval, A2C.usual_log_interval) == (1, 1, 100)
+    assert QRDQN("MlpPolicy", "CartPole-v1", buffer_size=100).algorithm.learning_starts == 100
+
+
+def test_the_class_of_a_policy_stands_for_its_name():
+    class Seen(gymnasium.ObservationWrapper):
+        def __init__(self, env):
+            super().__init__(env)
+            self.observation_space = gymnasium.spaces.Dict({"x": env.observation_space})
+
+        def observation(self, observation):
+            return {"x": observation}
+
+    env = Seen(gymnasium.make("CartPole-v1"))
+    tiny = TINY | {"batch_size": 8}
+    assert PPO(MultiInputPolicy, env, **tiny).algorithm.net_arch == (4,)
+    with pytest.raises(AssertionError, match="PPO: observations in a Dict need the MultiInputPolicy, got MlpPolicy"):
+        PPO(MlpPolicy, env, **tiny)
+
+
+def test_bodies_are_trained_where_nothing_can_draw_them(monkeypatch):
+    """As on a server without EGL and OSMesa: what draws is wanted only when something is drawn."""
+
+    def nothing():
+        raise NoRendererError("MuJoCo needs a display to draw")
+
+    monkeypatch.setattr("tegu.environments.make.choose_renderer", nothing)
+    venv = make_vec_env("InvertedPendulum-v5")
+    assert venv.reset().shape == (1, 4)
+    assert venv.envs[0].render_mode is None

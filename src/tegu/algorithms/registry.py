@@ -191,7 +191,7 @@ def class_of(algorithm: Choice) -> "type[Algorithm]":
     points = registered(ALGORITHMS)
     if algorithm not in points:
         near = difflib.get_close_matches(algorithm, [*ALGORITHMS, *points], n=1)
-        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join([*ALGORITHMS, *points])}"
+        hint = f"did you mean {near[0]}?" if near else "tegu list algorithms shows those there are"
         raise TeguError(f"there is no algorithm {shorten(algorithm)}: {hint}")
     return _checked(loaded(points[algorithm]), f"{algorithm} of {package(points[algorithm])}")
 

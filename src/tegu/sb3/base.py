@@ -38,6 +38,7 @@ class BaseAlgorithm(Storing):
     name: ClassVar[str]  #: in Tegu's registry
     networks: ClassVar[tuple[str, ...]]  #: fields of the learner that are the policy's parameters
     usual: ClassVar[dict[str, Any]] = {}  #: SB3's arguments after ``policy`` and ``env``, with their defaults
+    usual_log_interval: ClassVar[int] = 1  #: SB3's default of ``learn``, in rollouts
     behind_images: ClassVar[tuple[int, ...]] = ()  #: SB3's default layers of the ``CnnPolicy``
     shares_extractor: ClassVar[bool] = True  #: whether SB3's actor and critic share what sees images
 
@@ -63,16 +64,13 @@ class BaseAlgorithm(Storing):
         """The arguments of the constructor as hyper-parameters."""
         title = type(self).__name__
         settings = hyper_settings(self.name, title, arguments, self.usual)
-        return (
-            policy_settings(
-                title,
-                arguments["policy"],
-                arguments["policy_kwargs"],
-                known=known_settings(self.name),
-                shares_extractor=self.shares_extractor,
-                behind_images=self.behind_images,
-            )
-            | settings
+        return settings | policy_settings(
+            title,
+            arguments["policy"],
+            arguments["policy_kwargs"],
+            known=known_settings(self.name),
+            shares_extractor=self.shares_extractor,
+            behind_images=self.behind_images,
         )
 
     def _setup(self, arguments: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
@@ -154,12 +152,12 @@ class BaseAlgorithm(Storing):
 
         ``reset_num_timesteps=False`` goes on exactly where training stopped. ``log_interval`` counts rollouts between
         two tables (``verbose=1``) and TensorBoard points, or episodes where there is a replay buffer; usually 1 or 4,
-        as in SB3; None is never. ``tb_log_name`` is the name of the class unless given.
+        100 for A2C, as in SB3; None is never. ``tb_log_name`` is the name of the class unless given.
         """
         if self._training is None:
             raise TeguError("there is no environment to learn in: pass env to load, or call set_env")
         if log_interval == "usual":
-            log_interval = 4 if self._replays else 1
+            log_interval = 4 if self._replays else self.usual_log_interval
         with as_argument_errors():
             callbacks = as_callback(callback, progress_bar)
             steps = at_least(1, total_timesteps, "total_timesteps")

@@ -15,6 +15,7 @@ from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
 from tegu.environments.adapters.base import HostStep
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
+from tegu.environments.adapters.mujoco import NoRendererError
 from tegu.environments.base import Environment
 from tegu.environments.make import adapted, find
 from tegu.sb3.errors import ArgumentError
@@ -236,9 +237,9 @@ def _make_one(env_id: str | Callable[..., gymnasium.Env], options: dict[str, Any
     try:
         return find(env_id, "gymnasium", {"render_mode": "rgb_array", **options}).make()  # type: ignore[misc]
     except (TypeError, TeguError) as error:
-        if not isinstance(error.__cause__ or error, TypeError):
+        if not isinstance(error.__cause__ or error, TypeError | NoRendererError):
             raise
-        # an environment that does not know render modes
+        # an environment that does not know render modes, or that nothing can draw here
         return find(env_id, "gymnasium", options).make()  # type: ignore[misc]
 
 

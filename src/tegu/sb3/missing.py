@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from tegu.core.errors import TeguError
 
 ELSEWHERE = {
-    "ARS": "use tegu.train; `tegu list` says which algorithms there are",
+    "ARS": "use tegu.train(env, tegu.ARS())",
     "BaseFeaturesExtractor": "a function that makes an Equinox module goes into policy_kwargs={'network': function}",
     "CrossQ": "SAC is the nearest to it",
     "GoalSelectionStrategy": "name the strategy, goal_selection_strategy='future'",
     "HER": "it is a replay buffer: replay_buffer_class=HerReplayBuffer; see the documentation",
     "MaskablePPO": "every algorithm of Tegu's honours masks: observations in a Dict with the entry action_mask",
-    "RecurrentPPO": "use tegu.train(env, tegu.R2D2()) for a recurrent agent",
+    "RecurrentPPO": "use tegu.train(env, tegu.RecurrentPPO())",
     "common": "make_vec_env, evaluate_policy, the callbacks... are imported from tegu.sb3 itself",
 }  #: names of Stable-Baselines3, and what to do instead
 

@@ -147,6 +147,7 @@ class A2C(BaseAlgorithm):
 
     name = "a2c"
     networks = ("network",)
+    usual_log_interval = 100
     usual = {  # noqa: RUF012
         "learning_rate": 7e-4,
         "n_steps": 5,
@@ -202,7 +203,6 @@ class QRDQN(BaseAlgorithm):
     usual = {  # noqa: RUF012
         **DQN.usual,
         "learning_rate": 5e-5,
-        "learning_starts": 50_000,
         "exploration_fraction": 0.005,
         "exploration_final_eps": 0.01,
         "max_grad_norm": None,

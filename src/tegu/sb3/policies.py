@@ -67,6 +67,8 @@ def policy_settings(
         given["features_extractor_kwargs"] = {
             key: value for key, value in given["features_extractor_kwargs"].items() if key != "features_dim"
         }
+    if "use_rms_prop" in known and "optimizer_class" in given:  # of A2C, which has two to choose from
+        settings["use_rms_prop"] = _uses_rms_prop(title, given.pop("optimizer_class"))
     for key, value in given.items():
         if key in _TRANSLATED:
             settings |= _TRANSLATED[key](value)
@@ -94,7 +96,13 @@ def _is_usual(key: str, value: Any, usual: Any, given: Mapping[str, Any]) -> boo
 
 
 def _shown(value: Any) -> str:
-    return getattr(value, "__name__", None) or shorten(value)
+    return getattr(value, "__name__", None) or (value if isinstance(value, str) else shorten(value))
+
+
+def _uses_rms_prop(title: str, kind: Any) -> bool:
+    if _shown(kind) not in ("RMSprop", "Adam"):
+        raise TeguError(f"{title}: optimizer_class must be RMSprop or Adam in Tegu, got {_shown(kind)}")
+    return _shown(kind) == "RMSprop"
 
 
 def _extractor(title: str, kind: Any) -> str:
@@ -142,5 +150,14 @@ _TRANSLATED: dict[str, Callable[[Any], dict[str, Any]]] = {
 
 def check_policy(title: str, policy: Any, space: Any) -> None:
     """Raise ``ArgumentError`` where observations in a Dict come to a policy that is not for them."""
-    if isinstance(space, gymnasium.spaces.Dict) and policy not in ("MultiInputPolicy", None):
-        raise ArgumentError(f"{title}: observations in a Dict need the MultiInputPolicy, got {policy}")
+    if isinstance(space, gymnasium.spaces.Dict) and policy is not None and _shown(policy) != "MultiInputPolicy":
+        raise ArgumentError(f"{title}: observations in a Dict need the MultiInputPolicy, got {_shown(policy)}")
+
+
+def check_same(title: str, saved: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Raise ``ArgumentError`` where ``policy_kwargs`` ask for another network than the one that was saved."""
+    for key, value in asked.items():
+        has = tuple(saved[key]) if isinstance(saved.get(key), list) else saved.get(key)
+        ends_so = isinstance(value, tuple) and isinstance(has, tuple) and has[len(has) - len(value) :] == value
+        if key in saved and has != value and not ends_so:  # layers of a CnnPolicy begin with the Nature CNN's own
+            raise ArgumentError(f"{title}: policy_kwargs ask for {key} {shorten(value)}, what was saved has {has}")

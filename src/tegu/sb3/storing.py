@@ -13,7 +13,7 @@ from tegu.experience.base import Replay
 from tegu.sb3.errors import as_argument_errors
 from tegu.sb3.files import read
 from tegu.sb3.parameters import Parameters, arrays_of, with_arrays
-from tegu.sb3.policies import policy_settings
+from tegu.sb3.policies import check_same, policy_settings
 from tegu.sb3.policy import Device, Policy, get_device
 from tegu.sb3.replay import ReplayBuffer, empty_ring, load_ring, save_ring
 from tegu.sb3.settings import OF_THE_MODEL, build, refuse, settings_of, translated
@@ -157,7 +157,7 @@ class Storing:
             if changes.get("policy_kwargs"):
                 known = known_settings(cls.name)
                 asked = policy_settings(cls.__name__, "MultiInputPolicy", changes["policy_kwargs"], known=known)
-                settings |= {key: value for key, value in asked.items() if not isinstance(value, tuple)}
+                check_same(cls.__name__, saved, asked)
             read_back = {key: getattr(agent.algorithm, key, None) for key in cls.usual if key in saved}
             arguments = cls.usual | read_back | {"policy": None, "seed": agent.seeds[0]} | changes
             if "train_freq" in saved:

@@ -83,8 +83,13 @@ def without_notices() -> Iterator[None]:
         mujoco.set_mju_user_warning(before)
 
 
+class NoRendererError(TeguError):
+    """Nothing can draw MuJoCo's bodies here."""
+
+
 def choose_renderer() -> None:
-    """Set ``MUJOCO_GL`` to what can draw here, unless it is set or there is a display. ``TeguError`` if nothing can.
+    """Set ``MUJOCO_GL`` to what can draw here, unless it is set or there is a display; ``NoRendererError`` if nothing
+    can.
 
     Gymnasium would choose what draws on a display, and fail at the first picture.
     """
@@ -95,7 +100,7 @@ def choose_renderer() -> None:
             ctypes.CDLL(library)
             os.environ["MUJOCO_GL"] = renderer
             return
-    raise TeguError(
+    raise NoRendererError(
         f"MuJoCo needs a display to draw, or one of {', '.join(_RENDERERS.values())}, which Debian's libegl1 and "
         "libosmesa6 have"
     )
