@@ -11,6 +11,7 @@ from tegu.core.errors import TeguError
 from tegu.sb3 import (
     TD3,
     DummyVecEnv,
+    EvalCallback,
     Monitor,
     VecCheckNan,
     VecEnvWrapper,
@@ -268,3 +269,31 @@ def test_a_model_trains_and_is_evaluated_in_wrappers(tmp_path):
     assert loaded.replay_buffer.size() == 20
     np.testing.assert_array_equal(loaded.replay_buffer.observations, model.replay_buffer.observations)
     assert loaded.replay_buffer.timeouts[19].all()  # episodes that ran are cut where new ones begin
+
+
+def test_mistakes_of_vectors_are_said_in_one_line(tmp_path):
+    class Silent(VecEnvWrapper):
+        """Says nothing of the last observation of an episode."""
+
+        def reset(self):
+            return self.venv.reset()
+
+        def step_wait(self):
+            observation, reward, done, infos = self.venv.step_wait()
+            return observation, reward, done, [{} for _ in infos]
+
+    def walks():
+        return DummyVecEnv([lambda: Walk(length=1)])
+
+    with pytest.raises(TeguError, match="n_stack must be from 1 to"):
+        VecFrameStack(walks(), 0)
+    with pytest.raises(TeguError, match="n_envs must be from 1 to"):
+        make_vec_env("CartPole-v1", n_envs=0)
+    with pytest.raises(TeguError, match=f"there is no file {tmp_path / 'missing'}"):
+        VecNormalize.load(tmp_path / "missing", walks())
+    with pytest.raises(TeguError, match="got 'CartPole-v1': make_vec_env makes one of it"):
+        EvalCallback("CartPole-v1")
+    stacked = VecFrameStack(Silent(walks()), 2)
+    stacked.reset()
+    with pytest.raises(TeguError, match="must have the entry terminal_observation"):
+        stacked.step(np.array([stacked.action_space.sample()]))

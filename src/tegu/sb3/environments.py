@@ -20,6 +20,7 @@ from tegu.environments.base import Environment
 from tegu.environments.make import adapted, find
 from tegu.sb3.errors import ArgumentError
 from tegu.sb3.monitor import Monitor, is_wrapped
+from tegu.sb3.settings import at_least
 from tegu.sb3.vec_env import Indices, VecEnv, VecEnvStep
 from tegu.sb3.watched import Watched
 
@@ -198,6 +199,7 @@ def make_vec_env(
         env = Monitor(env, filename, **(monitor_kwargs or {}))
         return wrapper_class(env, **(wrapper_kwargs or {})) if wrapper_class is not None else env
 
+    n_envs = at_least(1, n_envs, "n_envs")
     makes = [partial(make, rank) for rank in range(start_index, start_index + n_envs)]
     made = (vec_env_cls or DummyVecEnv)(makes, **(vec_env_kwargs or {}))
     made.seed(None if seed is None else seed + start_index)
@@ -210,6 +212,8 @@ def as_vec_env(env: Any, *, monitored: bool = False) -> VecEnv:
         return env
     if isinstance(env, gymnasium.Env):
         return DummyVecEnv([lambda: Monitor(env) if monitored and not is_wrapped(env, Monitor) else env])
+    if isinstance(env, str):
+        raise TeguError(f"env must be a gymnasium.Env or a VecEnv here, got {env!r}: make_vec_env makes one of it")
     raise TeguError(f"env must be a name, a gymnasium.Env or a VecEnv of tegu.sb3, got {type(env).__name__}")
 
 

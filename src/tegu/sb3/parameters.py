@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from tegu.algorithms.base import Learner
@@ -44,11 +43,6 @@ def with_arrays(learner: Learner, given: Parameters, networks: Collection[str], 
             raise MismatchError(f"parameters do not match: {name} should be {shapes[0]}, it is {shapes[1]}")
     arrays |= {name: np.asarray(array, arrays[name].dtype) for name, array in new.items()}
     return from_arrays(learner, arrays, "the given dict")
-
-
-def stacked_alone(learner: Learner) -> Learner:
-    """``[1, ...]``, as loops have the learners of one seed."""
-    return jax.tree.map(lambda leaf: leaf[None], learner)
 
 
 def _group(name: str, networks: Collection[str]) -> str | None:

@@ -10,7 +10,7 @@ from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
 from tegu.environments.adapters.base import HostStep
 from tegu.environments.adapters.contract import success_of
-from tegu.sb3.vec_env import VecEnv
+from tegu.sb3.vec_env import VecEnv, last_observation
 from tegu.sb3.vec_wrappers import is_monitored
 
 Seen = dict[str, Any]  #: what a callback may look at of one step: ``new_obs``, ``rewards``, ``dones``, ``infos``...
@@ -55,7 +55,7 @@ class SteppedVecEnv:
         if over.any():
             following = _copied(observation)
             for i in map(int, np.flatnonzero(over)):
-                jax.tree.map(_put(i), following, infos[i]["terminal_observation"])
+                jax.tree.map(_put(i), following, last_observation(infos[i]))
         score, ended = rewards, over
         if self._monitored:  # what is summed over an episode is its return, at once
             ended = np.array(["episode" in info for info in infos])

@@ -1,11 +1,12 @@
 """Stable-Baselines3's vectorised environments: what they have in common, and wrappers around them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import gymnasium
 import numpy as np
 
+from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
 from tegu.sb3.errors import ArgumentError
 
@@ -196,3 +197,10 @@ def unwrap_vec_wrapper(env: VecEnv, wrapper_class: type[W]) -> W | None:
 def is_vecenv_wrapped(env: VecEnv, wrapper_class: type[VecEnvWrapper]) -> bool:
     """Whether ``wrapper_class`` is around a ``VecEnv``."""
     return unwrap_vec_wrapper(env, wrapper_class) is not None
+
+
+def last_observation(info: Mapping[str, Any]) -> PyTree:
+    """What was seen last of an episode, which the ``info`` of its last step holds in SB3's vectors."""
+    if "terminal_observation" not in info:
+        raise TeguError("the info of a VecEnv's step that ends an episode must have the entry terminal_observation")
+    return info["terminal_observation"]

@@ -9,7 +9,8 @@ from gymnasium import spaces
 from tegu.core.step import PyTree
 from tegu.nn.encoder import channels_first
 from tegu.sb3.errors import ArgumentError
-from tegu.sb3.vec_env import VecEnv, VecEnvStep, VecEnvWrapper
+from tegu.sb3.settings import at_least
+from tegu.sb3.vec_env import VecEnv, VecEnvStep, VecEnvWrapper, last_observation
 from tegu.sb3.vec_parts import each, is_image, mapped, parts
 
 
@@ -25,7 +26,7 @@ class VecFrameStack(VecEnvWrapper):
         odd = [part for part in parts(space).values() if not isinstance(part, spaces.Box)]
         if odd:
             raise ArgumentError(f"VecFrameStack needs a Box, or a Dict of them, got {odd[0]}")
-        self.n_stack = n_stack
+        self.n_stack = at_least(1, n_stack, "n_stack")
         self._axes = {name: self._axis(name, part, channels_order) for name, part in parts(space).items()}
         super().__init__(venv, mapped(self._space, space))
         self._stacked: PyTree = each(
@@ -43,7 +44,7 @@ class VecFrameStack(VecEnvWrapper):
         observations, rewards, dones, infos = self.venv.step_wait()
         infos = list(infos)
         for i in map(int, np.flatnonzero(dones)):
-            last = parts(infos[i]["terminal_observation"])
+            last = parts(last_observation(infos[i]))
             ended = {name: stack[i : i + 1].copy() for name, stack in self._stacked.items()}
             for name, stack in ended.items():
                 self._shift(name, stack)

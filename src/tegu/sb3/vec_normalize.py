@@ -174,7 +174,9 @@ class VecNormalize(VecEnvWrapper):
                 moments.mean, moments.var = saved[f"{name}/mean"], saved[f"{name}/var"]
                 moments.count = saved[f"{name}/count"].item()
         except (ValueError, KeyError, OSError, EOFError) as error:
-            if isinstance(error, TeguError | FileNotFoundError):
+            if isinstance(error, FileNotFoundError):
+                raise ArgumentError(f"there is no file {load_path}") from error
+            if isinstance(error, TeguError):
                 raise
             raise TeguError(
                 f"{load_path} was not written by VecNormalize of tegu.sb3: files of Stable-Baselines3 hold pickles, "
