@@ -1,4 +1,4 @@
-"""What a model of Stable-Baselines3's face hands out, takes over, writes and reads."""
+"""What a model of ``tegu.sb3`` hands out, takes over, writes and reads."""
 
 from pathlib import Path
 from typing import Any, ClassVar, Self
