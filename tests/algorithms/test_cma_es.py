@@ -7,7 +7,7 @@ import pytest
 from gymnasium import spaces
 
 import tegu
-from tegu.algorithms.cma_es import Constants
+from tegu.algorithms.cma_es import Constants, eigen
 from tegu.core.spec import EnvironmentSpec
 
 KEY = jax.random.key(1)
@@ -84,7 +84,8 @@ def test_a_generation_is_that_of_the_tutorial():
 def test_samples_have_the_covariance():
     rng = np.random.default_rng(0)
     root = rng.normal(size=(N, N))
-    population = tegu.CMAES(population_size=100_000).sample(KEY, jnp.arange(N) * 1.0, jnp.array(0.5), root @ root.T)
+    factors = eigen(root @ root.T)
+    population = tegu.CMAES(population_size=100_000).sample(KEY, jnp.arange(N) * 1.0, jnp.array(0.5), *factors)
     np.testing.assert_allclose(population.mean(axis=0), np.arange(N), atol=0.05)
     found, expected = np.cov(np.asarray(population).T), 0.25 * root @ root.T
     assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()

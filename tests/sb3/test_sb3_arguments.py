@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import gymnasium
 import numpy as np
@@ -229,6 +229,22 @@ def test_a_file_cannot_write_elsewhere(name, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model.zip"]
 
 
+def test_a_small_file_does_not_become_a_large_one(tmp_path):
+    """What is compressed is not Tegu's: 20 MB of zeros in 20 kB."""
+    with ZipFile(tmp_path / "model.zip", "w", ZIP_DEFLATED) as archive:
+        archive.writestr("0/learner.safetensors", bytes(20_000_000))
+    assert (tmp_path / "model.zip").stat().st_size < 50_000
+    with pytest.raises(TeguError, match="does not hold an agent"):
+        A2C.load(tmp_path / "model")
+
+
+def test_what_was_loaded_reads_as_it_was_given(tmp_path):
+    DQN("MlpPolicy", "CartPole-v1", max_grad_norm=None, buffer_size=100).save(tmp_path / "dqn")
+    assert DQN.load(tmp_path / "dqn").max_grad_norm is None
+    SAC("MlpPolicy", "Pendulum-v1", ent_coef="auto_0.5", buffer_size=300).save(tmp_path / "sac")
+    assert SAC.load(tmp_path / "sac").ent_coef == "auto_0.5"
+
+
 def test_a_damaged_file_is_refused(a2c, tmp_path):
     a2c.save(tmp_path / "model")
     whole = (tmp_path / "model.zip").read_bytes()
@@ -379,7 +395,7 @@ def test_a_saved_network_is_not_asked_to_be_another(a2c, tmp_path):
     assert A2C.load(tmp_path / "model", policy_kwargs={"net_arch": [4]}).algorithm.net_arch == (4,)
     for asked, says in (
         ({"net_arch": [5]}, "net_arch"),
-        ({"activation_fn": "relu"}, "activation relu|activation 'relu'"),
+        ({"activation_fn": "relu"}, "activation 'relu'"),
     ):
         with pytest.raises(ValueError, match=f"A2C: policy_kwargs ask for .*{says}"):
             A2C.load(tmp_path / "model", policy_kwargs=asked)

@@ -42,9 +42,8 @@ def unpacked(file: Path) -> Iterator[Path]:
         folder = Path(name)
         try:
             with zipfile.ZipFile(file) as archive:
-                names = archive.namelist()
-                _check(file, names)
-                for each in names:
+                _check(file, archive.infolist())
+                for each in archive.namelist():
                     target = folder / each
                     target.parent.mkdir(parents=True, exist_ok=True)
                     with archive.open(each) as source, target.open("wb") as copy:
@@ -54,9 +53,13 @@ def unpacked(file: Path) -> Iterator[Path]:
         yield folder
 
 
-def _check(file: Path, names: list[str]) -> None:
+def _check(file: Path, inside: list[zipfile.ZipInfo]) -> None:
+    names = [each.filename for each in inside]
     if "pytorch_variables.pth" in names or "policy.pth" in names:
         raise TeguError(f"{file} is not loaded: files of Stable-Baselines3 hold pickles, which can run any code")
     plain = all(len(PurePosixPath(name).parts) == 2 and ".." not in name and name[0] not in "/\\" for name in names)
-    if not names or len(names) > MANY or not plain:
+    # ``pack`` compresses nothing, so that no small file becomes a large one
+    small = sum(each.file_size for each in inside) <= file.stat().st_size
+    stored = small and all(each.compress_type == zipfile.ZIP_STORED for each in inside)
+    if not names or len(names) > MANY or not plain or not stored:
         raise TeguError(f"{file} does not hold an agent")

@@ -3,6 +3,8 @@
 ``algorithm`` stands for any of these: its hyper-parameters are read by name.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -143,18 +145,17 @@ def samples_of(
     def next_x(observation: PyTree) -> PyTree:
         return inputs(algorithm, learner, observation)
 
-    log_prob = batch.extras
+    laid_out: Callable[[Sample], Sample]
     if isinstance(network, RecurrentActorCritic):
-        log_prob = batch.extras.log_prob
+        log_prob, laid_out = batch.extras.log_prob, partial(cut, length=algorithm.sequence_length)
         x, values, bootstrap = sequences(network, batch, x, next_x)
     else:
+        log_prob, laid_out = batch.extras, flatten_time
         _, values = network(x)
         bootstrap = next_values(lambda o: network(next_x(o))[1], batch.next_observation, values, batch.truncated)
     ends = batch.terminated, batch.truncated
     advantages = gae(rewards, values, bootstrap, *ends, algorithm.gamma, algorithm.gae_lambda)
-    sample = Sample(x, mask, batch.action, log_prob, values, advantages, advantages + values)
-    recurrent = isinstance(network, RecurrentActorCritic)
-    sample = cut(sample, algorithm.sequence_length) if recurrent else flatten_time(sample)
+    sample = laid_out(Sample(x, mask, batch.action, log_prob, values, advantages, advantages + values))
     return learner, sample, {"explained_variance": 1 - advantages.var() / (sample.target.var() + 1e-8)}
 
 

@@ -18,6 +18,7 @@ from tegu.algorithms.base import (
     learning_metrics,
     named,
     network_field,
+    replay,
 )
 from tegu.algorithms.ranges import (
     Count,
@@ -109,7 +110,7 @@ class AlphaZero(Algorithm):
 
     @property
     def experience(self) -> Replay:
-        return Replay(self.buffer_size, self.batch_size, self.learning_starts, self.train_freq, self.gradient_steps)
+        return replay(self)
 
     def validate(self, spec: EnvironmentSpec) -> None:
         if not isinstance(spec.model, Game):

@@ -1,6 +1,7 @@
 """Augmented random search (Mania et al. 2018)."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -16,7 +17,7 @@ from tegu.algorithms.population import (
     mean_policy,
     mirrored,
     next_generation,
-    with_episodes,
+    played,
 )
 from tegu.algorithms.ranges import Count, CountOrNone, Rate, Width
 from tegu.core.errors import TeguError
@@ -80,9 +81,8 @@ class ARS(Algorithm):
 
     def update(self, learner: ARSLearner, batch: Step, key: jax.Array) -> Update:
         """One rollout ``[T, B, ...]``; the last one of a generation moves the policy."""
-        learner, metrics = with_episodes(learner, batch, self.alive_bonus_offset)
-        complete = learner.generation.complete(self.n_eval_episodes)
-        learner = jax.lax.cond(complete, lambda: self.step(learner, key), lambda: learner)
+        adapt = partial(self.step, key=key)
+        learner, metrics = played(learner, batch, self.n_eval_episodes, adapt, self.alive_bonus_offset)
         metrics["delta_std"] = jnp.asarray(self.delta_std, jnp.float32)
         return Update(learner, metrics | learning_metrics(self.learning_rate, learner.updates))
 

@@ -145,6 +145,18 @@ def check_deep(algorithm: Any, spec: EnvironmentSpec, *actions: type[spaces.Spac
     check_extractor(title, algorithm.features_extractor, spec.observation_space)
 
 
+def replay(algorithm: Any, **more: Any) -> Replay:
+    """How steps reach an algorithm, by the fields that all replaying ones have; ``more``: what else ``Replay`` has."""
+    return Replay(
+        algorithm.buffer_size,
+        algorithm.batch_size,
+        algorithm.learning_starts,
+        algorithm.train_freq,
+        algorithm.gradient_steps,
+        **more,
+    )
+
+
 def check_replay(algorithm: Any) -> None:
     """Raise ``TeguError`` unless the number of updates that all replaying algorithms have makes sense."""
     if algorithm.gradient_steps < 1 and algorithm.gradient_steps != -1:

@@ -1,6 +1,7 @@
 """The cross-entropy method (Mannor et al. 2003) with noise that keeps it searching (Szita & Lorincz 2006)."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -15,7 +16,7 @@ from tegu.algorithms.population import (
     decide,
     mean_policy,
     next_generation,
-    with_episodes,
+    played,
 )
 from tegu.algorithms.ranges import Count, Positive, Rate, Several
 from tegu.core.errors import TeguError
@@ -83,9 +84,8 @@ class CEM(Algorithm):
 
     def update(self, learner: CEMLearner, batch: Step, key: jax.Array) -> Update:
         """One rollout ``[T, B, ...]``; the last one of a generation moves the distribution."""
-        learner, metrics = with_episodes(learner, batch)
-        complete = learner.generation.complete(self.n_eval_episodes)
-        learner = jax.lax.cond(complete, lambda: self.fit(learner, key), lambda: learner)
+        adapt = partial(self.fit, key=key)
+        learner, metrics = played(learner, batch, self.n_eval_episodes, adapt)
         metrics["std"] = jnp.sqrt(learner.variance).mean()
         return Update(learner, metrics | learning_metrics(self.learning_rate, learner.updates))
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -17,7 +18,7 @@ from tegu.algorithms.population import (
     decide,
     mean_policy,
     next_generation,
-    with_episodes,
+    played,
 )
 from tegu.algorithms.ranges import Count, Positive, Rate, Several
 from tegu.core.errors import TeguError
@@ -32,6 +33,8 @@ class CMAESLearner(NamedTuple):
     policy: MeanPolicy  #: with the mean m
     step_size: jax.Array  #: sigma
     covariance: jax.Array  #: C, ``[P, P]``
+    variances: jax.Array  #: D^2, ``[P]``: its eigenvalues
+    axes: jax.Array  #: B, ``[P, P]``: its eigenvectors, in columns
     step_path: jax.Array  #: p_sigma, ``[P]``: where the mean went lately, in units in which all directions are alike
     path: jax.Array  #: p_c, ``[P]``: where it went lately
     population: jax.Array  #: ``[population_size, P]``
@@ -103,10 +106,19 @@ class CMAES(Algorithm):
         mean = policy.vector
         step_size = jnp.full_like(mean[0], self.initial_std)
         covariance, zeros = jnp.eye(mean.size, dtype=mean.dtype), jnp.zeros_like(mean)
-        population = self.sample(population_key, mean, step_size, covariance)
-        generation = Generation.start(self.population_size, policy.moments)
-        updates = jnp.zeros((), jnp.int32)
-        return CMAESLearner(policy, step_size, covariance, zeros, zeros, population, generation, updates)
+        variances = jnp.ones_like(mean)
+        return CMAESLearner(
+            policy=policy,
+            step_size=step_size,
+            covariance=covariance,
+            variances=variances,
+            axes=covariance,
+            step_path=zeros,
+            path=zeros,
+            population=self.sample(population_key, mean, step_size, variances, covariance),
+            generation=Generation.start(self.population_size, policy.moments),
+            updates=jnp.zeros((), jnp.int32),
+        )
 
     def networks(self, learner: CMAESLearner) -> Sequence[tuple[str, Any]]:
         return (("", learner.policy.network),)
@@ -121,9 +133,8 @@ class CMAES(Algorithm):
 
     def update(self, learner: CMAESLearner, batch: Step, key: jax.Array) -> Update:
         """One rollout ``[T, B, ...]``; the last one of a generation adapts the distribution."""
-        learner, metrics = with_episodes(learner, batch)
-        complete = learner.generation.complete(self.n_eval_episodes)
-        learner = jax.lax.cond(complete, lambda: self.adapt(learner, key), lambda: learner)
+        adapt = partial(self.adapt, key=key)
+        learner, metrics = played(learner, batch, self.n_eval_episodes, adapt)
         metrics["std"] = learner.step_size * jnp.sqrt(jnp.diagonal(learner.covariance)).mean()
         return Update(learner, metrics | learning_metrics(self.learning_rate, learner.updates))
 
@@ -138,7 +149,7 @@ class CMAES(Algorithm):
         mean = mean + self.learning_rate * sigma * step  # 42
 
         rate = math.sqrt(c.c_sigma * (2 - c.c_sigma) * c.effective)
-        p_sigma = (1 - c.c_sigma) * learner.step_path + rate * whiten(covariance, step)  # 43
+        p_sigma = (1 - c.c_sigma) * learner.step_path + rate * whiten(learner.variances, learner.axes, step)  # 43
         norm = jnp.linalg.norm(p_sigma)
         sigma = sigma * jnp.exp(c.c_sigma / c.d_sigma * (norm / c.expected_norm - 1))  # 44
 
@@ -151,14 +162,16 @@ class CMAES(Algorithm):
         kept = 1 + c.c_1 * stalled - c.c_1 - c.c_mu
         covariance = kept * covariance + c.c_1 * jnp.outer(p_c, p_c) + c.c_mu * (y.T * w) @ y  # 47
 
-        population = self.sample(key, mean, sigma, covariance)
-        changed = {"step_size": sigma, "covariance": covariance, "step_path": p_sigma, "path": p_c}
-        return next_generation(learner, mean, population=population, **changed)
+        variances, axes = eigen(covariance)
+        population = self.sample(key, mean, sigma, variances, axes)
+        changed = {"step_size": sigma, "covariance": covariance, "variances": variances, "axes": axes}
+        return next_generation(learner, mean, population=population, step_path=p_sigma, path=p_c, **changed)
 
-    def sample(self, key: jax.Array, mean: jax.Array, sigma: jax.Array, covariance: jax.Array) -> jax.Array:
+    def sample(
+        self, key: jax.Array, mean: jax.Array, sigma: jax.Array, variances: jax.Array, axes: jax.Array
+    ) -> jax.Array:
         """A population ``[population_size, P]`` (equations 38 to 40)."""
         noise = jax.random.normal(key, (self.population_size, mean.size))
-        variances, axes = eigen(covariance)
         return mean + sigma * (noise * jnp.sqrt(variances)) @ axes.T
 
 
@@ -168,7 +181,6 @@ def eigen(covariance: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.maximum(variances, 1e-12), axes
 
 
-def whiten(covariance: jax.Array, step: jax.Array) -> jax.Array:
-    """``covariance`` to the power of -1/2, times ``step`` ``[P]``."""
-    variances, axes = eigen(covariance)
+def whiten(variances: jax.Array, axes: jax.Array, step: jax.Array) -> jax.Array:
+    """The covariance of these to the power of -1/2, times ``step`` ``[P]``."""
     return axes @ ((axes.T @ step) / jnp.sqrt(variances))

@@ -22,6 +22,7 @@ from tegu.algorithms.base import (
     learning_metrics,
     named,
     network_field,
+    replay,
 )
 from tegu.algorithms.diagnostics import network_metrics, value_metrics
 from tegu.algorithms.munchausen import log_policy, soft_outputs
@@ -127,15 +128,7 @@ class DQN(Algorithm):
 
     @property
     def experience(self) -> Replay:
-        return Replay(
-            self.buffer_size,
-            self.batch_size,
-            self.learning_starts,
-            self.train_freq,
-            self.gradient_steps,
-            self.n_steps,
-            self.draw,
-        )
+        return replay(self, n_steps=self.n_steps, draw=self.draw)
 
     @property
     def draw(self) -> Uniform | Prioritized | Hindsight:

@@ -1,6 +1,7 @@
 """OpenAI's evolution strategy (Salimans et al. 2017)."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -17,7 +18,7 @@ from tegu.algorithms.population import (
     mean_policy,
     mirrored,
     next_generation,
-    with_episodes,
+    played,
 )
 from tegu.algorithms.ranges import Count, NonNegative, Positive, Rate, Several
 from tegu.core.errors import TeguError
@@ -82,9 +83,8 @@ class OpenAIES(Algorithm):
 
     def update(self, learner: OpenAIESLearner, batch: Step, key: jax.Array) -> Update:
         """One rollout ``[T, B, ...]``; the last one of a generation moves the policy."""
-        learner, metrics = with_episodes(learner, batch)
-        complete = learner.generation.complete(self.n_eval_episodes)
-        learner = jax.lax.cond(complete, lambda: self.ascend(learner, key), lambda: learner)
+        adapt = partial(self.ascend, key=key)
+        learner, metrics = played(learner, batch, self.n_eval_episodes, adapt)
         return Update(learner, metrics | learning_metrics(self.learning_rate, learner.updates))
 
     def ascend(self, learner: OpenAIESLearner, key: jax.Array) -> OpenAIESLearner:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import Algorithm, Update, check_replay, learning_metrics, named, network_field
+from tegu.algorithms.base import Algorithm, Update, check_replay, learning_metrics, named, network_field, replay
 from tegu.algorithms.diagnostics import value_metrics
 from tegu.algorithms.multi_agent import JOINT, agent_networks, check_agent_networks, check_parallel, critic_view
 from tegu.algorithms.ranges import Count, Few, Fraction, Natural, NonNegative, Positive, PositiveFraction, Rate
@@ -90,7 +90,7 @@ class MADDPG(Algorithm):
 
     @property
     def experience(self) -> Replay:
-        return Replay(self.buffer_size, self.batch_size, self.learning_starts, self.train_freq, self.gradient_steps)
+        return replay(self)
 
     def validate(self, spec: EnvironmentSpec) -> None:
         title = self.name.upper()

@@ -14,6 +14,7 @@ played it. The contracts of ``Algorithm`` carry that as they are:
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import equinox as eqx
@@ -151,6 +152,19 @@ def with_episodes(learner: Any, batch: Step, bonus: float | jax.Array = 0.0) -> 
         "fitness_std": returns.std(),
         "cut_episodes": cut.mean(),
     }
+
+
+def played(
+    learner: Any,
+    batch: Step,
+    n_eval_episodes: int,
+    adapt: Callable[[Any], Any],
+    bonus: float | jax.Array = 0.0,
+) -> tuple[Any, dict[str, jax.Array]]:
+    """``with_episodes``, and where they complete the generation, what ``adapt`` makes of the learner."""
+    learner, metrics = with_episodes(learner, batch, bonus)
+    complete = learner.generation.complete(n_eval_episodes)
+    return jax.lax.cond(complete, lambda: adapt(learner), lambda: learner), metrics
 
 
 def next_generation(learner: Any, mean: jax.Array, **changed: Any) -> Any:

@@ -21,6 +21,7 @@ from tegu.algorithms.base import (
     falling_epsilon,
     learning_metrics,
     named,
+    replay,
 )
 from tegu.algorithms.diagnostics import network_metrics, value_metrics
 from tegu.algorithms.ranges import Count, Fraction, Natural, Positive, PositiveFraction, Rate, Width
@@ -78,15 +79,8 @@ class R2D2(Algorithm):
 
     @property
     def experience(self) -> Replay:
-        return Replay(
-            self.buffer_size,
-            self.batch_size,
-            self.learning_starts,
-            self.train_freq,
-            self.gradient_steps,
-            self.burn_in + self.sequence_length + self.n_steps - 1,
-            Prioritized(self.prioritized_alpha, self.prioritized_beta),
-        )
+        n_steps = self.burn_in + self.sequence_length + self.n_steps - 1
+        return replay(self, n_steps=n_steps, draw=Prioritized(self.prioritized_alpha, self.prioritized_beta))
 
     def at(self, clock: Clock) -> Self:
         rate = jnp.where(clock.steps < self.learning_starts, 1.0, falling_epsilon(self, clock))

@@ -24,6 +24,7 @@ from tegu.algorithms.base import (
     learning_metrics,
     named,
     network_field,
+    replay,
 )
 from tegu.algorithms.critics import Critic, lowest, truncated
 from tegu.algorithms.diagnostics import network_metrics, value_metrics
@@ -89,14 +90,7 @@ class SAC(Algorithm):
 
     @property
     def experience(self) -> Replay:
-        return Replay(
-            self.buffer_size,
-            self.batch_size,
-            self.learning_starts,
-            self.train_freq,
-            self.gradient_steps,
-            draw=hindsight(self.n_sampled_goal),
-        )
+        return replay(self, draw=hindsight(self.n_sampled_goal))
 
     def at(self, clock: Clock) -> Self:
         return dataclasses.replace(super().at(clock), random_actions=clock.steps < self.learning_starts)

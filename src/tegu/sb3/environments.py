@@ -20,7 +20,7 @@ from tegu.environments.base import Environment
 from tegu.environments.make import adapted, find
 from tegu.sb3.errors import ArgumentError
 from tegu.sb3.monitor import Monitor, is_wrapped
-from tegu.sb3.settings import at_least
+from tegu.sb3.settings import at_least, seed_of
 from tegu.sb3.vec_env import Indices, VecEnv, VecEnvStep
 from tegu.sb3.watched import Watched
 
@@ -37,7 +37,7 @@ class DummyVecEnv(VecEnv):
             raise ArgumentError("every function must make an environment of its own, these return the same one twice")
         self.watched = [Watched(env) for env in made]
         makes = iter(self.watched)
-        entropy = [[_seed(seed), i] for i in range(len(made))]
+        entropy = [[seed_of(seed), i] for i in range(len(made))]
         self.environments = GymnasiumEnvironments(lambda: next(makes), entropy)
         super().__init__(len(made), made[0].observation_space, made[0].action_space)
         self.agents, self.goals = self.environments.agents, self.environments.goals
@@ -72,7 +72,7 @@ class DummyVecEnv(VecEnv):
         return [env.env for env in self.watched]
 
     def seed(self, seed: int | None = None) -> Sequence[int]:
-        first = _seed(seed)
+        first = seed_of(seed)
         self.environments.entropy = [[first, i] for i in range(self.num_envs)]
         self.environments.episodes, self._fresh = [0] * self.num_envs, True
         return [first + i for i in range(self.num_envs)]
@@ -245,7 +245,3 @@ def _make_one(env_id: str | Callable[..., gymnasium.Env], options: dict[str, Any
             raise
         # an environment that does not know render modes, or that nothing can draw here
         return find(env_id, "gymnasium", options).make()  # type: ignore[misc]
-
-
-def _seed(seed: int | None) -> int:
-    return int(np.random.SeedSequence().generate_state(1)[0] >> 1) if seed is None else seed

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 import tempfile
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from tegu.core.errors import TeguError
 from tegu.sb3.errors import ArgumentError
+from tegu.sb3.utils import get_latest_run_id
 
 FORMATS = ("stdout", "log", "csv", "json", "tensorboard")
 
@@ -29,6 +29,7 @@ class Logger:
         self._sums: dict[str, tuple[float, int]] = {}  # of ``record_mean``
         self._writer: Any = _events(str(folder)) if "tensorboard" in formats else None
         self._rows: list[dict[str, Any]] = []  # of the csv file
+        self._columns: list[str] = []
         if folder is not None:
             Path(folder).mkdir(parents=True, exist_ok=True)
 
@@ -58,12 +59,7 @@ class Logger:
         if "json" in self._formats and (shown := self._for("json")):
             self._append("progress.json", json.dumps(shown, default=_plain))
         if "csv" in self._formats and (shown := self._for("csv")):
-            self._rows.append(shown)
-            names = sorted({name for row in self._rows for name in row})
-            with (Path(self.dir or ".") / "progress.csv").open("w", newline="") as file:
-                table_of_rows = csv.DictWriter(file, names)
-                table_of_rows.writeheader()
-                table_of_rows.writerows(self._rows)
+            self._write_row(shown)
         if self._writer is not None:
             for key, value in self._for("tensorboard").items():
                 if isinstance(value, int | float) or getattr(value, "ndim", None) == 0:
@@ -74,7 +70,7 @@ class Logger:
         """Write to ``<folder>/<name>_<number>`` from now on, to ``another`` one or to the last."""
         if folder is None or self._fixed:
             return
-        number = max([*_numbers(Path(folder), name), 0 if another else 1]) + another
+        number = max(get_latest_run_id(folder, name), 0 if another else 1) + another
         self.dir = str(Path(folder) / f"{name}_{number}")
         self._writer = _events(self.dir)
 
@@ -87,6 +83,17 @@ class Logger:
             self._writer = None
         elif self._writer is not None:
             self._writer.flush()
+
+    def _write_row(self, row: dict[str, Any]) -> None:
+        """Add a row to the csv file, which is written anew where the row has new columns."""
+        self._rows.append(row)
+        grows = not row.keys() <= set(self._columns)
+        self._columns = sorted({*self._columns, *row})
+        with (Path(self.dir or ".") / "progress.csv").open("w" if grows else "a", newline="") as file:
+            writer = csv.DictWriter(file, self._columns)
+            if grows:
+                writer.writeheader()
+            writer.writerows(self._rows if grows else [row])
 
     def _append(self, name: str, text: str) -> None:
         with (Path(self.dir or ".") / name).open("a") as file:
@@ -165,9 +172,3 @@ def _shown(value: Any) -> str:
     except (TypeError, ValueError):
         return str(value)
     return f"{number:.0f}" if number.is_integer() else f"{number:.3g}"
-
-
-def _numbers(folder: Path, name: str) -> list[int]:
-    """The numbers that the runs called ``name`` have."""
-    found = (re.fullmatch(rf"{re.escape(name)}_(\d+)", path.name) for path in folder.glob(f"{name}_*"))
-    return [int(match[1]) for match in found if match]

@@ -10,6 +10,7 @@ from tegu.algorithms.base import Algorithm
 from tegu.algorithms.hyper_parameters import hyper_parameters, whole
 from tegu.algorithms.registry import algorithm as build_algorithm
 from tegu.algorithms.registry import settings as known_settings
+from tegu.core.auto import Auto
 from tegu.core.code import one_line
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Linear
@@ -117,6 +118,11 @@ def translated(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         raise TeguError("clip_range_vf: only a number is supported, not a schedule")
     buffer = [new.pop(key, None) for key in ("replay_buffer_class", "replay_buffer_kwargs")]
     return {**new, **hindsight_settings(*buffer)}
+
+
+def as_given(value: Any) -> Any:
+    """A value of one of Tegu's hyper-parameters as SB3's users write it."""
+    return str(value) if isinstance(value, Auto) else None if value == UNCLIPPED else value
 
 
 def build(name: str, settings: Mapping[str, Any], n_envs: int) -> Algorithm:

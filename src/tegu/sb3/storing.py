@@ -16,7 +16,7 @@ from tegu.sb3.parameters import Parameters, arrays_of, with_arrays
 from tegu.sb3.policies import check_same, policy_settings
 from tegu.sb3.policy import Device, Policy, get_device
 from tegu.sb3.replay import ReplayBuffer, empty_ring, load_ring, save_ring
-from tegu.sb3.settings import OF_THE_MODEL, build, refuse, settings_of, translated
+from tegu.sb3.settings import OF_THE_MODEL, as_given, build, refuse, settings_of, translated
 from tegu.sb3.training_state import TrainingState
 
 
@@ -158,7 +158,7 @@ class Storing:
                 known = known_settings(cls.name)
                 asked = policy_settings(cls.__name__, "MultiInputPolicy", changes["policy_kwargs"], known=known)
                 check_same(cls.__name__, saved, asked)
-            read_back = {key: getattr(agent.algorithm, key, None) for key in cls.usual if key in saved}
+            read_back = {key: as_given(getattr(agent.algorithm, key)) for key in cls.usual if key in saved}
             arguments = cls.usual | read_back | {"policy": None, "seed": agent.seeds[0]} | changes
             if "train_freq" in saved:
                 arguments["train_freq"] = settings["train_freq"]
