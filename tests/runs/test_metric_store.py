@@ -9,12 +9,13 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tegu.runs import MetricsError, MetricStore
+from tegu.runs import MetricsError, MetricStore, metrics
 
 
 @pytest.fixture
@@ -137,6 +138,28 @@ with MetricStore(sys.argv[1]) as store: store.write(int(sys.argv[2]), {0: {'a': 
     assert [process.wait() for process in processes] == [0] * 4
     with MetricStore(path, read_only=True) as store:
         assert store.read("a")[0].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_opening_waits_for_another_that_is_about_to_write(path, monkeypatch, leaves):
+    MetricStore(path).close()
+    with closing(sqlite3.connect(path)) as another:
+        another.execute("PRAGMA journal_mode = DELETE")
+        check = metrics._checked
+
+        def checked(connection):
+            another.execute("BEGIN IMMEDIATE")
+            return check(connection)
+
+        monkeypatch.setattr(metrics, "_checked", checked)
+        if leaves:
+            monkeypatch.setattr(metrics.time, "sleep", lambda seconds: another.rollback())
+            with MetricStore(path) as store:
+                store.write(1, {0: {"a": 1}})
+        else:
+            with pytest.raises(MetricsError) as caught:
+                MetricStore(path, timeout=0.05)
+            assert "locked" in one_line(caught)
 
 
 def test_nothing_is_created_by_reading(path):

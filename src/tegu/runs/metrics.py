@@ -5,7 +5,7 @@ import math
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote
@@ -170,8 +170,9 @@ def _refuse_others(path: Path) -> None:
         if disk.exists(file) and not disk.is_file(file):
             raise OSError(errno.EINVAL, "not a regular file of one name", str(file))
     journal = path.with_name(f"{path.name}-journal")
-    if disk.exists(journal) and disk.end(journal, len(_NAMES_ANOTHER)) == _NAMES_ANOTHER:
-        raise OSError(errno.EINVAL, "a journal that names another file, which SQLite would remove", str(journal))
+    with suppress(FileNotFoundError):  # none, or gone by now: another process is creating the file
+        if disk.end(journal, len(_NAMES_ANOTHER)) == _NAMES_ANOTHER:
+            raise OSError(errno.EINVAL, "a journal that names another file, which SQLite would remove", str(journal))
 
 
 def _open_to_write(path: Path, timeout: float) -> sqlite3.Connection:
@@ -186,12 +187,25 @@ def _open_to_write(path: Path, timeout: float) -> sqlite3.Connection:
                 connection.execute(statement)
         connection.commit()
         _checked(connection)
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection, timeout)
         connection.execute("PRAGMA synchronous = NORMAL")
         return connection
     except BaseException:
         connection.close()
         raise
+
+
+def _write_ahead(connection: sqlite3.Connection, timeout: float) -> None:
+    """The file gets a write-ahead log. SQLite does not wait here for another that is about to write, so we do."""
+    until = time.monotonic() + timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+        time.sleep(0.01)
 
 
 def _open_to_read(path: Path, timeout: float) -> sqlite3.Connection:
