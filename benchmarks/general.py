@@ -10,6 +10,7 @@ import json
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -67,10 +68,13 @@ EXPLAINED = (
 )
 
 
-def ours(task: str, steps: int, seeds: int, episodes: int, settings: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The greedy scores of ``tegu train``, one a seed."""
+def ours(
+    task: str, algorithm: str | None, steps: int, seeds: int, episodes: int, settings: dict[str, Any], folder: Path
+) -> dict[str, Any]:
+    """The greedy scores of ``tegu train``, one a seed; without an ``algorithm``, of the one that it chooses."""
     flags = [f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}") for name, value in settings.items()]
-    words = ["train", task, "ppo", "--steps", str(steps), "--seeds", str(seeds), "--episodes", "0", "--runs", folder]
+    named = [algorithm] if algorithm else []
+    words = ["train", task, *named, "--steps", str(steps), "--seeds", str(seeds), "--episodes", "0", "--runs", folder]
     trained = tegu(folder, *words, *flags)
     found = tegu(folder, "evaluate", trained["result"]["run"], "--episodes", str(episodes))["result"]
     scores = [float(score) for score in found["deterministic"]["per_seed"]]
@@ -127,7 +131,7 @@ def main() -> None:
         missing = {part: what for part, what in parts.items() if part not in tables[learning]}
 
         def measured(task: Task, name: str) -> dict[str, Any]:
-            return ours(task.environment, task.steps, SEEDS, EPISODES, CANDIDATES[name], Path(temporary))
+            return ours(task.environment, "ppo", task.steps, SEEDS, EPISODES, CANDIDATES[name], Path(temporary))
 
         with ThreadPoolExecutor(cores()) as pool:
             for part, found in zip(missing, pool.map(lambda what: measured(*what), missing.values()), strict=True):
@@ -136,10 +140,12 @@ def main() -> None:
             keep("Development", name, development_score(name, tables[learning]))
         first = next(iter(CANDIDATES))
         best = max(CANDIDATES, key=lambda name: tables["Development"][name]["mean"])
-        sides = {f"Tegu, {first}": (ours, first), f"Tegu, {best}": (ours, best), f"SB3, {first}": (peers, first)}
+        tegus = partial(ours, algorithm="ppo")
+        sides = {f"Tegu, {first}": (tegus, first), f"Tegu, {best}": (tegus, best), f"SB3, {first}": (peers, first)}
         for name, (measure, candidate) in sides.items():
             if name not in tables[testing]:
-                found = measure(TEST, TEST_STEPS, TEST_SEEDS, TEST_EPISODES, CANDIDATES[candidate], Path(temporary))
+                asked = {"steps": TEST_STEPS, "seeds": TEST_SEEDS, "episodes": TEST_EPISODES}
+                found = measure(TEST, **asked, settings=CANDIDATES[candidate], folder=Path(temporary))
                 keep(testing, name, found)
 
 

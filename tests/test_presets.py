@@ -211,13 +211,68 @@ def test_presets_are_valid(name: str) -> None:
 def test_a_package_before_the_name_changes_no_preset(name: str) -> None:
     assert presets.preset(name, None)["algorithm"] == "ddpg"
     assert presets.preset(name, "ddpg")["n_sampled_goal"] == 4
-    assert presets.origin(name, "ddpg") == "[ddpg] of tegu/presets/FetchReach-v4.toml"
+    assert presets.preset(name, "ddpg")["origin"] == "[ddpg] of tegu/presets/FetchReach-v4.toml"
     assert presets.load("my_package:lizard") == {}  # somebody's own class
 
 
-def test_without_a_preset_the_spaces_choose() -> None:
-    assert make_plan("FrozenLake8x8-v1").algorithm.name == "q-learning"
-    assert make_plan("MountainCar-v0").algorithm.name == "ppo"
+@pytest.mark.parametrize(
+    ("environment", "algorithm", "why"),
+    [
+        ("FrozenLake8x8-v1", "q-learning", "a table holds the states and actions"),
+        ("Blackjack-v1", "ppo", "it takes all observations and actions"),
+    ],
+)
+def test_without_a_preset_the_spaces_choose(environment: str, algorithm: str, why: str) -> None:
+    plan = make_plan(environment)
+    assert plan.algorithm.name == algorithm
+    assert plan.config["preset"] == f"none for {environment}, so [{algorithm}] of tegu/presets/general.toml: {why}"
+
+
+class Place(gymnasium.Env):
+    """Goals are observed; what they pay is computed by what ``pays`` is."""
+
+    _place = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    observation_space = gymnasium.spaces.Dict(observation=_place, achieved_goal=_place, desired_goal=_place)
+
+    def __init__(self, action_space: gymnasium.Space, pays: Any = None):
+        self.action_space = action_space
+        if pays is not None:
+            self.compute_reward = pays
+
+    def reset(self, *, seed: int | None = None, options: dict[str, object] | None = None):
+        super().reset(seed=seed)
+        return {name: np.zeros(2, np.float32) for name in self.observation_space}, {}
+
+    def step(self, action):
+        return self.reset()[0], 0.0, False, True, {}
+
+
+def near(achieved: np.ndarray, desired: np.ndarray, info: object) -> Any:
+    return -(np.abs(achieved - desired).max(axis=-1) > 0.1).astype(np.float32)
+
+
+def not_by_jax(achieved: np.ndarray, desired: np.ndarray, info: object) -> float:
+    return 0.0 if float(achieved[0]) > 0 else -1.0
+
+
+@pytest.mark.parametrize(
+    ("actions", "pays", "algorithm", "n_sampled_goal"),
+    [
+        (gymnasium.spaces.Discrete(3), near, "dqn", 4),
+        (gymnasium.spaces.Box(-1, 1, (2,)), near, "sac", 4),
+        (gymnasium.spaces.MultiDiscrete([2, 3]), near, "ppo", None),
+        (gymnasium.spaces.Discrete(3), not_by_jax, "ppo", None),
+        (gymnasium.spaces.Discrete(3), None, "ppo", None),
+    ],
+)
+def test_hindsight_is_chosen_where_goals_say_what_they_pay(
+    actions: gymnasium.Space, pays: Any, algorithm: str, n_sampled_goal: int | None
+) -> None:
+    plan = make_plan(lambda: Place(actions, pays))
+    assert plan.algorithm.name == algorithm
+    assert getattr(plan.algorithm, "n_sampled_goal", None) == n_sampled_goal
+    assert ("goals.toml: goals are observed" in plan.config["preset"]) == (n_sampled_goal is not None)
+    assert getattr(make_plan(lambda: Place(actions, pays), "ppo").algorithm, "n_sampled_goal", None) is None
 
 
 class Switch(gymnasium.Env):
@@ -242,7 +297,7 @@ class Switch(gymnasium.Env):
 
 
 def test_an_own_environment_with_dict_observations_is_learned() -> None:
-    agent = tegu.train(Switch, "ppo", steps=4_000, n_envs=4, n_steps=32, batch_size=32, learning_rate=3e-3, folder=None)
+    agent = tegu.train(Switch, "ppo", steps=4_000, n_envs=4, n_steps=32, batch_size=32, learning_rate=1e-3, folder=None)
     assert agent.evaluate(50).mean == 1.0
 
 

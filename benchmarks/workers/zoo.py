@@ -1,10 +1,10 @@
-"""Stable-Baselines3's PPO with given settings, and its greedy score."""
+"""An algorithm of Stable-Baselines3 with given settings (PPO unless told otherwise), and its greedy score."""
 
 from collections.abc import Callable
 
+import stable_baselines3
 import torch
 from meter import Meter, report, settings
-from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
@@ -25,8 +25,11 @@ def main() -> None:
     steps, episodes = given.pop("steps"), given.pop("episodes")
     torch.set_num_threads(given.pop("threads"))
     fast = {"disable_env_checker": True}
-    model = PPO(
-        "MlpPolicy",
+    kind = getattr(stable_baselines3, given.pop("algorithm", "PPO"))
+    if given.pop("hindsight", False):
+        given["replay_buffer_class"] = stable_baselines3.HerReplayBuffer
+    model = kind(
+        given.pop("policy", "MlpPolicy"),
         make_vec_env(environment, n_envs, seed=seed, env_kwargs=fast),
         seed=seed,
         device="cpu",

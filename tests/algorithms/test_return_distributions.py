@@ -56,6 +56,16 @@ def test_returns_are_projected_on_the_atoms(n, low, high):
     np.testing.assert_allclose(found.sum(axis=1), 1)
 
 
+@pytest.mark.parametrize(("n", "low", "high"), [(51, -10.0, 10.0), (51, 0.0, 500.0), (11, -100.0, 0.0)])
+def test_a_projection_in_float32_is_that_in_float64(n, low, high):
+    atoms = np.linspace(low, high, n)
+    returns = (drawn(B, 1) + 0.99 * atoms).astype(np.float32)
+    probability = probabilities(n).astype(np.float32)
+    found = Categorical(n, low, high).project(returns, probability)
+    expected = [projected(row, p, atoms) for row, p in zip(returns.astype(np.float64), probability, strict=True)]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 @pytest.mark.usefixtures("x64")
 def test_a_projection_keeps_the_mean_of_returns_within_the_ends():
     returns, probability = np.random.default_rng(0).uniform(-2, 2, (B, 9)), probabilities(9)

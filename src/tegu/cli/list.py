@@ -104,7 +104,8 @@ def _native(entry: dict[str, Any]) -> dict[str, Any]:
     name, environment = entry["name"], find(entry["name"]).native
     assert environment is not None
     spec = spec_of(name, environment, 1)
-    usual = presets.preset(name, None, spec.observation_space, spec.action_space)["algorithm"]
+    asked = {"hindsight": spec.goals is not None}
+    usual = presets.preset(name, None, spec.observation_space, spec.action_space, **asked)["algorithm"]
     suits = sorted(fitting(spec), key=lambda algorithm: algorithm != usual)
     return entry | {"agents": list(spec.agents), "algorithms": suits}
 

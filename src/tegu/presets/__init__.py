@@ -3,7 +3,7 @@
 import tomllib
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 from gymnasium import spaces
 
@@ -13,24 +13,40 @@ from tegu.core.errors import TeguError
 _LARGEST_TABLE = 10_000  # states beyond which a table is no longer the natural choice
 
 
+class Fitting(NamedTuple):
+    """The algorithm to try first where no preset names one."""
+
+    algorithm: str
+    why: str
+    file: str = "general"  #: where its settings are
+
+
 def preset(
-    environment: str, algorithm: str | None, observation_space: Any = None, action_space: Any = None
+    environment: str,
+    algorithm: str | None,
+    observation_space: Any = None,
+    action_space: Any = None,
+    *,
+    hindsight: bool = False,
 ) -> dict[str, Any]:
     """Settings for ``algorithm`` (or the best one known) on ``environment``: ``algorithm``, ``steps``, ``n_envs``, any
-    hyper-parameters that differ from the algorithm's own defaults, and perhaps ``environment_options``."""
+    hyper-parameters that differ from the algorithm's own defaults, and perhaps ``environment_options``. ``origin`` says
+    in words where they come from.
+
+    ``hindsight``: whether goals are observed there, and what reaching another one would have paid is known.
+    """
     table = load(environment)
-    name = algorithm or table.get("default") or _fitting(observation_space, action_space)
-    general: dict[str, Any] = load("general").get(name, {"steps": 100_000, "n_envs": 1})
-    return {"algorithm": name, **(table.get(name) or general)}
-
-
-def origin(environment: str, algorithm: str) -> str:
-    """Where ``preset`` finds the settings, in words for a person."""
-    if algorithm in load(environment):
-        return f"[{algorithm}] of tegu/presets/{_file(environment)}"
-    if algorithm in load("general"):
-        return f"none for {environment}, so [{algorithm}] of tegu/presets/general.toml"
-    return f"none for {environment} and {algorithm}, whose own defaults hold"
+    name = algorithm or table.get("default")
+    fitting = Fitting(name, "") if name else _fitting(observation_space, action_space, hindsight)
+    name, own, general = fitting.algorithm, table.get(fitting.algorithm), load(fitting.file).get(fitting.algorithm)
+    if own:
+        origin = f"[{name}] of tegu/presets/{_file(environment)}"
+    elif general:
+        why = f": {fitting.why}" if fitting.why else ""
+        origin = f"none for {environment}, so [{name}] of tegu/presets/{fitting.file}.toml{why}"
+    else:
+        origin = f"none for {environment} and {name}, whose own defaults hold"
+    return {"algorithm": name, **(own or general or {"steps": 100_000, "n_envs": 1}), "origin": origin}
 
 
 def _file(environment: str) -> str:
@@ -61,16 +77,19 @@ def load(environment: str) -> dict[str, Any]:
 def names() -> list[str]:
     """Environments, or namespaces of them such as ``ALE``, that have presets."""
     files = resources.files(__package__).iterdir()
-    shared = ("general.toml", "mpe.toml", "mujoco.toml")
+    shared = ("general.toml", "goals.toml", "mpe.toml", "mujoco.toml")
     return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml") and f.name not in shared)
 
 
-def _fitting(observation_space: Any, action_space: Any) -> str:
-    """The algorithm to try first where no preset names one."""
-    if isinstance(observation_space, spaces.Discrete) and isinstance(action_space, spaces.Discrete):
-        return "q-learning" if observation_space.n <= _LARGEST_TABLE else "ppo"
-    if isinstance(action_space, spaces.Dict):  # several agents
-        return "maddpg"
+def _fitting(observation_space: Any, action_space: Any, hindsight: bool) -> Fitting:
+    discrete = isinstance(action_space, spaces.Discrete)
+    if hindsight and isinstance(action_space, spaces.Discrete | spaces.Box):
+        why = "goals are observed, and hindsight learns from those that were missed"
+        return Fitting("dqn" if discrete else "sac", why, "goals")
+    if isinstance(observation_space, spaces.Discrete) and discrete and observation_space.n <= _LARGEST_TABLE:
+        return Fitting("q-learning", "a table holds the states and actions")
+    if isinstance(action_space, spaces.Dict):
+        return Fitting("maddpg", "there are several agents")
     if observation_space is None:
         raise TeguError("name an algorithm: there is no preset for this environment")
-    return "ppo"
+    return Fitting("ppo", "it takes all observations and actions")

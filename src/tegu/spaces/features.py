@@ -58,6 +58,11 @@ def features(space: spaces.Space, observation: PyTree) -> jax.Array:
     raise TeguError(f"observation space {space} is not supported")
 
 
+def observes_goals(space: spaces.Space) -> bool:
+    """Whether observations say which goal is desired and which is achieved, as Gymnasium-Robotics has it."""
+    return isinstance(space, spaces.Dict) and {ACHIEVED_GOAL, DESIRED_GOAL} <= space.keys()
+
+
 def action_mask(space: spaces.Space, observation: PyTree) -> jax.Array | None:
     """Legal actions ``[..., n]`` as bool where the observation carries them, else None: all are legal."""
     if isinstance(space, spaces.Dict) and ACTION_MASK in space.spaces:

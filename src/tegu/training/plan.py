@@ -23,13 +23,15 @@ from tegu.core.runtime import configure_jax
 from tegu.core.spec import EnvironmentSpec
 from tegu.environments.adapters.base import HostEnvironments
 from tegu.environments.adapters.contract import check_apart, check_apart_from, spaces_made
+from tegu.environments.adapters.goals import HostGoals
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.base import Environment
 from tegu.environments.goals.base import GoalEnvironment
 from tegu.environments.make import Source, find
-from tegu.presets import origin, preset
+from tegu.presets import preset
 from tegu.runs import Run
 from tegu.runs.schema import MOST_AT_ONCE, MOST_SEED, MOST_STEPS
+from tegu.spaces.features import observes_goals
 from tegu.training.compiled import Programs
 from tegu.training.fitting import adapted_rollout, validate, warn_of_no_learning, without_normalization
 from tegu.training.fused import FusedLoop
@@ -114,12 +116,13 @@ def make_plan(
     else:
         choice = chosen(algorithm) if algorithm is not None else None
         observation_space, action_space = _spaces(source)
-        settings = preset(source.id, None if choice is None else name_of(choice), observation_space, action_space)
-        apart = ("algorithm", "steps", "n_envs", "environment_options")
+        name, hindsight = (None, _hindsight(source, observation_space)) if choice is None else (name_of(choice), False)
+        settings = preset(source.id, name, observation_space, action_space, hindsight=hindsight)
+        apart = ("algorithm", "steps", "n_envs", "environment_options", "origin")
         usual = {key: value for key, value in settings.items() if key not in apart}
         usual = {**without_normalization(usual, hyper, observation_space), **hyper}
         algorithm = prepared(build_algorithm(choice or settings["algorithm"], usual))
-        used = origin(source.id, algorithm.name)
+        used = settings["origin"]
     _check_keywords(algorithm)
     if isinstance(environment, str) and (own := settings.get("environment_options")):
         source = find(environment, backend, own | options)
@@ -268,6 +271,19 @@ def _spec(source: Source, n_envs: int) -> EnvironmentSpec:
         return spec_of(source.id, source.native, n_envs)
     with closing(source.environments([(0,)])) as probe:
         return spec_of(source.id, probe, n_envs)
+
+
+def _hindsight(source: Source, observation_space: Any) -> bool:
+    """Whether past steps can be given other goals there."""
+    if not observes_goals(observation_space):
+        return False
+    goals = _spec(source, 1).goals
+    try:
+        if isinstance(goals, HostGoals):
+            goals.check()
+    except TeguError:
+        return False
+    return goals is not None
 
 
 def _spaces(source: Source) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from tegu.core.code import one_line
 from tegu.core.errors import TeguError
-from tegu.spaces.features import ACHIEVED_GOAL, DESIRED_GOAL
+from tegu.spaces.features import ACHIEVED_GOAL, DESIRED_GOAL, observes_goals
 
 _PAIRS = 100  #: of goals for which NumPy and JAX must agree
 _NEARNESS = (0.0, 1e-3, 1e-2, 0.1, 1.0)  #: standard deviations by which the numbers in a pair differ
@@ -30,8 +30,7 @@ class HostGoals:
     @classmethod
     def of(cls, environment: gymnasium.Env) -> "HostGoals | None":
         """Those of an environment that observes goals and says what they pay, else None."""
-        space = environment.observation_space
-        seen = isinstance(space, spaces.Dict) and {ACHIEVED_GOAL, DESIRED_GOAL} <= space.keys()
+        seen = observes_goals(environment.observation_space)
         return cls(environment) if seen and environment.has_wrapper_attr("compute_reward") else None
 
     def compute_reward(self, achieved_goal: jax.Array, desired_goal: jax.Array) -> jax.Array:
