@@ -64,6 +64,8 @@ class IPPO(Algorithm):
         check_parallel(self.name.upper(), spec)
         if self.ppo.recurrent != NONE:
             raise TeguError(f"{self.name.upper()}: recurrent must be {NONE}, got {self.ppo.recurrent}")
+        if self.ppo.use_sde:
+            raise TeguError(f"{self.name.upper()}: use_sde must be off")
         for seen in self.policies(spec).values():
             self.ppo.validate(seen, actor_sees=self.actor_sees)
 
