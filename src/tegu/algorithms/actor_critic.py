@@ -60,7 +60,7 @@ def check_actor_critic(
 
     ``actor_sees``: as for ``new_actor_critic``. ``apart``: a person's own must be two modules, for they learn apart.
     """
-    title = type(algorithm).__name__
+    title = algorithm.title
     check_deep(algorithm, spec, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)
     check_sde(algorithm, spec)
     if algorithm.network is not None:

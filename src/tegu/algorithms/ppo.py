@@ -93,7 +93,7 @@ class PPO(Algorithm):
         """``actor_sees``: as for ``init``."""
         check_actor_critic(self, spec, actor_sees=actor_sees)
         if self.normalize_advantage and self.batch_size == 1:
-            raise TeguError("PPO: normalize_advantage leaves nothing to learn with batch_size 1")
+            raise TeguError(f"{self.title}: normalize_advantage leaves nothing to learn with batch_size 1")
         check_minibatches(self, spec)
         check_sequences(self)
 

@@ -85,4 +85,4 @@ def check_ranges(algorithm: Any) -> None:
             fits = fits and allowed.least <= value.final <= allowed.most and 0 <= value.fraction <= 1
         if not fits:
             got = shorten(value) if isinstance(value, int) else value
-            raise TeguError(f"{cls.__name__}: {name} must be {allowed}, got {got}")
+            raise TeguError(f"{algorithm.title}: {name} must be {allowed}, got {got}")

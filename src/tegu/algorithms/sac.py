@@ -122,17 +122,19 @@ class SAC(Algorithm):
         check_sde(self, spec)
         check_replay(self)
         if isinstance(self.target_entropy, Auto) and self.target_entropy.initial is not None:
-            raise TeguError(f"SAC: target_entropy must be a number or auto, got {self.target_entropy}")
+            raise TeguError(f"{self.title}: target_entropy must be a number or auto, got {self.target_entropy}")
         if self.n_quantiles:
             if isinstance(spec.action_space, spaces.Discrete):
-                raise TeguError("SAC: n_quantiles needs a Box action space")
+                raise TeguError(f"{self.title}: n_quantiles needs a Box action space")
             if self.top_quantiles_to_drop_per_net >= self.n_quantiles:
                 most, got = self.n_quantiles, self.top_quantiles_to_drop_per_net
-                raise TeguError(f"SAC: top_quantiles_to_drop_per_net must be below n_quantiles, {most}, got {got}")
+                raise TeguError(
+                    f"{self.title}: top_quantiles_to_drop_per_net must be below n_quantiles, {most}, got {got}"
+                )
         if self.network is not None:
             actor = Signature((spec.observation_space,), ((stochastic_outputs(spec.action_space),),))
             critic = action_kind(spec.action_space).signature(spec.observation_space, self.n_quantiles)
-            check_custom("SAC", self.network, spec, (actor, *[critic] * self.n_critics))
+            check_custom(self.title, self.network, spec, (actor, *[critic] * self.n_critics))
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> SACLearner:
         actor, critics = self.actor_and_critics(key, spec)

@@ -17,7 +17,7 @@ def check_sde(algorithm: Any, spec: EnvironmentSpec) -> None:
     """Raise ``TeguError`` unless an algorithm's noise can depend on the state, where ``use_sde`` asks for that."""
     if not getattr(algorithm, "use_sde", False):
         return
-    title = type(algorithm).__name__
+    title = algorithm.title
     if not isinstance(spec.action_space, spaces.Box):
         raise TeguError(f"{title}: use_sde needs a Box action space, got {one_line(spec.action_space)}")
     if algorithm.network is not None:

@@ -72,7 +72,8 @@ class TRPO(Algorithm):
         steps = self.n_steps * spec.n_envs
         if steps // self.sub_sampling_factor < 1 + self.normalize_advantage:
             raise TeguError(
-                f"TRPO: sub_sampling_factor {self.sub_sampling_factor} leaves too few of {steps:,} steps to learn from"
+                f"{self.title}: sub_sampling_factor {self.sub_sampling_factor} leaves too few of {steps:,} steps to "
+                "learn from"
             )
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> ActorCriticLearner:
