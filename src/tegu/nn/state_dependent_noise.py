@@ -1,6 +1,9 @@
 """Generalised state-dependent exploration, gSDE (Raffin et al. 2021, "Smooth exploration for robotic reinforcement
-learning", section 3): noise in place of which is drawn anew at every step a linear function of the policy's features,
-whose weights stay for many steps, so that a state that comes again meets the same noise."""
+learning", arXiv:2005.05719).
+
+In place of noise that is drawn at every step it is a linear function of the policy's features. The function's weights
+stay for many steps, so that a state that comes again meets the same noise.
+"""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -24,7 +27,7 @@ class SDE(NamedTuple):
     """How the weights' standard deviations are parametrised."""
 
     full_std: bool = True  #: one for each feature and action; else one for each feature, the same for all actions
-    use_expln: bool = False  #: log(x + 1) + 1 in place of exp(x) for x above 0 (section 3.2, after Rueckstiess et al.)
+    use_expln: bool = False  #: log(x + 1) + 1 in place of exp(x) for x above 0
 
 
 class NoiseState(NamedTuple):
@@ -56,7 +59,7 @@ class StateDependentNoise(eqx.Module):
 
     def log_std_of(self, hidden: jax.Array) -> jax.Array:
         """The log standard deviation ``[..., k]`` of the noise at features ``[..., n]`` over all weights: its variance
-        is ``hidden^2 std^2`` (equation 9)."""
+        is ``hidden^2 std^2``."""
         return 0.5 * jnp.log(hidden**2 @ self.std**2 + EPSILON)
 
     def __call__(self, hidden: jax.Array, normals: jax.Array) -> jax.Array:
