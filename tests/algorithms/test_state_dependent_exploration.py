@@ -205,3 +205,8 @@ def test_what_does_not_go_with_it(make, space, message):
         make().validate(EnvironmentSpec("test", SPEC.observation_space, space, n_envs=B))
     with pytest.raises(TeguError, match="sde_sample_freq must be at least -1, got -2"):
         PPO(sde_sample_freq=-2)
+
+
+def test_agents_have_no_such_noise_yet():
+    with pytest.raises(TeguError, match="^IPPO: use_sde must be off$"):
+        tegu.train("simple_spread_v3", "ippo", use_sde=True, folder=None)
