@@ -101,7 +101,6 @@ def _scores(scores: Mapping[str, Any]) -> list[str]:
     )
     rows = []
     for case in scores["cases"]:
-        low, high = case["interval"]
         alone = len(case["per_seed"]) == 1
         rows.append(
             (
@@ -111,7 +110,7 @@ def _scores(scores: Mapping[str, Any]) -> list[str]:
                 str(len(case["per_seed"])),
                 number(case["mean"]),
                 "" if alone else number(case["std"]),
-                "" if alone else f"{number(low)} to {number(high)}",
+                " to ".join(bounds(case["interval"])),
                 _besides(case),
                 number(case["seconds"]),
                 f"{case['date'][:10]}, {case['commit']}",
@@ -178,9 +177,7 @@ def _study(study: Mapping[str, Any]) -> list[str]:
     """Tables of scores over seeds."""
     parts = [f"## {study['case'][0].upper()}{study['case'][1:]}", study["explained"]]
     for name, found in study["tables"].items():
-        rows = [
-            (label, number(one["mean"]), *(number(bound) for bound in one["interval"])) for label, one in found.items()
-        ]
+        rows = [(label, number(one["mean"]), *(bounds(one["interval"]) or ("", ""))) for label, one in found.items()]
         parts.append(table((name, "mean", "95% interval, from", "to"), rows))
     return parts
 
@@ -211,6 +208,11 @@ def _group(group: Sequence[Mapping[str, Any]]) -> str:
 
 def _spread(values: Mapping[str, float]) -> str:
     return f"{number(values['median'])} ({number(values['min'])}-{number(values['max'])})"
+
+
+def bounds(interval: Sequence[float] | None) -> tuple[str, ...]:
+    """From where to where; nothing of a single seed, which has no interval."""
+    return tuple(map(number, interval or ()))
 
 
 def number(value: float) -> str:

@@ -146,9 +146,10 @@ def judged(case: Learning, path: Path, folder: Path) -> dict[str, Any]:
 
 
 def summary(scores: Sequence[float]) -> dict[str, Any]:
-    """Mean, standard deviation over seeds, and the interval of the mean."""
+    """Mean, standard deviation over seeds, and the interval of the mean: None of a single seed, as JSON has no NaN."""
     low, high, _ = mean_interval(scores)
-    return {"per_seed": scores, "mean": fmean(scores), "std": pstdev(scores), "interval": [float(low), float(high)]}
+    interval = [float(low), float(high)] if len(scores) > 1 else None
+    return {"per_seed": scores, "mean": fmean(scores), "std": pstdev(scores), "interval": interval}
 
 
 def arguments() -> argparse.Namespace:
@@ -195,7 +196,7 @@ def keep(results: Path, case: Learning, found: dict[str, Any], surroundings: dic
     cases[case.name] = found | {"date": date, "commit": surroundings["commit"]}
     kept = [cases[each.name] for each in CASES if each.name in cases]
     record = {"case": "learning scores", "date": date, **surroundings, "cases": kept}
-    file.write_text(json.dumps(record, indent=1) + "\n")
+    file.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
     report.write(results)
 
 

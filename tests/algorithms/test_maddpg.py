@@ -486,12 +486,12 @@ def test_environments_that_do_not_fit_are_refused_in_one_line(kind):
     for spec, message in (
         (
             alone,
-            f"{kind().name.upper()} needs a multi-agent environment whose agents act in parallel, alone is not one",
+            f"{kind().title} needs a multi-agent environment whose agents act in parallel, alone is not one",
         ),
         (spec_of("tic-tac-toe", TicTacToe(), 1), "agents act in parallel, tic-tac-toe is not one"),
         (
             EnvironmentSpec("test", OBSERVATIONS, several, 1, AGENTS),
-            f"{kind().name.upper()} for bass needs a Box or Discrete",
+            f"{kind().title} for bass needs a Box or Discrete",
         ),
     ):
         with pytest.raises(TeguError, match=message):

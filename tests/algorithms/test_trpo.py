@@ -234,3 +234,18 @@ def test_what_does_not_fit_is_refused_in_one_line(settings, message):
 @pytest.mark.parametrize("kind", ACTIONS)
 def test_what_fits_is_accepted(kind):
     TRPO(**SMALL).validate(spec_of(kind))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("weights", [(0.0, 0.0, 0.0), (4.0, 0.0, 0.0), (4.0, 1.0, 0.0)])
+def test_a_singular_fisher_matrix_leaves_numbers(weights, dtype):
+    """Without damping, and with a gradient where the policy does not change: a step is of ``target_kl`` or none."""
+    algorithm = TRPO(target_kl=0.02, **SMALL | {"cg_damping": 0.0})
+    network = {"a": jnp.zeros(3, dtype)}
+
+    def divergence(network):
+        return 0.5 * (jnp.asarray(weights, dtype) * network["a"] ** 2).sum()
+
+    step = algorithm.natural_step(divergence, network, {"a": jnp.asarray([1.0, -2.0, 0.0], dtype)})
+    assert np.isfinite(step["a"]).all()
+    np.testing.assert_allclose(divergence(step), 0.02 if any(weights) else 0.0, rtol=1e-4)

@@ -17,7 +17,7 @@ from tegu.algorithms.registry import settings
 from tegu.core.errors import TeguError
 from tegu.experience.base import Replay
 from tegu.returns import n_step
-from tegu.sb3 import DDPG, DQN, PPO, evaluate_policy, make_vec_env
+from tegu.sb3 import DDPG, DQN, PPO, TRPO, evaluate_policy, make_vec_env
 from tegu.sb3.policies import policy_settings
 from tegu.sb3.settings import schedule
 
@@ -385,7 +385,8 @@ def test_activations_go_by_name():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: small_ppo(use_sde=True), "PPO: Tegu does not support use_sde=True"),
+        (lambda: small_ppo(use_sde=True), "PPO: use_sde needs a Box action space, got Discrete"),
+        (lambda: TRPO("MlpPolicy", "Pendulum-v1", use_sde=True), "TRPO: Tegu does not support use_sde=True"),
         (lambda: small_ppo(rollout_buffer_class=dict), "PPO: Tegu does not support rollout_buffer_class=dict"),
         (
             lambda: PPO("MlpLstmPolicy", "CartPole-v1"),

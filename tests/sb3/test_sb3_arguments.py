@@ -99,6 +99,19 @@ def test_defaults_of_tegu_are_those_of_stable_baselines3_where_both_have_them():
     assert (model.use_sde, model.rollout_buffer_class) == (False, None)
 
 
+def test_noise_may_depend_on_the_state():
+    kwargs = {"net_arch": [8], "log_std_init": -2, "full_std": False, "use_expln": True}
+    model = A2C("MlpPolicy", "Pendulum-v1", use_sde=True, sde_sample_freq=4, policy_kwargs=kwargs)
+    algorithm = model.algorithm
+    assert (model.use_sde, model.sde_sample_freq) == (algorithm.use_sde, algorithm.sde_sample_freq) == (True, 4)
+    assert (algorithm.log_std_init, algorithm.full_std, algorithm.use_expln) == (-2, False, True)
+    model.learn(100)
+    assert model.predict(np.zeros(3, np.float32))[0].shape == (1,)
+    model = SAC("MlpPolicy", "Pendulum-v1", use_sde=True, sde_sample_freq=4, use_sde_at_warmup=True)
+    assert (model.algorithm.use_sde, model.algorithm.sde_sample_freq) == (True, 4)
+    assert (model.algorithm.use_sde_at_warmup, model.algorithm.log_std_init) == (True, -3)
+
+
 def test_noise_is_the_same_process():
     """One recurrence with SB3's parameters, the other with Tegu's, from the same normal numbers."""
     theta, dt, sigma, rng = 0.3, 0.04, 0.2, np.random.default_rng(0)

@@ -1,7 +1,8 @@
 """Advantage actor-critic, the synchronous form of A3C (Mnih et al. 2016)."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import equinox as eqx
 import jax
@@ -12,6 +13,8 @@ from tegu.algorithms.actor_critic import (
     Network,
     Sample,
     check_actor_critic,
+    choose,
+    first_memory,
     new_actor_critic,
     new_learner,
     policy_for,
@@ -20,9 +23,10 @@ from tegu.algorithms.actor_critic import (
     standardized,
     with_observations,
 )
-from tegu.algorithms.base import Algorithm, Metrics, Update, learning_metrics, named, network_field
-from tegu.algorithms.ranges import Count, Fraction, NonNegative, Positive, Rate
+from tegu.algorithms.base import Algorithm, Metrics, Update, derived, learning_metrics, named, network_field
+from tegu.algorithms.ranges import Count, CountOrNever, Fraction, NonNegative, Positive, Rate
 from tegu.core.errors import TeguError
+from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Rollout
@@ -53,10 +57,19 @@ class A2C(Algorithm):
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
     log_std_init: float = 0.0  #: log standard deviation of continuous actions at the start
+    use_sde: bool = eqx.field(static=True, default=False)  #: noise that depends on the state, gSDE (Raffin et al. 2021)
+    sde_sample_freq: CountOrNever = eqx.field(static=True, default=-1)  #: steps for which it stays; -1: a rollout
+    full_std: bool = eqx.field(static=True, default=True)  #: with gSDE: a deviation for each feature and action
+    use_expln: bool = eqx.field(static=True, default=False)  #: with gSDE: deviations that grow slowly above 1
+
+    rollout: Any = derived(0)  #: int32: steps before it, which tell rollouts apart
 
     @property
     def experience(self) -> Rollout:
         return Rollout(self.n_steps)
+
+    def at(self, clock: Clock) -> Self:
+        return dataclasses.replace(super().at(clock), rollout=clock.steps)
 
     def validate(self, spec: EnvironmentSpec) -> None:
         check_actor_critic(self, spec)
@@ -73,11 +86,14 @@ class A2C(Algorithm):
     def optimizer(self) -> optax.GradientTransformation:
         return rmsprop(self.max_grad_norm, self.rms_prop_eps) if self.use_rms_prop else adam(self.max_grad_norm, 1e-5)
 
+    def begin(self, learner: ActorCriticLearner, key: jax.Array, n: int) -> PyTree:
+        return first_memory(learner, n)
+
     def act(
         self, learner: ActorCriticLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
     ) -> Decision:
         policy = policy_for(self, learner, observation)
-        return Decision(policy.sample(key) if explore else policy.mode(), memory)
+        return Decision(*choose(self, learner, policy, observation, memory, key, explore=explore))
 
     def update(self, learner: ActorCriticLearner, batch: Step, key: jax.Array) -> Update:
         """One gradient step on a rollout ``[T, B, ...]``."""

@@ -16,6 +16,7 @@ from gymnasium import spaces
 from tegu.algorithms.base import Metrics, check_deep
 from tegu.algorithms.minibatches import epochs
 from tegu.algorithms.sequences import NONE, cut, sequences
+from tegu.algorithms.state_dependent_exploration import check_sde, explored
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import PyTree, Step, flatten_time
@@ -25,6 +26,7 @@ from tegu.nn.heads import ActorCritic, CustomActorCritic, initial_log_std
 from tegu.nn.moments import RunningMoments
 from tegu.nn.optimizers import adam, descend
 from tegu.nn.recurrent import RecurrentActorCritic
+from tegu.nn.state_dependent_noise import SDE, StateDependentNoise
 from tegu.returns import discounted_sums, gae, next_values
 from tegu.spaces.features import action_mask, features, n_features
 
@@ -58,8 +60,9 @@ def check_actor_critic(
 
     ``actor_sees``: as for ``new_actor_critic``. ``apart``: a person's own must be two modules, for they learn apart.
     """
-    title = type(algorithm).__name__
+    title = algorithm.title
     check_deep(algorithm, spec, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)
+    check_sde(algorithm, spec)
     if algorithm.network is not None:
         if algorithm.normalize_observation:
             raise TeguError(
@@ -85,7 +88,9 @@ def new_actor_critic(algorithm: Any, key: jax.Array, spec: EnvironmentSpec, acto
         return CustomActorCritic(modules, initial_log_std(spec, algorithm.log_std_init), spec.spaces, actor_sees)
     inputs, extractor = (None, algorithm.features_extractor) if actor_sees is None else (n_features(sees), "flatten")
     architecture = algorithm.net_arch, algorithm.activation, algorithm.log_std_init
-    apart = {"standardised": algorithm.normalize_observation, "critic_arch": algorithm.critic_arch}
+    apart: dict[str, Any] = {"standardised": algorithm.normalize_observation, "critic_arch": algorithm.critic_arch}
+    if getattr(algorithm, "use_sde", False):
+        apart["sde"] = SDE(algorithm.full_std, algorithm.use_expln)
     if getattr(algorithm, "recurrent", NONE) != NONE:
         return RecurrentActorCritic(
             key, spec, *architecture, algorithm.recurrent, algorithm.hidden_size, extractor, **apart
@@ -127,6 +132,38 @@ def policy_and_memory(
         memory = network.remember(x, memory)
         return network.of_memory(memory, mask)[0], memory
     return network(x, mask)[0], memory
+
+
+def choose(
+    algorithm: Any,
+    learner: Any,
+    policy: Distribution,
+    observation: PyTree,
+    memory: PyTree,
+    key: jax.Array,
+    *,
+    explore: bool,
+) -> tuple[PyTree, PyTree]:
+    """Actions ``[B, ...]`` of the ``policy`` for observations ``[B, ...]``, and its memory after them."""
+    if not explore:
+        return policy.mode(), memory
+    if (noise := noise_of(learner.network)) is None:
+        return policy.sample(key), memory
+    hidden = learner.network.hidden(inputs(algorithm, learner, observation))
+    return explored(algorithm, policy, noise, hidden, memory, key)
+
+
+def first_memory(learner: ActorCriticLearner, n: int) -> PyTree:
+    """What the policy remembers before ``n`` episodes: of what it saw, or its noise."""
+    if isinstance(learner.network, RecurrentActorCritic):
+        return learner.network.start(n)
+    noise = noise_of(learner.network)
+    return () if noise is None else noise.start(n)
+
+
+def noise_of(network: Any) -> StateDependentNoise | None:
+    """The noise of a network for continuous actions, where that depends on the state."""
+    return network.noise if isinstance(network, ActorCritic) else None
 
 
 def samples_of(
@@ -222,4 +259,6 @@ def with_observations(algorithm: Any, learner: ActorCriticLearner, batch: Step) 
 
 def policy_metrics(network: Network) -> dict[str, jax.Array]:
     """How far continuous actions scatter."""
-    return {"std": jnp.exp(network.log_std).mean()} if network.log_std.size else {}
+    noise = noise_of(network)
+    log_std = network.log_std if noise is None else noise.log_std
+    return {"std": jnp.exp(log_std).mean()} if log_std.size else {}

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from gymnasium import spaces
 
 from tegu.algorithms.ranges import check_ranges
+from tegu.core.code import is_code
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec
@@ -58,6 +59,12 @@ class Algorithm(eqx.Module):
     @abstractmethod
     def experience(self) -> Rollout | Replay:
         """How steps reach ``update``."""
+
+    @property
+    def title(self) -> str:
+        """What messages call the algorithm: its class, or where it is a variant of that, the name of the variant."""
+        usual = {"", self.__dataclass_fields__["name"].default}
+        return type(self).__name__ if self.name in usual or is_code(self.name) else self.name
 
     def at(self, clock: Clock) -> Self:
         """The algorithm as it is at a point of the training: every schedule is its number now."""
@@ -138,7 +145,7 @@ def network_field(*names: str) -> Any:
 
 def check_deep(algorithm: Any, spec: EnvironmentSpec, *actions: type[spaces.Space]) -> None:
     """Raise ``TeguError`` unless a deep algorithm's network can be made; ``actions``: the spaces that it can act in."""
-    title = type(algorithm).__name__
+    title = algorithm.title
     check_network(algorithm.activation, (*algorithm.net_arch, *(getattr(algorithm, "critic_arch", None) or ())))
     require(title, "action", spec.action_space, *actions)
     require(title, "observation", spec.observation_space, spaces.Space)
@@ -160,7 +167,7 @@ def replay(algorithm: Any, **more: Any) -> Replay:
 def check_replay(algorithm: Any) -> None:
     """Raise ``TeguError`` unless the number of updates that all replaying algorithms have makes sense."""
     if algorithm.gradient_steps < 1 and algorithm.gradient_steps != -1:
-        title = type(algorithm).__name__
+        title = algorithm.title
         raise TeguError(f"{title}: gradient_steps must be at least 1, or -1, got {algorithm.gradient_steps}")
 
 

@@ -111,14 +111,14 @@ class DDPG(Algorithm):
         check_deep(self, spec, spaces.Box)
         check_replay(self)
         if self.noise_type not in NOISES:
-            raise TeguError(f"DDPG: noise_type must be one of {', '.join(NOISES)}, got {self.noise_type!r}")
+            raise TeguError(f"{self.title}: noise_type must be one of {', '.join(NOISES)}, got {self.noise_type!r}")
         if self.network is not None:
             if self.layer_norm:
-                raise TeguError("DDPG: layer_norm needs Tegu's network, it cannot be used with your own")
+                raise TeguError(f"{self.title}: layer_norm needs Tegu's network, it cannot be used with your own")
             actor = Signature((spec.observation_space,), ((math.prod(spec.action_space.shape),),))
             scaled = spaces.Box(-1, 1, spec.action_space.shape)
             critic = Signature((spec.observation_space, scaled), ((),))
-            check_custom("DDPG", self.network, spec, (actor, *[critic] * self.n_critics))
+            check_custom(self.title, self.network, spec, (actor, *[critic] * self.n_critics))
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> DDPGLearner:
         actor, critics = self.actor_and_critics(key, spec)

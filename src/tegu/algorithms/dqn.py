@@ -164,24 +164,28 @@ class DQN(Algorithm):
         self.check_options()
         if self.network is not None:
             outputs = (int(spec.action_space.n), *self.returns.shape)
-            check_custom("DQN", self.network, spec, (Signature((spec.observation_space,), (outputs,)),))
+            check_custom(self.title, self.network, spec, (Signature((spec.observation_space,), (outputs,)),))
 
     def check_options(self) -> None:
         """Raise ``TeguError`` where options are unknown or exclude each other."""
         if self.distribution not in DISTRIBUTIONS:
             expected = ", ".join(DISTRIBUTIONS)
-            raise TeguError(f"DQN: distribution must be one of {expected}, got {self.distribution!r}")
+            raise TeguError(f"{self.title}: distribution must be one of {expected}, got {self.distribution!r}")
         if self.v_min >= self.v_max:
-            raise TeguError(f"DQN: v_min must be below v_max, got {self.v_min} and {self.v_max}")
+            raise TeguError(f"{self.title}: v_min must be below v_max, got {self.v_min} and {self.v_max}")
         if self.munchausen and self.double:
-            raise TeguError("DQN: munchausen cannot be used with double: its target has no greedy action to choose")
+            raise TeguError(
+                f"{self.title}: munchausen cannot be used with double: its target has no greedy action to choose"
+            )
         if self.munchausen and self.distribution == "categorical":
-            raise TeguError("DQN: munchausen cannot be used with a categorical distribution, only with quantiles")
+            raise TeguError(
+                f"{self.title}: munchausen cannot be used with a categorical distribution, only with quantiles"
+            )
         if self.prioritized and self.n_sampled_goal:
-            raise TeguError("DQN: prioritized cannot be used with n_sampled_goal above 0")
+            raise TeguError(f"{self.title}: prioritized cannot be used with n_sampled_goal above 0")
         own = {"dueling": self.dueling, "noisy": self.noisy, self.distribution: self.returns.cosines is not None}
         if self.network is not None and (needed := [option for option, on in own.items() if on]):
-            raise TeguError(f"DQN: {needed[0]} needs Tegu's network, it cannot be used with your own")
+            raise TeguError(f"{self.title}: {needed[0]} needs Tegu's network, it cannot be used with your own")
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> DQNLearner:
         network = self.value_network(key, spec)

@@ -93,7 +93,7 @@ class MADDPG(Algorithm):
         return replay(self)
 
     def validate(self, spec: EnvironmentSpec) -> None:
-        title = self.name.upper()
+        title = self.title
         check_network(self.activation, self.net_arch)
         check_parallel(title, spec)
         check_replay(self)

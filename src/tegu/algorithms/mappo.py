@@ -1,5 +1,6 @@
 """PPO for several agents: independent (IPPO, de Witt et al. 2020) and with a central critic (MAPPO, Yu et al. 2022)."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -61,11 +62,13 @@ class IPPO(Algorithm):
         return OWN if self.centralised else None
 
     def validate(self, spec: EnvironmentSpec) -> None:
-        check_parallel(self.name.upper(), spec)
+        check_parallel(self.title, spec)
         if self.ppo.recurrent != NONE:
-            raise TeguError(f"{self.name.upper()}: recurrent must be {NONE}, got {self.ppo.recurrent}")
+            raise TeguError(f"{self.title}: recurrent must be {NONE}, got {self.ppo.recurrent}")
+        if self.ppo.use_sde:
+            raise TeguError(f"{self.title}: use_sde must be off")
         for seen in self.policies(spec).values():
-            self.ppo.validate(seen, actor_sees=self.actor_sees)
+            dataclasses.replace(self.ppo, name=self.name).validate(seen, actor_sees=self.actor_sees)
 
     def policies(self, spec: EnvironmentSpec) -> dict[Members, EnvironmentSpec]:
         """The environment as each policy sees it; its ``n_envs`` counts every agent that shares the policy."""

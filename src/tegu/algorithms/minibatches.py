@@ -38,6 +38,6 @@ def check_minibatches(algorithm: Any, spec: EnvironmentSpec) -> None:
     """Raise ``TeguError`` unless minibatches of ``batch_size`` divide a rollout."""
     if (algorithm.n_steps * spec.n_envs) % algorithm.batch_size:
         raise TeguError(
-            f"{type(algorithm).__name__}: n_steps x n_envs must be a multiple of batch_size, "
+            f"{algorithm.title}: n_steps x n_envs must be a multiple of batch_size, "
             f"got {algorithm.n_steps} x {spec.n_envs} and {algorithm.batch_size}"
         )

@@ -103,7 +103,7 @@ class Generation(NamedTuple):
 
 def check_policy(algorithm: Any, spec: EnvironmentSpec) -> None:
     """Raise ``TeguError`` unless the policy that an algorithm searches for can be made."""
-    title = type(algorithm).__name__
+    title = algorithm.title
     check_network(algorithm.activation, algorithm.net_arch)
     require(title, "action", spec.action_space, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)
     require(title, "observation", spec.observation_space, spaces.Space)

@@ -1,7 +1,8 @@
 """Proximal policy optimisation (Schulman et al. 2017)."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import equinox as eqx
 import jax
@@ -13,6 +14,8 @@ from tegu.algorithms.actor_critic import (
     Network,
     Sample,
     check_actor_critic,
+    choose,
+    first_memory,
     new_actor_critic,
     new_learner,
     policy_and_memory,
@@ -21,16 +24,26 @@ from tegu.algorithms.actor_critic import (
     standardized,
     with_observations,
 )
-from tegu.algorithms.base import Algorithm, Metrics, Update, learning_metrics, named, network_field
+from tegu.algorithms.base import Algorithm, Metrics, Update, derived, learning_metrics, named, network_field
 from tegu.algorithms.minibatches import check_minibatches, epochs
-from tegu.algorithms.ranges import Count, Fraction, NonNegative, Positive, PositiveOrNone, PositiveRate, Rate, Width
+from tegu.algorithms.ranges import (
+    Count,
+    CountOrNever,
+    Fraction,
+    NonNegative,
+    Positive,
+    PositiveOrNone,
+    PositiveRate,
+    Rate,
+    Width,
+)
 from tegu.algorithms.sequences import NONE, Recalled, check_sequences
 from tegu.core.errors import TeguError
+from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Rollout
 from tegu.nn.optimizers import adam, descend
-from tegu.nn.recurrent import RecurrentActorCritic
 
 
 class PPO(Algorithm):
@@ -59,19 +72,28 @@ class PPO(Algorithm):
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
     log_std_init: float = 0.0  #: log standard deviation of continuous actions at the start
+    use_sde: bool = eqx.field(static=True, default=False)  #: noise that depends on the state, gSDE (Raffin et al. 2021)
+    sde_sample_freq: CountOrNever = eqx.field(static=True, default=-1)  #: steps for which it stays; -1: a rollout
+    full_std: bool = eqx.field(static=True, default=True)  #: with gSDE: a deviation for each feature and action
+    use_expln: bool = eqx.field(static=True, default=False)  #: with gSDE: deviations that grow slowly above 1
     recurrent: str = eqx.field(static=True, default=NONE)  #: the policy's memory: none, lstm or gru
     hidden_size: Width = eqx.field(static=True, default=64)  #: width of the recurrent state
     sequence_length: Count = eqx.field(static=True, default=16)  #: steps that its gradients go back through
+
+    rollout: Any = derived(0)  #: int32: steps before it, which tell rollouts apart
 
     @property
     def experience(self) -> Rollout:
         return Rollout(self.n_steps)
 
+    def at(self, clock: Clock) -> Self:
+        return dataclasses.replace(super().at(clock), rollout=clock.steps)
+
     def validate(self, spec: EnvironmentSpec, *, actor_sees: str | None = None) -> None:
         """``actor_sees``: as for ``init``."""
         check_actor_critic(self, spec, actor_sees=actor_sees)
         if self.normalize_advantage and self.batch_size == 1:
-            raise TeguError("PPO: normalize_advantage leaves nothing to learn with batch_size 1")
+            raise TeguError(f"{self.title}: normalize_advantage leaves nothing to learn with batch_size 1")
         check_minibatches(self, spec)
         check_sequences(self)
 
@@ -87,13 +109,13 @@ class PPO(Algorithm):
         return adam(self.max_grad_norm, eps=1e-5)
 
     def begin(self, learner: ActorCriticLearner, key: jax.Array, n: int) -> PyTree:
-        return learner.network.start(n) if isinstance(learner.network, RecurrentActorCritic) else ()
+        return first_memory(learner, n)
 
     def act(
         self, learner: ActorCriticLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
     ) -> Decision:
         policy, after = policy_and_memory(self, learner, observation, memory)
-        action = policy.sample(key) if explore else policy.mode()
+        action, after = choose(self, learner, policy, observation, after, key, explore=explore)
         log_prob = policy.log_prob(action)
         return Decision(action, after, extras=log_prob if self.recurrent == NONE else Recalled(log_prob, memory))
 

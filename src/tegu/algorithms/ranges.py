@@ -52,6 +52,7 @@ Count = Annotated[int, Range(1)]
 Several = Annotated[int, Range(2, 100_000)]  #: of a search or a distribution
 CountOrNone = Annotated[int | None, Range(1)]
 Natural = Annotated[int, Range(0)]
+CountOrNever = Annotated[int, Range(-1)]  #: steps between two; -1 and 0: no number of steps
 Few = Annotated[int, Range(1, 1000)]  #: networks or blocks that are there one by one
 FewOrNone = Annotated[int, Range(0, 1000)]
 Width = Annotated[int, Range(1, WIDEST)]  #: of a layer, and of what is as large as one
@@ -84,4 +85,4 @@ def check_ranges(algorithm: Any) -> None:
             fits = fits and allowed.least <= value.final <= allowed.most and 0 <= value.fraction <= 1
         if not fits:
             got = shorten(value) if isinstance(value, int) else value
-            raise TeguError(f"{cls.__name__}: {name} must be {allowed}, got {got}")
+            raise TeguError(f"{algorithm.title}: {name} must be {allowed}, got {got}")

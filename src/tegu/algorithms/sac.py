@@ -28,8 +28,19 @@ from tegu.algorithms.base import (
 )
 from tegu.algorithms.critics import Critic, lowest, truncated
 from tegu.algorithms.diagnostics import network_metrics, value_metrics
-from tegu.algorithms.ranges import AutoOrNonNegative, Count, Few, Fraction, Natural, PositiveFraction, Rate, WidthOrNone
+from tegu.algorithms.ranges import (
+    AutoOrNonNegative,
+    Count,
+    CountOrNever,
+    Few,
+    Fraction,
+    Natural,
+    PositiveFraction,
+    Rate,
+    WidthOrNone,
+)
 from tegu.algorithms.return_distributions.base import aligned, midpoints, quantile_huber_loss
+from tegu.algorithms.state_dependent_exploration import check_sde, explored
 from tegu.core.auto import Auto
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock
@@ -39,10 +50,11 @@ from tegu.experience.base import Batch, Replay, hindsight
 from tegu.nn.custom import Signature, check_custom, custom_networks
 from tegu.nn.heads import CustomStochasticPolicy, QNetwork, StochasticPolicy, stochastic_outputs
 from tegu.nn.optimizers import adam, descend, follow
+from tegu.nn.state_dependent_noise import SDE, StateDependentPolicy
 from tegu.returns import td_target
 from tegu.spaces.features import action_mask
 
-Actor = StochasticPolicy | CustomStochasticPolicy
+Actor = StochasticPolicy | StateDependentPolicy | CustomStochasticPolicy
 Critics = tuple[Critic | QNetwork, ...]
 
 
@@ -85,31 +97,44 @@ class SAC(Algorithm):
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
+    use_sde: bool = eqx.field(static=True, default=False)  #: noise that depends on the state, gSDE (Raffin et al. 2021)
+    sde_sample_freq: CountOrNever = eqx.field(static=True, default=-1)  #: steps for which it stays; -1: train_freq
+    use_sde_at_warmup: bool = eqx.field(static=True, default=False)  #: with gSDE: no random actions before learning
+    log_std_init: float = -3.0  #: with gSDE: log standard deviation of the noise's weights at the start
+    full_std: bool = eqx.field(static=True, default=True)  #: with gSDE: a deviation for each feature and action
+    use_expln: bool = eqx.field(static=True, default=False)  #: with gSDE: deviations that grow slowly above 1
 
     random_actions: Any = derived(False)  #: whether learning has not begun
+    rollout: Any = derived(0)  #: int32: steps before it, which tell rounds of steps apart
 
     @property
     def experience(self) -> Replay:
         return replay(self, draw=hindsight(self.n_sampled_goal))
 
     def at(self, clock: Clock) -> Self:
-        return dataclasses.replace(super().at(clock), random_actions=clock.steps < self.learning_starts)
+        random = clock.steps < self.learning_starts
+        if self.use_sde and self.use_sde_at_warmup:
+            random = False
+        return dataclasses.replace(super().at(clock), random_actions=random, rollout=clock.steps)
 
     def validate(self, spec: EnvironmentSpec) -> None:
         check_deep(self, spec, spaces.Box, spaces.Discrete)
+        check_sde(self, spec)
         check_replay(self)
         if isinstance(self.target_entropy, Auto) and self.target_entropy.initial is not None:
-            raise TeguError(f"SAC: target_entropy must be a number or auto, got {self.target_entropy}")
+            raise TeguError(f"{self.title}: target_entropy must be a number or auto, got {self.target_entropy}")
         if self.n_quantiles:
             if isinstance(spec.action_space, spaces.Discrete):
-                raise TeguError("SAC: n_quantiles needs a Box action space")
+                raise TeguError(f"{self.title}: n_quantiles needs a Box action space")
             if self.top_quantiles_to_drop_per_net >= self.n_quantiles:
                 most, got = self.n_quantiles, self.top_quantiles_to_drop_per_net
-                raise TeguError(f"SAC: top_quantiles_to_drop_per_net must be below n_quantiles, {most}, got {got}")
+                raise TeguError(
+                    f"{self.title}: top_quantiles_to_drop_per_net must be below n_quantiles, {most}, got {got}"
+                )
         if self.network is not None:
             actor = Signature((spec.observation_space,), ((stochastic_outputs(spec.action_space),),))
             critic = action_kind(spec.action_space).signature(spec.observation_space, self.n_quantiles)
-            check_custom("SAC", self.network, spec, (actor, *[critic] * self.n_critics))
+            check_custom(self.title, self.network, spec, (actor, *[critic] * self.n_critics))
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> SACLearner:
         actor, critics = self.actor_and_critics(key, spec)
@@ -134,10 +159,16 @@ class SAC(Algorithm):
         rest, kind = (self.activation, self.features_extractor), action_kind(spec.action_space)
         of_critics = self.n_quantiles, (self.net_arch if self.critic_arch is None else self.critic_arch, *rest)
         critics = tuple(kind.critic(critic_key, spec, *of_critics) for critic_key in critic_keys)
+        if self.use_sde:
+            given = actor_key, spec, self.net_arch, *rest
+            return StateDependentPolicy(*given, self.log_std_init, SDE(self.full_std, self.use_expln)), critics
         return StochasticPolicy(actor_key, spec, self.net_arch, *rest), critics
 
     def networks(self, learner: SACLearner) -> Sequence[tuple[str, Any]]:
         return (("actor", learner.actor), *(("critic", critic) for critic in learner.critics))
+
+    def begin(self, learner: SACLearner, key: jax.Array, n: int) -> PyTree:
+        return learner.actor.noise.start(n) if isinstance(learner.actor, StateDependentPolicy) else ()
 
     def act(
         self, learner: SACLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
@@ -147,7 +178,12 @@ class SAC(Algorithm):
         if explore:
             policy_key, random_key = jax.random.split(key)
             random = kind.uniform(policy, action_mask(known.observation, observation), random_key)
-            action = jnp.where(self.random_actions, random, policy.sample(policy_key))
+            if isinstance(learner.actor, StateDependentPolicy):
+                hidden = learner.actor.hidden(observation)
+                own, memory = explored(self, policy, learner.actor.noise, hidden, memory, policy_key)
+            else:
+                own = policy.sample(policy_key)
+            action = jnp.where(self.random_actions, random, own)
         else:
             action = policy.mode()
         return Decision(kind.to_space(action), memory)

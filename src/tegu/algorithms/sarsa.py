@@ -47,7 +47,7 @@ class Sarsa(Algorithm):
         return dataclasses.replace(super().at(clock), exploration_rate=falling_epsilon(self, clock))
 
     def validate(self, spec: EnvironmentSpec) -> None:
-        check_spaces("Sarsa", spec)
+        check_spaces(self.title, spec)
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> TabularLearner:
         return TabularLearner(new_table(spec, self.initial_value))

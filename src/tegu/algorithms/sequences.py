@@ -24,7 +24,7 @@ class Recalled(NamedTuple):
 
 def check_sequences(algorithm: Any) -> None:
     """Raise ``TeguError`` unless rollouts and minibatches divide into sequences."""
-    title, length = type(algorithm).__name__, algorithm.sequence_length
+    title, length = algorithm.title, algorithm.sequence_length
     if algorithm.recurrent not in RECURRENT:
         raise TeguError(f"{title}: recurrent must be one of {', '.join(RECURRENT)}, got {algorithm.recurrent!r}")
     if algorithm.recurrent == NONE:

@@ -24,6 +24,7 @@ from tegu.algorithms.actor_critic import (
     with_observations,
 )
 from tegu.algorithms.base import Algorithm, Update, learning_metrics, named, network_field
+from tegu.algorithms.conjugate_gradient import conjugate_gradient
 from tegu.algorithms.minibatches import check_minibatches
 from tegu.algorithms.ranges import Count, Fraction, NonNegative, Positive, PositiveFraction, Rate
 from tegu.core.errors import TeguError
@@ -72,7 +73,8 @@ class TRPO(Algorithm):
         steps = self.n_steps * spec.n_envs
         if steps // self.sub_sampling_factor < 1 + self.normalize_advantage:
             raise TeguError(
-                f"TRPO: sub_sampling_factor {self.sub_sampling_factor} leaves too few of {steps:,} steps to learn from"
+                f"{self.title}: sub_sampling_factor {self.sub_sampling_factor} leaves too few of {steps:,} steps to "
+                "learn from"
             )
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> ActorCriticLearner:
@@ -156,8 +158,7 @@ class TRPO(Algorithm):
         def fisher(vector: Network) -> Network:
             return jax.tree.map(lambda h, v: h + self.cg_damping * v, hessian(vector), vector)
 
-        cg = jax.scipy.sparse.linalg.cg
-        direction, _ = cg(fisher, gradient, tol=0.0, atol=1e-5, maxiter=self.cg_max_steps)
+        direction, _ = conjugate_gradient(fisher, gradient, max_steps=self.cg_max_steps, tolerance=1e-5)
         curvature = optax.tree.vdot(direction, fisher(direction))
         length = jnp.sqrt(2 * self.target_kl / jnp.maximum(curvature, 1e-12))  # of no direction, no step
         return jax.tree.map(lambda d: length * d, direction)

@@ -24,6 +24,7 @@ from tegu.nn.noisy import NoisyNetwork
 from tegu.nn.recurrent import GRU, LSTM, RecurrentQNetwork
 from tegu.nn.residual import ResidualConv, ResidualMLP
 from tegu.nn.return_network import ReturnNetwork
+from tegu.nn.state_dependent_noise import StateDependentPolicy
 
 Networks = Sequence[tuple[str, Any]]  #: modules, or their shapes, each with its part: "actor", "critic" or nothing
 
@@ -46,7 +47,7 @@ def title(network: Any) -> str:
             return f"MLP {'-'.join(map(str, sizes))}, {network.activation}"
         case ResidualMLP() | ResidualConv():
             return f"{type(network).__name__} with {len(network.blocks)} blocks of {network.first.bias.shape[-1]}"
-        case QNetwork() | DeterministicPolicy() | StochasticPolicy() | ActionValue():
+        case QNetwork() | DeterministicPolicy() | StochasticPolicy() | StateDependentPolicy() | ActionValue():
             return ", ".join(filter(None, (network.encoder.title, title(network.mlp))))
         case RecurrentQNetwork():
             parts = network.encoder.title, title(network.body), title(network.lstm), title(network.head)

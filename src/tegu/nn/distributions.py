@@ -98,6 +98,10 @@ class DiagonalGaussian(NamedTuple):
     def mode(self) -> jax.Array:
         return self.mean
 
+    def shifted(self, noise: jax.Array) -> "DiagonalGaussian":
+        """The same around a mean that is ``noise`` ``[..., k]`` away."""
+        return self._replace(mean=self.mean + noise)
+
     def log_prob(self, action: jax.Array) -> jax.Array:
         z = (action - self.mean) * jnp.exp(-self.log_std)
         return -(0.5 * z**2 + self.log_std + 0.5 * math.log(2 * math.pi)).sum(-1)
@@ -131,6 +135,10 @@ class SquashedGaussian(NamedTuple):
         """What the normals' mode becomes; in a wide distribution others are likelier."""
         return jnp.tanh(self.mean)
 
+    def shifted(self, noise: jax.Array) -> "SquashedGaussian":
+        """The same of normals around a mean that is ``noise`` ``[..., k]`` away."""
+        return self._replace(mean=self.mean + noise)
+
     def sample_and_log_prob(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """An action ``[..., k]`` and its log-density ``[...]``, which is exact also where the action rounds to +-1."""
         normal = self.normal.sample(key)
@@ -149,7 +157,7 @@ class SquashedGaussian(NamedTuple):
 class Reshaped(NamedTuple):
     """A distribution over vectors ``[..., k]``, seen as one over arrays ``[..., *shape]`` of as many numbers."""
 
-    vectors: MultiCategorical | Bernoulli | DiagonalGaussian
+    vectors: Any  #: MultiCategorical, Bernoulli or DiagonalGaussian
     shape: tuple[int, ...]
 
     def sample(self, key: jax.Array) -> jax.Array:
@@ -157,6 +165,10 @@ class Reshaped(NamedTuple):
 
     def mode(self) -> jax.Array:
         return self._shaped(self.vectors.mode())
+
+    def shifted(self, noise: jax.Array) -> "Reshaped":
+        """That of the vectors, which must be normals: ``noise`` is ``[..., k]``."""
+        return self._replace(vectors=self.vectors.shifted(noise))
 
     def log_prob(self, action: jax.Array) -> jax.Array:
         return self.vectors.log_prob(action.reshape((*action.shape[: action.ndim - len(self.shape)], -1)))

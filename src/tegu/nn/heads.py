@@ -17,6 +17,7 @@ from tegu.nn.custom import CustomNetwork
 from tegu.nn.distributions import Categorical, Distribution, SquashedGaussian, distribution, n_parameters
 from tegu.nn.encoder import Encoder
 from tegu.nn.mlp import MLP
+from tegu.nn.state_dependent_noise import SDE, StateDependentNoise
 from tegu.spaces.features import action_mask, features, n_features
 
 
@@ -64,6 +65,7 @@ class ActorCritic(eqx.Module):
     log_std: jax.Array  #: ``[k]`` for Box actions of length k, else ``[0]``
     spaces: Spaces = eqx.field(static=True)
     actor_inputs: int = eqx.field(static=True)  #: how many of the encoder's outputs, the first ones, the actor sees
+    noise: StateDependentNoise | None  #: in place of ``log_std``, which is empty then
 
     def __init__(
         self,
@@ -76,10 +78,11 @@ class ActorCritic(eqx.Module):
         features_extractor: str = "auto",
         standardised: bool = False,
         critic_arch: Sequence[int] | None = None,
+        sde: SDE | None = None,
     ):
         """``actor_inputs``: None, the actor sees all features; else images must be flattened. ``standardised``: whether
         features are, so that images are not to be scaled. ``critic_arch``: None, the critic's hidden layers are as wide
-        as the actor's."""
+        as the actor's. ``sde``: None, the noise of continuous actions does not depend on the state."""
         actor_key, critic_key = jax.random.split(key)
         self.encoder = Encoder(key, spec.observation_space, features_extractor, gain=GAIN, scaled=not standardised)
         self.actor_inputs = self.encoder.outputs if actor_inputs is None else actor_inputs
@@ -88,7 +91,8 @@ class ActorCritic(eqx.Module):
         critic_arch = net_arch if critic_arch is None else critic_arch
         critic_sizes = self.encoder.outputs, *critic_arch, 1
         self.critic = MLP(critic_key, critic_sizes, activation, (*[GAIN] * len(critic_arch), 1.0))
-        self.log_std = initial_log_std(spec, log_std_init)
+        self.noise = None if sde is None else StateDependentNoise((actor_sizes[-2], actor_sizes[-1]), log_std_init, sde)
+        self.log_std = jnp.zeros(0) if sde is not None else initial_log_std(spec, log_std_init)
         self.spaces = spec.spaces
 
     @property
@@ -99,8 +103,15 @@ class ActorCritic(eqx.Module):
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> tuple[Distribution, jax.Array]:
         """The policy and the state values ``[...]`` for features ``[..., n]``."""
         encoded = self.encoder(x)
-        outputs = self.actor(encoded[..., : self.actor_inputs])
-        return distribution(self.spaces.action, outputs, self.log_std, mask), self.critic(encoded)[..., 0]
+        hidden = self.actor.hidden(encoded[..., : self.actor_inputs])
+        # as in Stable-Baselines3, the features are not learned for the noise's sake
+        log_std = self.log_std if self.noise is None else self.noise.log_std_of(jax.lax.stop_gradient(hidden))
+        outputs = self.actor.of_hidden(hidden)
+        return distribution(self.spaces.action, outputs, log_std, mask), self.critic(encoded)[..., 0]
+
+    def hidden(self, x: jax.Array) -> jax.Array:
+        """The activations ``[..., units]`` of the actor's last hidden layer for features ``[..., n]``."""
+        return self.actor.hidden(self.encoder(x)[..., : self.actor_inputs])
 
 
 class CustomActorCritic(eqx.Module):

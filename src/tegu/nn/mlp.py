@@ -64,7 +64,11 @@ class MLP(eqx.Module):
         self.activation, self.layer_norm = activation, layer_norm
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.hidden(x) @ self.weights[-1] + self.biases[-1]
+        return self.of_hidden(self.hidden(x))
+
+    def of_hidden(self, hidden: jax.Array) -> jax.Array:
+        """The outputs ``[..., m]`` for the activations ``[..., n]`` of the last hidden layer."""
+        return hidden @ self.weights[-1] + self.biases[-1]
 
     def hidden(self, x: jax.Array) -> jax.Array:
         """The activations ``[..., n]`` of the last hidden layer; without one, ``x`` itself."""

@@ -85,7 +85,7 @@ def warn_of_no_learning(algorithm: Algorithm, n_envs: int, steps: int) -> None:
     if waits and waits * size.steps >= steps:
         starts = size.experience.learning_starts
         warnings.warn(
-            f"{type(algorithm).__name__}: nothing will be learned: learning begins after "
+            f"{algorithm.title}: nothing will be learned: learning begins after "
             f"{max(waits * size.steps, starts):,} steps (learning_starts {starts:,}), the training has {steps:,}",
             stacklevel=3,
         )
@@ -113,7 +113,7 @@ def validate(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
 def check_experience(algorithm: Algorithm, n_envs: int) -> None:
     """Raise ``TeguError`` where an iteration or a replay buffer has more steps than can be counted, or where the buffer
     holds less than what is drawn from it: then nothing would ever be learned, or from the same few rows."""
-    title, experience = type(algorithm).__name__, algorithm.experience
+    title, experience = algorithm.title, algorithm.experience
     block = experience.steps_per_env(n_envs) * n_envs
     if block > MOST_ROWS:
         steps = "train_freq" if isinstance(experience, Replay) else "n_steps x n_envs"
@@ -142,7 +142,7 @@ def check_hindsight(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
         return
     if spec.goals is None:
         raise TeguError(
-            f"{type(algorithm).__name__}: hindsight (n_sampled_goal) needs an environment that has compute_reward and "
+            f"{algorithm.title}: hindsight (n_sampled_goal) needs an environment that has compute_reward and "
             f"observes {ACHIEVED_GOAL} and {DESIRED_GOAL} (in JAX a tegu.GoalEnvironment): {spec.id} observes "
             f"{one_line(spec.observation_space)}"
         )

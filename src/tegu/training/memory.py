@@ -27,7 +27,7 @@ def check_memory(algorithm: Algorithm, buffer: PyTree, n_buffers: int, n_devices
     experience: Any = algorithm.experience
     seeds = f" for {n_buffers} seeds" if n_buffers > 1 else ""
     says = (
-        f"{type(algorithm).__name__}: a replay buffer of buffer_size {experience.capacity:,}{seeds} takes "
+        f"{algorithm.title}: a replay buffer of buffer_size {experience.capacity:,}{seeds} takes "
         f"{_gib(needed)} GiB of memory, {_gib(free)} GiB are free"
     )
     if needed > free:
