@@ -38,11 +38,13 @@ NATIVE = {
     "simple_world_comm_v3": "tegu.environments.particle.world_comm:WorldComm",
     "tic-tac-toe": "tegu.environments.games.tic_tac_toe:TicTacToe",
     "connect-four": "tegu.environments.games.connect_four:ConnectFour",
+    **{f"go-{size}x{size}": "tegu.environments.games.go:Go" for size in (5, 7, 9, 13, 19)},
 }
 """Tegu's environments in pure JAX. The names are Gymnasium's where both have the environment."""
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "FrozenLake8x8-v1": {"map_name": "8x8"},
     "CliffWalkingSlippery-v1": {"is_slippery": True},
+    **{name: {"size": int(name.rpartition("x")[2]), "id": name} for name in NATIVE if name.startswith("go-")},
     **{name: {"use_minimal_action_set": True, "id": name} for name in NATIVE if re.fullmatch("MinAtar/.*-v1", name)},
 }
