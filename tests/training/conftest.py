@@ -125,6 +125,7 @@ LONG = {
     "cma-es, host",
     "sarsa, host",
     "monte-carlo, host",
+    "crossq, host",
 } | {
     f"{algorithm}, {loop}"
     for algorithm in (
@@ -141,6 +142,9 @@ LONG = {
         "reinforce",
         "trpo",
         "npg",
+        "redq",
+        "droq",
+        "simba",
         *_TABULAR_VARIANTS,
         *_DQN_VARIANTS,
     )
