@@ -39,8 +39,11 @@ def test_batches_are_normalised_as_algorithm_1_says(corrected):
         found, after = layer.fitted(jnp.array(x), corrected)
         np.testing.assert_allclose(found, normalised(x), rtol=1e-9)
         weight = np.cos(np.arange(x.size)).reshape(x.shape)
-        gradient = jax.grad(lambda x, layer: (weight * layer.fitted(x, corrected)[0]).sum(), argnums=(0, 1))
-        of_x, of_layer = gradient(jnp.array(x), layer)
+
+        def weighted(x, layer, weight=weight):
+            return (weight * layer.fitted(x, corrected)[0]).sum()
+
+        of_x, of_layer = jax.grad(weighted, argnums=(0, 1))(jnp.array(x), layer)
         for place in ((0, 0), (3, 1), (6, 2)):
             step = np.zeros_like(x)
             step[place] = 1e-5
