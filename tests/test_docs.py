@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import tegu
-from tegu.algorithms.registry import ALGORITHMS, algorithm, settings
+from tegu.algorithms.catalogue import ALGORITHMS
+from tegu.algorithms.registry import algorithm, settings
 from tegu.cli import _ALIASES, COMMANDS
 from tegu.core.schedule import Clock
 from tegu.training.fused import Fused

@@ -3,7 +3,8 @@
 from importlib import import_module
 from typing import Any
 
-from tegu.algorithms.registry import ALGORITHMS, constructor
+from tegu.algorithms.catalogue import ALGORITHMS
+from tegu.algorithms.registry import constructor
 from tegu.core.runtime import configure as _configure
 
 _configure()

@@ -51,15 +51,15 @@ def value_metrics(value, target, gradient):
 class Adam:
     """Kingma & Ba 2015, algorithm 1, behind a clip of the gradient's norm."""
 
-    def __init__(self, max_norm, eps):
-        self.max_norm, self.eps, self.m, self.v, self.t = max_norm, eps, 0.0, 0.0, 0
+    def __init__(self, max_norm, eps, b1=0.9):
+        self.max_norm, self.eps, self.b1, self.m, self.v, self.t = max_norm, eps, b1, 0.0, 0.0, 0
 
     def step(self, parameters, gradient, learning_rate):
         gradient = gradient * min(1.0, self.max_norm / np.linalg.norm(gradient))
         self.t += 1
-        self.m = 0.9 * self.m + 0.1 * gradient
+        self.m = self.b1 * self.m + (1 - self.b1) * gradient
         self.v = 0.999 * self.v + 0.001 * gradient**2
-        m, v = self.m / (1 - 0.9**self.t), self.v / (1 - 0.999**self.t)
+        m, v = self.m / (1 - self.b1**self.t), self.v / (1 - 0.999**self.t)
         return unflat(flat(parameters) - learning_rate * m / (np.sqrt(v) + self.eps), parameters)
 
 

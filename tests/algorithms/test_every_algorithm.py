@@ -12,7 +12,8 @@ from duet import Duet
 
 import tegu
 from tegu.algorithms.base import Algorithm, Update
-from tegu.algorithms.registry import ALGORITHMS, algorithm, class_of, constructor, fitting, settings, summary
+from tegu.algorithms.catalogue import ALGORITHMS
+from tegu.algorithms.registry import algorithm, class_of, constructor, fitting, settings, summary
 from tegu.core.auto import Auto
 from tegu.core.schedule import Clock, Linear
 from tegu.experience.base import Feedback, Replay, Rollout
@@ -30,6 +31,7 @@ WORLDS = [
 ]  #: an algorithm lives in the first where it fits
 SMALL = {
     "net_arch": (8,),
+    "critic_arch": (8,),
     "n_steps": 4,
     "batch_size": 8,
     "buffer_size": 64,

@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 
 import tegu
+from tegu.algorithms.catalogue import ALGORITHMS
 from tegu.algorithms.hyper_parameters import hyper_parameters
-from tegu.algorithms.registry import ALGORITHMS, algorithm, settings
+from tegu.algorithms.registry import algorithm, settings
 from tegu.core.schedule import Linear
 
 

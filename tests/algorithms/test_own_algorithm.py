@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import tegu
+from tegu.algorithms.catalogue import ALGORITHMS
 from tegu.algorithms.hyper_parameters import hyper_parameters
 from tegu.algorithms.plugins import registered
-from tegu.algorithms.registry import ALGORITHMS, algorithm, class_of, settings
+from tegu.algorithms.registry import algorithm, class_of, settings
 from tegu.cli import main
 from tegu.runs import Run
 

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import pytest
 
 import tegu
+from tegu.algorithms.catalogue import ALGORITHMS
 from tegu.algorithms.hyper_parameters import settings_of
 from tegu.algorithms.ranges import Fraction, ranges_of
-from tegu.algorithms.registry import ALGORITHMS, class_of
+from tegu.algorithms.registry import class_of
 from tegu.core.schedule import Clock
 
 UNBOUNDED = {"initial_value", "log_std_init", "v_min", "v_max", "alive_bonus_offset"}  # any number will do

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 import tegu
+from tegu.algorithms.catalogue import ALGORITHMS
 from tegu.algorithms.hyper_parameters import Setting
 from tegu.algorithms.own import prepared
-from tegu.algorithms.registry import ALGORITHMS, constructor, settings
+from tegu.algorithms.registry import constructor, settings
 from tegu.core.schedule import Linear
 
 THING = object()

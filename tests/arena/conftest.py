@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from tegu.agents.agent import Agent
 from tegu.algorithms.base import Algorithm, Update, named
-from tegu.algorithms.registry import ALGORITHMS, Entry
+from tegu.algorithms.catalogue import ALGORITHMS, Entry
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision
 from tegu.environments.games.tic_tac_toe import TicTacToe

@@ -12,7 +12,7 @@ from PIL import Image
 
 import tegu as library
 from tegu.acting.evaluation import Evaluation
-from tegu.algorithms.registry import ALGORITHMS
+from tegu.algorithms.catalogue import ALGORITHMS
 from tegu.cli.score import interval, score
 
 RUN = "lizard/q-learning/1"

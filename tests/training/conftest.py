@@ -43,6 +43,13 @@ _DQN_VARIANTS: dict[str, dict[str, Any]] = {
     "rainbow": {"n_atoms": 5, "n_steps": 3},
 }
 
+_SAC_VARIANTS: dict[str, dict[str, Any]] = {
+    "redq": {"gradient_steps": 3, "policy_delay": 2, "n_critics": 3},
+    "droq": {"gradient_steps": 3, "policy_delay": 2},
+    "crossq": {"gradient_steps": 2},
+    "simba": {"gradient_steps": 2},
+}
+
 # Of every algorithm: an environment, settings, and by whose environments the split loop collects, if there are any.
 # Rings of rows go around, learning rates fall, policies remember, moments are kept, windows are longer than a step.
 SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
@@ -86,6 +93,10 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "ddpg": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4}, "gymnasium"),
     "td3": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4, "noise_type": "ornstein-uhlenbeck"}, "gymnasium"),
     "sac": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4}, "gymnasium"),
+    **{
+        name: ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4, "critic_arch": [8]} | settings, "gymnasium")
+        for name, settings in _SAC_VARIANTS.items()
+    },
     "tqc": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4, "n_quantiles": 4}, "gymnasium"),
     "alphazero": ("tic-tac-toe", _ALPHAZERO | {"n_envs": 32}, None),
     "maddpg": ("simple_speaker_listener_v4", _PARTICLES | {"ensemble": 2}, "pettingzoo"),
@@ -114,6 +125,7 @@ LONG = {
     "cma-es, host",
     "sarsa, host",
     "monte-carlo, host",
+    "crossq, host",
 } | {
     f"{algorithm}, {loop}"
     for algorithm in (
@@ -130,6 +142,9 @@ LONG = {
         "reinforce",
         "trpo",
         "npg",
+        "redq",
+        "droq",
+        "simba",
         *_TABULAR_VARIANTS,
         *_DQN_VARIANTS,
     )

@@ -10,7 +10,8 @@ from metronome import Only
 
 import tegu
 from tegu.algorithms.base import Algorithm, named
-from tegu.algorithms.registry import ALGORITHMS, class_of
+from tegu.algorithms.catalogue import ALGORITHMS
+from tegu.algorithms.registry import class_of
 from tegu.core.step import Decision
 from tegu.environments.base import Timestep
 from tegu.experience.base import Rollout

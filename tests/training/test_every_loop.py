@@ -16,7 +16,7 @@ from run_contents import assert_same, everything, stopped_and_resumed
 from training.conftest import SMALL, Case
 
 import tegu
-from tegu.algorithms.registry import ALGORITHMS
+from tegu.algorithms.catalogue import ALGORITHMS
 from tegu.core.runtime import cores
 from tegu.runs import Run, checkpoint
 from tegu.training.fused import FusedLoop

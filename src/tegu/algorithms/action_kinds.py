@@ -18,7 +18,9 @@ from tegu.nn.heads import ActionValue, QNetwork
 from tegu.spaces.bounds import from_unit, to_unit
 from tegu.spaces.features import features
 
-Architecture = tuple[Sequence[int], str, str]  #: hidden layers, activation, features extractor
+Architecture = tuple[Sequence[int], str, str, bool, str]
+"""Hidden layers, activation, features extractor, whether layers are normalised, and the name of the architecture."""
+
 Combine = Callable[[jax.Array], jax.Array]  #: what several critics say ``[critics, ...]``, as one ``[...]``
 
 ENTROPY_RATIO = 0.98  #: target entropy, of the most that discrete actions can have (Christodoulou 2019, appendix)
@@ -66,8 +68,13 @@ class ContinuousActions:
         self, critics: Sequence[Any], combine: Combine, observation: PyTree, policy: Any, key: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         """What the critics say of the ``policy``'s actions ``[B]``, or ``[B, n]``, and the policy's entropy ``[B]``."""
+        action, entropy = self.drawn(policy, key)
+        return combine(values(critics, observation, action)), entropy
+
+    def drawn(self, policy: Any, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Actions of the ``policy`` ``[B, *shape]`` as critics see them, and its entropy ``[B]`` by them."""
         action, log_prob = policy.sample_and_log_prob(key)
-        return combine(values(critics, observation, self._shaped(action))), -log_prob
+        return self._shaped(action), -log_prob
 
     def _shaped(self, action: jax.Array) -> jax.Array:
         return action.reshape((*action.shape[:-1], *self.space.shape))

@@ -17,9 +17,9 @@ from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Feedback, Replay, Rollout
-from tegu.nn.encoder import check_extractor
+from tegu.nn.encoder import check_extractor, images
 from tegu.nn.mlp import check_network
-from tegu.spaces.features import require
+from tegu.spaces.features import one_line, require
 
 Learner = Any  #: a NamedTuple of arrays: everything that learning changes, and nothing that belongs to a loop
 Metrics = Mapping[str, Any]  #: scalar arrays, named as in Stable-Baselines3 without the ``train/`` prefix
@@ -150,6 +150,15 @@ def check_deep(algorithm: Any, spec: EnvironmentSpec, *actions: type[spaces.Spac
     require(title, "action", spec.action_space, *actions)
     require(title, "observation", spec.observation_space, spaces.Space)
     check_extractor(title, algorithm.features_extractor, spec.observation_space)
+
+
+def check_standardised(title: str, space: spaces.Space) -> None:
+    """Raise ``TeguError`` unless observations in ``space`` can be standardised before a network sees them."""
+    if not isinstance(space, spaces.Box) or space.dtype.kind != "f" or any(images(space)):
+        raise TeguError(
+            f"{title}: normalize_observation needs a Box of floats without images, the environment has "
+            f"{one_line(space)}"
+        )
 
 
 def replay(algorithm: Any, **more: Any) -> Replay:

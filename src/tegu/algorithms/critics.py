@@ -27,6 +27,12 @@ def lowest(found: jax.Array) -> jax.Array:
     return found.min(axis=0)
 
 
+def subset(found: jax.Array, size: int, key: jax.Array) -> jax.Array:
+    """What ``size`` of several critics say ``[size, ...]``, drawn at random without replacement (Chen et al. 2021,
+    algorithm 1); 0: all of them."""
+    return found[jax.random.choice(key, len(found), (size,), replace=False)] if size else found
+
+
 def truncated(quantiles: jax.Array, drop: int) -> jax.Array:
     """All quantiles ``[critics, B, n]`` but the largest, ``drop`` for each critic, in order (Kuznetsov et al. 2020,
     section 3): ``[B, critics (n - drop)]``."""

@@ -48,6 +48,8 @@ NonNegative = Annotated[float, Range(0)]
 AutoOrNonNegative = Annotated[Auto | float, Range(0)]
 NonPositive = Annotated[float, Range(-math.inf, 0)]
 PositiveOrNone = Annotated[float | None, Range(0, above=True)]
+NonNegativeOrNone = Annotated[float | None, Range(0)]
+BelowOneOrNone = Annotated[float | None, Range(0, 0.999)]  #: a fraction of which something is left
 Count = Annotated[int, Range(1)]
 Several = Annotated[int, Range(2, 100_000)]  #: of a search or a distribution
 CountOrNone = Annotated[int | None, Range(1)]

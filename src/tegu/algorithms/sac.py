@@ -1,5 +1,9 @@
-"""Soft actor-critic (Haarnoja et al. 2018b), also for discrete actions (Christodoulou 2019), and with quantile critics:
-TQC (Kuznetsov et al. 2020)."""
+"""Soft actor-critic (Haarnoja et al. 2018b), also for discrete actions (Christodoulou 2019), and what came later.
+
+These are options: quantile critics (TQC, Kuznetsov et al. 2020), many critics (REDQ, Chen et al. 2021), dropout in them
+(DroQ, Hiraoka et al. 2022), batch normalisation without targets (CrossQ, Bhatt et al. 2024), and residual networks
+(SimBa, Lee et al. 2025).
+"""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -26,47 +30,55 @@ from tegu.algorithms.base import (
     network_field,
     replay,
 )
-from tegu.algorithms.critics import Critic, lowest, truncated
+from tegu.algorithms.critics import Critic
 from tegu.algorithms.diagnostics import network_metrics, value_metrics
 from tegu.algorithms.ranges import (
     AutoOrNonNegative,
+    BelowOneOrNone,
     Count,
     CountOrNever,
     Few,
+    FewOrNone,
     Fraction,
     Natural,
+    NonNegativeOrNone,
     PositiveFraction,
     Rate,
     WidthOrNone,
 )
-from tegu.algorithms.return_distributions.base import aligned, midpoints, quantile_huber_loss
+from tegu.algorithms.soft_values import Judged, check_options, combined, judged_apart, judged_jointly, soft_critic_loss
 from tegu.algorithms.state_dependent_exploration import check_sde, explored
 from tegu.core.auto import Auto
-from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Batch, Replay, hindsight
+from tegu.nn.batch_norm import WARM_UP, fitted, with_statistics
 from tegu.nn.custom import Signature, check_custom, custom_networks
 from tegu.nn.heads import CustomStochasticPolicy, QNetwork, StochasticPolicy, stochastic_outputs
+from tegu.nn.mlp import with_dropout
+from tegu.nn.moments import Moments, RunningMoments, merged, standardised
 from tegu.nn.optimizers import adam, descend, follow
 from tegu.nn.state_dependent_noise import SDE, StateDependentPolicy
-from tegu.returns import td_target
 from tegu.spaces.features import action_mask
 
 Actor = StochasticPolicy | StateDependentPolicy | CustomStochasticPolicy
 Critics = tuple[Critic | QNetwork, ...]
 
+POLICY = ("actor", "actor_optimizer", "log_ent_coef", "ent_coef_optimizer")  #: what a delay holds back
+
 
 class SACLearner(NamedTuple):
     actor: Actor
     critics: Critics
-    target_critics: Critics
+    target_critics: Critics  #: none with ``batch_norm``
     log_ent_coef: jax.Array  #: float32: log of the entropy coefficient; 0 if that is a given number
     actor_optimizer: optax.OptState
     critic_optimizer: optax.OptState
     ent_coef_optimizer: optax.OptState
     updates: jax.Array  #: int32: gradient steps so far
+    policy_metrics: dict[str, jax.Array]  #: of the last update of the actor, if not every update is one
+    observation_moments: Moments  #: with ``normalize_observation``
 
 
 class SAC(Algorithm):
@@ -89,12 +101,22 @@ class SAC(Algorithm):
     ent_coef: AutoOrNonNegative = Auto()  #: worth of the policy's entropy; auto: it is learned, auto_0.1: from 0.1 on
     target_entropy: Auto | float = Auto()  #: entropy for which it is learned; auto: follows from the action space
     target_update_interval: Count = eqx.field(static=True, default=1)  #: updates between two of the targets
-    n_critics: Few = eqx.field(static=True, default=2)  #: critics, of which the lowest value counts
+    policy_delay: Count = eqx.field(static=True, default=1)  #: updates of the critics per update of the actor
+    n_critics: Few = eqx.field(static=True, default=2)  #: critics, of which the lowest value counts in the target
+    target_subset: FewOrNone = eqx.field(static=True, default=0)  #: critics drawn at random for each target; 0: all
+    actor_value: str = eqx.field(static=True, default="min")  #: min or mean: which of the critics' values it climbs
     n_quantiles: WidthOrNone = eqx.field(static=True, default=0)  #: of the return, from each critic; 0: its mean
     top_quantiles_to_drop_per_net: Natural = eqx.field(static=True, default=2)  #: the largest, not used in the target
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(256, 256))  #: hidden layers of actor and critics each
     critic_arch: tuple[int, ...] | None = eqx.field(static=True, default=None)  #: the critics', if they are others
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
+    architecture: str = eqx.field(static=True, default="mlp")  #: mlp, or simba: a residual block for each of net_arch
+    critic_layer_norm: bool = eqx.field(static=True, default=False)  #: normalise what enters the critics' activations
+    critic_dropout: BelowOneOrNone = None  #: share of the critics' hidden units that is left out at random
+    batch_norm: bool = eqx.field(static=True, default=False)  #: batch renormalisation, and no target networks (CrossQ)
+    normalize_observation: bool = eqx.field(static=True, default=False)  #: standardise observations by all seen so far
+    adam_b1: BelowOneOrNone = None  #: Adam's share of the mean gradient that is kept; none: 0.9
+    weight_decay: NonNegativeOrNone = None  #: of actor and critics at each update, times the learning rate
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
     use_sde: bool = eqx.field(static=True, default=False)  #: noise that depends on the state, gSDE (Raffin et al. 2021)
@@ -121,16 +143,7 @@ class SAC(Algorithm):
         check_deep(self, spec, spaces.Box, spaces.Discrete)
         check_sde(self, spec)
         check_replay(self)
-        if isinstance(self.target_entropy, Auto) and self.target_entropy.initial is not None:
-            raise TeguError(f"{self.title}: target_entropy must be a number or auto, got {self.target_entropy}")
-        if self.n_quantiles:
-            if isinstance(spec.action_space, spaces.Discrete):
-                raise TeguError(f"{self.title}: n_quantiles needs a Box action space")
-            if self.top_quantiles_to_drop_per_net >= self.n_quantiles:
-                most, got = self.n_quantiles, self.top_quantiles_to_drop_per_net
-                raise TeguError(
-                    f"{self.title}: top_quantiles_to_drop_per_net must be below n_quantiles, {most}, got {got}"
-                )
+        check_options(self, spec)
         if self.network is not None:
             actor = Signature((spec.observation_space,), ((stochastic_outputs(spec.action_space),),))
             critic = action_kind(spec.action_space).signature(spec.observation_space, self.n_quantiles)
@@ -140,15 +153,19 @@ class SAC(Algorithm):
         actor, critics = self.actor_and_critics(key, spec)
         initial = self.ent_coef.initial if isinstance(self.ent_coef, Auto) else None
         log_ent_coef = jnp.zeros(()) if initial is None else jnp.log(jnp.asarray(initial, float))
+        seen = spec.observation_space.shape or ()
+        reported = ("actor_loss", "entropy", *(["ent_coef_loss"] if isinstance(self.ent_coef, Auto) else []))
         return SACLearner(
             actor=actor,
             critics=critics,
-            target_critics=critics,
+            target_critics=() if self.batch_norm else critics,
             log_ent_coef=log_ent_coef,
             actor_optimizer=adam().init(actor),
             critic_optimizer=adam().init(critics),
             ent_coef_optimizer=adam().init(log_ent_coef),
             updates=jnp.zeros((), jnp.int32),
+            policy_metrics={name: jnp.zeros(()) for name in reported} if self.policy_delay > 1 else {},
+            observation_moments=RunningMoments.start(seen) if self.normalize_observation else (),
         )
 
     def actor_and_critics(self, key: jax.Array, spec: EnvironmentSpec) -> tuple[Actor, tuple[Any, ...]]:
@@ -157,12 +174,14 @@ class SAC(Algorithm):
             return CustomStochasticPolicy(actor), tuple(own_critics)
         actor_key, *critic_keys = jax.random.split(key, 1 + self.n_critics)
         rest, kind = (self.activation, self.features_extractor), action_kind(spec.action_space)
-        of_critics = self.n_quantiles, (self.net_arch if self.critic_arch is None else self.critic_arch, *rest)
+        body = "batch-norm" if self.batch_norm else self.architecture
+        critic_arch = self.net_arch if self.critic_arch is None else self.critic_arch
+        of_critics = self.n_quantiles, (critic_arch, *rest, self.critic_layer_norm, body)
         critics = tuple(kind.critic(critic_key, spec, *of_critics) for critic_key in critic_keys)
         if self.use_sde:
             given = actor_key, spec, self.net_arch, *rest
             return StateDependentPolicy(*given, self.log_std_init, SDE(self.full_std, self.use_expln)), critics
-        return StochasticPolicy(actor_key, spec, self.net_arch, *rest), critics
+        return StochasticPolicy(actor_key, spec, self.net_arch, *rest, body), critics
 
     def networks(self, learner: SACLearner) -> Sequence[tuple[str, Any]]:
         return (("actor", learner.actor), *(("critic", critic) for critic in learner.critics))
@@ -173,14 +192,14 @@ class SAC(Algorithm):
     def act(
         self, learner: SACLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
     ) -> Decision:
-        known, policy = learner.actor.spaces, learner.actor(observation)
-        kind = action_kind(known.action)
+        known, seen = learner.actor.spaces, standardised(learner.observation_moments, observation)
+        kind, policy = action_kind(known.action), learner.actor(seen)
         if explore:
             policy_key, random_key = jax.random.split(key)
             random = kind.uniform(policy, action_mask(known.observation, observation), random_key)
             if isinstance(learner.actor, StateDependentPolicy):
-                hidden = learner.actor.hidden(observation)
-                own, memory = explored(self, policy, learner.actor.noise, hidden, memory, policy_key)
+                given = policy, learner.actor.noise, learner.actor.hidden(seen)
+                own, memory = explored(self, *given, memory, policy_key)
             else:
                 own = policy.sample(policy_key)
             action = jnp.where(self.random_actions, random, own)
@@ -188,80 +207,94 @@ class SAC(Algorithm):
             action = policy.mode()
         return Decision(kind.to_space(action), memory)
 
+    def take(self, learner: SACLearner, steps: Step) -> tuple[SACLearner, Step]:
+        """Take in what was observed, and keep all steps as they are."""
+        return learner._replace(observation_moments=merged(learner.observation_moments, steps.observation)), steps
+
     def update(self, learner: SACLearner, batch: Batch, key: jax.Array) -> Update:
         """One gradient step of critics, actor and entropy coefficient on ``batch_size`` random steps
-        ``[batch_size, ...]``."""
-        steps, rate = batch.rows, self.learning_rate
+        ``[batch_size, ...]``.
+
+        With a ``policy_delay`` the actor and the coefficient wait for several steps of the critics.
+        """
+        steps = batch.rows._replace(
+            observation=standardised(learner.observation_moments, batch.rows.observation),
+            next_observation=standardised(learner.observation_moments, batch.rows.next_observation),
+        )
         target_key, policy_key = jax.random.split(key)
         ent_coef = jnp.exp(learner.log_ent_coef) if isinstance(self.ent_coef, Auto) else self.ent_coef
-        target = self.target(learner, steps, ent_coef, target_key)
-        kind = action_kind(learner.actor.spaces.action)
+        judged = (judged_jointly if self.batch_norm else judged_apart)(self, learner, steps, ent_coef, target_key)
 
-        def critic_loss(critics: Critics) -> tuple[jax.Array, jax.Array]:
-            outputs = kind.values(critics, steps.observation, steps.action)
-            return self.critic_loss(outputs, target), outputs
+        def critic_loss(critics: Critics) -> tuple[jax.Array, Judged]:
+            outputs, target, after = judged(critics)
+            return soft_critic_loss(self, outputs, target), (outputs, target, after)
 
-        def actor_loss(actor: Actor) -> tuple[jax.Array, jax.Array]:
-            seen = steps.observation
-            value, entropy = kind.expected(critics, self.combined, seen, actor(seen), policy_key)
-            return -(value + ent_coef * entropy).mean(), entropy.mean()
-
-        def ent_coef_loss(log_ent_coef: jax.Array) -> jax.Array:
-            mask = action_mask(learner.actor.spaces.observation, steps.observation)
-            auto = isinstance(self.target_entropy, Auto)
-            return log_ent_coef * (entropy - (kind.target_entropy(mask) if auto else self.target_entropy))
-
-        (error, outputs), gradient = jax.value_and_grad(critic_loss, has_aux=True)(learner.critics)
-        critics, critic_optimizer = descend(adam(), rate, learner.critics, gradient, learner.critic_optimizer)
-        (loss, entropy), actor_gradient = jax.value_and_grad(actor_loss, has_aux=True)(learner.actor)
-        actor, actor_optimizer = descend(adam(), rate, learner.actor, actor_gradient, learner.actor_optimizer)
-        metrics = {"actor_loss": loss, "critic_loss": error, "ent_coef": ent_coef, "entropy": entropy}
-        if isinstance(self.ent_coef, Auto):
-            log_ent_coef = learner.log_ent_coef
-            metrics["ent_coef_loss"], ent_coef_gradient = jax.value_and_grad(ent_coef_loss)(log_ent_coef)
-            given = adam(), rate, log_ent_coef, ent_coef_gradient, learner.ent_coef_optimizer
-            log_ent_coef, ent_coef_optimizer = descend(*given)
-            learner = learner._replace(log_ent_coef=log_ent_coef, ent_coef_optimizer=ent_coef_optimizer)
+        (error, (outputs, target, after)), gradient = jax.value_and_grad(critic_loss, has_aux=True)(learner.critics)
+        critics, critic_optimizer = self.descend(learner.critics, gradient, learner.critic_optimizer)
+        critics = with_statistics(critics, after)
         updates = learner.updates + 1
+        policy_update = partial(self.policy_update, learner, critics, steps.observation, ent_coef, policy_key)
+        if self.policy_delay == 1:
+            changed, metrics = policy_update()
+        else:
+            waiting = {name: getattr(learner, name) for name in POLICY}, learner.policy_metrics
+            changed, metrics = jax.lax.cond(updates % self.policy_delay == 0, policy_update, lambda: waiting)
+            learner = learner._replace(policy_metrics=metrics)
         due = updates % self.target_update_interval == 0
+        targets = learner.target_critics
         learner = learner._replace(
-            actor=actor,
             critics=critics,
-            target_critics=follow(learner.target_critics, critics, jnp.where(due, self.tau, 0.0)),
-            actor_optimizer=actor_optimizer,
+            target_critics=follow(targets, critics, jnp.where(due, self.tau, 0.0)) if targets else targets,
             critic_optimizer=critic_optimizer,
             updates=updates,
+            **changed,
         )
         if self.n_quantiles:
             outputs, target = outputs.mean(axis=-1), target.mean(axis=-1)
-        return Update(learner, metrics | value_metrics(outputs, target, gradient) | learning_metrics(rate, updates))
+        metrics = {"critic_loss": error, **metrics, **value_metrics(outputs, target, gradient)}
+        return Update(learner, {**metrics, "ent_coef": ent_coef, **learning_metrics(self.learning_rate, updates)})
 
-    def target(self, learner: SACLearner, steps: Step, ent_coef: jax.Array | float, key: jax.Array) -> jax.Array:
-        """What the critics should say of the steps ``[B]`` (the paper's equations 2 and 3), or quantiles ``[B, n]``."""
-        kind, seen = action_kind(learner.actor.spaces.action), steps.next_observation
-        combine = partial(truncated, drop=self.top_quantiles_to_drop_per_net) if self.n_quantiles else lowest
-        outputs, entropy = kind.expected(learner.target_critics, combine, seen, learner.actor(seen), key)
-        future = outputs + ent_coef * aligned(entropy, outputs)
-        return td_target(aligned(steps.reward, future), future, aligned(steps.terminated, future), self.gamma)
+    def policy_update(
+        self, learner: SACLearner, critics: Critics, seen: PyTree, ent_coef: jax.Array | float, key: jax.Array
+    ) -> tuple[dict[str, Any], dict[str, jax.Array]]:
+        """The fields ``POLICY`` of the learner after one gradient step of actor and coefficient, and their metrics."""
+        kind = action_kind(learner.actor.spaces.action)
+        critics = with_dropout(critics, self.critic_dropout, jax.random.fold_in(key, 0))
 
-    def critic_loss(self, outputs: jax.Array, target: jax.Array) -> jax.Array:
-        """How far all critics are from the ``target``: equation 5 of the paper, or quantile regression."""
-        if not self.n_quantiles:
-            return 0.5 * ((outputs - target) ** 2).mean(axis=1).sum()
-        losses = [quantile_huber_loss(each, target, midpoints(self.n_quantiles), 1.0) for each in outputs]
-        return jnp.stack(losses).mean() / self.n_quantiles
+        def actor_loss(actor: Actor) -> tuple[jax.Array, tuple[jax.Array, Actor]]:
+            policy, after = fitted(actor, learner.updates >= WARM_UP, seen)
+            value, entropy = kind.expected(critics, partial(combined, self), seen, policy, key)
+            return -(value + ent_coef * entropy).mean(), (entropy.mean(), after)
 
-    def combined(self, outputs: jax.Array) -> jax.Array:
-        """What the actor makes of the critics' ``outputs`` ``[critics, ...]``: the lowest, of quantiles their mean."""
-        return outputs.mean(axis=(0, -1)) if self.n_quantiles else lowest(outputs)
+        def ent_coef_loss(log_ent_coef: jax.Array) -> jax.Array:
+            mask = action_mask(learner.actor.spaces.observation, seen)
+            auto = isinstance(self.target_entropy, Auto)
+            return log_ent_coef * (entropy - (kind.target_entropy(mask) if auto else self.target_entropy))
+
+        (loss, (entropy, after)), gradient = jax.value_and_grad(actor_loss, has_aux=True)(learner.actor)
+        actor, actor_optimizer = self.descend(learner.actor, gradient, learner.actor_optimizer)
+        log_ent_coef, ent_coef_optimizer = learner.log_ent_coef, learner.ent_coef_optimizer
+        metrics = {"actor_loss": loss, "entropy": entropy}
+        if isinstance(self.ent_coef, Auto):
+            metrics["ent_coef_loss"], gradient = jax.value_and_grad(ent_coef_loss)(log_ent_coef)
+            given = adam(), self.learning_rate, log_ent_coef, gradient, ent_coef_optimizer
+            log_ent_coef, ent_coef_optimizer = descend(*given)
+        changed = with_statistics(actor, after), actor_optimizer, log_ent_coef, ent_coef_optimizer
+        return dict(zip(POLICY, changed, strict=True)), metrics
+
+    def descend(self, networks: Any, gradient: Any, state: optax.OptState) -> tuple[Any, optax.OptState]:
+        """One step of Adam of the actor or of all critics."""
+        return descend(adam(b1=self.adam_b1), self.learning_rate, networks, gradient, state, self.weight_decay)
 
     def diagnose(self, learner: SACLearner, steps: Step) -> Metrics:
         """Of the first critic."""
         seen = action_kind(learner.actor.spaces.action).seen(steps.action)
-        return network_metrics(learner.critics[0], steps.observation, *seen)
+        observation = standardised(learner.observation_moments, steps.observation)
+        return network_metrics(learner.critics[0], observation, *seen)
 
     def expected_return(self, learner: SACLearner, observation: PyTree, memory: PyTree) -> ExpectedReturn:
         """With the entropy to come, which critics count."""
         kind = action_kind(learner.actor.spaces.action)
+        observation = standardised(learner.observation_moments, observation)
         action = kind.to_space(learner.actor(observation).mode())
-        return ExpectedReturn(self.combined(kind.values(learner.critics, observation, action)), self.gamma)
+        return ExpectedReturn(combined(self, kind.values(learner.critics, observation, action)), self.gamma)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from types import NoneType
 from typing import Any
 
+from tegu.algorithms.catalogue import ALGORITHMS
 from tegu.algorithms.hyper_parameters import Setting
-from tegu.algorithms.registry import ALGORITHMS, Choice, name_of, settings
+from tegu.algorithms.registry import Choice, name_of, settings
 from tegu.cli.common import Parser, code, number, whole
 from tegu.core.auto import Auto
 from tegu.core.errors import TeguError

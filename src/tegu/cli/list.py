@@ -119,8 +119,9 @@ def _agents(agents: Sequence[str]) -> str:
 
 
 def _algorithms(out: Console) -> list[dict[str, Any]]:
+    from tegu.algorithms.catalogue import ALGORITHMS
     from tegu.algorithms.plugins import package, registered
-    from tegu.algorithms.registry import ALGORITHMS, fitting, summary
+    from tegu.algorithms.registry import fitting, summary
     from tegu.environments.make import find
     from tegu.training.plan import spec_of
 

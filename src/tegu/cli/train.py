@@ -26,7 +26,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     """What was typed; hyper-parameters only where they were given."""
     if all(word.startswith("-") for word in words):  # nothing to look up: answer without starting JAX
         return _parser().parse(words)
-    from tegu.algorithms.registry import ALGORITHMS, ALIASES, name_of, settings
+    from tegu.algorithms.catalogue import ALGORITHMS
+    from tegu.algorithms.registry import ALIASES, name_of, settings
     from tegu.cli.flags import add_flags
 
     typed = _names(words)
@@ -164,7 +165,7 @@ def _parser(plan: "Plan | None" = None) -> Parser:
 
 def _names(words: Sequence[str]) -> argparse.Namespace:
     """The environment and the algorithm in a command. Not all flags are known yet: unknown ones pass."""
-    from tegu.algorithms.registry import ALGORITHMS
+    from tegu.algorithms.catalogue import ALGORITHMS
     from tegu.cli.flags import add_flags
 
     parser = _parser()
@@ -178,7 +179,8 @@ def _names(words: Sequence[str]) -> argparse.Namespace:
 
 def _own_algorithm(name: str | None) -> Any:
     """The algorithm in a command, if it is not one of Tegu's: its class, or the name that a package registers."""
-    from tegu.algorithms.registry import ALGORITHMS, chosen, settings
+    from tegu.algorithms.catalogue import ALGORITHMS
+    from tegu.algorithms.registry import chosen, settings
 
     if name is None or name in ALGORITHMS:
         return None
@@ -193,7 +195,7 @@ def _own_algorithm(name: str | None) -> Any:
 
 def _named(typed: argparse.Namespace) -> str | None:
     """The algorithm of Tegu's that is meant; None if only its environment could tell."""
-    from tegu.algorithms.registry import ALGORITHMS
+    from tegu.algorithms.catalogue import ALGORITHMS
     from tegu.presets import load
 
     return typed.algorithm if typed.algorithm in ALGORITHMS else load(typed.environment).get("default")

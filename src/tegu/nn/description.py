@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from tegu.nn.batch_norm import BatchNormMLP
 from tegu.nn.custom import CustomNetwork
 from tegu.nn.dueling import Dueling
 from tegu.nn.encoder import Encoder
@@ -24,6 +25,7 @@ from tegu.nn.noisy import NoisyNetwork
 from tegu.nn.recurrent import GRU, LSTM, RecurrentQNetwork
 from tegu.nn.residual import ResidualConv, ResidualMLP
 from tegu.nn.return_network import ReturnNetwork
+from tegu.nn.simba import SimBa
 from tegu.nn.state_dependent_noise import StateDependentPolicy
 
 Networks = Sequence[tuple[str, Any]]  #: modules, or their shapes, each with its part: "actor", "critic" or nothing
@@ -45,6 +47,11 @@ def title(network: Any) -> str:
         case MLP():
             sizes = [network.weights[0].shape[-2], *(weight.shape[-1] for weight in network.weights)]
             return f"MLP {'-'.join(map(str, sizes))}, {network.activation}"
+        case BatchNormMLP():
+            return f"{title(network.layers)}, batch renormalisation"
+        case SimBa():
+            sizes = [*network.first.weight.shape[-2:], network.last.weight.shape[-1]]
+            return f"SimBa {'-'.join(map(str, sizes))} with {len(network.blocks)} blocks, {network.activation}"
         case ResidualMLP() | ResidualConv():
             return f"{type(network).__name__} with {len(network.blocks)} blocks of {network.first.bias.shape[-1]}"
         case QNetwork() | DeterministicPolicy() | StochasticPolicy() | StateDependentPolicy() | ActionValue():

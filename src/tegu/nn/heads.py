@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import PyTree
 from tegu.exploration import masked
+from tegu.nn.body import Body, body
 from tegu.nn.conv import GAIN
 from tegu.nn.custom import CustomNetwork
 from tegu.nn.distributions import Categorical, Distribution, SquashedGaussian, distribution, n_parameters
@@ -25,7 +26,7 @@ class QNetwork(eqx.Module):
     """Action values ``[..., A]`` for observations ``[..., *shape]``."""
 
     encoder: Encoder
-    mlp: MLP
+    mlp: Body
     spaces: Spaces = eqx.field(static=True)
 
     def __init__(
@@ -36,11 +37,12 @@ class QNetwork(eqx.Module):
         activation: str,
         features_extractor: str = "auto",
         layer_norm: bool = False,
+        architecture: str = "mlp",
     ):
-        """``layer_norm``: whether what enters each activation is normalised."""
+        """``layer_norm``: whether what enters each activation is normalised. ``architecture``: as of ``body``."""
         self.encoder = Encoder(key, spec.observation_space, features_extractor, layer_norm=layer_norm)
         sizes = self.encoder.outputs, *net_arch, n_parameters(spec.action_space)
-        self.mlp = MLP(key, sizes, activation, layer_norm=layer_norm)
+        self.mlp = body(key, sizes, activation, architecture, layer_norm)
         self.spaces = spec.spaces
 
     def __call__(self, observation: PyTree) -> jax.Array:
@@ -154,7 +156,7 @@ class DeterministicPolicy(eqx.Module):
     """The action ``[..., *shape]`` of a Box, scaled to [-1, 1], for observations ``[..., *shape]``."""
 
     encoder: Encoder
-    mlp: MLP
+    mlp: Body
     spaces: Spaces = eqx.field(static=True)
 
     def __init__(
@@ -165,10 +167,11 @@ class DeterministicPolicy(eqx.Module):
         activation: str,
         features_extractor: str = "auto",
         layer_norm: bool = False,
+        architecture: str = "mlp",
     ):
         self.encoder = Encoder(key, spec.observation_space, features_extractor, layer_norm=layer_norm)
         sizes = self.encoder.outputs, *net_arch, math.prod(spec.action_space.shape)
-        self.mlp = MLP(key, sizes, activation, layer_norm=layer_norm)
+        self.mlp = body(key, sizes, activation, architecture, layer_norm)
         self.spaces = spec.spaces
 
     def __call__(self, observation: PyTree) -> jax.Array:
@@ -201,7 +204,7 @@ class StochasticPolicy(eqx.Module):
     ``[..., k]`` scaled to [-1, 1], for observations ``[..., *shape]``."""
 
     encoder: Encoder
-    mlp: MLP
+    mlp: Body
     spaces: Spaces = eqx.field(static=True)
 
     def __init__(
@@ -211,14 +214,22 @@ class StochasticPolicy(eqx.Module):
         net_arch: Sequence[int],
         activation: str,
         features_extractor: str = "auto",
+        architecture: str = "mlp",
     ):
         self.encoder = Encoder(key, spec.observation_space, features_extractor)
-        outputs = stochastic_outputs(spec.action_space)
-        self.mlp = MLP(key, (self.encoder.outputs, *net_arch, outputs), activation)
+        sizes = self.encoder.outputs, *net_arch, stochastic_outputs(spec.action_space)
+        self.mlp = body(key, sizes, activation, architecture, layer_norm=False)
         self.spaces = spec.spaces
 
     def __call__(self, observation: PyTree) -> Categorical | SquashedGaussian:
-        outputs = self.mlp(self.encoder(features(self.spaces.observation, observation)))
+        return self.read(self.mlp(self.embed(observation)), observation)
+
+    def embed(self, observation: PyTree) -> jax.Array:
+        """What the layers see ``[..., n]``."""
+        return self.encoder(features(self.spaces.observation, observation))
+
+    def read(self, outputs: jax.Array, observation: PyTree) -> Categorical | SquashedGaussian:
+        """The policy that the layers' outputs stand for."""
         return stochastic(self.spaces, outputs, observation)
 
 
@@ -254,7 +265,7 @@ class ActionValue(eqx.Module):
     quantiles ``[..., n]`` of the return."""
 
     encoder: Encoder
-    mlp: MLP
+    mlp: Body
     spaces: Spaces = eqx.field(static=True)
     n_quantiles: int = eqx.field(static=True)  #: 0: values alone
 
@@ -266,16 +277,20 @@ class ActionValue(eqx.Module):
         activation: str,
         features_extractor: str = "auto",
         layer_norm: bool = False,
+        architecture: str = "mlp",
         n_quantiles: int = 0,
     ):
         self.encoder = Encoder(key, spec.observation_space, features_extractor, layer_norm=layer_norm)
         inputs = self.encoder.outputs + n_features(spec.action_space)
-        self.mlp = MLP(key, (inputs, *net_arch, n_quantiles or 1), activation, layer_norm=layer_norm)
+        self.mlp = body(key, (inputs, *net_arch, n_quantiles or 1), activation, architecture, layer_norm)
         self.spaces = spec.spaces
         self.n_quantiles = n_quantiles
 
     def __call__(self, observation: PyTree, action: jax.Array) -> jax.Array:
-        outputs = self.mlp(self.embed(observation, action))
+        return self.read(self.mlp(self.embed(observation, action)))
+
+    def read(self, outputs: jax.Array, *seen: PyTree) -> jax.Array:
+        """The value or the quantiles in the layers' outputs."""
         return outputs if self.n_quantiles else outputs[..., 0]
 
     def embed(self, observation: PyTree, action: jax.Array) -> jax.Array:

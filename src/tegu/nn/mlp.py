@@ -4,12 +4,15 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from reprlib import repr as shorten
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from tegu.core.errors import TeguError
+
+Networks = TypeVar("Networks")
 
 WIDEST = 100_000  #: layer; a wider one is a mistyped number, and no file of a run is believed that has one
 
@@ -30,6 +33,18 @@ def check_network(activation: str, net_arch: Sequence[int]) -> None:
         raise TeguError(f"net_arch must be widths from 1 to {WIDEST:,}, got {shorten(list(net_arch))}")
 
 
+class Dropout(eqx.Module):
+    """Leaves out hidden units at random, and scales the others up by as much (Srivastava et al. 2014)."""
+
+    key: jax.Array
+    rate: jax.Array | float  #: probability of a unit to be left out, below 1
+
+    def __call__(self, x: jax.Array, layer: int) -> jax.Array:
+        """Units ``[..., n]`` of one layer, drawn anew for each row."""
+        keep = jax.random.bernoulli(jax.random.fold_in(self.key, layer), 1 - self.rate, x.shape)
+        return jnp.where(keep, x / (1 - self.rate), 0.0)
+
+
 class MLP(eqx.Module):
     """A multi-layer perceptron: ``sizes[0]`` inputs, an activation after every layer but the last."""
 
@@ -37,6 +52,7 @@ class MLP(eqx.Module):
     biases: tuple[jax.Array, ...]
     activation: str = eqx.field(static=True)
     layer_norm: bool = eqx.field(static=True)  #: whether what enters each activation is normalised
+    dropout: Dropout | None  #: of what each hidden layer computes, before it is normalised; set by ``with_dropout``
 
     def __init__(
         self,
@@ -61,7 +77,7 @@ class MLP(eqx.Module):
             scaled = [layer * (len(layer) - 1) ** -0.5 for layer in drawn]
             self.weights = tuple(layer[:-1] for layer in scaled)
             self.biases = tuple(layer[-1] for layer in scaled)
-        self.activation, self.layer_norm = activation, layer_norm
+        self.activation, self.layer_norm, self.dropout = activation, layer_norm, None
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.of_hidden(self.hidden(x))
@@ -72,8 +88,9 @@ class MLP(eqx.Module):
 
     def hidden(self, x: jax.Array) -> jax.Array:
         """The activations ``[..., n]`` of the last hidden layer; without one, ``x`` itself."""
-        for w, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
+        for i, (w, b) in enumerate(zip(self.weights[:-1], self.biases[:-1], strict=True)):
             x = x @ w + b
+            x = x if self.dropout is None else self.dropout(x, i)
             x = ACTIVATIONS[self.activation](normalized(x) if self.layer_norm else x)
         return x
 
@@ -82,6 +99,29 @@ def normalized(x: jax.Array) -> jax.Array:
     """Layer normalisation (Ba et al. 2016) over the last axis, without parameters: the next layer has its own."""
     centred = x - x.mean(axis=-1, keepdims=True)
     return centred * jax.lax.rsqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
+
+
+def with_dropout(networks: Networks, rate: jax.Array | float | None, key: jax.Array) -> Networks:
+    """Networks whose multi-layer perceptrons leave out units, each its own; None leaves them as they are.
+
+    The rate is not part of a network that is kept, so all others use all of its units.
+    """
+    if rate is None:
+        return networks
+    parts, structure = jax.tree.flatten(networks, is_leaf=is_mlp)
+    dropped = [
+        eqx.tree_at(
+            lambda mlp: mlp.dropout, part, Dropout(jax.random.fold_in(key, i), rate), is_leaf=lambda x: x is None
+        )
+        if is_mlp(part)
+        else part
+        for i, part in enumerate(parts)
+    ]
+    return jax.tree.unflatten(structure, dropped)
+
+
+def is_mlp(part: Any) -> bool:
+    return isinstance(part, MLP)
 
 
 def hidden_layers(key: jax.Array, sizes: Sequence[int], activation: str) -> MLP | None:

@@ -1,6 +1,6 @@
 """Running mean and variance, kept as part of a learner."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,3 +33,16 @@ class RunningMoments(NamedTuple):
     def scale(self, value: jax.Array, clip: float = 10.0) -> jax.Array:
         """Scale to variance 1 without moving zero, then clip: for rewards."""
         return jnp.clip(value / jnp.sqrt(self.variance + 1e-8), -clip, clip)
+
+
+Moments = RunningMoments | tuple[()]  #: of observations; (): they stay as they are
+
+
+def standardised(moments: Moments, observation: Any) -> Any:
+    """Observations ``[..., *shape]`` as networks see them."""
+    return moments.normalize(observation) if isinstance(moments, RunningMoments) else observation
+
+
+def merged(moments: Moments, observation: Any) -> Moments:
+    """The moments of all before and of the observations ``[..., *shape]``."""
+    return moments.merge(observation) if isinstance(moments, RunningMoments) else moments

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from tegu.core.spec import Spaces
 from tegu.core.step import PyTree
-from tegu.nn.mlp import MLP
+from tegu.nn.mlp import MLP, is_mlp
 
 Network = TypeVar("Network")
 
@@ -25,7 +25,7 @@ class NoisyNetwork(eqx.Module):
         """``network`` has weights uniform in +-1/sqrt(inputs); deviations begin at ``sigma / sqrt(inputs)``."""
         self.mean = network
         self.deviation = tuple(
-            _constant(part, sigma) for part in jax.tree.leaves(network, is_leaf=_is_mlp) if _is_mlp(part)
+            _constant(part, sigma) for part in jax.tree.leaves(network, is_leaf=is_mlp) if is_mlp(part)
         )
 
     @property
@@ -41,9 +41,9 @@ class NoisyNetwork(eqx.Module):
 
     def draw(self, key: jax.Array) -> Any:
         """The network with weights ``mu + sigma * epsilon`` (equation 9), the same for all inputs."""
-        parts, structure = jax.tree.flatten(self.mean, is_leaf=_is_mlp)
+        parts, structure = jax.tree.flatten(self.mean, is_leaf=is_mlp)
         deviation, noise = iter(self.deviation), self._noise(key)
-        drawn = [_drawn(part, next(deviation), noise) if _is_mlp(part) else part for part in parts]
+        drawn = [_drawn(part, next(deviation), noise) if is_mlp(part) else part for part in parts]
         return jax.tree.unflatten(structure, drawn)
 
     def _noise(self, key: jax.Array) -> Iterator[jax.Array]:
@@ -59,10 +59,6 @@ class NoisyNetwork(eqx.Module):
 def drawn(network: Network, key: jax.Array) -> Network:
     """A noisy network with the noise of a key; any other as it is."""
     return network.draw(key) if isinstance(network, NoisyNetwork) else network
-
-
-def _is_mlp(part: Any) -> bool:
-    return isinstance(part, MLP)
 
 
 def _with(mlp: MLP, weights: list[jax.Array], biases: list[jax.Array]) -> MLP:

@@ -10,9 +10,14 @@ import optax
 Parameters = TypeVar("Parameters")
 
 
-def adam(max_grad_norm: float | jax.Array | None = None, eps: float = 1e-8) -> optax.GradientTransformation:
-    """Adam (Kingma & Ba 2015) behind an optional clip of the global gradient norm, with a learning rate of 1."""
-    return _behind_a_clip(max_grad_norm, optax.scale_by_adam(eps=eps))
+def adam(
+    max_grad_norm: float | jax.Array | None = None, eps: float = 1e-8, b1: float | jax.Array | None = None
+) -> optax.GradientTransformation:
+    """Adam (Kingma & Ba 2015) behind an optional clip of the global gradient norm, with a learning rate of 1.
+
+    ``b1``: how much of the mean gradient is kept at each step; None: 0.9.
+    """
+    return _behind_a_clip(max_grad_norm, optax.scale_by_adam(b1=0.9 if b1 is None else b1, eps=eps))
 
 
 def radam(max_grad_norm: float | jax.Array | None = None) -> optax.GradientTransformation:
@@ -81,9 +86,15 @@ def descend(
     parameters: Parameters,
     gradient: Parameters,
     state: optax.OptState,
+    weight_decay: float | jax.Array | None = None,
 ) -> tuple[Parameters, optax.OptState]:
-    """One step down the gradient. Returns the new parameters and optimizer state."""
+    """One step down the gradient. Returns the new parameters and optimizer state.
+
+    ``weight_decay``: of all parameters, apart from the gradient (Loshchilov & Hutter 2019); None: there is none.
+    """
     direction, state = optimizer.update(gradient, state)
+    if weight_decay is not None:
+        direction = jax.tree.map(lambda d, p: d + weight_decay * p, direction, parameters)
     return jax.tree.map(lambda p, d: p - learning_rate * d, parameters, direction), state
 
 

@@ -18,8 +18,10 @@ class Dense(eqx.Module):
     weight: jax.Array
     bias: jax.Array
 
-    def __init__(self, key: jax.Array, inputs: int, outputs: int, gain: float = GAIN):
-        self.weight = gain * orthogonal(jax.random.normal(key, (inputs, outputs)))
+    def __init__(self, key: jax.Array, inputs: int, outputs: int, gain: float = GAIN, he_normal: bool = False):
+        """Orthogonal weights scaled by ``gain``, or normal ones of variance ``gain``^2 / inputs (He et al. 2015)."""
+        drawn = jax.random.normal(key, (inputs, outputs))
+        self.weight = gain * (drawn * inputs**-0.5 if he_normal else orthogonal(drawn))
         self.bias = jnp.zeros(outputs)
 
     def __call__(self, x: jax.Array) -> jax.Array:

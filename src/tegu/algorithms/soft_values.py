@@ -1,0 +1,135 @@
+"""What the critics of soft actor-critic say, what they should say, and which of SAC's options go together."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from gymnasium import spaces
+
+from tegu.algorithms.action_kinds import action_kind
+from tegu.algorithms.base import check_standardised
+from tegu.algorithms.critics import lowest, subset, truncated
+from tegu.algorithms.return_distributions.base import aligned, midpoints, quantile_huber_loss
+from tegu.core.auto import Auto
+from tegu.core.errors import TeguError
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Step
+from tegu.nn.batch_norm import WARM_UP, fitted
+from tegu.nn.body import check_architecture
+from tegu.nn.mlp import with_dropout
+from tegu.returns import td_target
+from tegu.spaces.features import require
+
+ACTOR_VALUES = ("min", "mean")
+
+Critics = Any  #: a tuple of networks
+Judged = tuple[jax.Array, jax.Array, Critics]  #: what critics say, what they should, and they after it
+
+
+def check_options(algorithm: Any, spec: EnvironmentSpec) -> None:
+    """Raise ``TeguError`` where options exclude each other, or the spaces or a person's own network."""
+    title = algorithm.title
+    if isinstance(algorithm.target_entropy, Auto) and algorithm.target_entropy.initial is not None:
+        raise TeguError(f"{title}: target_entropy must be a number or auto, got {algorithm.target_entropy}")
+    if algorithm.n_quantiles:
+        if isinstance(spec.action_space, spaces.Discrete):
+            raise TeguError("SAC: n_quantiles needs a Box action space")
+        if algorithm.top_quantiles_to_drop_per_net >= algorithm.n_quantiles:
+            most, got = algorithm.n_quantiles, algorithm.top_quantiles_to_drop_per_net
+            raise TeguError(f"{title}: top_quantiles_to_drop_per_net must be below n_quantiles, {most}, got {got}")
+    if algorithm.actor_value not in ACTOR_VALUES:
+        raise TeguError(f"{title}: actor_value must be one of {', '.join(ACTOR_VALUES)}, got {algorithm.actor_value!r}")
+    if algorithm.target_subset > algorithm.n_critics:
+        most, got = algorithm.n_critics, algorithm.target_subset
+        raise TeguError(f"{title}: target_subset must be at most n_critics, {most}, got {got}")
+    check_architecture(title, algorithm.architecture, algorithm.net_arch, algorithm.critic_arch or algorithm.net_arch)
+    if algorithm.normalize_observation:
+        check_standardised(title, spec.observation_space)
+    if algorithm.batch_norm:
+        require(f"{title} with batch_norm", "action", spec.action_space, spaces.Box)
+    of_layers = {
+        "architecture": algorithm.architecture != "mlp",
+        "batch_norm": algorithm.batch_norm,
+        "critic_layer_norm": algorithm.critic_layer_norm,
+        "critic_dropout": algorithm.critic_dropout is not None,
+        "use_sde": algorithm.use_sde,
+    }
+    chosen = [name for name, on in of_layers.items() if on]
+    of_networks = [*chosen, *(["normalize_observation"] if algorithm.normalize_observation else [])]
+    if of_networks and algorithm.network is not None:
+        raise TeguError(f"{title}: {of_networks[0]} needs Tegu's network, it cannot be used with your own")
+    if len(chosen) > 1 and chosen[0] in ("architecture", "batch_norm"):
+        raise TeguError(f"{title}: {chosen[0]} cannot be used with {chosen[1]}")
+
+
+def judged_apart(
+    algorithm: Any, learner: Any, steps: Step, ent_coef: jax.Array | float, key: jax.Array
+) -> Callable[[Critics], Judged]:
+    """What critics say of the steps ``[B]``, and what they should by the target critics."""
+    kind, target = action_kind(learner.actor.spaces.action), soft_target(algorithm, learner, steps, ent_coef, key)
+
+    def judged(critics: Critics) -> Judged:
+        thinned = with_dropout(critics, algorithm.critic_dropout, jax.random.fold_in(key, 2))
+        return kind.values(thinned, steps.observation, steps.action), target, critics
+
+    return judged
+
+
+def judged_jointly(
+    algorithm: Any, learner: Any, steps: Step, ent_coef: jax.Array | float, key: jax.Array
+) -> Callable[[Critics], Judged]:
+    """The same without target critics: the critics see the steps and the next ones in one batch, whose statistics
+    normalise both (Bhatt et al. 2024, section 3)."""
+    kind: Any = action_kind(learner.actor.spaces.action)
+    next_action, entropy = kind.drawn(learner.actor(steps.next_observation), key)
+    now, later = (steps.observation, *kind.seen(steps.action)), (steps.next_observation, next_action)
+    both = jax.tree.map(lambda *parts: jnp.concatenate(parts), now, later)
+
+    def judged(critics: Critics) -> Judged:
+        outputs, after = zip(*(fitted(critic, learner.updates >= WARM_UP, *both) for critic in critics), strict=True)
+        value, next_value = jnp.split(jnp.stack(outputs), 2, axis=1)
+        future = combined_in_target(algorithm, key, jax.lax.stop_gradient(next_value))
+        return value, bootstrapped(algorithm, steps, future, ent_coef, entropy), after
+
+    return judged
+
+
+def soft_target(algorithm: Any, learner: Any, steps: Step, ent_coef: jax.Array | float, key: jax.Array) -> jax.Array:
+    """What the critics should say of the steps ``[B]`` (Haarnoja et al. 2018b, equations 2 and 3), or quantiles
+    ``[B, n]``."""
+    kind, seen = action_kind(learner.actor.spaces.action), steps.next_observation
+    critics = with_dropout(learner.target_critics, algorithm.critic_dropout, jax.random.fold_in(key, 1))
+    combine = partial(combined_in_target, algorithm, key)
+    future, entropy = kind.expected(critics, combine, seen, learner.actor(seen), key)
+    return bootstrapped(algorithm, steps, future, ent_coef, entropy)
+
+
+def bootstrapped(
+    algorithm: Any, steps: Step, future: jax.Array, ent_coef: jax.Array | float, entropy: jax.Array
+) -> jax.Array:
+    """The target by the ``future`` values ``[B]`` or ``[B, n]`` and the ``entropy`` ``[B]`` of the next actions."""
+    future = future + ent_coef * aligned(entropy, future)
+    return td_target(aligned(steps.reward, future), future, aligned(steps.terminated, future), algorithm.gamma)
+
+
+def combined_in_target(algorithm: Any, key: jax.Array, outputs: jax.Array) -> jax.Array:
+    """What the target makes of the critics' ``outputs`` ``[critics, ...]``."""
+    outputs = subset(outputs, algorithm.target_subset, jax.random.fold_in(key, 0))
+    return truncated(outputs, algorithm.top_quantiles_to_drop_per_net) if algorithm.n_quantiles else lowest(outputs)
+
+
+def combined(algorithm: Any, outputs: jax.Array) -> jax.Array:
+    """What the actor makes of the critics' ``outputs`` ``[critics, ...]``; of quantiles always their mean."""
+    if algorithm.n_quantiles:
+        return outputs.mean(axis=(0, -1))
+    return outputs.mean(axis=0) if algorithm.actor_value == "mean" else lowest(outputs)
+
+
+def soft_critic_loss(algorithm: Any, outputs: jax.Array, target: jax.Array) -> jax.Array:
+    """How far all critics are from the ``target``: equation 5 of the paper, or quantile regression."""
+    if not algorithm.n_quantiles:
+        return 0.5 * ((outputs - target) ** 2).mean(axis=1).sum()
+    losses = [quantile_huber_loss(each, target, midpoints(algorithm.n_quantiles), 1.0) for each in outputs]
+    return jnp.stack(losses).mean() / algorithm.n_quantiles
