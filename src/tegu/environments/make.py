@@ -1,7 +1,7 @@
 """Environments by name: Tegu's in JAX, Gymnasium's, PettingZoo's, and a user's own."""
 
 import difflib
-import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -25,7 +25,11 @@ from tegu.environments.native import NATIVE, OPTIONS
 BACKENDS = ("jax", "gymnasium", "pettingzoo", "ale")
 """Whose implementation of an environment there can be."""
 
-_PACKAGES = {"ALE/": ("ale_py", "tegu[atari]"), "Fetch": ("gymnasium_robotics", "tegu[robotics]")}
+_PACKAGES = {
+    "ALE/": ("ale_py", "tegu[atari]"),
+    "Fetch": ("gymnasium_robotics", "tegu[robotics]"),
+    "dm_control/": ("tegu.environments.adapters.dm_control", "tegu[dm_control]"),
+}
 """How names begin that packages of their own register: what to import, what to install."""
 
 _EXTRAS = {"mpe2": "pettingzoo", "pettingzoo": "pettingzoo", "gymnasium_robotics": "robotics"}
@@ -123,7 +127,9 @@ def unadapted(environment: str, backend: str | None = None, **options: Any) -> A
 
 
 def names() -> dict[str, str]:
-    """Every environment that can be made here by name, with its backend."""
+    """Every environment that can be made here by name, with its backend; Brax's and Playground's are not listed."""
+    if importlib.util.find_spec("dm_control"):
+        importlib.import_module(_PACKAGES["dm_control/"][0])
     found = dict.fromkeys(gymnasium.registry, "gymnasium")
     return dict(sorted((found | dict.fromkeys(NATIVE, "jax")).items()))
 
