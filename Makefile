@@ -47,7 +47,7 @@ install: .venv/.installed  ## only the environment
 
 lock: install  ## resolve the requirements anew
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(BIN)/uv pip compile pyproject.toml --extra plot --extra classic --extra search --extra pettingzoo --extra atari --extra mujoco --extra box2d --extra video --extra tensorboard --extra docs --extra dev --universal --python-version 3.11 --generate-hashes \
+	@$(BIN)/uv pip compile pyproject.toml --extra plot --extra classic --extra search --extra pettingzoo --extra atari --extra mujoco --extra dm_control --extra brax --extra box2d --extra video --extra tensorboard --extra docs --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url --quiet -o $(LOCK)
 
 clean:  ## remove what was built; runs stay

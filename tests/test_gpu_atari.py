@@ -38,5 +38,5 @@ def test_calls_go_on_where_the_last_one_stopped(tmp_path: Path) -> None:
         assert all(each["cores_busy"] > 0 for each in one["pieces"])
     assert len(done["Pong-dqn-0"]["pieces"]) == 1 + (first["state"] == "interrupted")
     assert done["Pong-ppo-0"]["best_score"] < 20
-    assert done["Pong-ppo-0"]["seconds_to_20"] is None
+    assert done["Pong-ppo-0"]["seconds_to_target"] is None
     assert call(tmp_path) == (0, done)

@@ -197,7 +197,10 @@ def test_presets_are_valid(name: str) -> None:
         pytest.importorskip("gymnasium_robotics")
     if name.endswith("-v5"):
         pytest.importorskip("mujoco")
-    name = {"ALE": "ALE/Pong-v5", "MinAtar": "MinAtar/Breakout-v0"}.get(name, name)
+    if name == "dm_control":
+        pytest.importorskip("dm_control")
+    representative = {"ALE": "Pong-v5", "MinAtar": "Breakout-v0", "dm_control": "cheetah-run-v0"}
+    name = f"{name}/{representative[name]}" if name in representative else name
     table = presets.load(name)
     assert table["default"] in table
     for each in table.keys() - {"default"}:

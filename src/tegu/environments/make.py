@@ -1,11 +1,12 @@
 """Environments by name: Tegu's in JAX, Gymnasium's, PettingZoo's, and a user's own."""
 
 import difflib
-import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +14,7 @@ import gymnasium
 
 from tegu.core.code import is_code, is_registered, one_line, refuse_file
 from tegu.core.errors import TeguError
-from tegu.environments.adapters import atari
+from tegu.environments.adapters import atari, brax
 from tegu.environments.adapters.base import HostEnvironments
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.adapters.mujoco import choose_renderer, is_mujoco, without_notices
@@ -25,7 +26,11 @@ from tegu.environments.native import NATIVE, OPTIONS
 BACKENDS = ("jax", "gymnasium", "pettingzoo", "ale")
 """Whose implementation of an environment there can be."""
 
-_PACKAGES = {"ALE/": ("ale_py", "tegu[atari]"), "Fetch": ("gymnasium_robotics", "tegu[robotics]")}
+_PACKAGES = {
+    "ALE/": ("ale_py", "tegu[atari]"),
+    "Fetch": ("gymnasium_robotics", "tegu[robotics]"),
+    "dm_control/": ("tegu.environments.adapters.dm_control", "tegu[dm_control]"),
+}
 """How names begin that packages of their own register: what to import, what to install."""
 
 _EXTRAS = {"mpe2": "pettingzoo", "pettingzoo": "pettingzoo", "gymnasium_robotics": "robotics"}
@@ -66,8 +71,9 @@ def find(
 ) -> Source:
     """Where to get ``environment`` from.
 
-    A name is Tegu's JAX implementation if there is one (unless ``backend`` says otherwise), a game of the Arcade
-    Learning Environment as learners see them (``ALE/...``, see ``AtariOptions``), else Gymnasium's.
+    A name is Tegu's JAX implementation if there is one (unless ``backend`` says otherwise), one of Brax's or MuJoCo
+    Playground's (``brax/...``, ``playground/...``), a game of the Arcade Learning Environment as learners see them
+    (``ALE/...``, see ``AtariOptions``), else Gymnasium's.
     ``"module:Class"`` names a class of either kind, ``"package:Name-v0"`` what a package registers with Gymnasium; an
     instance or a function that makes one is taken as it is. ``options`` go to the constructor, or to the function.
     Raises ``TeguError`` naming the nearest match, or what to install.
@@ -86,6 +92,9 @@ def find(
     if environment in NATIVE and backend in (None, "jax"):
         native = _build(environment, NATIVE[environment], OPTIONS.get(environment, {}) | options)
         return Source(environment, native, backend="jax", options=options)
+    if environment.partition("/")[0] in brax.PACKAGES and backend in (None, "jax"):
+        body = _called(environment, partial(brax.made, environment), options)
+        return Source(environment, body, backend="jax", options=options)
     if is_code(environment) and not is_registered(environment):
         return _made(environment, lambda: _build(environment, environment, options), options)
     if backend == "jax":
@@ -123,7 +132,9 @@ def unadapted(environment: str, backend: str | None = None, **options: Any) -> A
 
 
 def names() -> dict[str, str]:
-    """Every environment that can be made here by name, with its backend."""
+    """Every environment that can be made here by name, with its backend; Brax's and Playground's are not listed."""
+    if importlib.util.find_spec("dm_control"):
+        importlib.import_module(_PACKAGES["dm_control/"][0])
     found = dict.fromkeys(gymnasium.registry, "gymnasium")
     return dict(sorted((found | dict.fromkeys(NATIVE, "jax")).items()))
 

@@ -32,13 +32,14 @@ def is_mujoco(name: str) -> bool:
 class MujocoState:
     """Where one of them stands in the middle of an episode. Chance has a part in how episodes begin, and no other."""
 
-    def __init__(self, environment: Any):
-        self.model, self.data = environment.model, environment.data
+    def __init__(self, model: Any, data: Any):
+        self.model, self.data = model, data
 
     @classmethod
     def of(cls, environment: gymnasium.Env) -> "MujocoState | None":
         """That of an environment of Gymnasium's own; one that a person derives from it may keep more, and has none."""
-        return cls(environment) if type(environment).__module__.startswith(_MODULES) else None
+        own: Any = environment
+        return cls(own.model, own.data) if type(own).__module__.startswith(_MODULES) else None
 
     def save_state(self) -> dict[str, np.ndarray]:
         """All that the next step follows from, to the bit: what MuJoCo integrates from, and what rewards count from."""
@@ -104,3 +105,14 @@ def choose_renderer() -> None:
         f"MuJoCo needs a display to draw, or one of {', '.join(_RENDERERS.values())}, which Debian's libegl1 and "
         "libosmesa6 have"
     )
+
+
+def renderer(model: Any, data: Any, height: int = 480, width: int = 480, camera_id: int = -1) -> Any:
+    """What draws where ``data`` stands: its ``render("rgb_array")`` is a picture ``[height, width, 3]`` uint8.
+
+    ``camera_id`` is the model's camera, or -1 for one that sees it all. ``NoRendererError`` where nothing can draw.
+    """
+    choose_renderer()
+    from gymnasium.envs.mujoco.mujoco_rendering import MujocoRenderer
+
+    return MujocoRenderer(model, data, width=width, height=height, camera_id=camera_id)
