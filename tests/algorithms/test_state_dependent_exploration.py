@@ -208,5 +208,5 @@ def test_what_does_not_go_with_it(make, space, message):
 
 
 def test_agents_have_no_such_noise_yet():
-    with pytest.raises(TeguError, match="^IPPO: use_sde must be off$"):
+    with pytest.raises(TeguError, match=r"^IPPO: use_sde must be off$"):
         tegu.train("simple_spread_v3", "ippo", use_sde=True, folder=None)

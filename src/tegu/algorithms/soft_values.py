@@ -35,7 +35,7 @@ def check_options(algorithm: Any, spec: EnvironmentSpec) -> None:
         raise TeguError(f"{title}: target_entropy must be a number or auto, got {algorithm.target_entropy}")
     if algorithm.n_quantiles:
         if isinstance(spec.action_space, spaces.Discrete):
-            raise TeguError("SAC: n_quantiles needs a Box action space")
+            raise TeguError(f"{title}: n_quantiles needs a Box action space")
         if algorithm.top_quantiles_to_drop_per_net >= algorithm.n_quantiles:
             most, got = algorithm.n_quantiles, algorithm.top_quantiles_to_drop_per_net
             raise TeguError(f"{title}: top_quantiles_to_drop_per_net must be below n_quantiles, {most}, got {got}")
