@@ -12,7 +12,7 @@ from scipy import stats
 
 from tegu.core.errors import TeguError
 from tegu.core.step import Step
-from tegu.experience.base import Feedback, Hindsight, Replay, Uniform, hindsight
+from tegu.experience.base import STRATEGIES, Feedback, Hindsight, Replay, Uniform, hindsight
 from tegu.experience.buffer import ReplayBuffer
 from tegu.experience.hindsight import with_goal
 from tegu.training.learning import cut_episodes
@@ -78,15 +78,16 @@ class History:
             before, column("row", np.int32), np.full(len(steps), 7, np.float32), seen(column("achieved")), *flags
         )
 
-    def later(self, row, held):
-        """What the episode of a row achieved from then on, as far as it is held."""
-        mine = self.steps[row]
-        return [s["achieved"] for s in self.steps[row:] if s["row"] in held and s["episode"] == mine["episode"]]
+    def later(self, row, held, strategy="future"):
+        """What the episode of a row achieved from then on, in the end or ever, as far as it is held."""
+        mine, first = self.steps[row], row if strategy == "future" else 0
+        found = [s["achieved"] for s in self.steps[first:] if s["row"] in held and s["episode"] == mine["episode"]]
+        return found[-1:] if strategy == "final" else found
 
 
-def filled(n_envs, length, blocks, capacity, n_steps=1, k=4, seed=0):
+def filled(n_envs, length, blocks, capacity, n_steps=1, k=4, seed=0, strategy="future"):
     """A buffer, what it declares, its history in lists, and the rows that it holds."""
-    experience = Replay(capacity, DRAWS, 0, 1, 1, n_steps, Hindsight(k))
+    experience = Replay(capacity, DRAWS, 0, 1, 1, n_steps, Hindsight(k, strategy))
     history = History(n_envs, seed)
     written = [history.block(length) for _ in range(blocks)]
     buffer = ReplayBuffer.empty(written[0], experience)
@@ -104,16 +105,19 @@ SHAPES = [  # environments, steps in a block, blocks, capacity
 ]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_goals_are_those_that_the_same_episode_reached_from_then_on(shape):
-    """All of these and no others; each row as often as another, and each of its goals as often as another."""
-    buffer, experience, history, held = filled(*shape)
+@pytest.mark.parametrize(
+    ("shape", "strategy"),
+    [*((shape, "future") for shape in SHAPES), *((shape, name) for shape in SHAPES[1:4] for name in STRATEGIES[1:])],
+)
+def test_goals_are_those_that_the_same_episode_reached(shape, strategy):
+    """All that a strategy names and no others; each row as often as another, and each of its goals as often."""
+    buffer, experience, history, held = filled(*shape, strategy=strategy)
     (steps, weight), _ = DRAW(buffer, jax.random.key(1), experience, shape[0])
     np.testing.assert_array_equal(weight, np.ones(DRAWS, np.float32))
     goals = steps.observation["desired_goal"][:, 0].tolist()
     possible = {}
     for row in held:
-        later = history.later(row, held)
+        later = history.later(row, held, strategy)
         assert later
         possible[row, history.steps[row]["desired"]] = 1 / 5 / len(held)
         possible |= {(row, goal): 4 / 5 / len(held) / len(later) for goal in later}
@@ -122,7 +126,7 @@ def test_goals_are_those_that_the_same_episode_reached_from_then_on(shape):
     times = Counter(drawn)
     counts, expected = [times[pair] for pair in possible], [DRAWS * p for p in possible.values()]
     assert stats.chisquare(counts, expected).pvalue > 1e-3
-    assert len(possible) > 2 * len(held)
+    assert len(possible) > 2 * len(held) or strategy == "final"
 
 
 @pytest.mark.parametrize("shape", SHAPES[1:4])
@@ -237,6 +241,9 @@ def test_rows_may_be_revised_as_without_hindsight():
 def test_what_a_hyper_parameter_means():
     assert hindsight(0) == Uniform()
     assert hindsight(3) == Hindsight(3)
+    assert hindsight(3, "final") == Hindsight(3, "final") != Hindsight(3)
+    with pytest.raises(TeguError, match="goal_selection_strategy must be one of future, final, episode, got 'random'"):
+        hindsight(0, "random")
 
 
 def test_rows_that_are_no_steps_are_refused():

@@ -162,10 +162,30 @@ def test_continuous_actions_from_images():
     assert ActionValue(KEY, spec, (4,), "relu")(x, action).shape == (3,)
 
 
+@pytest.mark.parametrize("gain", [None, 1.5])
+def test_a_layer_may_follow_the_convolutions(gain):
+    """A linear map and a ReLU, of each image its own; the rest of the features stays, and so do the convolutions."""
+    space = spaces.Dict({"a": SMALL, "b": SMALL, "c": spaces.Box(-1, 1, (2,))})
+    plain, wide = (Encoder(KEY, space, name, gain) for name in ("minatar", "minatar:5"))
+    x = jax.random.uniform(jax.random.key(1), (3, 2 * 270 + 2))
+    before, after = np.asarray(plain(x), np.float64), np.asarray(wide(x))
+    assert wide.outputs == after.shape[-1] == 5 + 5 + 2
+    for i, layer in enumerate(wide.layers):
+        (weights,), (biases,) = layer.weights, layer.biases
+        expected = np.maximum(before[:, 896 * i : 896 * (i + 1)] @ np.float64(weights) + np.float64(biases), 0)
+        np.testing.assert_allclose(after[:, 5 * i : 5 * (i + 1)], expected, rtol=1e-4, atol=1e-5)
+        if gain is not None:
+            np.testing.assert_allclose(weights.T @ weights, gain**2 * np.eye(5), atol=1e-4)
+    np.testing.assert_array_equal(after[:, 10:], x[:, 540:])
+    assert not np.array_equal(wide.layers[0].weights[0], wide.layers[1].weights[0])
+
+
 def test_an_image_is_described():
     assert describe([("", QNetwork(KEY, spec_of(SMALL), (4,), "relu"))]).startswith(
         "MinAtar CNN 10x9x3, MLP 896-4-2, relu; "
     )
+    network = QNetwork(KEY, spec_of(SMALL), (4,), "relu", "auto:16")
+    assert describe([("", network)]).startswith("MinAtar CNN 10x9x3-16, MLP 16-4-2, relu; ")
 
 
 @pytest.mark.parametrize("algorithm", [tegu.DQN, tegu.PPO])
@@ -173,6 +193,8 @@ def test_an_image_is_described():
     ("extractor", "space", "message"),
     [
         ("cnn", ATARI, "features_extractor must be one of auto, flatten, nature, impala, minatar, got 'cnn'"),
+        ("flatten:8", ATARI, "features_extractor must be one of auto, .* got 'flatten:8'"),
+        ("nature:no", ATARI, "'nature:no' must end in the width of a layer, such as nature:256"),
         ("nature", spaces.Box(-1, 1, (4,)), "features_extractor nature is for images, .* the observations are Box"),
         ("nature", SMALL, "features_extractor nature needs images of at least 36x36 pixels, got 10x9"),
     ],

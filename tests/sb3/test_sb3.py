@@ -375,6 +375,11 @@ def test_policies_bring_their_networks():
     assert dqn("CnnPolicy", None)["net_arch"] == (512,)
     assert dqn("CnnPolicy", {"features_extractor_kwargs": {"features_dim": 32}})["net_arch"] == (32,)
     assert ddpg("CnnPolicy", None, behind_images=(256, 256))["net_arch"] == (512, 256, 256)
+    assert dqn("MultiInputPolicy", None) == {"features_extractor": "auto:256"}
+    wide = {"features_extractor_kwargs": {"cnn_output_dim": 16}, "net_arch": [8]}
+    assert dqn("MultiInputPolicy", wide) == {"features_extractor": "auto:16", "net_arch": (8,)}
+    with pytest.raises(TeguError, match="of the MlpPolicy must not have 'features_dim'"):
+        dqn("MlpPolicy", {"features_extractor_kwargs": {"features_dim": 8}})
 
 
 def test_activations_go_by_name():
@@ -424,7 +429,7 @@ def test_what_tegu_does_not_have_is_said_in_one_line(make, message):
     [
         ("RecurrentPPO", r"tegu\.sb3 has no RecurrentPPO: use tegu\.train"),
         ("EvalCallbak", r"tegu\.sb3 has no EvalCallbak: did you mean EvalCallback\?"),
-        ("StackedObservations", r"tegu\.sb3 has no StackedObservations: it has A2C, DDPG, DQN, "),
+        ("StackedObservations", r"tegu\.sb3 has no StackedObservations: it has A2C, DDPG, "),
         ("common", r"tegu\.sb3 has no common: make_vec_env, .* imported from tegu\.sb3 itself"),
         ("common.vec_env", r"tegu\.sb3 has no common"),
     ],

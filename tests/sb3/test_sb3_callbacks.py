@@ -96,8 +96,8 @@ def test_a_checkpoint_is_saved_at_its_step_with_the_model_of_the_round(dqn, tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "m_45_steps.zip",
         "m_90_steps.zip",
-        "m_replay_buffer_45_steps.zip",
-        "m_replay_buffer_90_steps.zip",
+        "m_replay_buffer_45_steps.pkl",
+        "m_replay_buffer_90_steps.pkl",
     ]
     assert DQN.load(tmp_path / "m_45_steps").num_timesteps == 50
 

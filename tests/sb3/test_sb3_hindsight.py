@@ -12,7 +12,7 @@ from gymnasium import spaces
 from tegu.algorithms.hyper_parameters import hyper_parameters
 from tegu.core.errors import TeguError
 from tegu.environments.goals.bit_flip import BitFlip
-from tegu.sb3 import DQN, PPO, EvalCallback, HerReplayBuffer
+from tegu.sb3 import DQN, PPO, EvalCallback, GoalSelectionStrategy, HerReplayBuffer
 
 N = 6
 SETTINGS: dict[str, Any] = {
@@ -131,9 +131,11 @@ def test_without_it_goals_stay_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("kwargs", "says"),
     [
-        ({"goal_selection_strategy": "final"}, "goal_selection_strategy must be 'future', got 'final'"),
-        ({"goal_selection_strategy": Strategy.FINAL}, "goal_selection_strategy must be 'future', got 'FINAL'"),
-        ({"copy_info_dict": True}, "copy_info_dict is not supported"),
+        (
+            {"goal_selection_strategy": "random"},
+            "goal_selection_strategy must be one of future, final, ep.*, got 'random'",
+        ),
+        ({"handle_timeout_termination": False}, "handle_timeout_termination must be True"),
         ({"online_sampling": True}, "has no online_sampling: expected n_sampled_goal, goal_selection_strategy, copy"),
         ({"n_sampled_goal": -1}, "n_sampled_goal must be at least 0, got -1"),
         ({"n_sampled_goal": "four"}, "n_sampled_goal must be .*four"),
@@ -143,6 +145,26 @@ def test_what_hindsight_cannot_do_is_one_line(kwargs: dict[str, Any], says: str)
     with pytest.raises(TeguError, match=says) as error:
         lamp(replay_buffer_kwargs=kwargs)
     assert "\n" not in str(error.value)
+
+
+def test_strategies_are_named_or_enumerated() -> None:
+    for strategy in ("final", Strategy.FINAL, GoalSelectionStrategy.FINAL):
+        model = lamp(replay_buffer_kwargs={"goal_selection_strategy": strategy})
+        assert model.algorithm.experience.draw.strategy == "final"
+
+
+def test_infos_may_be_copied_only_where_nobody_looks_at_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For then it makes no difference."""
+    asked = {"copy_info_dict": True, "n_sampled_goal": 2}
+    assert lamp(replay_buffer_kwargs=asked).algorithm.n_sampled_goal == 2
+
+    def curious(self: Any, achieved_goal: Any, desired_goal: Any, info: Any) -> Any:
+        return (achieved_goal == desired_goal).all(axis=-1) * np.float32(1) - 1 - info.get("cost", 0)
+
+    monkeypatch.setattr(Lamp, "compute_reward", curious)
+    with pytest.raises(TeguError, match="copy_info_dict=True is supported only where compute_reward does not look at"):
+        lamp(replay_buffer_kwargs=asked)
+    assert lamp(replay_buffer_kwargs={"n_sampled_goal": 2}).algorithm.n_sampled_goal == 2
 
 
 def test_other_buffers_and_other_environments_are_refused() -> None:

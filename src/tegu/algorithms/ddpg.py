@@ -84,6 +84,7 @@ class DDPG(Algorithm):
     train_freq: Count = eqx.field(static=True, default=1)  #: environment steps between two rounds of updates
     gradient_steps: int = eqx.field(static=True, default=1)  #: updates per round; -1: as many as steps were taken
     n_sampled_goal: Natural = eqx.field(static=True, default=0)  #: goals reached later for each own one (HER); 0: none
+    goal_selection_strategy: str = eqx.field(static=True, default="future")  #: which of those: or final, or episode
     n_critics: Few = eqx.field(static=True, default=1)  #: critics, of which the lowest value is used in the target
     policy_delay: Count = eqx.field(static=True, default=1)  #: updates of the critics per update of actor and targets
     target_policy_noise: NonNegative = 0.0  #: standard deviation of the noise of the target's actions, in half ranges
@@ -102,7 +103,7 @@ class DDPG(Algorithm):
 
     @property
     def experience(self) -> Replay:
-        return replay(self, draw=hindsight(self.n_sampled_goal))
+        return replay(self, draw=hindsight(self.n_sampled_goal, self.goal_selection_strategy))
 
     def at(self, clock: Clock) -> Self:
         return dataclasses.replace(super().at(clock), random_actions=clock.steps < self.learning_starts)

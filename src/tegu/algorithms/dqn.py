@@ -92,6 +92,7 @@ class DQN(Algorithm):
     gradient_steps: int = eqx.field(static=True, default=1)  #: updates per round; -1: as many as steps were taken
     n_steps: Count = eqx.field(static=True, default=1)  #: number of rewards in the target (n-step return)
     n_sampled_goal: Natural = eqx.field(static=True, default=0)  #: goals reached later for each own one (HER); 0: none
+    goal_selection_strategy: str = eqx.field(static=True, default="future")  #: which of those: or final, or episode
     target_update_interval: Count = eqx.field(static=True, default=10_000)  #: environment steps between syncs
     exploration_fraction: Fraction = 0.1  #: fraction of training over which epsilon falls
     exploration_initial_eps: Fraction = 1.0  #: epsilon at the start
@@ -135,7 +136,7 @@ class DQN(Algorithm):
         """How steps are drawn from the replay buffer."""
         if self.prioritized:
             return Prioritized(self.prioritized_alpha, self.importance_exponent)
-        return hindsight(self.n_sampled_goal)
+        return hindsight(self.n_sampled_goal, self.goal_selection_strategy)
 
     @property
     def returns(self) -> ReturnDistribution:

@@ -98,6 +98,7 @@ class SAC(Algorithm):
     train_freq: Count = eqx.field(static=True, default=1)  #: environment steps between two rounds of updates
     gradient_steps: int = eqx.field(static=True, default=1)  #: updates per round; -1: as many as steps were taken
     n_sampled_goal: Natural = eqx.field(static=True, default=0)  #: goals reached later for each own one (HER); 0: none
+    goal_selection_strategy: str = eqx.field(static=True, default="future")  #: which of those: or final, or episode
     ent_coef: AutoOrNonNegative = Auto()  #: worth of the policy's entropy; auto: it is learned, auto_0.1: from 0.1 on
     target_entropy: Auto | float = Auto()  #: entropy for which it is learned; auto: follows from the action space
     target_update_interval: Count = eqx.field(static=True, default=1)  #: updates between two of the targets
@@ -131,7 +132,7 @@ class SAC(Algorithm):
 
     @property
     def experience(self) -> Replay:
-        return replay(self, draw=hindsight(self.n_sampled_goal))
+        return replay(self, draw=hindsight(self.n_sampled_goal, self.goal_selection_strategy))
 
     def at(self, clock: Clock) -> Self:
         random = clock.steps < self.learning_starts

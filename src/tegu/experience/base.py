@@ -5,7 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 
+from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
+
+STRATEGIES = ("future", "final", "episode")  #: which step of an episode gives another step its goal
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,17 @@ class Prioritized:
 class Hindsight:
     """Rows are drawn with equal probability, and a share of them as if their goal had been one that was reached later.
 
-    That is hindsight experience replay with the strategy "future" (Andrychowicz et al. 2017, section 4.5): the desired
-    goal becomes the goal achieved by a random later step of the same episode, this one included; reward and termination
-    are computed anew. It needs steps whole, from an environment that says what goals pay (``EnvironmentSpec.goals``).
+    That is hindsight experience replay (Andrychowicz et al. 2017, section 4.5): the desired goal becomes the goal
+    achieved by a step of the same episode that ``strategy`` chooses; reward and termination are computed anew. It needs
+    steps whole, from an environment that says what goals pay (``EnvironmentSpec.goals``).
     """
 
     n_sampled_goal: int = 4  #: rows with such a goal for each that keeps its own, on average: the paper's k
+    strategy: str = "future"  #: a random step from this one on; "final": the last one so far; "episode": any
+
+    def __post_init__(self) -> None:
+        if self.strategy not in STRATEGIES:
+            raise TeguError(f"goal_selection_strategy must be one of {', '.join(STRATEGIES)}, got {self.strategy!r}")
 
     @property
     def share(self) -> float:
@@ -50,9 +58,10 @@ class Hindsight:
         return self.n_sampled_goal / (self.n_sampled_goal + 1)
 
 
-def hindsight(n_sampled_goal: int) -> Uniform | Hindsight:
+def hindsight(n_sampled_goal: int, strategy: str = "future") -> Uniform | Hindsight:
     """How an algorithm draws whose hyper-parameter ``n_sampled_goal`` is 0 where goals stay as they are."""
-    return Hindsight(n_sampled_goal) if n_sampled_goal else Uniform()
+    found = Hindsight(n_sampled_goal, strategy)
+    return found if n_sampled_goal else Uniform()
 
 
 @dataclass(frozen=True)

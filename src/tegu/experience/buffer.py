@@ -9,7 +9,7 @@ from tegu.core.errors import TeguError
 from tegu.core.step import PyTree, Step, episode_ended
 from tegu.experience.base import Batch, Feedback, Hindsight, Prioritized, Replay
 from tegu.experience.frames import FirstFrames, stack_sizes
-from tegu.experience.hindsight import Numbered, later_rows, numbered, relabelled
+from tegu.experience.hindsight import Numbered, numbered, relabelled, rows_of_goals
 from tegu.experience.priorities import Priorities
 from tegu.spaces.features import ACHIEVED_GOAL
 
@@ -170,7 +170,7 @@ class ReplayBuffer(NamedTuple):
             where = index + n_envs * jnp.arange(experience.n_steps)[:, None]
         rows = self.at(where, n_envs)
         if isinstance(experience.draw, Hindsight):
-            rows = self._in_hindsight(goal_key, rows.steps, index, experience.draw.share, n_envs, goals)
+            rows = self._in_hindsight(goal_key, rows.steps, index, experience.draw, n_envs, goals)
         return Drawn(Batch(rows, weight), index % self.capacity)
 
     def age(self, index: jax.Array) -> jax.Array:
@@ -184,14 +184,15 @@ class ReplayBuffer(NamedTuple):
         return jax.tree.map(lambda ring: ring[index % self.capacity], self.rows)
 
     def _in_hindsight(
-        self, key: jax.Array, steps: Step, index: jax.Array, share: float, n_envs: int, goals: Any
+        self, key: jax.Array, steps: Step, index: jax.Array, draw: Hindsight, n_envs: int, goals: Any
     ) -> Step:
-        """The ``steps`` drawn from the rows ``index``, a share of them with a goal that was achieved later."""
-        chosen_key, later_key = jax.random.split(key)
-        chosen = jax.random.bernoulli(chosen_key, share, index.shape)
+        """The ``steps`` drawn from the rows ``index``, a share of them with a goal that was achieved otherwise."""
+        chosen_key, other_key = jax.random.split(key)
+        chosen = jax.random.bernoulli(chosen_key, draw.share, index.shape)
         newer = (self.position - 1 - index) // n_envs
-        later = later_rows(later_key, self.rows.episode, index, newer, n_envs)
-        return relabelled(steps, chosen, self.rows.steps.next_observation[ACHIEVED_GOAL][later], goals)
+        older = (index - self.position + self._whole) // n_envs
+        other = rows_of_goals(other_key, self.rows.episode, index, newer, older, n_envs, draw.strategy)
+        return relabelled(steps, chosen, self.rows.steps.next_observation[ACHIEVED_GOAL][other], goals)
 
     def revise(self, index: jax.Array, feedback: Feedback, experience: Replay) -> "ReplayBuffer":
         """Take in what an update answered of the rows ``index``."""

@@ -23,11 +23,12 @@ def numbered(steps: Step, last: Numbered, n_envs: int) -> Numbered:
     return Numbered(steps, (first + jnp.cumsum(ended, axis=0) - ended).ravel())
 
 
-def steps_left(episode: jax.Array, index: jax.Array, newer: jax.Array, n_envs: int) -> jax.Array:
+def steps_left(episode: jax.Array, index: jax.Array, newer: jax.Array, n_envs: int, way: int = 1) -> jax.Array:
     """How many more steps the ring holds of the episode of each row ``index``, int32 ``[n]``.
 
     ``episode`` is the ring's, ``[capacity]``; ``newer`` ``[n]`` says how many rows of its environment are newer than a
-    row. An episode's rows follow each other, so that its last one is found by halving.
+    row. An episode's rows follow each other, so that its last one is found by halving. ``way`` -1: how many came before
+    it, where ``newer`` says how many rows are older.
     """
     capacity = episode.shape[0]
     mine = episode[index % capacity]
@@ -35,17 +36,27 @@ def steps_left(episode: jax.Array, index: jax.Array, newer: jax.Array, n_envs: i
     def halve(_: int, span: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         least, most = span
         middle = (least + most + 1) // 2
-        same = episode[(index + n_envs * middle) % capacity] == mine
+        same = episode[(index + way * n_envs * middle) % capacity] == mine
         return jnp.where(same, middle, least), jnp.where(same, most, middle - 1)
 
     halvings = (capacity // n_envs).bit_length()
     return jax.lax.fori_loop(0, halvings, halve, (jnp.zeros_like(newer), newer))[0]
 
 
-def later_rows(key: jax.Array, episode: jax.Array, index: jax.Array, newer: jax.Array, n_envs: int) -> jax.Array:
-    """For each row ``index`` a random one among it and those of its episode that followed; as in ``steps_left``."""
-    left = steps_left(episode, index, newer, n_envs)
-    return (index + n_envs * jax.random.randint(key, index.shape, 0, left + 1)) % episode.shape[0]
+def rows_of_goals(
+    key: jax.Array, episode: jax.Array, index: jax.Array, newer: jax.Array, older: jax.Array, n_envs: int, strategy: str
+) -> jax.Array:
+    """For each row ``index`` the row of its episode whose goal it gets; ``newer`` and ``older`` as in ``steps_left``.
+
+    ``strategy``: that of ``Hindsight``.
+    """
+    steps = left = steps_left(episode, index, newer, n_envs)
+    if strategy == "future":
+        steps = jax.random.randint(key, index.shape, 0, left + 1)
+    elif strategy == "episode":
+        before = steps_left(episode, index, older, n_envs, way=-1)
+        steps = jax.random.randint(key, index.shape, -before, left + 1)
+    return (index + n_envs * steps) % episode.shape[0]
 
 
 def relabelled(steps: Step, chosen: jax.Array, goal: jax.Array, goals: Any) -> Step:

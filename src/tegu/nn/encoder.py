@@ -11,7 +11,7 @@ import numpy as np
 
 from tegu.core.errors import TeguError
 from tegu.nn.conv import Conv
-from tegu.nn.mlp import normalized
+from tegu.nn.mlp import MLP, normalized
 from tegu.spaces.features import ACTION_MASK, n_features, one_line
 
 _APART = 2**30  #: no key is split into so many, and a split is the fold of its number
@@ -114,6 +114,7 @@ EXTRACTORS = {
     "minatar": Extractor("MinAtar CNN", minatar_cnn, 3),
 }
 CHOICES = ("auto", "flatten", *EXTRACTORS)
+"""All but "flatten" may say how wide a layer follows the convolutions of each image: "nature:256"."""
 
 
 class Encoder(eqx.Module):
@@ -123,6 +124,7 @@ class Encoder(eqx.Module):
     """
 
     networks: tuple[CNN, ...]
+    layers: tuple[MLP, ...]  #: for each network a layer that follows, if any
     images: tuple[Image, ...] = eqx.field(static=True)
     names: tuple[str, ...] = eqx.field(static=True)  #: of the extractors
     inputs: int = eqx.field(static=True)  #: the length of features
@@ -138,6 +140,7 @@ class Encoder(eqx.Module):
     ):
         """Observations in ``space``; ``extractor`` is one of ``CHOICES``. ``gain``: as for ``Conv``. ``scaled``: by the
         bounds of the space, unless features come standardised."""
+        extractor, width = named_and_wide(extractor)
         found = () if extractor == "flatten" else tuple(images(space))
         self.images = found if scaled else tuple(image._replace(low=0.0, high=1.0) for image in found)
         self.names = tuple(chosen(extractor, image) for image in self.images)
@@ -148,14 +151,25 @@ class Encoder(eqx.Module):
             EXTRACTORS[name].make(jax.random.fold_in(key, image.start), image.size[-1], gain, layer_norm)
             for name, image in zip(self.names, self.images, strict=True)
         )
+        self.layers = ()
+        if width is not None:
+            keys = jax.random.split(jax.random.fold_in(key, _APART), len(self.images))
+            gains = None if gain is None else (gain,)
+            self.layers = tuple(
+                MLP(own, (_size(network, image), width), "relu", gains, layer_norm)
+                for own, network, image in zip(keys, self.networks, self.images, strict=True)
+            )
 
     def __call__(self, x: jax.Array) -> jax.Array:
         if not self.images:
             return x
         parts, stop = [], 0
-        for image, network in zip(self.images, self.networks, strict=True):
-            seen = network(image.of(x))
-            parts += [x[..., stop : image.start], seen.reshape((*x.shape[:-1], -1))]
+        for i, (image, network) in enumerate(zip(self.images, self.networks, strict=True)):
+            seen = network(image.of(x)).reshape((*x.shape[:-1], -1))
+            if self.layers:
+                seen = self.layers[i](seen)
+                seen = jax.nn.relu(normalized(seen) if self.layers[i].layer_norm else seen)
+            parts += [x[..., stop : image.start], seen]
             stop = image.stop
         return jnp.concatenate([*parts, x[..., stop:]], axis=-1)
 
@@ -169,13 +183,18 @@ class Encoder(eqx.Module):
     def title(self) -> str:
         """``Nature CNN 84x84x4`` for each image; empty where there is none."""
         sizes = ("x".join(map(str, image.size)) for image in self.images)
-        return " and ".join(f"{EXTRACTORS[name].title} {size}" for name, size in zip(self.names, sizes, strict=True))
+        widths = [f"-{layer.biases[-1].shape[-1]}" for layer in self.layers] or [""] * len(self.images)
+        each = zip(self.names, sizes, widths, strict=True)
+        return " and ".join(f"{EXTRACTORS[name].title} {size}{width}" for name, size, width in each)
 
 
 def check_extractor(title: str, extractor: str, space: gymnasium.Space) -> None:
     """Raise ``TeguError`` in one line unless the ``extractor`` can look at the images of ``space``."""
-    if extractor not in CHOICES:
-        raise TeguError(f"{title}: features_extractor must be one of {', '.join(CHOICES)}, got {extractor!r}")
+    given, (extractor, width) = extractor, named_and_wide(extractor)
+    if extractor not in CHOICES or (extractor == "flatten" and width is not None):
+        raise TeguError(f"{title}: features_extractor must be one of {', '.join(CHOICES)}, got {given!r}")
+    if width is not None and width < 1:
+        raise TeguError(f"{title}: features_extractor {given!r} must end in the width of a layer, such as nature:256")
     if extractor not in EXTRACTORS:
         return
     found = list(images(space))
@@ -192,6 +211,17 @@ def check_extractor(title: str, extractor: str, space: gymnasium.Space) -> None:
                 f"{title}: features_extractor {extractor} needs images of at least {smallest}x{smallest} pixels, got "
                 f"{height}x{width}"
             )
+
+
+def named_and_wide(extractor: str) -> tuple[str, int | None]:
+    """The name of an extractor, and how wide the layer after it is: None without one, 0 where that is no number."""
+    name, colon, width = extractor.partition(":")
+    return name, (int(width) if width.isdecimal() else 0) if colon else None
+
+
+def _size(network: CNN, image: Image) -> int:
+    """How many numbers a network makes of an image."""
+    return eqx.filter_eval_shape(network, jax.ShapeDtypeStruct(image.size, jnp.float32)).size
 
 
 def chosen(extractor: str, image: Image) -> str:

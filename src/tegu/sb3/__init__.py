@@ -14,9 +14,29 @@ from tegu.sb3.callbacks import BaseCallback, CallbackList, ConvertCallback, Even
 from tegu.sb3.environments import DummyVecEnv, SubprocVecEnv, make_vec_env
 from tegu.sb3.eval_callback import EvalCallback, StopTrainingOnNoModelImprovement, StopTrainingOnRewardThreshold
 from tegu.sb3.evaluation import evaluate_policy
-from tegu.sb3.example_envs import SimpleMultiObsEnv
-from tegu.sb3.her import HerReplayBuffer
-from tegu.sb3.logger import Logger, configure
+from tegu.sb3.example_envs import BitFlippingEnv, SimpleMultiObsEnv
+from tegu.sb3.her import GoalSelectionStrategy, HerReplayBuffer
+from tegu.sb3.identity_envs import (
+    FakeImageEnv,
+    IdentityEnv,
+    IdentityEnvBox,
+    IdentityEnvMultiBinary,
+    IdentityEnvMultiDiscrete,
+)
+from tegu.sb3.log_outputs import (
+    CSVOutputFormat,
+    Figure,
+    FormatUnsupportedError,
+    HParam,
+    HumanOutputFormat,
+    Image,
+    JSONOutputFormat,
+    KVWriter,
+    TensorBoardOutputFormat,
+    Video,
+    make_output_format,
+)
+from tegu.sb3.logger import DEBUG, DISABLED, ERROR, INFO, WARN, Logger, configure
 from tegu.sb3.missing import missing
 from tegu.sb3.model import A2C, DDPG, DQN, PPO, QRDQN, SAC, TD3, TQC, TRPO
 from tegu.sb3.monitor import (
@@ -45,7 +65,7 @@ from tegu.sb3.stock_callbacks import (
     ProgressBarCallback,
     StopTrainingOnMaxEpisodes,
 )
-from tegu.sb3.utils import check_env, get_latest_run_id, safe_mean, set_random_seed
+from tegu.sb3.utils import check_env, get_latest_run_id, get_system_info, safe_mean, set_random_seed
 from tegu.sb3.vec_env import VecEnv, VecEnvWrapper, is_vecenv_wrapped
 from tegu.sb3.vec_frame_stack import VecFrameStack
 from tegu.sb3.vec_normalize import RunningMeanStd, VecNormalize, sync_envs_normalization, unwrap_vec_normalize
@@ -60,17 +80,24 @@ from tegu.sb3.vec_wrappers import (
 __all__ = [
     "A2C",
     "DDPG",
+    "DEBUG",
+    "DISABLED",
     "DQN",
+    "ERROR",
+    "INFO",
     "PPO",
     "QRDQN",
     "SAC",
     "TD3",
     "TQC",
     "TRPO",
+    "WARN",
     "ActionNoise",
     "AtariWrapper",
     "BaseAlgorithm",
     "BaseCallback",
+    "BitFlippingEnv",
+    "CSVOutputFormat",
     "CallbackList",
     "CheckpointCallback",
     "CnnPolicy",
@@ -80,8 +107,21 @@ __all__ = [
     "EvalCallback",
     "EventCallback",
     "EveryNTimesteps",
+    "FakeImageEnv",
+    "Figure",
     "FloatSchedule",
+    "FormatUnsupportedError",
+    "GoalSelectionStrategy",
+    "HParam",
     "HerReplayBuffer",
+    "HumanOutputFormat",
+    "IdentityEnv",
+    "IdentityEnvBox",
+    "IdentityEnvMultiBinary",
+    "IdentityEnvMultiDiscrete",
+    "Image",
+    "JSONOutputFormat",
+    "KVWriter",
     "LinearSchedule",
     "LoadMonitorResultsError",
     "LogEveryNTimesteps",
@@ -100,6 +140,7 @@ __all__ = [
     "StopTrainingOnNoModelImprovement",
     "StopTrainingOnRewardThreshold",
     "SubprocVecEnv",
+    "TensorBoardOutputFormat",
     "VecCheckNan",
     "VecEnv",
     "VecEnvWrapper",
@@ -109,6 +150,7 @@ __all__ = [
     "VecNormalize",
     "VecTransposeImage",
     "VecVideoRecorder",
+    "Video",
     "check_env",
     "configure",
     "constant_fn",
@@ -118,10 +160,12 @@ __all__ = [
     "get_linear_fn",
     "get_monitor_files",
     "get_schedule_fn",
+    "get_system_info",
     "is_vecenv_wrapped",
     "is_wrapped",
     "load_results",
     "make_atari_env",
+    "make_output_format",
     "make_vec_env",
     "plot_results",
     "results_plotter",

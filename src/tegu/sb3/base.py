@@ -14,17 +14,20 @@ from tegu.core.runtime import configure_jax
 from tegu.core.step import PyTree
 from tegu.sb3.environments import DummyVecEnv, make_vec_env, resolve
 from tegu.sb3.errors import ArgumentError, as_argument_errors
+from tegu.sb3.her import check_infos
 from tegu.sb3.learning import Learning
 from tegu.sb3.logger import EpisodeWindow, Logger
+from tegu.sb3.parameters import NETWORKS
 from tegu.sb3.policies import check_policy, policy_settings
 from tegu.sb3.policy import Policy, epsilon
 from tegu.sb3.schedules import FloatSchedule
-from tegu.sb3.settings import at_least, build, hyper_settings, seed_of
+from tegu.sb3.settings import at_least, build, hyper_settings, seed_of, warn_of_interval
 from tegu.sb3.stock_callbacks import as_callback
 from tegu.sb3.storing import Storing
 from tegu.sb3.training_state import TrainingState
 from tegu.sb3.vec_env import VecEnv
 from tegu.sb3.vec_normalize import VecNormalize, unwrap_vec_normalize
+from tegu.sb3.vec_wrappers import with_channels_first
 from tegu.training.fitting import validate
 from tegu.training.plan import spec_of
 
@@ -36,7 +39,7 @@ class BaseAlgorithm(Storing):
     """What the algorithms share. Steps always count over all environments."""
 
     name: ClassVar[str]  #: in Tegu's registry
-    networks: ClassVar[tuple[str, ...]]  #: fields of the learner that are the policy's parameters
+    networks: ClassVar[tuple[str, ...]]  #: those of ``NETWORKS``
     usual: ClassVar[dict[str, Any]] = {}  #: SB3's arguments after ``policy`` and ``env``, with their defaults
     usual_log_interval: ClassVar[int] = 1  #: SB3's default of ``learn``, in rollouts
     behind_images: ClassVar[tuple[int, ...]] = ()  #: SB3's default layers of the ``CnnPolicy``
@@ -45,7 +48,8 @@ class BaseAlgorithm(Storing):
     algorithm: Algorithm  #: Tegu's own, which holds the settings
 
     def __init_subclass__(cls) -> None:
-        """The signature that ``usual`` describes."""
+        """The signature that ``usual`` describes, and the networks."""
+        cls.networks = NETWORKS[cls.name]
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         parameters = [inspect.Parameter(name, kind) for name in ("policy", "env")]
         parameters += [inspect.Parameter(name, kind, default=value) for name, value in cls.usual.items()]
@@ -83,30 +87,46 @@ class BaseAlgorithm(Storing):
         self.verbose = int(verbose) if isinstance(verbose, bool) else at_least(0, verbose, "verbose")
         self.stats_window_size = at_least(1, arguments.get("stats_window_size", 100), "stats_window_size")
         self.window = EpisodeWindow(self.stats_window_size)
-        self.logger = Logger(self.verbose)
+        self.logger, self._custom_logger = Logger(), False
         self.total_timesteps = 0  #: where the last ``learn`` ends
         self._seed = seed_of(self.seed)
         self._training: TrainingState | None = None
         self._env: VecEnv | None = None
 
-    def _attach(self, env: Any, *, fresh: bool) -> None:
-        """Train in ``env`` from now on, with a ``fresh`` learner or the present one."""
+    def _attach(self, env: Any, *, fresh: bool, force_reset: bool = True, as_many: bool = False) -> None:
+        """Train in ``env`` from now on, with a ``fresh`` learner or the present one; see ``set_env``.
+
+        ``as_many``: only in as many environments as before.
+        """
         id, environment = resolve(env)
+        if isinstance(environment, VecEnv):
+            turned = with_channels_first(environment)
+            environment = turned if fresh or turned.observation_space == self.observation_space else environment
         n_envs = environment.num_envs if isinstance(environment, VecEnv) else 1
         spec = spec_of(id, environment, n_envs)  # finds out whether it is sound
         check_policy(type(self).__name__, self._arguments["policy"], spec.observation_space)
         if not fresh:
             self._check_spaces(environment)
+        if as_many and n_envs != self.n_envs:
+            raise ArgumentError(
+                f"set_env: the model trains in {self.n_envs} environments, these are {n_envs}: "
+                f"{type(self).__name__}.load(path, env=env) takes any number"
+            )
         self._env = environment if isinstance(environment, VecEnv) else None
         self._show = id if isinstance(env, str) else None  # what to show in ``get_env`` when training needs none
         learners, steps = (None, 0) if fresh else (self.policy.learners, self.num_timesteps)
         self.algorithm = build(self.name, self._settings, spec.n_envs)
-        validate(self.algorithm, spec)
-        if isinstance(self._env, DummyVecEnv):
-            self._env.stands_for = None
+        validate(self.algorithm, spec, few_rows=True)
+        warn_of_interval(self._settings, spec.n_envs)
+        check_infos(self._arguments.get("replay_buffer_kwargs"), spec.goals)
+        inside = self._env.unwrapped if self._env is not None else None
+        if isinstance(inside, DummyVecEnv):
+            inside.stands_for = None
         if self._env is not None and self.seed is not None:
             self._env.seed(self.seed)
-        self._training = TrainingState(self.algorithm, environment, spec, self._seed, learners, steps)
+        self._training = TrainingState(
+            self.algorithm, environment, spec, self._seed, learners, steps, resumes=not force_reset
+        )
         if self._waiting is not None:
             self._training.put_buffer(self._waiting)
             self._waiting = None
@@ -118,7 +138,7 @@ class BaseAlgorithm(Storing):
 
     def _policy_of(self, spec: Any, steps: int) -> Policy:
         policy = Policy(self.algorithm, spec, None, (self._seed,), steps)
-        policy.networks, policy.put = self.networks, self._put
+        policy.put = self._put
         return policy
 
     def __getattr__(self, name: str) -> Any:
@@ -170,7 +190,9 @@ class BaseAlgorithm(Storing):
         self._policy.act_by(self.algorithm)
         learning = Learning(self, self._training, callbacks, steps, interval)
         self.total_timesteps = learning.total
-        self.logger.open(self.tensorboard_log, tb_log_name or type(self).__name__, another=reset_num_timesteps)
+        if not self._custom_logger:
+            name = tb_log_name or type(self).__name__
+            self.logger.open(self.verbose, self.tensorboard_log, name, another=reset_num_timesteps)
         learning.run()
         self._follow()
         return self
@@ -185,6 +207,11 @@ class BaseAlgorithm(Storing):
         """The last ``stats_window_size`` episodes as ``{"r": return, "l": length}``; those that ended between two
         reports share the means of both."""
         return self.window.episodes
+
+    @property
+    def ep_success_buffer(self) -> Any:
+        """Of the last ``stats_window_size`` episodes that said so, whether they succeeded; stepped in Python only."""
+        return self.window.successes
 
     @property
     def lr_schedule(self) -> FloatSchedule:
@@ -202,7 +229,7 @@ class BaseAlgorithm(Storing):
 
     def set_logger(self, logger: Logger) -> None:
         """Record and write with another logger."""
-        self.logger = logger
+        self.logger, self._custom_logger = logger, True
 
     # Acting
 
@@ -248,9 +275,17 @@ class BaseAlgorithm(Storing):
         return self._env
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
-        """Train in another environment of the same spaces. Its episodes begin anew; a replay buffer begins empty."""
+        """Train in another environment of the same spaces, in as many as before. A replay buffer begins empty.
+
+        Episodes begin anew; unless ``force_reset``, they go on where a model last trained in this very ``VecEnv``.
+        """
         with as_argument_errors():
-            self._attach(env, fresh=False)
+            self._attach(env, fresh=False, force_reset=force_reset, as_many=self._training is not None)
+
+    @property
+    def _last_obs(self) -> PyTree:
+        """What ``learn(reset_num_timesteps=False)`` acts on first; None where it begins new episodes."""
+        return self._training.seen if self._training is not None else None
 
     def get_vec_normalize_env(self) -> VecNormalize | None:
         """The ``VecNormalize`` around the training environments, or None."""

@@ -20,6 +20,7 @@ class Locals(dict[str, Any]):
     """What callbacks may look at: the model as ``self``, and ``num_timesteps``.
 
     Of environments stepped in Python also ``new_obs``, ``actions``, ``rewards``, ``dones`` and ``infos`` of the step.
+    Of those in JAX ``new_obs`` of the last step of each piece.
     """
 
     def __missing__(self, name: str) -> Any:

@@ -65,7 +65,8 @@ class Learning:
         finally:
             self.training.record(False)
             self.callback.on_training_end()
-            self.model.logger.close()
+            if not self.model._custom_logger:
+                self.model.logger.close()
 
     @property
     def _iterations(self) -> int:
@@ -95,9 +96,12 @@ class Learning:
             return True
         n_envs, recorded = self.model.n_envs, self.training.recorded()
         self.locals["episodes"] = self.window.ended - self.ended
+        self.locals.pop("new_obs", None)
         for i in range((self.training.steps - self.told) // n_envs):
             self.told += n_envs
             self.locals |= {"num_timesteps": self.told, **(recorded[i] if recorded else {})}
+            if self.told == self.training.steps:  # all that is known of a step in JAX, and of the last one only
+                self.locals.setdefault("new_obs", self.training.seen)
             if not self.callback.on_step():
                 return False
         return True
@@ -124,7 +128,7 @@ class Learning:
     def _log(self, progress: Progress) -> None:
         """Record the latest metrics, and dump them if it is time."""
         logger = self.model.logger
-        metrics = self.window.metrics(progress.metrics[0])
+        metrics = self.window.metrics(progress.metrics[0], self.training.successes())
         metrics["time/total_timesteps"] = self.training.steps
         metrics["time/iterations" if self.on_policy else "time/episodes"] = self._done
         for key, value in metrics.items():

@@ -9,7 +9,6 @@ ELSEWHERE = {
     "ARS": "use tegu.train(env, tegu.ARS())",
     "BaseFeaturesExtractor": "a function that makes an Equinox module goes into policy_kwargs={'network': function}",
     "CrossQ": "SAC is the nearest to it",
-    "GoalSelectionStrategy": "name the strategy, goal_selection_strategy='future'",
     "HER": "it is a replay buffer: replay_buffer_class=HerReplayBuffer; see the documentation",
     "MaskablePPO": "every algorithm of Tegu's honours masks: observations in a Dict with the entry action_mask",
     "RecurrentPPO": "use tegu.train(env, tegu.RecurrentPPO())",

@@ -34,15 +34,12 @@ _SOFT = {
     "target_update_interval": 1,
     "target_entropy": "auto",
 }
-_SAC_NETWORKS = ("actor", "critics", "target_critics")
-_DDPG_NETWORKS = ("actor", "critics", "target_actor", "target_critics")
 
 
 class PPO(BaseAlgorithm):
     """Proximal policy optimisation: ``tegu.PPO`` behind SB3's constructor. ``device`` is JAX's to choose."""
 
     name = "ppo"
-    networks = ("network",)
     usual = {  # noqa: RUF012
         "learning_rate": 3e-4,
         "n_steps": 2048,
@@ -68,7 +65,6 @@ class DQN(BaseAlgorithm):
     """Deep Q-network: ``tegu.DQN`` behind SB3's constructor. ``device`` is JAX's to choose."""
 
     name = "dqn"
-    networks = ("online", "target")
     usual = {  # noqa: RUF012
         "learning_rate": 1e-4,
         "buffer_size": 1_000_000,
@@ -93,7 +89,6 @@ class DDPG(BaseAlgorithm):
     """Deep deterministic policy gradient: ``tegu.DDPG`` behind SB3's constructor, without noise unless it is given."""
 
     name = "ddpg"
-    networks = _DDPG_NETWORKS
     behind_images, shares_extractor = (256, 256), False
     usual = {**_ACTOR_CRITIC, **_LAST}  # noqa: RUF012
 
@@ -102,7 +97,6 @@ class TD3(BaseAlgorithm):
     """Twin delayed DDPG: ``tegu.TD3`` behind SB3's constructor, without noise unless it is given."""
 
     name = "td3"
-    networks = _DDPG_NETWORKS
     behind_images, shares_extractor = (256, 256), False
     usual = {  # noqa: RUF012
         **_ACTOR_CRITIC,
@@ -118,7 +112,6 @@ class SAC(BaseAlgorithm):
     """Soft actor-critic: ``tegu.SAC`` behind SB3's constructor."""
 
     name = "sac"
-    networks = _SAC_NETWORKS
     behind_images, shares_extractor = (256, 256), False
     usual = {**_SOFT, **_SDE, "use_sde_at_warmup": False, **_WINDOW, **_LAST}  # noqa: RUF012
 
@@ -130,7 +123,6 @@ class TQC(BaseAlgorithm):
     """
 
     name = "tqc"
-    networks = _SAC_NETWORKS
     behind_images, shares_extractor = (256, 256), False
     usual = {  # noqa: RUF012
         **_SOFT,
@@ -146,7 +138,6 @@ class A2C(BaseAlgorithm):
     """Advantage actor-critic: ``tegu.A2C`` behind SB3's constructor."""
 
     name = "a2c"
-    networks = ("network",)
     usual_log_interval = 100
     usual = {  # noqa: RUF012
         "learning_rate": 7e-4,
@@ -170,7 +161,6 @@ class TRPO(BaseAlgorithm):
     """Trust region policy optimisation: ``tegu.TRPO`` behind the constructor of SB3-contrib."""
 
     name = "trpo"
-    networks = ("network",)
     usual = {  # noqa: RUF012
         "learning_rate": 1e-3,
         "n_steps": 2048,
@@ -199,7 +189,6 @@ class QRDQN(BaseAlgorithm):
     """
 
     name = "qr-dqn"
-    networks = ("online", "target")
     usual = {  # noqa: RUF012
         **DQN.usual,
         "learning_rate": 5e-5,

@@ -11,6 +11,21 @@ from tegu.sb3.errors import MismatchError
 
 Parameters = Mapping[str, Mapping[str, np.ndarray]]
 
+_ACTOR_CRITIC, _VALUES = ("network",), ("online", "target")
+_SOFT, _DETERMINISTIC = ("actor", "critics", "target_critics"), ("actor", "critics", "target_actor", "target_critics")
+NETWORKS = {
+    "ppo": _ACTOR_CRITIC,
+    "a2c": _ACTOR_CRITIC,
+    "trpo": _ACTOR_CRITIC,
+    "dqn": _VALUES,
+    "qr-dqn": _VALUES,
+    "sac": _SOFT,
+    "tqc": _SOFT,
+    "ddpg": _DETERMINISTIC,
+    "td3": _DETERMINISTIC,
+}
+"""By algorithm, the fields of its learner that are the policy's parameters."""
+
 
 def arrays_of(learner: Learner, networks: Collection[str]) -> dict[str, dict[str, np.ndarray]]:
     """Copies of a learner's arrays: the networks' under ``"policy"``, the optimizers' under names of their own.

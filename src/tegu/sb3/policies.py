@@ -10,6 +10,7 @@ import gymnasium
 from tegu.core.errors import TeguError
 from tegu.nn.mlp import ACTIVATIONS
 from tegu.sb3.errors import ArgumentError
+from tegu.sb3.settings import at_least
 
 POLICIES: dict[str, dict[str, Any]] = {
     "MlpPolicy": {"features_extractor": "flatten"},
@@ -21,8 +22,9 @@ POLICIES: dict[str, dict[str, Any]] = {
 EXTRACTORS = {"NatureCNN": "nature", "FlattenExtractor": "flatten", "CombinedExtractor": "auto"}
 """SB3's features extractors, by the names of their classes, and Tegu's."""
 
+_CNN_OUTPUT_DIM = 256  #: SB3's default: how wide the layer after the convolutions of each image in a Dict is
+
 USUAL: dict[str, Any] = {
-    "features_extractor_kwargs": {},
     "normalize_images": True,
     "optimizer_class": "Adam",
     "optimizer_kwargs": {},
@@ -49,7 +51,7 @@ def policy_settings(
     ``shares_extractor``: whether actor and critic share what sees images, in SB3 by default and in Tegu always.
     ``behind_images``: SB3's default layers of the ``CnnPolicy``.
     """
-    name = policy if isinstance(policy, str) else getattr(policy, "__name__", type(policy).__name__)
+    name = policy_name(policy)
     if name not in POLICIES:
         raise TeguError(
             f"{title}: policy must be one of {', '.join(POLICIES)}, got {name}; a network of your own, a function that "
@@ -62,11 +64,14 @@ def policy_settings(
     of_extractor = settings.pop("net_arch", ())
     if "features_extractor_class" in given:
         settings["features_extractor"] = _extractor(title, given.pop("features_extractor_class"))
-    if name == "CnnPolicy" and (size := dict(given.get("features_extractor_kwargs", {})).pop("features_dim", None)):
-        of_extractor = (size,)
-        given["features_extractor_kwargs"] = {
-            key: value for key, value in given["features_extractor_kwargs"].items() if key != "features_dim"
-        }
+    of_images = dict(given.pop("features_extractor_kwargs", {}))
+    if name == "CnnPolicy":
+        of_extractor = (of_images.pop("features_dim", None) or of_extractor[0],)
+    elif settings.get("features_extractor", "auto") == "auto":  # a CombinedExtractor
+        width = at_least(1, of_images.pop("cnn_output_dim", _CNN_OUTPUT_DIM), f"{title}: cnn_output_dim")
+        settings["features_extractor"] = f"auto:{width}"
+    if of_images:
+        raise TeguError(f"{title}: features_extractor_kwargs of the {name} must not have {next(iter(of_images))!r}")
     if "use_rms_prop" in known and "optimizer_class" in given:  # of A2C, which has two to choose from
         settings["use_rms_prop"] = _uses_rms_prop(title, given.pop("optimizer_class"))
     for key, value in given.items():
@@ -75,7 +80,7 @@ def policy_settings(
         elif key in known:
             settings[key] = value  # one of Tegu's own, such as network
         elif key not in usual:
-            expected = ", ".join([*_TRANSLATED, *usual])
+            expected = ", ".join([*_TRANSLATED, "features_extractor_kwargs", *usual])
             raise TeguError(f"{title}: policy_kwargs[{key!r}] is not supported: expected {expected}")
         elif not _is_usual(key, value, usual[key], given):
             raise TeguError(f"{title}: policy_kwargs[{key!r}] must be {usual[key]!r} in Tegu, got {_shown(value)}")
@@ -83,6 +88,11 @@ def policy_settings(
         for part in ("net_arch", *(["critic_arch"] if "critic_arch" in settings else [])):
             settings[part] = (*of_extractor, *settings.get(part, behind_images))
     return settings
+
+
+def policy_name(policy: Any) -> str | None:
+    """The name of a policy, which may be a class; None of a model whose file does not say."""
+    return policy if isinstance(policy, str | None) else getattr(policy, "__name__", type(policy).__name__)
 
 
 def _is_usual(key: str, value: Any, usual: Any, given: Mapping[str, Any]) -> bool:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Self
 
 import jax
@@ -15,7 +14,8 @@ from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
 from tegu.sb3.errors import ArgumentError
 from tegu.sb3.files import read, write
-from tegu.sb3.parameters import arrays_of, with_arrays
+from tegu.sb3.parameters import NETWORKS, arrays_of, with_arrays
+from tegu.sb3.vec_parts import as_in
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,14 @@ def get_device(device: Any = "auto") -> Device:
 class Policy(Agent):
     """An agent that follows a learner while it goes on learning, without compiling anew."""
 
-    networks: tuple[str, ...] = ()  #: fields of the learner that are the policy's parameters
     put: Callable[[Learner], None] | None = None  #: what takes over changed learners ``[1, ...]``
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The fields of the learner that are the policy's parameters."""
+        if self.algorithm.name not in NETWORKS:
+            raise TeguError(f"tegu.sb3 does not know which parameters of {self.algorithm.name} are the policy's")
+        return NETWORKS[self.algorithm.name]
 
     def follow(self, learners: Learner, steps: int) -> None:
         """Act as ``learners`` ``[1, ...]`` have learned after ``steps``."""
@@ -59,6 +65,7 @@ class Policy(Agent):
                 "predict: got a pair of an observation and an info. You are mixing Gym API with SB3 VecEnv API: "
                 "reset() of Gymnasium returns (observation, info), that of a VecEnv the observation"
             )
+        observation = as_in(self.spec.observation_space, observation)
         action, memory = super().predict(observation, state, episode_start, deterministic, index=index)
         space = self.spec.action_space
         return np.asarray(action, space.dtype) if isinstance(space, spaces.Box) else np.asarray(action), memory
@@ -130,12 +137,12 @@ class Policy(Agent):
             {name: piece.reshape(arrays[name].shape) for name, piece in zip(arrays, pieces, strict=True)}
         )
 
-    def save(self, path: str | Path) -> Path:
-        """Write the policy to the file ``path``, which gets the ending ``.zip`` if it has none."""
+    def save(self, path: Any) -> Any:
+        """Write the policy to the file ``path``, which gets the ending ``.zip`` if it has none, or to an open file."""
         return write(super().save, path)
 
     @classmethod
-    def load(cls, path: str | Path, device: Any = "auto") -> Self:
+    def load(cls, path: Any, device: Any = "auto") -> Self:
         """Read a policy, or a model, that was saved."""
         agent = read(path)
         policy = cls(agent.algorithm, agent.spec, None, agent.seeds[:1], agent.steps)

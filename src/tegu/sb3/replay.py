@@ -76,7 +76,7 @@ class ReplayBuffer:
         return jax.tree.map(lambda leaf: np.array(leaf).reshape((-1, self.n_envs, *leaf.shape[1:])), tree)
 
 
-def save_ring(ring: Ring, path: str | Path) -> Path:
+def save_ring(ring: Ring, path: Any) -> Any:
     """Write a replay buffer to a file."""
 
     def save(folder: Path) -> None:
@@ -86,9 +86,9 @@ def save_ring(ring: Ring, path: str | Path) -> Path:
     return write(save, path)
 
 
-def load_ring(path: str | Path, like: Ring) -> Ring:
+def load_ring(path: Any, like: Ring) -> Ring:
     """Read a replay buffer, which must have been as large as the one it is ``like``, arrays or their shapes."""
-    with unpacked(existing(path)) as folder:
+    with existing(path) as file, unpacked(file) as folder:
         saved = checkpoint.load_latest(folder)
     if saved.state.get("kind") != KIND:
         raise TeguError(f"{path} does not hold a replay buffer")

@@ -1,5 +1,6 @@
 """Stable-Baselines3's constructor arguments as Tegu's hyper-parameters."""
 
+import warnings
 from collections.abc import Mapping
 from reprlib import repr as shorten
 from typing import Any
@@ -32,6 +33,12 @@ OF_THE_MODEL = (
     "_init_setup_model",
 )
 """Arguments that are no hyper-parameters."""
+
+KEPT = ("policy", "verbose", "tensorboard_log", "stats_window_size")
+"""Arguments that are no hyper-parameters, and are saved with a model."""
+
+NEVER_KEPT = {"env", "device", "_init_setup_model"}
+"""Arguments that no saved model has."""
 
 UNCLIPPED = 1e30  #: a gradient's norm that is never reached
 
@@ -80,11 +87,18 @@ def seed_of(value: Any) -> int:
     return seed
 
 
-def refuse(name: str, **asked: Any) -> None:
-    """Raise for the first argument that asks for something Tegu does not have; what is falsy asks for nothing."""
-    for argument, value in asked.items():
-        if value:
-            raise TeguError(f"{name}: Tegu does not support {argument}={getattr(value, '__name__', repr(value))}")
+def left_out_of(exclude: Any, include: Any, known: set[str]) -> set[str]:
+    """Which of ``KEPT`` a saved model does without. ``known``: the arguments that it has."""
+    asked = {}
+    for argument, given in (("exclude", exclude), ("include", include)):
+        if isinstance(given, str):
+            raise TeguError(f"save: {argument} must be a list of names, got the text {given!r}")
+        asked[argument] = set(given or ())
+    if always := sorted((asked["exclude"] - asked["include"]) & (known - set(KEPT) - NEVER_KEPT)):
+        raise TeguError(f"save: {always[0]} is always kept; load(path, {always[0]}=...) takes another value")
+    if odd := sorted(asked["include"] - known):
+        raise TeguError(f"save: include has {odd[0]}, which is no setting: a model keeps its settings and networks")
+    return asked["exclude"] - asked["include"]
 
 
 def hyper_settings(name: str, title: str, arguments: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,6 +132,17 @@ def translated(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         raise TeguError("clip_range_vf: only a number is supported, not a schedule")
     buffer = [new.pop(key, None) for key in ("replay_buffer_class", "replay_buffer_kwargs")]
     return {**new, **hindsight_settings(*buffer)}
+
+
+def warn_of_interval(settings: Mapping[str, Any], n_envs: int) -> None:
+    """Say so where DQN's target would have to follow more often than environments step."""
+    interval = settings.get("target_update_interval", n_envs)
+    if "exploration_fraction" in settings and n_envs > interval:
+        warnings.warn(
+            f"The number of environments used is greater than target_update_interval ({n_envs} and {interval}): the "
+            "target follows each time that they step",
+            stacklevel=5,
+        )
 
 
 def as_given(value: Any) -> Any:

@@ -21,8 +21,12 @@ class SteppedVecEnv:
 
     time_limit: int | None = None
 
-    def __init__(self, vector: VecEnv):
+    def __init__(self, vector: VecEnv, seen: PyTree = None):
+        """``seen``: what was seen last, where the first ``reset`` is to leave the episodes as they are."""
         self.vector = vector
+        self.seen = seen  #: last, by whoever acts
+        self.successes: list[bool] = []  #: of the episodes that ended, where they said so
+        self._goes_on = seen is not None
         self.observation_space, self.action_space = vector.observation_space, vector.action_space
         self.agents, self.goals = vector.agents, vector.goals
         self.episodes = [0] * vector.num_envs
@@ -37,7 +41,10 @@ class SteppedVecEnv:
         return [0] * len(self)
 
     def reset(self) -> PyTree:
-        return _copied(self.vector.reset())
+        if not self._goes_on:
+            self.seen = _copied(self.vector.reset())
+        self._goes_on = False
+        return self.seen
 
     def begin_anew(self, where: np.ndarray) -> PyTree:
         """All of them begin a new episode: a ``VecEnv`` knows no other way."""
@@ -46,7 +53,7 @@ class SteppedVecEnv:
     def step(self, actions: PyTree) -> HostStep:
         observation, rewards, dones, infos = self.vector.step(actions)
         observation, rewards = _copied(observation), np.array(rewards, np.float32)
-        over, following = np.array(dones, bool), observation
+        over, following, self.seen = np.array(dones, bool), observation, observation
         infos = [*infos, *({} for _ in range(len(self) - len(infos)))]
         if self.record is not None:
             step = {"new_obs": observation, "rewards": rewards, "dones": over, "infos": infos, "actions": actions}
@@ -61,6 +68,7 @@ class SteppedVecEnv:
             ended = np.array(["episode" in info for info in infos])
             score = np.array([info["episode"]["r"] if "episode" in info else 0.0 for info in infos], np.float32)
         said = [success_of(info) for info in infos]
+        self.successes += [bool(each) for each, last in zip(said, over, strict=True) if last and each is not None]
         reached = None if all(each is None for each in said) else np.array(said, bool)
         return HostStep(observation, rewards, following, over & ~truncated, truncated, score, ended, reached)
 

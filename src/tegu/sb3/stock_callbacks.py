@@ -41,7 +41,8 @@ class StopTrainingOnMaxEpisodes(BaseCallback):
 class CheckpointCallback(BaseCallback):
     """Saves the model every ``save_freq`` calls of ``step`` as ``<save_path>/<name_prefix>_<steps>_steps.zip``.
 
-    Also the replay buffer and the statistics of ``VecNormalize``, if asked to.
+    Also the replay buffer and the statistics of ``VecNormalize``, if asked to, under SB3's names, which end in
+    ``.pkl``: there is no pickle in them.
     """
 
     def __init__(
@@ -65,9 +66,9 @@ class CheckpointCallback(BaseCallback):
         if self.save_freq > 0 and not self.n_calls % self.save_freq:
             self._save("model", self._path("", "zip"), self.model.save)
             if self.save_replay_buffer and self.model.replay_buffer is not None:
-                self._save("replay buffer", self._path("replay_buffer_", "zip"), self.model.save_replay_buffer)
+                self._save("replay buffer", self._path("replay_buffer_", "pkl"), self.model.save_replay_buffer)
             if self.save_vecnormalize and (normalize := self.model.get_vec_normalize_env()) is not None:
-                self._save("VecNormalize", self._path("vecnormalize_", "npz"), normalize.save)
+                self._save("VecNormalize", self._path("vecnormalize_", "pkl"), normalize.save)
         return True
 
     def _path(self, kind: str, ending: str) -> Path:

@@ -1,23 +1,26 @@
 """What a model of ``tegu.sb3`` hands out, takes over, writes and reads."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
 
+from tegu.agents.agent import Agent
 from tegu.algorithms.base import Algorithm, Learner
 from tegu.algorithms.registry import settings as known_settings
 from tegu.core.errors import TeguError
 from tegu.experience.base import Replay
 from tegu.sb3.errors import as_argument_errors
-from tegu.sb3.files import read
-from tegu.sb3.parameters import Parameters, arrays_of, with_arrays
-from tegu.sb3.policies import check_same, policy_settings
+from tegu.sb3.files import read, read_arguments, write, write_arguments
+from tegu.sb3.parameters import arrays_of, with_arrays
+from tegu.sb3.policies import check_same, policy_name, policy_settings
 from tegu.sb3.policy import Device, Policy, get_device
 from tegu.sb3.replay import ReplayBuffer, empty_ring, load_ring, save_ring
-from tegu.sb3.settings import OF_THE_MODEL, as_given, build, refuse, settings_of, translated
+from tegu.sb3.settings import KEPT, OF_THE_MODEL, as_given, build, left_out_of, settings_of, translated
 from tegu.sb3.training_state import TrainingState
+from tegu.sb3.utils import get_system_info
 
 
 class Storing:
@@ -32,6 +35,7 @@ class Storing:
     _training: TrainingState | None
     _followed: int
     _seed: int
+    _arguments: dict[str, Any]
     _waiting: Any = None  # a replay buffer that was loaded before there was an environment
 
     @property
@@ -75,16 +79,14 @@ class Storing:
         """Copies of the networks' arrays under ``"policy"`` and the optimizers', such as ``"policy.optimizer"``."""
         return arrays_of(self.policy.learner(), self.networks)
 
-    def set_parameters(
-        self, load_path_or_dict: str | Path | Parameters, exact_match: bool = True, device: str = "auto"
-    ) -> None:
+    def set_parameters(self, load_path_or_dict: Any, exact_match: bool = True, device: str = "auto") -> None:
         """Take over arrays as ``get_parameters`` names them, from a dict or a saved model.
 
         Unless ``exact_match``, those that are missing stay.
         """
         given = load_path_or_dict
         if not isinstance(given, dict):
-            given = type(self).load(given).get_parameters()  # type: ignore[arg-type]
+            given = type(self).load(given).get_parameters()
         learner = self.policy.learner()
         whole = list(arrays_of(learner, self.networks)) if exact_match else []
         changed = with_arrays(learner, given, self.networks, whole)
@@ -106,11 +108,11 @@ class Storing:
         ring = training.buffer if training is not None and training.begun else self._waiting
         return ReplayBuffer(ring, experience.capacity, self.n_envs, self.algorithm)
 
-    def save_replay_buffer(self, path: str | Path) -> None:
+    def save_replay_buffer(self, path: Any) -> None:
         """Write the replay buffer to the file ``path``, which gets the ending ``.zip`` if it has none; no pickle."""
         save_ring(self._replaying().buffer, path)
 
-    def load_replay_buffer(self, path: str | Path, truncate_last_traj: bool = True) -> None:
+    def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:
         """Go on with a replay buffer that was saved, of the same size. Running episodes end in it, and begin anew."""
         if self._replays and self._training is None:
             self._waiting = load_ring(path, empty_ring(self.algorithm, self._policy.spec))
@@ -127,18 +129,34 @@ class Storing:
 
     # Files
 
-    def save(self, path: str | Path, exclude: Any = None, include: Any = None) -> None:
+    def save(self, path: Any, exclude: Iterable[str] | None = None, include: Iterable[str] | None = None) -> None:
         """Write the model to the file ``path``, which gets the ending ``.zip`` if it has none; ``tegu.load`` reads it.
 
-        Settings, networks, optimizer and counters are kept; environments and a replay buffer are not.
+        Settings, networks, optimizer and counters are kept; environments and a replay buffer are not. ``path`` may be
+        an open binary file. Of ``KEPT``, those that ``exclude`` names are left out, but for those in ``include``.
         """
-        refuse("save", exclude=exclude, include=include)
-        self.policy.save(path)
+        with as_argument_errors():
+            known = {"policy", *self.usual}
+            left_out = left_out_of(exclude, include, known)
+        kept = {name: self._current(name) for name in KEPT if name not in left_out and name in known}
+
+        def write_both(folder: Path) -> None:
+            Agent.save(self.policy, folder)
+            write_arguments(folder, kept)
+
+        write(write_both, path)
+
+    def _current(self, name: str) -> Any:
+        """An argument as it is now: attributes may have been set since."""
+        if name == "policy":
+            return policy_name(self._arguments[name])
+        value = getattr(self, name)
+        return str(value) if isinstance(value, Path) else value
 
     @classmethod
     def load(
         cls,
-        path: str | Path,
+        path: Any,
         env: Any = None,
         device: str = "auto",
         custom_objects: dict[str, Any] | None = None,
@@ -147,8 +165,10 @@ class Storing:
         **kwargs: Any,
     ) -> Self:
         """Read a model that was saved, to be used in ``env`` or only to predict. ``kwargs`` are settings to change,
-        and so are those of ``custom_objects`` that the model has."""
-        agent = read(path, cls.name)
+        and so are those of ``custom_objects`` that the model has. ``path`` may be an open binary file."""
+        if print_system_info:
+            get_system_info()
+        agent, kept = read(path, cls.name), read_arguments(path)
         changes = {key: value for key, value in (custom_objects or {}).items() if key in cls.usual} | kwargs
         with as_argument_errors():
             saved = settings_of(agent.algorithm, agent.spec.n_envs)
@@ -156,10 +176,11 @@ class Storing:
             settings = saved | translated(cls.name, apart)
             if changes.get("policy_kwargs"):
                 known = known_settings(cls.name)
-                asked = policy_settings(cls.__name__, "MultiInputPolicy", changes["policy_kwargs"], known=known)
+                policy = kept.get("policy", "MultiInputPolicy")
+                asked = policy_settings(cls.__name__, policy, changes["policy_kwargs"], known=known)
                 check_same(cls.__name__, saved, asked)
             read_back = {key: as_given(getattr(agent.algorithm, key)) for key in cls.usual if key in saved}
-            arguments = cls.usual | read_back | {"policy": None, "seed": agent.seeds[0]} | changes
+            arguments = cls.usual | read_back | {"policy": None, "seed": agent.seeds[0]} | kept | changes
             if "train_freq" in saved:
                 arguments["train_freq"] = settings["train_freq"]
             model = cls.__new__(cls)
@@ -167,6 +188,6 @@ class Storing:
             model.algorithm = build(cls.name, settings, agent.spec.n_envs)
             model._policy = model._policy_of(agent.spec, agent.steps)  # type: ignore[attr-defined]
             model._policy.follow(jax.tree.map(lambda leaf: leaf[:1], agent.learners), agent.steps)
-        if env is not None:
-            model.set_env(env)  # type: ignore[attr-defined]
+            if env is not None:
+                model._attach(env, fresh=False, force_reset=force_reset)  # type: ignore[attr-defined]
         return model

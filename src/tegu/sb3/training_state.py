@@ -8,6 +8,7 @@ import numpy as np
 
 from tegu.algorithms.base import Algorithm, Learner
 from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import PyTree
 from tegu.core.trees import from_arrays, to_arrays
 from tegu.environments.base import Environment
 from tegu.experience.buffer import ReplayBuffer
@@ -30,12 +31,16 @@ class TrainingState:
         seed: int,
         learners: Learner | None = None,
         steps: int = 0,
+        *,
+        resumes: bool = False,
     ):
-        """``learners`` ``[1, ...]`` were trained for ``steps``; without them training begins from nothing."""
+        """``learners`` ``[1, ...]`` were trained for ``steps``; without them training begins from nothing. ``resumes``:
+        whether episodes go on where training was last left in a ``VecEnv``, and nobody stepped it since."""
         self.environment = environment
         self.loop: FusedLoop | SplitLoop
         if isinstance(environment, VecEnv):
-            self._stepped = SteppedVecEnv(environment)
+            standing, seen = environment.left if environment.left is not None and resumes else (None, None)
+            self._stepped = SteppedVecEnv(environment, seen if standing == _standing(environment) else None)
             self.loop = host_loop(algorithm, spec, {seed: self._stepped})
         else:
             self.loop = FusedLoop(algorithm, environment, spec, (seed,))
@@ -65,6 +70,13 @@ class TrainingState:
     def begun(self) -> bool:
         """Whether there is a state yet."""
         return self._state is not None
+
+    @property
+    def seen(self) -> PyTree:
+        """What is acted on next, ``[n, ...]``; None if that begins new episodes first."""
+        if isinstance(self.environment, VecEnv):
+            return self._stepped.seen
+        return jax.tree.map(lambda leaf: np.array(leaf[0]), self.state[0].collector.observation) if self.begun else None
 
     def advance(self, steps: int, state: Any) -> None:
         """Take over where the loop stands after so many ``steps``."""
@@ -113,6 +125,13 @@ class TrainingState:
         found, self._stepped.record = self._stepped.record, []
         return found
 
+    def successes(self) -> list[bool]:
+        """Of the episodes that ended since this was last asked for, whether they succeeded, where they say so."""
+        if not isinstance(self.environment, VecEnv):
+            return []
+        found, self._stepped.successes = self._stepped.successes, []
+        return found
+
     # The replay buffer
 
     @property
@@ -137,6 +156,7 @@ class TrainingState:
     def _leave(self) -> None:
         if isinstance(self.environment, VecEnv):
             self._standing = _standing(self.environment)
+            self.environment.left = self._standing, self._stepped.seen
 
 
 def _standing(vector: VecEnv) -> Any:

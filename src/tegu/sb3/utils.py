@@ -1,8 +1,10 @@
 """Small functions of Stable-Baselines3's that scripts use."""
 
+import platform
 import random
 import re
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import numpy as np
 
 from tegu.check import check
 from tegu.sb3.errors import ArgumentError
+
+_PACKAGES = {"Tegu": "tegu", "JAX": "jax", "Numpy": "numpy", "Gymnasium": "gymnasium"}
 
 
 def set_random_seed(seed: int, using_cuda: bool = False) -> None:
@@ -32,6 +36,16 @@ def check_env(env: gymnasium.Env, warn: bool = True, skip_render_check: bool = T
             raise ArgumentError(f"check_env: {finding.line}")
         if warn:
             warnings.warn(finding.line, UserWarning, stacklevel=2)
+
+
+def get_system_info(print_info: bool = True) -> tuple[dict[str, str], str]:
+    """Versions that a report of a bug should name: as a dict and as text, which is printed if ``print_info``."""
+    info = {"OS": platform.platform(), "Python": platform.python_version()}
+    info |= {name: version(package) for name, package in _PACKAGES.items()}
+    text = "".join(f"- {name}: {value}\n" for name, value in info.items())
+    if print_info:
+        print(text)
+    return info, text
 
 
 def get_latest_run_id(log_path: str = "", log_name: str = "") -> int:

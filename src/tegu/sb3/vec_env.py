@@ -31,6 +31,7 @@ class VecEnv:
     agents: tuple[str, ...] = ()  #: where there are several
     goals: Any = None  #: what goals pay, where environments say so: see ``EnvironmentSpec.goals``
     reset_infos: list[dict[str, Any]]  #: of the last reset of each
+    left: tuple[Any, PyTree] | None = None  #: where training left the environments, and what it saw last
 
     def __init__(self, num_envs: int, observation_space: gymnasium.Space, action_space: gymnasium.Space):
         self.num_envs, self.observation_space, self.action_space = num_envs, observation_space, action_space

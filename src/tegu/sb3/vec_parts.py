@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium import spaces
 
 from tegu.core.step import PyTree
+from tegu.nn.encoder import channels_first
 
 
 def is_image(box: spaces.Box) -> bool:
@@ -15,6 +16,11 @@ def is_image(box: spaces.Box) -> bool:
     return (
         len(box.shape or ()) == 3 and box.dtype == np.uint8 and bool((box.low == 0).all() and (box.high == 255).all())
     )
+
+
+def is_last(box: spaces.Box) -> bool:
+    """Whether a Box holds pixels ``[H, W, C]``."""
+    return is_image(box) and not channels_first(box.shape)  # type: ignore[arg-type]
 
 
 def parts(tree: Any) -> dict[str, Any]:
@@ -32,6 +38,21 @@ def named(function: Callable[[str, Any], Any], tree: PyTree) -> PyTree:
 def each(function: Callable[[Any], Any], tree: PyTree) -> PyTree:
     """``function`` of every entry of a dict, or of what is none."""
     return named(lambda _, part: function(part), tree)
+
+
+def as_in(space: gymnasium.Space, tree: PyTree) -> PyTree:
+    """Observations as in ``space``, whose images ``[C, H, W]`` they may hold as ``[..., H, W, C]``."""
+    boxes = parts(space)
+
+    def turned(name: str, part: Any) -> Any:
+        box = boxes.get(name)
+        if not (isinstance(box, spaces.Box) and is_image(box)):
+            return part
+        seen, (first, second, third) = np.shape(part)[-3:], box.shape
+        other = seen != box.shape and seen == (second, third, first)
+        return np.moveaxis(np.asarray(part), -1, -3) if other else part
+
+    return named(turned, tree)
 
 
 def mapped(function: Callable[[str, Any], Any], space: gymnasium.Space) -> gymnasium.Space:

@@ -15,7 +15,7 @@ from tegu.core.step import PyTree
 from tegu.sb3.errors import ArgumentError
 from tegu.sb3.monitor import Monitor, ResultsWriter
 from tegu.sb3.vec_env import VecEnv, VecEnvStep, VecEnvWrapper, is_vecenv_wrapped
-from tegu.sb3.vec_parts import each, is_image, mapped, named, parts
+from tegu.sb3.vec_parts import each, is_image, is_last, mapped, named, parts
 
 
 class VecMonitor(VecEnvWrapper):
@@ -128,6 +128,18 @@ class VecTransposeImage(VecObservations):
         assert space.shape is not None
         low, high = (bound.transpose(2, 0, 1) for bound in (space.low, space.high))
         return spaces.Box(low, high, dtype=space.dtype)
+
+
+def with_channels_first(venv: VecEnv) -> VecEnv:
+    """A ``VecEnv`` of images ``[H, W, C]`` in a ``VecTransposeImage``, where SB3's models put it; any other as it is.
+
+    So is one whose goals could not be said any more, and one with both kinds of images: networks take both.
+    """
+    boxes = [box for box in parts(venv.observation_space).values() if isinstance(box, spaces.Box) and is_image(box)]
+    alike = bool(boxes) and all(map(is_last, boxes))
+    if not alike or venv.goals is not None or is_vecenv_wrapped(venv, VecTransposeImage):
+        return venv
+    return VecTransposeImage(venv)
 
 
 class VecCheckNan(VecEnvWrapper):

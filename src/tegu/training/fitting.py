@@ -91,8 +91,11 @@ def warn_of_no_learning(algorithm: Algorithm, n_envs: int, steps: int) -> None:
         )
 
 
-def validate(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
-    """Raise ``TeguError`` with one clear line where algorithm and environment do not fit."""
+def validate(algorithm: Algorithm, spec: EnvironmentSpec, *, few_rows: bool = False) -> None:
+    """Raise ``TeguError`` with one clear line where algorithm and environment do not fit.
+
+    ``few_rows``: whether a replay buffer may hold less than a batch, which then has rows several times.
+    """
     if spec.agents and not algorithm.multi_agent:
         raise TeguError(
             f"{algorithm.name} trains a single agent, {spec.id} has {len(spec.agents)} ({', '.join(spec.agents)}): "
@@ -106,11 +109,11 @@ def validate(algorithm: Algorithm, spec: EnvironmentSpec) -> None:
     else:  # a game's players share one observation
         require_mask(spec.observation_space, spec.action_space)
     algorithm.validate(spec)
-    check_experience(algorithm, spec.n_envs)
+    check_experience(algorithm, spec.n_envs, few_rows=few_rows)
     check_hindsight(algorithm, spec)
 
 
-def check_experience(algorithm: Algorithm, n_envs: int) -> None:
+def check_experience(algorithm: Algorithm, n_envs: int, *, few_rows: bool = False) -> None:
     """Raise ``TeguError`` where an iteration or a replay buffer has more steps than can be counted, or where the buffer
     holds less than what is drawn from it: then nothing would ever be learned, or from the same few rows."""
     title, experience = algorithm.title, algorithm.experience
@@ -130,7 +133,7 @@ def check_experience(algorithm: Algorithm, n_envs: int) -> None:
         raise TeguError(
             f"{title}: {drawn} x n_envs must be at most buffer_size, got {experience.n_steps} x {n_envs} and {holds}"
         )
-    if experience.batch_size > rows:
+    if experience.batch_size > rows and not few_rows:
         raise TeguError(f"{title}: batch_size must be at most buffer_size, got {experience.batch_size:,} and {holds}")
 
 

@@ -65,6 +65,17 @@ class HostGoals:
                     "it must follow from these alone"
                 )
 
+    def reads_info(self) -> bool:
+        """Whether a function looks at the infos of steps."""
+        space: Any = self._environment.observation_space
+        try:
+            for pair in zip(*_pairs(space[DESIRED_GOAL]), strict=True):
+                for name in ("compute_reward", "compute_terminated"):
+                    self._function(name)(*pair, _Unread())
+        except _ReadError:
+            return True
+        return False
+
     def _function(self, name: str) -> Callable[..., Any]:
         there = self._environment.has_wrapper_attr(name)
         return self._environment.get_wrapper_attr(name) if there else lambda achieved, desired, info: False
@@ -79,6 +90,19 @@ def _pairs(space: spaces.Space) -> tuple[np.ndarray, np.ndarray]:
     if one.dtype.kind == "f":
         one += np.resize(_NEARNESS, (_PAIRS,) + (1,) * (one.ndim - 1)) * rng.normal(size=one.shape)
     return one, other
+
+
+class _ReadError(Exception):
+    """Somebody has looked."""
+
+
+class _Unread:
+    """An info that nobody may look at."""
+
+    def _read(self, *_: Any) -> Any:
+        raise _ReadError
+
+    __getattribute__ = __getitem__ = __contains__ = __iter__ = __len__ = __bool__ = _read
 
 
 class _Array(np.lib.mixins.NDArrayOperatorsMixin):
