@@ -44,11 +44,14 @@ def check_options(algorithm: Any, spec: EnvironmentSpec) -> None:
     if algorithm.target_subset > algorithm.n_critics:
         most, got = algorithm.n_critics, algorithm.target_subset
         raise TeguError(f"{title}: target_subset must be at most n_critics, {most}, got {got}")
-    check_architecture(title, algorithm.architecture, algorithm.net_arch, algorithm.critic_arch or algorithm.net_arch)
+    archs = [arch for arch in (algorithm.net_arch, algorithm.critic_arch) if arch is not None]
+    check_architecture(title, algorithm.architecture, *archs)
     if algorithm.normalize_observation:
         check_standardised(title, spec.observation_space)
     if algorithm.batch_norm:
         require(f"{title} with batch_norm", "action", spec.action_space, spaces.Box)
+        if algorithm.batch_size == 1:
+            raise TeguError(f"{title}: batch_norm leaves nothing to learn with batch_size 1")
     of_layers = {
         "architecture": algorithm.architecture != "mlp",
         "batch_norm": algorithm.batch_norm,
