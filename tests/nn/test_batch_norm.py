@@ -12,6 +12,16 @@ from tegu.nn.simba import SimBa
 
 KEY = jax.random.key(0)
 
+call = jax.jit(lambda network, x: network(x))
+hidden_of = jax.jit(lambda network, x: network.hidden(x))
+fitted = jax.jit(lambda network, x, corrected: network.fitted(x, corrected))
+
+
+@jax.jit
+def gradients(x, layer, weight, corrected):
+    """Of the weighted sum of a layer's outputs, by ``x`` and by the layer."""
+    return jax.grad(lambda x, layer: (weight * layer.fitted(x, corrected)[0]).sum(), argnums=(0, 1))(x, layer)
+
 
 def batches(n, count, rows=7):
     """Some whose statistics are far from what was seen before."""
@@ -36,14 +46,10 @@ def test_batches_are_normalised_as_algorithm_1_says(corrected):
             y = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-3) * r + d
             return values[0] * y + values[1]
 
-        found, after = layer.fitted(jnp.array(x), corrected)
+        found, after = fitted(layer, x, corrected)
         np.testing.assert_allclose(found, normalised(x), rtol=1e-9)
         weight = np.cos(np.arange(x.size)).reshape(x.shape)
-
-        def weighted(x, layer, weight=weight):
-            return (weight * layer.fitted(x, corrected)[0]).sum()
-
-        of_x, of_layer = jax.grad(weighted, argnums=(0, 1))(jnp.array(x), layer)
+        of_x, of_layer = gradients(x, layer, weight, corrected)
         for place in ((0, 0), (3, 1), (6, 2)):
             step = np.zeros_like(x)
             step[place] = 1e-5
@@ -65,7 +71,7 @@ def test_inputs_and_activations_are_normalised():
     network = BatchNormMLP(KEY, (3, 5, 4, 2), "relu")
     seen, x = batches(3, 2, rows=9)
     x = x / 10
-    fresh, network = network.fitted(jnp.array(seen), False)
+    fresh, network = jax.tree.map(np.asarray, fitted(network, seen, False))
     weights, biases = network.layers.weights, network.layers.biases
 
     def by_hand(x, normalised):
@@ -82,17 +88,18 @@ def test_inputs_and_activations_are_normalised():
 
     np.testing.assert_allclose(fresh, by_hand(seen, by_batch)[1], rtol=1e-8)
     hidden, outputs = by_hand(x, by_running)
-    np.testing.assert_allclose(network.hidden(jnp.array(x)), hidden, rtol=1e-8)
-    np.testing.assert_allclose(network(jnp.array(x)), outputs, rtol=1e-8)
-    np.testing.assert_allclose(network(jnp.array(x[:1])), outputs[:1], rtol=1e-8)
+    np.testing.assert_allclose(hidden_of(network, x), hidden, rtol=1e-8)
+    np.testing.assert_allclose(call(network, x), outputs, rtol=1e-8)
+    np.testing.assert_allclose(call(network, x[:1]), outputs[:1], rtol=1e-8)
 
 
 def test_only_statistics_are_taken_over():
     one, other = (BatchNormMLP(jax.random.key(seed), (3, 5, 2), "relu") for seed in (0, 1))
-    _, other = other.fitted(jnp.array(batches(3, 1)[0], jnp.float32), False)
-    mixed = with_statistics((one, MLP(KEY, (2, 2), "relu")), (other, MLP(jax.random.key(1), (2, 2), "relu")))
+    plain, another = (MLP(jax.random.key(seed), (2, 2), "relu") for seed in (0, 1))
+    _, other = fitted(other, batches(3, 1)[0].astype(np.float32), False)
+    mixed = with_statistics((one, plain), (other, another))
     np.testing.assert_array_equal(mixed[0].layers.weights[0], one.layers.weights[0])
-    np.testing.assert_array_equal(mixed[1].weights[0], MLP(KEY, (2, 2), "relu").weights[0])
+    np.testing.assert_array_equal(mixed[1].weights[0], plain.weights[0])
     for norm, own, others in zip(mixed[0].norms, one.norms, other.norms, strict=True):
         assert (norm.mean == others.mean).all()
         assert (norm.mean != own.mean).any()
@@ -117,20 +124,20 @@ def test_dropout_comes_before_the_normalisation():
     one, other = with_dropout((plain, plain), 0.3, KEY)
     assert with_dropout(plain, None, KEY) is plain
     (x,) = batches(3, 1)
-    hidden = x
+    hidden, weights, biases = x, *jax.tree.map(np.asarray, (plain.weights, plain.biases))
     for i in range(2):
         kept = np.asarray(one.dropout(jnp.ones((len(x), 32)), i))
-        hidden = (hidden @ plain.weights[i] + plain.biases[i]) * kept
+        hidden = (hidden @ weights[i] + biases[i]) * kept
         spread = np.sqrt(hidden.var(axis=1, keepdims=True) + 1e-5)
         hidden = np.maximum((hidden - hidden.mean(axis=1, keepdims=True)) / spread, 0)
-    np.testing.assert_allclose(one(jnp.array(x)), hidden @ plain.weights[2] + plain.biases[2], rtol=1e-8)
-    assert (one(jnp.array(x)) != other(jnp.array(x))).any()
-    np.testing.assert_array_equal(with_dropout(plain, 0.0, KEY)(jnp.array(x)), plain(jnp.array(x)))
+    np.testing.assert_allclose(call(one, x), hidden @ weights[2] + biases[2], rtol=1e-8)
+    assert (call(one, x) != call(other, x)).any()
+    np.testing.assert_allclose(call(with_dropout(plain, 0.0, KEY), x), call(plain, x), rtol=1e-12)
 
 
 @pytest.mark.usefixtures("x64")
 def test_simba_is_residual_between_layer_normalisations():
-    network = SimBa(KEY, (3, 6, 6, 2), "relu")
+    network = jax.tree.map(np.asarray, SimBa(KEY, (3, 6, 6, 2), "relu"))
 
     def norm(x):
         return (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + 1e-5)
@@ -141,8 +148,8 @@ def test_simba_is_residual_between_layer_normalisations():
     for inner, outer in network.blocks:
         assert inner.weight.shape == (6, 24)
         x = x + np.maximum(norm(x) @ inner.weight + inner.bias, 0) @ outer.weight + outer.bias
-    np.testing.assert_allclose(network.hidden(jnp.array(seen)), norm(x), rtol=1e-8)
-    np.testing.assert_allclose(network(jnp.array(seen)), norm(x) @ network.last.weight + network.last.bias, rtol=1e-8)
+    np.testing.assert_allclose(hidden_of(network, seen), norm(x), rtol=1e-8)
+    np.testing.assert_allclose(call(network, seen), norm(x) @ network.last.weight + network.last.bias, rtol=1e-8)
 
 
 def test_simbas_blocks_begin_as_he_et_al_say():
