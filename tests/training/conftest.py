@@ -125,7 +125,6 @@ LONG = {
     "cma-es, host",
     "sarsa, host",
     "monte-carlo, host",
-    "crossq, host",
 } | {
     f"{algorithm}, {loop}"
     for algorithm in (
@@ -142,9 +141,7 @@ LONG = {
         "reinforce",
         "trpo",
         "npg",
-        "redq",
-        "droq",
-        "simba",
+        *_SAC_VARIANTS,
         *_TABULAR_VARIANTS,
         *_DQN_VARIANTS,
     )
