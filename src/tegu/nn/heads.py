@@ -156,7 +156,7 @@ class DeterministicPolicy(eqx.Module):
     """The action ``[..., *shape]`` of a Box, scaled to [-1, 1], for observations ``[..., *shape]``."""
 
     encoder: Encoder
-    mlp: Body
+    mlp: MLP
     spaces: Spaces = eqx.field(static=True)
 
     def __init__(
@@ -167,11 +167,10 @@ class DeterministicPolicy(eqx.Module):
         activation: str,
         features_extractor: str = "auto",
         layer_norm: bool = False,
-        architecture: str = "mlp",
     ):
         self.encoder = Encoder(key, spec.observation_space, features_extractor, layer_norm=layer_norm)
         sizes = self.encoder.outputs, *net_arch, math.prod(spec.action_space.shape)
-        self.mlp = body(key, sizes, activation, architecture, layer_norm)
+        self.mlp = MLP(key, sizes, activation, layer_norm=layer_norm)
         self.spaces = spec.spaces
 
     def __call__(self, observation: PyTree) -> jax.Array:
