@@ -50,12 +50,20 @@ class Counter:
     def reset(self, key: jax.Array) -> State:
         assert key.dtype == jnp.uint32
         number = jax.random.uniform(key)
-        return State(number, self.seen(number), jnp.zeros(()), jnp.zeros(()), {"steps": jnp.zeros(())}, {"rng": key})
+        return State(
+            number,
+            self.seen(number),
+            jnp.zeros(()),
+            jnp.zeros(()),
+            {"steps": jnp.zeros(()), "number": number},
+            {"rng": key},
+        )
 
     def step(self, state: State, action: jax.Array) -> State:
         number = state.pipeline_state + action[0]
         number = jnp.where(number > 100, jnp.nan, number)
         state.metrics["steps"] = state.metrics["steps"] + 1  # in place, as Playground does
+        state.metrics["number"] = number
         done = (number > 3).astype(jnp.float32)
         return State(number, self.seen(number), number, done, state.metrics, state.info)
 
@@ -79,7 +87,7 @@ def test_a_step_is_the_environment_s_own() -> None:
         np.testing.assert_allclose(seen["privileged_state"], [number, -number], rtol=1e-5)
         np.testing.assert_allclose(reward, number, rtol=1e-5)
         assert (bool(terminated), truncated) == (number > 3, False)
-        assert environment.measures(state) == {"steps": t + 1}
+        assert environment.measures(state) == {"steps": t + 1, "number": seen["state"][0]}
     assert terminated
 
 
@@ -118,8 +126,10 @@ def test_a_diverged_body_ends_the_episode() -> None:
     environment = counting()
     state, first = environment.reset(jax.random.key(0))
     state = state.replace(pipeline_state=jnp.float32(1000))
-    _, seen, reward, terminated, _ = environment.step(state, jnp.ones(1), jax.random.key(0))
+    before = environment.measures(state)
+    state, seen, reward, terminated, _ = environment.step(state, jnp.ones(1), jax.random.key(0))
     assert (reward, terminated) == (0, True)
+    assert environment.measures(state) == before
     np.testing.assert_array_equal(seen["state"], first["state"])
 
 

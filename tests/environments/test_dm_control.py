@@ -190,6 +190,18 @@ def test_without_dm_control_one_line_says_what_to_install(monkeypatch: pytest.Mo
         make(called("cheetah-run"))
 
 
+def test_a_dm_control_that_fails_is_said_and_hides_no_other_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it does with another release of MuJoCo."""
+    monkeypatch.delitem(gymnasium.registry, called("cheetah-run"))
+    monkeypatch.delitem(sys.modules, adapter.__name__)
+    monkeypatch.setitem(sys.modules, "dm_control.rl.control", SimpleNamespace())
+    assert "CartPole-v1" in names()
+    with pytest.raises(
+        tegu.TeguError, match=r"needs tegu\[dm_control\], which cannot be imported: .* no attribute 'Phy"
+    ):
+        make(called("cheetah-run"))
+
+
 @pytest.mark.parametrize("told", [None, "osmesa"])
 def test_training_does_not_need_what_draws(told: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a library for drawing is there and cannot draw, dm_control chooses by itself, unless a person did."""

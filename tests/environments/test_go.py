@@ -198,11 +198,13 @@ def test_a_ko_may_not_be_taken_back_at_once():
 def test_a_snapback_is_no_ko():
     """One stone takes one, and may be taken back at once where more than that one falls."""
     game = Go(size=5)
-    # White at A1 has thrown in; Black took it with B1... and the chain of two that stands there has one liberty
-    step = play(game, "A2", "A3", "B1", "B2", "E5", "C1", "E4", "A1")
-    assert step.state["board"][4, 0] == -1
-    assert step.state["board"][3, 0] == 0  # A2 was taken, it had no other liberty
-    assert step.state["ko"] == -1 or step.state["ko"] == game.action_of("A2")
+    # White throws in at A1; Black takes that stone from B1, and stands there as one of three that A1 would take
+    names = "A2", "A3", "B2", "B3", "E5", "C2", "E4", "C1", "E3", "A1", "B1"
+    taken = play(game, *names).state
+    assert taken["board"][4, 0] == 0
+    assert taken["ko"] == -1
+    back = play(game, *names, "A1").state  # which play asserts to be legal
+    assert [int(back["board"].ravel()[game.action_of(name)]) for name in ("A1", "A2", "B2", "B1")] == [-1, 0, 0, 0]
 
 
 def test_two_passes_end_the_game_and_white_gets_the_komi():
@@ -271,10 +273,22 @@ def test_what_names_no_point_is_said(name):
 
 
 @pytest.mark.parametrize(
-    ("options", "says"), [({"size": 1}, "size must be from 2 to 19, got 1"), ({"max_moves": 0}, "max_moves must be")]
+    ("options", "says"),
+    [
+        ({"size": 1}, "size must be a whole number from 2 to 19, got 1"),
+        ({"size": 20}, "size must be a whole number from 2 to 19, got 20"),
+        ({"size": 5.0}, "size must be a whole number from 2 to 19, got 5.0"),
+        ({"size": "5x5"}, "size must be a whole number from 2 to 19, got '5x5'"),
+        ({"max_moves": 0}, "max_moves must be a whole number from 1, or None, got 0"),
+        ({"max_moves": 9.5}, "max_moves must be a whole number from 1, or None, got 9.5"),
+        ({"komi": float("nan")}, "komi must be a finite number, got nan"),
+        ({"komi": None}, "komi must be a finite number, got None"),
+        ({"superko": 1}, "superko must be True or False, got 1"),
+        ({"suicide": "no"}, "suicide must be True or False, got 'no'"),
+    ],
 )
 def test_wrong_options_are_said(options, says):
-    with pytest.raises(TeguError, match=says):
+    with pytest.raises(TeguError, match=rf"^go-9x9: {says}$"):
         find("go-9x9", None, options)
 
 

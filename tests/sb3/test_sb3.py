@@ -428,6 +428,7 @@ def test_what_tegu_does_not_have_is_said_in_one_line(make, message):
     ("wanted", "message"),
     [
         ("RecurrentPPO", r"tegu\.sb3 has no RecurrentPPO: use tegu\.train"),
+        ("CrossQ", r"tegu\.sb3 has no CrossQ: use tegu\.train\(env, tegu\.CrossQ\(\)\)"),
         ("EvalCallbak", r"tegu\.sb3 has no EvalCallbak: did you mean EvalCallback\?"),
         ("StackedObservations", r"tegu\.sb3 has no StackedObservations: it has A2C, DDPG, "),
         ("common", r"tegu\.sb3 has no common: make_vec_env, .* imported from tegu\.sb3 itself"),

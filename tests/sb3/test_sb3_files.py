@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tegu.core.errors import TeguError
-from tegu.sb3 import A2C, SAC, DummyVecEnv, IdentityEnv, IdentityEnvBox, MlpPolicy, get_system_info
+from tegu.sb3 import A2C, SAC, DummyVecEnv, FakeImageEnv, IdentityEnv, IdentityEnvBox, MlpPolicy, get_system_info
 
 
 def small_a2c(env="CartPole-v1", **more):
@@ -92,6 +92,15 @@ class TestGoingOn:
         model.save(file)
         model = A2C.load(file, env=vector, force_reset=False).learn(4, reset_num_timesteps=False)
         assert (env.current_step, model.num_timesteps) == (2, 12)  # an episode of 10, and 2 steps
+
+    def test_also_where_images_are_turned(self):
+        """A model puts channels first, in a wrapper that the person does not see."""
+        vector = DummyVecEnv([lambda: FakeImageEnv(screen_height=36, screen_width=36)])
+        narrow = {"net_arch": [4], "features_extractor_kwargs": {"features_dim": 4}}
+        model = A2C("CnnPolicy", vector, policy_kwargs=narrow, n_steps=4, seed=0).learn(4)
+        seen = model._last_obs
+        model.set_env(vector, force_reset=False)
+        np.testing.assert_array_equal(model._last_obs, seen)
 
     @pytest.mark.parametrize("touch", [False, True])
     def test_or_begin_anew(self, touch):

@@ -47,6 +47,8 @@ def test_long_keys_are_cut_unless_two_would_be_the_same():
     assert "| short      | bbbbbbb... |" in file.getvalue()
     with pytest.raises(ValueError, match="truncated to 'aaaaaaa"):
         output.write({"a" * 11: 1, "a" * 12: 2}, {})
+    output.write({f"{group}/{'a' * 12}": 1 for group in ("eval", "train")}, {})  # in two groups they are not the same
+    assert file.getvalue().count("|    aaaa... | 1") == 2
 
 
 def test_json_and_csv_hold_what_was_recorded(tmp_path):

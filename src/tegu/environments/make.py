@@ -4,7 +4,7 @@ import difflib
 import importlib.util
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import ModuleType
@@ -134,7 +134,8 @@ def unadapted(environment: str, backend: str | None = None, **options: Any) -> A
 def names() -> dict[str, str]:
     """Every environment that can be made here by name, with its backend; Brax's and Playground's are not listed."""
     if importlib.util.find_spec("dm_control"):
-        importlib.import_module(_PACKAGES["dm_control/"][0])
+        with suppress(Exception):  # whatever dm_control does when MuJoCo is of another release: then there are none
+            importlib.import_module(_PACKAGES["dm_control/"][0])
     found = dict.fromkeys(gymnasium.registry, "gymnasium")
     return dict(sorted((found | dict.fromkeys(NATIVE, "jax")).items()))
 
@@ -266,6 +267,8 @@ def _register(name: str) -> None:
             gymnasium.register_envs(importlib.import_module(package))
         except ImportError as error:
             raise TeguError(f"{name} needs {extra}: pip install '{extra}'") from error
+        except Exception as error:  # as of releases of packages that do not go together
+            raise TeguError(f"{name} needs {extra}, which cannot be imported: {one_line(error)}") from error
     if name in gymnasium.registry:
         return
     if name in NATIVE:

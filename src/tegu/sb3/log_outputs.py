@@ -212,15 +212,16 @@ def make_output_format(_format: str, log_dir: str | Path, log_suffix: str = "") 
 def table(metrics: Mapping[str, Any], max_length: int = 36) -> str:
     """The metrics as a table, grouped by what stands before the slash; what is longer than ``max_length`` is cut."""
     rows: list[tuple[str, str]] = []
-    group = ""
+    group, begins = "", 0  # where its rows begin
     for key, value in sorted(metrics.items()):
         before, slash, name = key.partition("/")
         if slash and before != group:
             rows.append((_cut(f"{before}/", max_length), ""))
+            begins = len(rows)
         group = before if slash else ""
         left = f"   {name}" if slash else key
         row = _cut(left, max_length), _cut(_shown(value), max_length)
-        if len(left) > max_length and any(row[0] == other for other, _ in rows):
+        if len(left) > max_length and any(row[0] == other for other, _ in rows[begins:]):
             raise ArgumentError(f"Key {left!r} truncated to {row[0]!r}, which is there already: raise max_length")
         rows.append(row)
     left_width, right_width = (max(len(row[i]) for row in rows) for i in (0, 1))

@@ -8,7 +8,7 @@ from tegu.core.errors import TeguError
 ELSEWHERE = {
     "ARS": "use tegu.train(env, tegu.ARS())",
     "BaseFeaturesExtractor": "a function that makes an Equinox module goes into policy_kwargs={'network': function}",
-    "CrossQ": "SAC is the nearest to it",
+    "CrossQ": "use tegu.train(env, tegu.CrossQ())",
     "HER": "it is a replay buffer: replay_buffer_class=HerReplayBuffer; see the documentation",
     "MaskablePPO": "every algorithm of Tegu's honours masks: observations in a Dict with the entry action_mask",
     "RecurrentPPO": "use tegu.train(env, tegu.RecurrentPPO())",

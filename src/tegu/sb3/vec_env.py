@@ -32,6 +32,7 @@ class VecEnv:
     goals: Any = None  #: what goals pay, where environments say so: see ``EnvironmentSpec.goals``
     reset_infos: list[dict[str, Any]]  #: of the last reset of each
     left: tuple[Any, PyTree] | None = None  #: where training left the environments, and what it saw last
+    turned: "VecEnv | None" = None  #: this one in a ``VecTransposeImage``, where models have put it
 
     def __init__(self, num_envs: int, observation_space: gymnasium.Space, action_space: gymnasium.Space):
         self.num_envs, self.observation_space, self.action_space = num_envs, observation_space, action_space

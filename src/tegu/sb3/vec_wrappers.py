@@ -133,13 +133,15 @@ class VecTransposeImage(VecObservations):
 def with_channels_first(venv: VecEnv) -> VecEnv:
     """A ``VecEnv`` of images ``[H, W, C]`` in a ``VecTransposeImage``, where SB3's models put it; any other as it is.
 
-    So is one whose goals could not be said any more, and one with both kinds of images: networks take both.
+    So is one whose goals could not be said any more, and one with both kinds of images: networks take both. It is the
+    same each time, so that it still knows where training left the environments.
     """
     boxes = [box for box in parts(venv.observation_space).values() if isinstance(box, spaces.Box) and is_image(box)]
     alike = bool(boxes) and all(map(is_last, boxes))
     if not alike or venv.goals is not None or is_vecenv_wrapped(venv, VecTransposeImage):
         return venv
-    return VecTransposeImage(venv)
+    venv.turned = venv.turned or VecTransposeImage(venv)
+    return venv.turned
 
 
 class VecCheckNan(VecEnvWrapper):

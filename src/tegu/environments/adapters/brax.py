@@ -34,7 +34,7 @@ class BraxEnvironment(Environment):
     where it is ``done``, and truncated by ``max_episode_steps``, counted in actions, not in repetitions of them. An
     action is taken ``action_repeat`` times, but not after ``done``, and their rewards are added up. Where the physics
     diverges, that is where an observation or the reward is not finite, the episode is terminated, with a reward of 0
-    and the observation before. The measures are Brax's metrics.
+    and the observation and the measures before. The measures are Brax's metrics.
     """
 
     environment: Any = eqx.field(static=True)  #: Brax's own, without its wrappers
@@ -64,7 +64,8 @@ class BraxEnvironment(Environment):
             before, reward, ended = carry
             after = self.environment.step(_copied(before), action)
             sound = jnp.isfinite(after.reward) & _finite(after.obs)
-            after = after.replace(obs=_where(sound, after.obs, before.obs))
+            kept = {name: _where(sound, getattr(after, name), getattr(before, name)) for name in ("obs", "metrics")}
+            after = after.replace(**kept)
             reward += jnp.where(sound & ~ended, after.reward, 0)
             return (_where(ended, before, after), reward, ended | ~sound | (after.done > 0)), None
 

@@ -1,6 +1,8 @@
 """Go: surround what the other cannot hold. Area scoring, on any square board."""
 
+import math
 import re
+from typing import Any
 
 import equinox as eqx
 import gymnasium
@@ -46,10 +48,15 @@ class Go(Game):
     id: str = eqx.field(static=True, kw_only=True, default="go-9x9")
 
     def __check_init__(self) -> None:
-        if not SMALLEST <= self.size <= LARGEST:
-            raise TeguError(f"{self.id}: size must be from {SMALLEST} to {LARGEST}, got {self.size!r}")
-        if self.max_moves is not None and self.max_moves < 1:
-            raise TeguError(f"{self.id}: max_moves must be at least 1, or None, got {self.max_moves!r}")
+        if not (_is_whole(self.size) and SMALLEST <= self.size <= LARGEST):
+            raise TeguError(f"{self.id}: size must be a whole number from {SMALLEST} to {LARGEST}, got {self.size!r}")
+        if isinstance(self.komi, bool) or not isinstance(self.komi, int | float) or not math.isfinite(self.komi):
+            raise TeguError(f"{self.id}: komi must be a finite number, got {self.komi!r}")
+        if self.max_moves is not None and not (_is_whole(self.max_moves) and self.max_moves >= 1):
+            raise TeguError(f"{self.id}: max_moves must be a whole number from 1, or None, got {self.max_moves!r}")
+        for name in ("superko", "suicide"):
+            if not isinstance(given := getattr(self, name), bool):
+                raise TeguError(f"{self.id}: {name} must be True or False, got {given!r}")
 
     @property
     def points(self) -> int:
@@ -201,6 +208,10 @@ class Go(Game):
                 canvas.disc(centre, 22, fill)
                 canvas.disc(centre - 6, 7, shine)
         return canvas.array()
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _stars(size: int) -> set[tuple[int, int]]:
