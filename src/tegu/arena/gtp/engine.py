@@ -15,6 +15,7 @@ from tegu.environments.games.base import Position
 from tegu.environments.games.go import LARGEST, SMALLEST, Go
 from tegu.environments.games.go_rules import areas
 
+_areas = jax.jit(areas)
 _MOST_KOMI = 1000.0
 _PLAIN = str.maketrans("●○·", "XO.")  # the protocol is ASCII
 
@@ -172,7 +173,7 @@ class Engine:
         return ""
 
     def _final_score(self, words: list[str]) -> str:
-        black, white = areas(self._positions[-1]["board"][0])
+        black, white = _areas(self._positions[-1]["board"][0])
         ahead = int(black) - int(white) - self._game.komi
         return f"{'B' if ahead > 0 else 'W'}+{abs(ahead):.10g}" if ahead else "0"
 

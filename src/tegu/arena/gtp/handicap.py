@@ -12,7 +12,7 @@ def most_fixed(game: Go) -> int:
 
 def fixed(game: Go, stones: int) -> list[int]:
     """The points of 2 to ``most_fixed`` handicap stones: corners, then sides, and the centre where they are odd."""
-    low = 2 if game.size < 13 else 3  # lines from the edge
+    low = 2 if game.size < 12 else 3  # lines from the edge; GNU Go, the reference of the protocol, has the same
     high, middle = game.size - 1 - low, game.size // 2
     corners = [(high, low), (low, high), (low, low), (high, high)]  # row from the top, column
     sides = [(middle, low), (middle, high), (low, middle), (high, middle)]

@@ -28,7 +28,7 @@ class Program:
         self.name, self._timeout = f"gtp:{command}", timeout
         words, self._errors = words_of(command), tempfile.TemporaryFile()  # noqa: SIM115
         try:
-            self._process = subprocess.Popen(  # noqa: S603: the person's own command, and no shell
+            self._process = subprocess.Popen(  # noqa: S603 (the person's own command, and no shell)
                 words,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -67,7 +67,7 @@ class Program:
         return text
 
     def close(self) -> None:
-        """End the process, and those that it has started."""
+        """End the process, and those that it has started. Who waits for an answer in another thread gets an error."""
         if self._closed.is_set():
             return
         self._closed.set()
@@ -77,6 +77,10 @@ class Program:
             self._process.kill()
         self._process.wait()
         self._reader.join(1)
+        with suppress(queue.Empty):
+            while True:
+                self._lines.get_nowait()
+        self._lines.put(b"")  # for a thread that waits for an answer
         for stream in (self._process.stdin, self._process.stdout, self._errors):
             with suppress(OSError):  # what was not written yet has no reader
                 stream.close()  # type: ignore[union-attr]
@@ -108,6 +112,8 @@ class Program:
         return line.decode("latin-1").strip()
 
     def _ended(self, question: str) -> TeguError:
+        if self._closed.is_set():
+            return TeguError(f"{self.name} was ended")
         try:
             status = f"exit status {self._process.wait(1)}"
         except subprocess.TimeoutExpired:
