@@ -113,7 +113,7 @@ def test_the_openings_of_a_match_come_with_their_moves():
 
 @pytest.mark.parametrize(
     ("manner", "how"),
-    [("resigns", "resigned"), ("plays on stones", "illegal move"), ("plays nowhere", "illegal move")],
+    [("resigns", "resigned"), ("plays on stones", "illegal_moves"), ("plays nowhere", "illegal_moves")],
 )
 def test_giving_up_and_illegal_moves_lose(manner, how, started):
     with GTPPlayer(GAME, program(manner)) as player:

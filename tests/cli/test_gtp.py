@@ -87,7 +87,7 @@ def test_mistakes_are_answered_with_one_line(words: str, status: int, says: str,
 def test_programs_in_the_arena(tegu: Command) -> None:
     words = ("arena", "random", program("resigns"), "--game", "go-5x5", "--games", "2", "--openings", "2")
     answer = tegu(*words)
-    assert answer.out.splitlines()[-1] == f"{program('resigns')}: games lost as it resigned: 2"
+    assert answer.out.splitlines()[-1] == f"games that {program('resigns')} lost before their end: 2 resigned"
     data = tegu(*words, "--json").data
     assert data["matches"][0]["score"] == 1
     assert data["forfeits"] == [{"player": program("resigns"), "resigned": 2}]

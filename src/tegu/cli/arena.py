@@ -76,7 +76,8 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     forfeits = [(player.name, player.forfeits) for player in players if isinstance(player, GTPPlayer)]
     for name, counts in forfeits:
         if counts:
-            out.print(f"{name}: games lost as it " + ", ".join(f"{how}: {n}" for how, n in sorted(counts.items())))
+            ways = ", ".join(f"{n} {how.replace('_', ' ')}" for how, n in sorted(counts.items()))
+            out.print(f"games that {name} lost before their end: {ways}")
     return Outcome(
         {
             "game": game.id,

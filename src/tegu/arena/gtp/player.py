@@ -40,7 +40,7 @@ class GTPPlayer:
         if not isinstance(game, Go):
             raise TeguError(f"{self.name} plays Go, not {game.id}")
         words_of(command)
-        self.forfeits = Counter[str]()  #: games lost by ``"resigned"`` and by ``"illegal move"``
+        self.forfeits = Counter[str]()  #: games lost so: ``"resigned"``, ``"illegal_moves"``
         self._game, self._command, self._timeout = game, command, timeout
         self._tables = dict[int, _Table]()
         self._end = weakref.finalize(self, _close, self._tables)  # also when Python ends
@@ -50,18 +50,14 @@ class GTPPlayer:
 
     def act_after(self, moves: np.ndarray, positions: Position, games: np.ndarray, key: jax.Array) -> np.ndarray:
         """Bring the board of each game up to date, and ask for a move. As many at a time as there are cores."""
-        try:
-            tables = [self._table(int(number)) for number in games]
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                try:
-                    actions = list(pool.map(self._choice, tables, moves.tolist(), positions["action_mask"]))
-                except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    self.close()  # nobody waits for an answer any more
-                    raise
-        except BaseException:
-            self.close()
-            raise
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            try:
+                tables = [self._table(int(number)) for number in games]
+                actions = list(pool.map(self._choice, tables, moves.tolist(), positions["action_mask"]))
+            except BaseException:  # Ctrl-C, too
+                pool.shutdown(wait=False, cancel_futures=True)
+                self.close()  # so that no thread waits for an answer
+                raise
         return np.array(actions, np.int32)
 
     def close(self) -> None:
@@ -104,7 +100,7 @@ class GTPPlayer:
         except TeguError:
             action = FORFEIT
         if action == FORFEIT or not mask[action]:
-            self.forfeits["illegal move"] += 1
+            self.forfeits["illegal_moves"] += 1
             return FORFEIT
         return action
 
