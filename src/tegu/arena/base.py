@@ -18,6 +18,22 @@ class Player(Protocol):
         ...
 
 
+FORFEIT = -1  #: in place of an action: the player gives up, and the game is lost
+
+
+@runtime_checkable
+class SeesMoves(Player, Protocol):
+    """A player that matches ask with the moves of its games, such as a program that has a board of its own."""
+
+    def act_after(self, moves: np.ndarray, positions: Position, games: np.ndarray, key: jax.Array) -> np.ndarray:
+        """Choose actions, or ``FORFEIT``, int ``[B]``, in ``positions`` ``[B, ...]`` in none of which the game is over.
+
+        ``moves`` int ``[B, M]`` are the actions that led there from the start of the game; ``games`` int ``[B]`` are
+        numbers that tell the games apart, each the same throughout a game.
+        """
+        ...
+
+
 class Explanation(NamedTuple):
     """What a player thinks of a position. Values lie in [-1, 1] and are those of the player to move."""
 

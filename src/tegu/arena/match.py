@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from tegu.analysis.statistics import Interval, score_interval
-from tegu.arena.base import GameResults, Player
+from tegu.arena.base import FORFEIT, GameResults, Player, SeesMoves
 from tegu.arena.openings import Openings, draw
 from tegu.arena.positions import join, play, take
 from tegu.core.errors import TeguError
@@ -80,18 +80,22 @@ def _played(game: Game, a: Player, b: Player, opened: Openings, key: jax.Array) 
     positions = join(opened.positions, opened.positions)
     rewards = np.zeros(games)  # of the first player; ``a`` in the first half
     live = np.ones(games, bool)
-    halves = (slice(0, pairs), slice(pairs, games))
+    moves = np.concatenate([opened.moves, opened.moves])  # [games, plies]
+    halves = (np.arange(pairs), np.arange(pairs, games))
     while live.any():
         key, *keys = jax.random.split(key, 3)
         to_move = positions["to_play"][live][0]  # the same in all games: the turn passes with every move
         players = (a, b) if to_move == 0 else (b, a)
         actions = [
-            _ask(player, take(positions, half), live[half], act_key)
+            _ask(player, take(positions, half), moves[half], half, live[half], act_key)
             for player, half, act_key in zip(players, halves, keys, strict=True)
         ]
-        timestep = play(game, positions, np.concatenate(actions))
-        rewards = np.where(live, timestep.reward["first"], rewards)
-        positions, live = timestep.state, live & ~timestep.terminated
+        moves = np.column_stack([moves, np.concatenate(actions)])
+        given_up = live & (moves[:, -1] == FORFEIT)
+        timestep = play(game, positions, np.where(given_up, 0, moves[:, -1]))
+        result = np.where(given_up, -1 if to_move == 0 else 1, timestep.reward["first"])
+        rewards = np.where(live, result, rewards)
+        positions, live = timestep.state, live & ~timestep.terminated & ~given_up
     own = rewards[halves[0]], -rewards[halves[1]]
     return Match((a.name, b.name), GameResults.of(own[0]), GameResults.of(own[1]), (own[0] + own[1] + 2) / 4, opened)
 
@@ -104,10 +108,19 @@ def points(matches: Mapping[tuple[int, int], Match], n_players: int) -> np.ndarr
     return won
 
 
-def _ask(player: Player, positions: Position, live: np.ndarray, key: jax.Array) -> np.ndarray:
-    """The actions of ``player``; it sees only games that go on, some of them again to fill up the batch."""
-    actions = np.zeros(len(live), np.int32)
-    if live.any():
-        rows = np.resize(np.flatnonzero(live), len(live))
+def _ask(
+    player: Player, positions: Position, moves: np.ndarray, games: np.ndarray, live: np.ndarray, key: jax.Array
+) -> np.ndarray:
+    """The actions of ``player``; it sees only games that go on.
+
+    One that sees positions alone gets some of them again to fill up the batch.
+    """
+    actions, rows = np.zeros(len(live), np.int32), np.flatnonzero(live)
+    if not len(rows):
+        return actions
+    if isinstance(player, SeesMoves):
+        actions[rows] = player.act_after(moves[rows], take(positions, rows), games[rows], key)
+    else:
+        rows = np.resize(rows, len(live))
         actions[rows] = player.act(take(positions, rows), key)
     return actions

@@ -22,6 +22,7 @@ class Openings(NamedTuple):
     positions: Position  #: ``[N, ...]``, the game not over in any
     plies: int  #: random moves that led there
     balanced: bool  #: whether perfect play ends from each as it ends from the start of the game
+    moves: np.ndarray  #: int32 ``[N, plies]``: the actions that led there
 
     def __str__(self) -> str:
         if not self.plies:
@@ -37,37 +38,48 @@ def draw(game: Game, n: int, plies: int | None, key: jax.Array) -> Openings:
     those only that are balanced, as a perfect player would lose the others.
     """
     if plies is not None:
-        return Openings(openings(game, n, plies, key), plies, balanced=plies == 0)
+        positions, moves = _drawn(game, n, plies, key)
+        return Openings(positions, plies, plies == 0, moves)
     solution = _solution(game)
     for fewer in range(PLIES, 0, -1):
         try:
-            return Openings(openings(game, n, fewer, key, solution), fewer, solution is not None)
+            positions, moves = _drawn(game, n, fewer, key, solution)
+            return Openings(positions, fewer, solution is not None, moves)
         except TeguError:  # hardly any game gets that far
             continue
-    return Openings(begin(game, n), 0, balanced=True)
+    return Openings(begin(game, n), 0, True, np.zeros((n, 0), np.int32))
 
 
-def openings(game: Game, n: int, plies: int, key: jax.Array, solution: SolvedGame | None = None) -> Position:
-    """``n`` positions after ``plies`` random moves, the game not over in any: where it was, they are drawn again.
+def openings(game: Game, n: int, plies: int, key: jax.Array) -> Position:
+    """``n`` positions after ``plies`` random moves, the game not over in any: where it was, they are drawn again."""
+    return _drawn(game, n, plies, key)[0]
 
-    With the game's ``solution`` so are those that are worth more or less to the first player than the start.
+
+def _drawn(
+    game: Game, n: int, plies: int, key: jax.Array, solution: SolvedGame | None = None
+) -> tuple[Position, np.ndarray]:
+    """The same with the moves, int32 ``[n, plies]``.
+
+    With the game's ``solution``, those that are worth more or less to the first player than the start are drawn again.
     """
-    found = begin(game, n)
+    found, moves = begin(game, n), np.zeros((n, plies), np.int32)
     missing = np.arange(n)
     for attempt in range(_ATTEMPTS):
-        positions, live = begin(game, n), np.ones(n, bool)
+        positions, live, tried = begin(game, n), np.ones(n, bool), np.zeros_like(moves)
         for ply in range(plies):
             move_key = jax.random.fold_in(jax.random.fold_in(key, attempt), ply)
-            timestep = play(game, positions, RandomPlayer().act(positions, move_key))
+            tried[:, ply] = RandomPlayer().act(positions, move_key)
+            timestep = play(game, positions, tried[:, ply])
             positions, live = timestep.state, live & ~timestep.terminated
         good = missing[live[missing]]
         if solution is not None:
             good = good[_balanced(game, solution, {name: leaf[good] for name, leaf in positions.items()})]
         for name, leaf in found.items():
             leaf[good] = positions[name][good]
+        moves[good] = tried[good]
         missing = np.setdiff1d(missing, good)
         if len(missing) == 0:
-            return found
+            return found, moves
     raise TeguError(f"{game.id} is nearly always over after {plies} random moves: openings must be shorter")
 
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "watch": "record one episode as an animation, or show it in the terminal",
     "play": "play a board game against an agent",
     "arena": "matches between agents and other players of a board game, with Elo ratings",
+    "gtp": "let an agent play Go in a program such as Sabaki, by the Go Text Protocol",
     "crossplay": "multi-agent: one team played by one run, the other team by another run",
     "compare": "compare runs over seeds: a table and a plot",
     "list": "list environments, algorithms, presets and runs",

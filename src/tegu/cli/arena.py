@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tegu.cli.common import Outcome, Parser, UsageError, add_code, add_runs, count, environment, working
+from tegu.cli.common import Outcome, Parser, UsageError, add_code, add_runs, add_timeout, count, environment, working
 
 if TYPE_CHECKING:  # slow to import: not for --help
     import numpy as np
@@ -20,7 +20,8 @@ Matches between players of a board game. Each random opening is played twice, so
 small games, which can be solved, openings are fair by default: perfect play ends as from the empty board.
 More than two players play a round robin and get Elo ratings. A PLAYER is a run's name, the beginning of one (the latest
 is meant), a folder, or last, and RUN@64 searches with 64 simulations; or random; or mcts:1000, Monte Carlo tree search
-with 1000 random rollouts; or minimax, perfect play, for small games such as tic-tac-toe."""
+with 1000 random rollouts; or minimax, perfect play, for small games such as tic-tac-toe; or, for Go, a program that
+speaks the Go Text Protocol, such as "gtp:gnugo --mode gtp --level 1"."""
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -40,6 +41,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--game", type=environment, metavar="GAME", help="the game, if no run names it or it is your own code"
     )
+    add_timeout(parser)
     add_code(parser)
     add_runs(parser)
     args = parser.parse(words)
@@ -54,14 +56,14 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     import jax
 
     from tegu.arena.elo import ratings
+    from tegu.arena.gtp.player import GTPPlayer
     from tegu.arena.match import points, round_robin
-    from tegu.cli.players import game_named, game_of, make_player, player_spec
+    from tegu.cli.players import game_named, game_of, player_spec, seated
 
     given = game_named(args.game) if args.game else None
     specs = [player_spec(word, given, args) for word in args.players]
     game = game_of(specs, given)
-    with working(args, f"playing {game.id}"):
-        players = [make_player(spec, game, args) for spec in specs]
+    with working(args, f"playing {game.id}"), seated(specs, game, args) as players:
         matches = round_robin(game, players, args.games, jax.random.key(args.seed), args.openings)
     names = [player.name for player in players]
     won = points(matches, len(names))
@@ -71,6 +73,11 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     out.print(f"{game.id}, {args.games} games{each}, half of them with either player moving first", style="bold")
     out.print(f"begun with {opened}" + ", each opening played twice" * (opened.plies > 0) + "\n")
     out.print(_match_table(matches[0, 1]) if len(names) == 2 else _standings_table(standings, names, won))
+    forfeits = [(player.name, player.forfeits) for player in players if isinstance(player, GTPPlayer)]
+    for name, counts in forfeits:
+        if counts:
+            ways = ", ".join(f"{n} {how.replace('_', ' ')}" for how, n in sorted(counts.items()))
+            out.print(f"games that {name} lost before their end: {ways}")
     return Outcome(
         {
             "game": game.id,
@@ -80,6 +87,7 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
             "seed": args.seed,
             "matches": [match.to_json() for match in matches.values()],
             "ratings": standings,
+            **({"forfeits": [{"player": name, **counts} for name, counts in forfeits]} if forfeits else {}),
         }
     )
 

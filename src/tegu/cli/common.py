@@ -171,6 +171,21 @@ def option(text: str) -> tuple[str, Any]:
         return key, value
 
 
+def seconds(text: str) -> float:
+    """A time that is not zero."""
+    value = number(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"expected more than 0 seconds, got {text!r}")
+    return value
+
+
+def add_timeout(parser: Parser) -> None:
+    """``--timeout``, for players of ``gtp:COMMAND``."""
+    parser.add_argument(
+        "--timeout", type=seconds, metavar="SECONDS", default=300.0, help="how long a gtp program may think (300)"
+    )
+
+
 class _Console(Console):
     """Prints text that may come from a file of somebody else's as characters, which the terminal does not obey."""
 

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tegu.arena.base import Explains, Explanation, Player
+from tegu.arena.base import FORFEIT, Explains, Explanation, Player, SeesMoves
 from tegu.arena.positions import begin, play, take
 from tegu.cli.common import working
 from tegu.core.errors import TeguError
@@ -31,6 +31,9 @@ class HumanGame:
         if self._mover() == self.side:
             self._show()
         while (action := self._next()) is not None:
+            if action == FORFEIT:
+                self.screen.print(f"{self.opponent.name} gives up")
+                return 1.0
             timestep = play(self.game, self.positions[-1], np.array([action]))
             self.moves.append(self.game.action_name(action))
             self.positions.append(timestep.state)
@@ -48,7 +51,14 @@ class HumanGame:
         if self._mover() == self.side:
             return self._ask()
         with working(self.args, f"{self.opponent.name} is thinking"):
-            return int(self.opponent.act(self.positions[-1], self._fresh_key())[0])
+            return self._reply(self.positions[-1], self._fresh_key())
+
+    def _reply(self, position: Position, key: jax.Array) -> int:
+        """The opponent's action, or ``FORFEIT``."""
+        if isinstance(self.opponent, SeesMoves):
+            moves = np.array([[self.game.action_of(name) for name in self.moves]], np.int32)
+            return int(self.opponent.act_after(moves, position, np.zeros(1, np.int32), key)[0])
+        return int(self.opponent.act(position, key)[0])
 
     def _ask(self) -> int | None:
         """Ask the person until there is a legal move; None to quit."""

@@ -4,13 +4,15 @@ import argparse
 import difflib
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from tegu.cli.common import Outcome, Parser, add_code, add_runs, console, count, environment, working
+from tegu.cli.common import Outcome, Parser, add_code, add_runs, add_timeout, console, count, environment, working
 
 if TYPE_CHECKING:  # slow to import: not for --help
+    from tegu.arena.base import Player
     from tegu.cli.players import PlayerSpec
     from tegu.environments.games.base import Game
 
@@ -29,7 +31,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--opponent",
         metavar="PLAYER",
-        help=f"random, minimax, mcts:1000 or a run (default: RUN; without a run {_DEFAULT})",
+        help=f"random, minimax, mcts:1000, gtp:COMMAND or a run (default: RUN; without a run {_DEFAULT})",
     )
     parser.add_argument(
         "--side", choices=("first", "second"), default="first", help="whether you move first or second (first)"
@@ -39,18 +41,25 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         "--seed-index", type=count, metavar="I", default=0, help="index of the seed to use, if the run has several (0)"
     )
     parser.add_argument("--game", type=environment, metavar="GAME", help="the game, if it is your own code")
+    add_timeout(parser)
     add_code(parser)
     add_runs(parser)
     return parser.parse(words)
 
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
-    from tegu.cli.human_game import HumanGame
-    from tegu.cli.players import make_player
+    from tegu.cli.players import seated
 
-    with working(args, "setting up the board"):
-        game, spec = _resolve(args)
-        opponent = make_player(spec, game, args)
+    with ExitStack() as stack:
+        with working(args, "setting up the board"):
+            game, spec = _resolve(args)
+            (opponent,) = stack.enter_context(seated([spec], game, args))
+        return _played(game, opponent, args)
+
+
+def _played(game: "Game", opponent: "Player", args: argparse.Namespace) -> Outcome:
+    from tegu.cli.human_game import HumanGame
+
     screen = console(sys.stdout, quiet=args.quiet)  # not ``out``: with --json the game is played on stderr
     screen.print(f"{game.id} against {opponent.name}. Type a move, hint, undo or quit.\n", style="bold")
     human = HumanGame(game, opponent, screen, args)

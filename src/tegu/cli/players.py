@@ -2,11 +2,14 @@
 
 import argparse
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from tegu.agents.agent import BEST, Agent
 from tegu.arena.base import Player
+from tegu.arena.gtp.player import GTPPlayer
+from tegu.arena.gtp.program import words_of
 from tegu.arena.players import AgentPlayer, MCTSPlayer, MinimaxPlayer, RandomPlayer
 from tegu.cli.common import UsageError, whole
 from tegu.cli.loading import allowing
@@ -31,18 +34,22 @@ class PlayerSpec(NamedTuple):
     agent: Agent | None = None
     rollouts: int | None = None
     simulations: int | None = None
+    command: str | None = None  #: that starts a program
 
 
 def player_spec(word: str, game: Game | None, args: argparse.Namespace) -> PlayerSpec:
-    """``random``, ``minimax``, ``mcts:1000``, or a run, which is loaded; with ``@64`` it searches with 64 simulations.
+    """``random``, ``minimax``, ``mcts:1000``, ``gtp:COMMAND``, or a run; with ``@64`` it searches with 64 simulations.
 
-    Raises ``UnknownPlayer`` if there is no such run.
+    A run is loaded. Raises ``UnknownPlayer`` if there is no such run.
     """
     kind, _, text = word.partition(":")
     if word in ("random", "minimax"):
         return PlayerSpec(word)
     if kind == "mcts":
         return PlayerSpec(word, rollouts=_count(text or "1000", f"{word}: expected rollouts as in mcts:1000"))
+    if kind == "gtp":
+        words_of(text)
+        return PlayerSpec(word, command=text)
     selector, at, text = word.partition("@")
     if text.partition("@")[0] == "best":
         selector, (_, at, text) = selector + BEST, text.partition("@")
@@ -80,7 +87,20 @@ def make_player(spec: PlayerSpec, game: Game, args: argparse.Namespace) -> Playe
         return AgentPlayer(spec.agent, game, spec.name, index=args.seed_index, simulations=spec.simulations)
     if spec.rollouts is not None:
         return MCTSPlayer(game, spec.rollouts)
+    if spec.command is not None:
+        return GTPPlayer(game, spec.command, args.timeout)
     return MinimaxPlayer(game) if spec.name == "minimax" else RandomPlayer()
+
+
+@contextmanager
+def seated(specs: Sequence[PlayerSpec], game: Game, args: argparse.Namespace) -> Iterator[list[Player]]:
+    """The players, ready for ``game``. Programs among them are ended when it is over."""
+    with ExitStack() as stack:
+        players = [make_player(spec, game, args) for spec in specs]
+        for player in players:
+            if isinstance(player, GTPPlayer):
+                stack.enter_context(player)
+        yield players
 
 
 def _unknown(word: str, otherwise: str) -> str:
