@@ -262,6 +262,22 @@ def _search(batch: int, simulations: int, at_least_ours: float) -> Case:
     )
 
 
+def _go(size: int, batch: int, steps: int) -> Case:
+    shared = {"size": size, "batch": batch, "steps": steps}
+    return Case(
+        f"go-{size}x{size}",
+        f"Go {size}x{size} with random moves, {batch} games side by side",
+        "steps/s",
+        (
+            worker("tegu", "go.py", OURS, side="ours", superko=False, **shared),
+            worker("tegu, superko", "go.py", OURS, side="ours", superko=True, **shared),
+            worker("pgx", "go.py", PEERS, side="pgx", superko=True, **shared),
+        ),
+        (Row("tegu", "pgx", at_least(5.0)), Row("tegu, superko", "pgx")),
+        ("pgx looks for superko at every move; Tegu as an option, since a search does without.",),
+    )
+
+
 def _particles(world: str) -> Case:
     name = world.removeprefix("simple_").partition("_v")[0]
     return Case(
@@ -291,6 +307,8 @@ CASES: tuple[Case, ...] = (
         "dqn-cartpole-host", "DQN, Gymnasium's CartPole-v1 (host loop)", "host", "dqn", 1, 50_000, _DQN, _rows()
     ),
     _breakout(),
+    _go(9, 1024, 1_000_000),
+    _go(19, 64, 60_000),
     _minatar_dqn(),
     _minatar_pqn(),
     _learner(),
