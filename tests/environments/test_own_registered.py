@@ -103,7 +103,8 @@ def test_the_extra_that_is_missing_is_named(
     assert str(caught.value) == f'cannot make {name}: {package} is not installed, run `pip install "tegu[{extra}]"`'
 
 
-def test_what_cannot_run_is_not_proposed() -> None:
+def test_what_cannot_run_is_not_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "flax", None)  # as if it were not installed
     with pytest.raises(TeguError, match=r"did you mean CartPole-v1 or CartPole-v0\?$"):
         make("phys2d/Cartpole-v1")
 

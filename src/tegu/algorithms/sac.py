@@ -55,11 +55,12 @@ from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Batch, Replay, hindsight
 from tegu.nn.batch_norm import WARM_UP, fitted, with_statistics
 from tegu.nn.custom import Signature, check_custom, custom_networks
-from tegu.nn.heads import CustomStochasticPolicy, QNetwork, StochasticPolicy, stochastic_outputs
+from tegu.nn.heads import QNetwork
 from tegu.nn.mlp import with_dropout
 from tegu.nn.moments import Moments, RunningMoments, merged, standardised
 from tegu.nn.optimizers import adam, descend, follow
 from tegu.nn.state_dependent_noise import SDE, StateDependentPolicy
+from tegu.nn.stochastic_policy import CustomStochasticPolicy, StochasticPolicy, stochastic_outputs
 from tegu.spaces.features import action_mask
 
 Actor = StochasticPolicy | StateDependentPolicy | CustomStochasticPolicy
@@ -154,7 +155,7 @@ class SAC(Algorithm):
         actor, critics = self.actor_and_critics(key, spec)
         initial = self.ent_coef.initial if isinstance(self.ent_coef, Auto) else None
         log_ent_coef = jnp.zeros(()) if initial is None else jnp.log(jnp.asarray(initial, float))
-        seen = spec.observation_space.shape or ()
+        moments = RunningMoments.start(spec.observation_space.shape or ()) if self.normalize_observation else ()
         reported = ("actor_loss", "entropy", *(["ent_coef_loss"] if isinstance(self.ent_coef, Auto) else []))
         return SACLearner(
             actor=actor,
@@ -166,7 +167,7 @@ class SAC(Algorithm):
             ent_coef_optimizer=adam().init(log_ent_coef),
             updates=jnp.zeros((), jnp.int32),
             policy_metrics={name: jnp.zeros(()) for name in reported} if self.policy_delay > 1 else {},
-            observation_moments=RunningMoments.start(seen) if self.normalize_observation else (),
+            observation_moments=moments,
         )
 
     def actor_and_critics(self, key: jax.Array, spec: EnvironmentSpec) -> tuple[Actor, tuple[Any, ...]]:
@@ -213,8 +214,7 @@ class SAC(Algorithm):
         return learner._replace(observation_moments=merged(learner.observation_moments, steps.observation)), steps
 
     def update(self, learner: SACLearner, batch: Batch, key: jax.Array) -> Update:
-        """One gradient step of critics, actor and entropy coefficient on ``batch_size`` random steps
-        ``[batch_size, ...]``.
+        """One gradient step of critics, actor and entropy coefficient on ``batch_size`` random steps.
 
         With a ``policy_delay`` the actor and the coefficient wait for several steps of the critics.
         """
@@ -241,8 +241,7 @@ class SAC(Algorithm):
             waiting = {name: getattr(learner, name) for name in POLICY}, learner.policy_metrics
             changed, metrics = jax.lax.cond(updates % self.policy_delay == 0, policy_update, lambda: waiting)
             learner = learner._replace(policy_metrics=metrics)
-        due = updates % self.target_update_interval == 0
-        targets = learner.target_critics
+        due, targets = updates % self.target_update_interval == 0, learner.target_critics
         learner = learner._replace(
             critics=critics,
             target_critics=follow(targets, critics, jnp.where(due, self.tau, 0.0)) if targets else targets,

@@ -11,14 +11,7 @@ from tegu.nn.batch_norm import BatchNormMLP
 from tegu.nn.custom import CustomNetwork
 from tegu.nn.dueling import Dueling
 from tegu.nn.encoder import Encoder
-from tegu.nn.heads import (
-    ActionValue,
-    CustomPolicy,
-    CustomStochasticPolicy,
-    DeterministicPolicy,
-    QNetwork,
-    StochasticPolicy,
-)
+from tegu.nn.heads import ActionValue, CustomPolicy, DeterministicPolicy, QNetwork
 from tegu.nn.implicit import ImplicitQuantileNetwork
 from tegu.nn.mlp import MLP
 from tegu.nn.noisy import NoisyNetwork
@@ -27,6 +20,7 @@ from tegu.nn.residual import ResidualConv, ResidualMLP
 from tegu.nn.return_network import ReturnNetwork
 from tegu.nn.simba import SimBa
 from tegu.nn.state_dependent_noise import StateDependentPolicy
+from tegu.nn.stochastic_policy import CustomStochasticPolicy, StochasticPolicy
 
 Networks = Sequence[tuple[str, Any]]  #: modules, or their shapes, each with its part: "actor", "critic" or nothing
 
