@@ -169,6 +169,15 @@ def test_processes_end_where_something_else_fails(started):
     assert running(started) == 0
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C is an exception, also where whoever runs the tests ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_programs_that_think(tmp_path, started):
     """At once, however long they may think."""
     log, interrupted = tmp_path / "log", time.monotonic()
