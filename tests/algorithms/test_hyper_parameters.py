@@ -38,6 +38,7 @@ def test_defaults_are_those_of_the_algorithm(name: str) -> None:
         ("ppo", {"learning_rat": 1}, "did you mean learning_rate"),
         ("ppo", {"num_steps": 5}, "did you mean n_steps"),
         ("mappo", {"lr": 5}, "mappo has no hyper-parameter 'lr': did you mean learning_rate"),
+        ("ppo", {"simulations": 1}, "ppo has no hyper-parameter 'simulations': `tegu train ENV ppo --help` lists"),
         ("ppo", {"ppo": 1}, "ppo has no hyper-parameter 'ppo'"),
         ("mappo", {"ppo": 1}, "mappo has no hyper-parameter 'ppo'"),
         ("dqn", {"exploration_rate": 1}, "dqn has no hyper-parameter 'exploration_rate'"),
@@ -56,6 +57,7 @@ def test_what_does_not_fit_is_named_in_one_line(name: str, values: dict[str, obj
     with pytest.raises(tegu.TeguError, match=says) as caught:
         algorithm(name, values)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
 
 
 def test_values_are_read_as_people_write_them() -> None:

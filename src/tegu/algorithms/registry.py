@@ -6,7 +6,7 @@ Nothing heavy is imported until one is wanted.
 import difflib
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -77,11 +77,16 @@ def algorithm(choice: Choice, hyper_parameters: Mapping[str, Any]) -> "Algorithm
     known, name = settings(choice), name_of(choice)
     for key in hyper_parameters:
         if key not in known:
-            near = [ALIASES[key]] if ALIASES.get(key) in known else difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known) or 'none'}"
-            raise TeguError(f"{name} has no hyper-parameter {shorten(key)}: {hint}")
+            raise TeguError(unknown(key, known, name))
     values = {key: known[key].parse(value, f"{name}: {key}") for key, value in hyper_parameters.items()}
     return _made(class_of(choice), {**_own_values(choice), **values, "name": name})
+
+
+def unknown(key: str, known: Collection[str], name: str) -> str:
+    """The line about a hyper-parameter that the algorithm ``name`` lacks: what was meant, or where all are listed."""
+    near = [ALIASES[key]] if ALIASES.get(key) in known else difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"`tegu train ENV {name} --help` lists those it has"
+    return f"{name} has no hyper-parameter {shorten(key)}: {hint}"
 
 
 def settings(choice: Choice) -> "dict[str, Setting]":

@@ -1,7 +1,6 @@
 """``tegu train --sweep``: several values of hyper-parameters, and the score of each."""
 
 import argparse
-import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tegu.agents.agent import Agent
-from tegu.algorithms.registry import ALIASES, settings
+from tegu.algorithms.registry import ALIASES, settings, unknown
 from tegu.analysis.layout import Column, fitted
 from tegu.cli.common import Outcome, UsageError
 from tegu.cli.panel import tracker
@@ -32,9 +31,7 @@ def values_of(words: Sequence[str], algorithm: str) -> dict[str, list[Any]]:
         if not equals or not text:
             raise UsageError(f"--sweep: expected NAME=VALUE,VALUE such as learning_rate=1e-3,3e-4, got {word!r}")
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"tegu train ENV {algorithm} --help"
-            raise UsageError(f"--sweep: {algorithm} has no hyper-parameter {name!r}: {hint}")
+            raise UsageError(f"--sweep: {unknown(name, known, algorithm)}")
         if name in found:
             raise UsageError(f"--sweep: {name} is given twice")
         found[name] = [known[name].parse(value.strip(), f"--sweep: {name}") for value in text.split(",")]
