@@ -67,3 +67,19 @@ def test_a_stationary_point_of_the_likelihood():
     expected = 1 / (1 + 10 ** ((elo[None] - elo[:, None]) / 400))
     actual = points.sum(axis=1)
     np.testing.assert_allclose(((points + points.T) * expected).sum(axis=1), actual, atol=0.25)
+
+
+def test_the_reference_has_nothing_and_no_doubt():
+    points = simulated(np.array([-300.0, 0, 100, 200]), 50, seed=3)
+    plain, found = ratings(points), ratings(points, reference=1)
+    np.testing.assert_allclose(found.elo, plain.elo - plain.elo[1], atol=1e-9)
+    assert found.half_width[1] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_interval_of_a_difference_holds_it_95_times_in_100():
+    elo = np.array([-200.0, 0, 150])
+    inside = []
+    for seed in range(300):
+        found = ratings(simulated(elo, 60, seed), reference=0)
+        inside.append(np.abs(found.elo - (elo - elo[0]))[1:] <= found.half_width[1:])
+    assert 0.92 <= np.mean(inside) <= 0.98

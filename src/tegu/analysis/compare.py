@@ -17,6 +17,7 @@ from tegu.runs import MetricStore, Run
 RETURN = "rollout/ep_rew_mean"
 FIRST_PLAYER = f"{RETURN}/first"  #: of board games, where the mean over both players is always 0
 EVALUATION = "eval/mean_reward"
+ELO = "eval/elo"  #: of board games, from matches against the players of ``--opponents``
 EPISODES = "rollout/episodes"  #: how many a logged mean over episodes is of
 _OVER_EPISODES = re.compile(r"rollout/ep_(rew|len)_mean(/.*)?")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tegu.analysis.compare import EVALUATION, FIRST_PLAYER, RETURN, Group, curves
+from tegu.analysis.compare import ELO, EVALUATION, FIRST_PLAYER, RETURN, Group, curves
 from tegu.analysis.output import checked_path, plotting, written
 from tegu.analysis.statistics import STATISTICS
 from tegu.core.errors import TeguError
@@ -29,6 +29,7 @@ _NAMES = {
     "rollout/ep_len_mean": "episode length",
     FIRST_PLAYER: "result of the first player",
     EVALUATION: "evaluation return",
+    ELO: "Elo",
     "time/fps": "environment steps per second",
 }
 _SHOWN = {"mean": "mean", "iqm": "IQM"}
@@ -59,13 +60,17 @@ def plot_comparison(groups: Sequence[Group], path: Path | str, *, statistic: str
 
 def plot_curves(run: Run, path: Path | str, metrics: Sequence[str] = (RETURN,)) -> "Figure":
     """Plot one run's learning curves into a .png, .svg or .pdf file: a panel per metric, thin lines for the seeds, a
-    thick one for their mean. Beside the return while training, that of evaluations, where there were any."""
+    thick one for their mean. Beside the return while training, that of evaluations, where there were any. Elo has the
+    intervals that were logged with it."""
     figure, axes = _figure(len(metrics))
     for ax, metric in zip(axes, metrics, strict=True):
         groups = _beside_evaluation(run, curves([run], metric))
         _prepare(ax, run.name, groups)
         for style, group in enumerate(groups):
             _draw(ax, group, style, "mean", thin=True, band=False)
+        if metric == ELO:
+            low, high = (curves([run], f"{ELO}_{end}")[0].values.mean(axis=0) for end in ("low", "high"))
+            ax.fill_between(groups[0].steps, low, high, color=COLOURS[0], alpha=0.17, linewidth=0)
         if len(groups) > 1:
             ax.legend(frameon=False, fontsize=_FONT, labelcolor=INK)
         note = "1 seed" if groups[0].n == 1 else f"mean of {groups[0].n} seeds, each thin"

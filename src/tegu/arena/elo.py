@@ -10,14 +10,16 @@ _ANCHOR = 0.5  # games that every player has drawn with an imaginary one of aver
 
 
 class Ratings(NamedTuple):
-    """One rating for each player, with an interval; the mean of all is 0. Only differences mean something."""
+    """One rating for each player, with an interval. Only differences mean something."""
 
     elo: np.ndarray  #: float64 ``[P]``
-    half_width: np.ndarray  #: float64 ``[P]``: of the interval, about the mean of all players
+    half_width: np.ndarray  #: float64 ``[P]``: of the interval
 
 
-def ratings(points: np.ndarray, confidence: float = 0.95) -> Ratings:
+def ratings(points: np.ndarray, confidence: float = 0.95, reference: int | None = None) -> Ratings:
     """Ratings from ``points[i, j]``, the points of player ``i`` against ``j``: 1 for a win, 1/2 for a draw.
+
+    They are differences to the mean of all players, or to ``reference``, a player who then has 0; so are the intervals.
 
     A player is expected to win ``1 / (1 + 10 ** (-difference / 400))`` points in a game. Draws enter as half a win and
     half a loss. Someone who won every game would be infinitely strong: half a game drawn against an imaginary player
@@ -36,10 +38,11 @@ def ratings(points: np.ndarray, confidence: float = 0.95) -> Ratings:
         strength = strength + step
         if np.abs(step).max() < 1e-10:
             break
-    centre = np.eye(n_players) - 1 / n_players
-    covariance = centre @ np.linalg.inv(information) @ centre
+    zero = np.full(n_players, 1 / n_players) if reference is None else np.eye(n_players)[reference]
+    from_zero = np.eye(n_players) - zero  # takes ratings to differences
+    covariance = from_zero @ np.linalg.inv(information) @ from_zero.T
     z = NormalDist().inv_cdf((1 + confidence) / 2)
-    return Ratings(_SCALE * (strength - strength.mean()), _SCALE * z * np.sqrt(covariance.diagonal()))
+    return Ratings(_SCALE * from_zero @ strength, _SCALE * z * np.sqrt(covariance.diagonal()))
 
 
 def _information(weights: np.ndarray, anchor: np.ndarray) -> np.ndarray:

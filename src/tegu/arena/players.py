@@ -86,7 +86,7 @@ class Plans(Protocol):
 
 
 class AgentPlayer:
-    """A trained agent that plays greedily. ``index`` chooses among its seeds.
+    """An agent that plays greedily, by what it has learned so far. ``index`` chooses among its seeds.
 
     ``simulations`` lets it search longer or shorter than in training. Raises ``TeguError`` if it plays another game,
     has fewer seeds, or does not search.
@@ -100,7 +100,7 @@ class AgentPlayer:
         if not 0 <= index < len(agent.seeds):
             raise TeguError(f"{name}: seed_index must lie in 0..{len(agent.seeds) - 1}, got {index}")
         self.name = name
-        self._algorithm, self._learner = agent.algorithm, agent.learner(index)
+        self._agent, self._index, self._algorithm = agent, index, agent.algorithm
         if simulations is not None:
             if not isinstance(agent.algorithm, Plans):
                 raise TeguError(f"{name} was trained with {agent.algorithm.name}, which does not search")
@@ -109,13 +109,14 @@ class AgentPlayer:
         self._act, self._plan = jax.jit(self._greedy), jax.jit(self._search)
 
     def act(self, positions: Position, key: jax.Array) -> np.ndarray:
-        return np.asarray(self._act(self._learner, positions, key))
+        return np.asarray(self._act(self._agent.learner(self._index), positions, key))
 
     def explain(self, position: Position, key: jax.Array) -> Explanation | None:
         """What its search finds; None if it does not search."""
         if not isinstance(self._algorithm, Plans):
             return None
-        found = jax.tree.map(lambda leaf: np.asarray(leaf)[0], self._plan(self._learner, _one(position), key))
+        found = self._plan(self._agent.learner(self._index), _one(position), key)
+        found = jax.tree.map(lambda leaf: np.asarray(leaf)[0], found)
         return Explanation(found.policy, float(found.value), np.where(found.visits > 0, found.action_values, np.nan))
 
     def _greedy(self, learner: Any, positions: Position, key: jax.Array) -> jax.Array:

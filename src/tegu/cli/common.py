@@ -186,6 +186,18 @@ def add_timeout(parser: Parser) -> None:
     )
 
 
+def add_opponents(parser: Parser) -> None:
+    """``--opponents``, and ``--timeout`` for those that are programs."""
+    parser.add_argument(
+        "--opponents",
+        nargs="+",
+        metavar="PLAYER",
+        default=[],
+        help="in a board game: players as of tegu arena, which the agent meets at every evaluation (none)",
+    )
+    add_timeout(parser)
+
+
 class _Console(Console):
     """Prints text that may come from a file of somebody else's as characters, which the terminal does not obey."""
 

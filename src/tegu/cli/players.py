@@ -2,7 +2,8 @@
 
 import argparse
 import difflib
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from tegu.arena.base import Player
 from tegu.arena.gtp.player import GTPPlayer
 from tegu.arena.gtp.program import words_of
 from tegu.arena.players import AgentPlayer, MCTSPlayer, MinimaxPlayer, RandomPlayer
+from tegu.arena.strength import StrengthObserver
 from tegu.cli.common import UsageError, whole
 from tegu.cli.loading import allowing
 from tegu.core.errors import TeguError
@@ -18,6 +20,8 @@ from tegu.environments.games.base import Game
 from tegu.environments.make import find
 from tegu.environments.native import NATIVE
 from tegu.runs.run import RunError
+from tegu.training.plan import Plan
+from tegu.training.trainer import Observer
 
 GAMES = [name for name, path in NATIVE.items() if path.startswith("tegu.environments.games.")]
 _WORDS = ("random", "minimax", "mcts:1000")
@@ -101,6 +105,23 @@ def seated(specs: Sequence[PlayerSpec], game: Game, args: argparse.Namespace) ->
             if isinstance(player, GTPPlayer):
                 stack.enter_context(player)
         yield players
+
+
+@contextmanager
+def meeting_opponents(args: argparse.Namespace, plan_of: Callable[[], Plan]) -> Iterator[list[Observer]]:
+    """What measures the agent against the players of ``--opponents`` while it trains, if there are any."""
+    if not args.opponents:
+        yield []
+        return
+    with warnings.catch_warnings(action="ignore"):  # they are for the training
+        plan = plan_of()
+    if not plan.eval_every:
+        raise UsageError("--opponents are met at every evaluation: say how often with --eval-every")
+    game = _as_game(plan.source.native, plan.source.id)
+    whose = argparse.Namespace(runs=args.runs, timeout=args.timeout, seed_index=0, algorithm=None, network=None)
+    specs = [player_spec(word, game, whose) for word in args.opponents]
+    with seated(specs, game, whose) as players:
+        yield [StrengthObserver(plan, players, games=plan.eval_episodes)]
 
 
 def _unknown(word: str, otherwise: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from tegu.agents.agent import Agent
-from tegu.analysis.compare import EVALUATION, FIRST_PLAYER, RETURN
+from tegu.analysis.compare import ELO, EVALUATION, FIRST_PLAYER, RETURN
 from tegu.analysis.plots import plot_curves
 from tegu.cli.common import Outcome, shown
 from tegu.cli.panel import tracker
@@ -70,7 +70,7 @@ def _curve(run: Run) -> Path | None:
             names = store.names()
         metrics = [RETURN]
         if FIRST_PLAYER in names:
-            metrics = [name for name in (EVALUATION, LENGTH, FIRST_PLAYER) if name in names]
+            metrics = [name for name in (ELO, EVALUATION, LENGTH, FIRST_PLAYER) if name in names]
         plot_curves(run, path, metrics)
     except TeguError:  # no Matplotlib, or no episode has ended
         return None

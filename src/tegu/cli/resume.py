@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from tegu.cli.common import Outcome, Parser, add_code, add_run, count, environment
+from tegu.cli.common import Outcome, Parser, add_code, add_opponents, add_run, count, environment
 
 _DESCRIPTION = """\
 Continue a run from its last checkpoint to the planned number of steps, as if it had never stopped, or to --steps in
@@ -35,27 +35,32 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         default=100,
         help="episodes of the evaluation after training, per seed; 0 for none (100)",
     )
+    add_opponents(parser)
     parser.add_argument("--log", metavar="FORMATS", help="write metrics as csv, tensorboard, wandb, too (as before)")
     return parser.parse(words)
 
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
+    from tegu.cli.players import meeting_opponents
     from tegu.cli.report import trained
+    from tegu.runs import Run
+    from tegu.training.plan import plan_of
     from tegu.training.train import resume
 
-    return trained(
-        lambda watching: resume(
-            args.selector,
-            steps=args.steps,
-            stretch_schedules=args.stretch_schedules,
-            environment=args.env,
-            algorithm=args.algorithm,
-            network=args.network,
-            folder=args.runs,
-            callbacks=(watching,),
-            prepare_evaluation=args.episodes,
-            log=args.log,
-        ),
-        args,
-        out,
-    )
+    code = {"environment": args.env, "algorithm": args.algorithm, "network": args.network}
+    with meeting_opponents(args, lambda: plan_of(Run.open(args.selector, args.runs), **code)) as observers:
+        return trained(
+            lambda watching: resume(
+                args.selector,
+                steps=args.steps,
+                stretch_schedules=args.stretch_schedules,
+                folder=args.runs,
+                callbacks=(watching,),
+                observers=observers,
+                prepare_evaluation=args.episodes,
+                log=args.log,
+                **code,
+            ),
+            args,
+            out,
+        )

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tegu.cli.common import Outcome, Parser, add_runs, code, count, environment, number, option
+from tegu.cli.common import (
+    Outcome,
+    Parser,
+    UsageError,
+    add_opponents,
+    add_runs,
+    code,
+    count,
+    environment,
+    number,
+    option,
+)
 from tegu.core.errors import TeguError
 
 if TYPE_CHECKING:
@@ -57,27 +68,33 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
     from tegu.cli.first_updates import show_updates
+    from tegu.cli.players import meeting_opponents
     from tegu.cli.report import trained
-    from tegu.training.train import train
+    from tegu.training.train import make_plan, train
 
     settings = _settings(args)
     if args.show:
         show_updates(args.environment, args.algorithm, settings, args.show_updates, out)
     saving = {"folder": args.runs, "checkpoint_every": args.checkpoint_every, "log": args.log}
     if args.sweep:
+        if args.opponents:
+            raise UsageError("--opponents and --sweep do not go together")
         return _swept(args, saving | settings, out)
-    return trained(
-        lambda watching: train(
-            args.environment,
-            args.algorithm,
-            callbacks=(watching,),
-            prepare_evaluation=args.episodes,
-            **saving,
-            **settings,
-        ),
-        args,
-        out,
-    )
+    planned = settings | {"checkpoint_every": args.checkpoint_every}
+    with meeting_opponents(args, lambda: make_plan(args.environment, args.algorithm, **planned)) as observers:
+        return trained(
+            lambda watching: train(
+                args.environment,
+                args.algorithm,
+                callbacks=(watching,),
+                observers=observers,
+                prepare_evaluation=args.episodes,
+                **saving,
+                **settings,
+            ),
+            args,
+            out,
+        )
 
 
 def _swept(args: argparse.Namespace, settings: dict[str, Any], out: Console) -> Outcome:
@@ -159,6 +176,7 @@ def _parser(plan: "Plan | None" = None) -> Parser:
         default=[],
         help="keyword arguments of the environment",
     )
+    add_opponents(parser)
     add_runs(parser)
     return parser
 
