@@ -8,7 +8,7 @@ from cli.conftest import Command, one_line
 from tegu.analysis.compare import ELO
 from tegu.runs import Run
 
-SMALL = (
+SMALL = [
     "--simulations",
     "2",
     "--width",
@@ -21,7 +21,7 @@ SMALL = (
     "64",
     "--episodes",
     "0",
-)
+]
 
 
 def test_a_run_keeps_the_strength_of_every_seed(tegu: Command, tmp_path: Path) -> None:
