@@ -8,20 +8,8 @@ from cli.conftest import Command, one_line
 from tegu.analysis.compare import ELO
 from tegu.runs import Run
 
-SMALL = [
-    "--simulations",
-    "2",
-    "--width",
-    "4",
-    "--blocks",
-    "1",
-    "--n-envs",
-    "16",
-    "--train-freq",
-    "64",
-    "--episodes",
-    "0",
-]
+SIZE = ("--simulations", "2", "--width", "4", "--blocks", "1")
+SMALL = (*SIZE, "--n-envs", "16", "--train-freq", "64", "--episodes", "0")
 
 
 def test_a_run_keeps_the_strength_of_every_seed(tegu: Command, tmp_path: Path) -> None:
