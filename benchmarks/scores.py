@@ -6,6 +6,7 @@ import tempfile
 import tomllib
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any, Literal, NamedTuple
@@ -27,13 +28,16 @@ class Learning(NamedTuple):
     seeds: int = 10
     episodes: int = 100  #: that each seed's score is the mean of
     judge: Literal["", "optimal", "perfect", "matches", "crossplay"] = ""
-    rival: str = ""  #: crossplay: the algorithm that plays the other team
+    rivals: tuple[str, ...] = ()  #: crossplay: the algorithm of the other team; matches: players as of tegu arena
+    openings: tuple[int, ...] = ()  #: matches: random moves that games begin with, for each match with a rival
 
     @property
     def name(self) -> str:
         return f"{self.environment}/{self.algorithm}"
 
 
+# As it plays by default, it would count territory and leave dead stones on the board, which here count as alive.
+GNU_GO = tuple(f"gtp:gnugo --mode gtp --level {level} --chinese-rules --capture-all-dead" for level in (1, 10))
 CASES = (
     Learning("CartPole-v1", "ppo", 100_000),
     Learning("CartPole-v1", "dqn", 50_000),
@@ -53,15 +57,17 @@ CASES = (
     Learning("MinAtar/Freeway-v0", "pqn", 1_000_000),
     Learning("MinAtar/Breakout-v0", "dqn", seeds=4),
     Learning("tic-tac-toe", "alphazero", seeds=5, judge="perfect"),
-    Learning("connect-four", "alphazero", seeds=1, judge="matches"),
+    Learning("connect-four", "alphazero", seeds=1, judge="matches", rivals=("mcts:1000",), openings=(0, 4)),
+    Learning("go-5x5", "alphazero", seeds=1, judge="matches", rivals=GNU_GO, openings=(2,)),  # needs GNU Go
+    Learning("go-7x7", "alphazero", seeds=1, judge="matches", rivals=GNU_GO, openings=(2,)),
     Learning("simple_spread_v3", "maddpg", seeds=5, episodes=1000),
     Learning("simple_speaker_listener_v4", "maddpg", seeds=5, episodes=1000),
     Learning("simple_speaker_listener_v4", "iddpg", seeds=5, episodes=1000),
     Learning("simple_tag_v3", "maddpg", seeds=5, episodes=1000),
-    Learning("simple_tag_v3", "iddpg", seeds=5, episodes=1000, judge="crossplay", rival="maddpg"),
+    Learning("simple_tag_v3", "iddpg", seeds=5, episodes=1000, judge="crossplay", rivals=("maddpg",)),
 )
-SIMULATIONS = {"tic-tac-toe": 32, "connect-four": 64}  #: per move, when judged
-OPPONENT, GAMES, OPENINGS = "mcts:1000", 100, (0, 4)  #: of matches; openings are random moves to begin with
+SIMULATIONS = {"tic-tac-toe": 32, "connect-four": 64, "go-5x5": 64, "go-7x7": 64}  #: per move, when judged
+GAMES = 100  #: of a match
 
 
 def tegu(folder: Path, *words: str | Path) -> dict[str, Any]:
@@ -127,18 +133,18 @@ def judged(case: Learning, path: Path, folder: Path) -> dict[str, Any]:
             return {"perfect": worker("perfect.py", folder, run=str(path), simulations=SIMULATIONS[case.environment])}
         case "matches":
             simulations = SIMULATIONS[case.environment]
-            words = ["arena", f"{path}@{simulations}", OPPONENT, "--games", str(GAMES), "--openings"]
             matches = []
-            for openings in OPENINGS:
-                match = tegu(folder, *words, str(openings))["result"]["matches"][0]
-                match["players"] = [f"{case.algorithm}@{simulations}", OPPONENT]
+            for rival, openings in product(case.rivals, case.openings):
+                words = ["arena", f"{path}@{simulations}", rival, "--games", str(GAMES), "--openings", str(openings)]
+                match = tegu(folder, *words)["result"]["matches"][0]
+                match["players"] = [f"{case.algorithm}@{simulations}", rival]
                 matches.append(match | {"openings": openings})
             return {"matches": matches}
         case "crossplay":
-            rival = case._replace(algorithm=case.rival)
+            rival = case._replace(algorithm=case.rivals[0])
             other, _ = done(rival, folder) or trained(rival, folder)
             found = tegu(folder, "crossplay", other, path, "--episodes", str(case.episodes))["result"]
-            algorithms = case.rival, case.algorithm
+            algorithms = case.rivals[0], case.algorithm
             for cell in found["cells"]:
                 cell["by"] = dict(zip(found["teams"], (algorithms[i] for i in cell["indices"]), strict=True))
             return {"crossplay": {name: found[name] for name in ("teams", "episodes", "cells")}}
