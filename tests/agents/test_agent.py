@@ -111,6 +111,9 @@ def test_evaluation_on_the_host_agrees_with_the_fused_one() -> None:
         gymnasium.spaces.MultiDiscrete([3, 4]),
         gymnasium.spaces.MultiBinary(6),
         gymnasium.spaces.Dict(a=gymnasium.spaces.Discrete(2), b=gymnasium.spaces.Box(-1, 1, (2,))),
+        gymnasium.spaces.Dict(
+            {0: gymnasium.spaces.Discrete(2), 10: gymnasium.spaces.Dict({"0": gymnasium.spaces.Discrete(3)})}
+        ),
     ],
     ids=str,
 )

@@ -94,9 +94,8 @@ class Agent:
         template = zeros(self.spec.observation_space)
         observation = plain(observation)
         batched = self._is_batch(observation, template)
-        given = jax.tree.map(
-            lambda zero, leaf: kept(leaf, zero.dtype).reshape((-1, *zero.shape)), template, observation
-        )
+        given = jax.tree.map(lambda zero, leaf: kept(leaf, zero.dtype), template, observation)
+        given = given if batched else jax.tree.map(lambda leaf: leaf[None], given)
         index = self._known(index)
         if index not in self._leaves:
             self._leaves[index] = jax.tree.leaves(self.learner(index))
