@@ -32,6 +32,12 @@ def test_predict_names_a_wrong_shape(agent: tegu.Agent) -> None:
         agent.predict(np.zeros(3))
 
 
+@pytest.mark.parametrize("episodes", [0, -1, 10**12])
+def test_episodes_that_cannot_be(agent: tegu.Agent, episodes: int) -> None:
+    with pytest.raises(tegu.TeguError, match=r"episodes must be at (least 1|most 1,000,000), got "):
+        agent.evaluate(episodes)
+
+
 def test_stochastic_prediction_samples(agent: tegu.Agent) -> None:
     drawn = {int(agent.predict(np.zeros(4), deterministic=False)[0]) for _ in range(50)}
     assert drawn == {0, 1}
