@@ -18,6 +18,7 @@ from tegu.environments.games.base import Game
 from tegu.environments.make import find
 from tegu.environments.native import NATIVE
 from tegu.runs.run import RunError
+from tegu.runs.schema import MOST_AT_ONCE
 
 GAMES = [name for name, path in NATIVE.items() if path.startswith("tegu.environments.games.")]
 _WORDS = ("random", "minimax", "mcts:1000")
@@ -126,6 +127,6 @@ def _count(text: str, expected: str) -> int:
         value = whole(text)
     except argparse.ArgumentTypeError as error:
         raise UsageError(f"{expected}, got {text!r}") from error
-    if value < 1:
-        raise UsageError(f"{expected}, got {text!r}")
+    if not 1 <= value <= MOST_AT_ONCE:
+        raise UsageError(f"{expected}, from 1 to {MOST_AT_ONCE:,}, got {text!r}")
     return value

@@ -67,7 +67,7 @@ def train(
     """
     callbacks, observers, then = several(callbacks, observers, then)
     formats = formats_of(log)
-    prepare_evaluation = whole_within("prepare_evaluation", prepare_evaluation, 0, schema.MOST_AT_ONCE)
+    prepare_evaluation = whole_within("prepare_evaluation (--episodes)", prepare_evaluation, 0, schema.MOST_AT_ONCE)
     if folder is not None:
         folder = path_of(folder, "folder", "a path, or None to save nothing")
     elif formats:
@@ -110,7 +110,7 @@ def resume(
     again, as ``train`` got it, and the phases (``then``). ``log`` is as in ``train``, by default what it was there.
     """
     callbacks, observers, then = several(callbacks, observers, then)
-    prepare_evaluation = whole_within("prepare_evaluation", prepare_evaluation, 0, schema.MOST_AT_ONCE)
+    prepare_evaluation = whole_within("prepare_evaluation (--episodes)", prepare_evaluation, 0, schema.MOST_AT_ONCE)
     run = _run_of(run, folder)
     formats = formats_of(run.settings.get("log") if log is None else log)
     with run.lock():
