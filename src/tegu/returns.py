@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from tegu.core.step import PyTree, Step
+from tegu.core.step import PyTree, Step, flatten_time
 
 
 def gae(
@@ -63,7 +63,7 @@ def next_values(
     """
     last = value(jax.tree.map(lambda leaf: leaf[-1], next_observations))
     found = jnp.concatenate([values[1:], last[None]]).ravel()
-    flat = jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:])), next_observations)
+    flat = flatten_time(next_observations)
     wanted = truncated.at[-1].set(False).ravel()
     size = truncated.shape[1]  # as many at a time as there are environments
     (index,) = jnp.nonzero(wanted, size=wanted.size, fill_value=wanted.size)

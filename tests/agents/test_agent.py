@@ -32,6 +32,12 @@ def test_predict_names_a_wrong_shape(agent: tegu.Agent) -> None:
         agent.predict(np.zeros(3))
 
 
+@pytest.mark.parametrize("episodes", [0, -1, 10**12])
+def test_episodes_that_cannot_be(agent: tegu.Agent, episodes: int) -> None:
+    with pytest.raises(tegu.TeguError, match=r"episodes must be at (least 1|most 1,000,000), got "):
+        agent.evaluate(episodes)
+
+
 def test_stochastic_prediction_samples(agent: tegu.Agent) -> None:
     drawn = {int(agent.predict(np.zeros(4), deterministic=False)[0]) for _ in range(50)}
     assert drawn == {0, 1}
@@ -111,6 +117,9 @@ def test_evaluation_on_the_host_agrees_with_the_fused_one() -> None:
         gymnasium.spaces.MultiDiscrete([3, 4]),
         gymnasium.spaces.MultiBinary(6),
         gymnasium.spaces.Dict(a=gymnasium.spaces.Discrete(2), b=gymnasium.spaces.Box(-1, 1, (2,))),
+        gymnasium.spaces.Dict(
+            {0: gymnasium.spaces.Discrete(2), 10: gymnasium.spaces.Dict({"0": gymnasium.spaces.Discrete(3)})}
+        ),
     ],
     ids=str,
 )
@@ -118,6 +127,12 @@ def test_spaces_survive_as_plain_data(space: gymnasium.Space) -> None:
     import json
 
     assert from_data(json.loads(json.dumps(to_data(space)))) == space
+
+
+def test_a_dict_space_of_an_earlier_file_is_read() -> None:
+    parts = {"speed": {"kind": "discrete", "n": 3, "start": 0}, "goal": {"kind": "multi-binary", "n": 2}}
+    found = from_data({"kind": "dict", "spaces": parts})
+    assert found == spaces.Dict({"speed": spaces.Discrete(3), "goal": spaces.MultiBinary(2)})
 
 
 @pytest.mark.parametrize("data", [{}, {"kind": "object"}, {"kind": "box", "shape": "x"}, {"kind": "discrete", "n": -1}])

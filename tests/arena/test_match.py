@@ -107,9 +107,12 @@ def test_everybody_plays_everybody():
     assert won[0, 2] == 10
 
 
-@pytest.mark.parametrize("games", [0, 1, 7, -2])
-def test_games_come_in_pairs(games):
-    with pytest.raises(TeguError, match="games must be an even number"):
+@pytest.mark.parametrize(
+    ("games", "says"),
+    [(0, "an even"), (1, "an even"), (7, "an even"), (-2, "an even"), (10**12, "at most 1,000,000, got 1,")],
+)
+def test_games_come_in_pairs(games, says):
+    with pytest.raises(TeguError, match=f"games must be {says}"):
         play_match(TicTacToe(), RandomPlayer(), RandomPlayer(), games, KEY)
 
 

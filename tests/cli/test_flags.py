@@ -102,6 +102,7 @@ def test_wrong_flags_name_the_nearest(flag: str, hint: str, tegu: Command) -> No
         ("train CartPole-v1 --seeds 0", 1, "seeds must be at least 1"),
         ("train CartPole-v1 --env-options gravitas=1", 1, "gravitas"),
         ("train CartPole-v1 --backend gymnasium --env-options gravitas=1", 1, "gravitas"),
+        ("train CartPole-v1 --episodes 1e12", 1, "at most 1,000,000, got 1,000,000,000,000"),
         ("train CartPole-v1 --show", 1, "--show needs q-learning"),
         ("evaluate nothing", 1, "there is no run 'nothing'"),
         ("evaluate --episodes 0", 1, "there is no run 'last'"),

@@ -118,7 +118,9 @@ SPACES = [
     {"kind": "multi-discrete", "nvec": [2**70], "start": [0]},
     {"kind": "multi-binary", "n": 10**12},
     {"kind": "multi-binary", "n": [10**6, 10**6]},
-    {"kind": "dict", "spaces": {"\x1b[2J" * 1000: {"kind": "\x1b[2J"}}},
+    {"kind": "dict", "spaces": [["\x1b[2J" * 1000, {"kind": "\x1b[2J"}]]},
+    {"kind": "dict", "spaces": [["a"], [["\x1b"], {"kind": "discrete", "n": 2, "start": 0}]]},
+    {"kind": "dict", "spaces": [[[1, "\x1b[2J" * 1000], {"kind": "discrete", "n": 2, "start": 0}]]},
     {"kind": "\x1b" * 1000},
     {"kind": ["box"]},
 ]
@@ -127,7 +129,7 @@ SPACES = [
 def _nested(depth: int) -> dict:
     found: dict = {"kind": "discrete", "n": 2, "start": 0}
     for _ in range(depth):
-        found = {"kind": "dict", "spaces": {"a": found}}
+        found = {"kind": "dict", "spaces": [["a", found]]}
     return found
 
 

@@ -1,6 +1,9 @@
 """What environments of the host return is taken as it is meant, or refused in one line: nothing is bent to fit."""
 
 import collections
+import itertools
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium
@@ -97,6 +100,7 @@ def test_reset_returns_an_observation_and_info(returned: Any) -> None:
         (spaces.Dict(a=spaces.Discrete(2)), {"a": 0, "c": 1}, "observation has 'c', which the space lacks"),
         (spaces.Dict(a=spaces.Dict(b=spaces.Discrete(2))), {"a": {"b": 5}}, "observation['a']['b'] is out of bounds"),
         (spaces.Dict(a=spaces.Discrete(2)), 0, "expected a dict with 'a', got int"),
+        (spaces.Box(-1, 1, (3,)), [0.1, [0.2], 0.3], "expected float32[3], got list"),
     ],
 )
 def test_observations_lie_in_their_space(space: spaces.Space, value: Any, expected: str) -> None:
@@ -123,13 +127,41 @@ def test_what_keeps_its_value_is_taken(space: spaces.Space, value: Any, kept: An
     np.testing.assert_array_equal(seen[0], kept)
 
 
-@pytest.mark.parametrize("kind", [collections.OrderedDict, lambda a: collections.defaultdict(int, a)])
+@pytest.mark.parametrize("kind", [collections.OrderedDict, lambda a: collections.defaultdict(int, a), MappingProxyType])
 def test_any_mapping_is_a_dict(kind: Any) -> None:
-    space = spaces.Dict(a=spaces.Box(-1, 1, (2,)), b=spaces.Discrete(3), nothing=spaces.Dict())
-    observation = {"a": np.zeros(2, np.float32), "b": 1, "nothing": {}}
+    """So are those with empty parts."""
+    none = spaces.Box(0, 1, (0,))
+    space = spaces.Dict(a=spaces.Box(-1, 1, (2,)), b=spaces.Discrete(3), nothing=spaces.Dict(), none=none)
+    observation = {"a": np.zeros(2, np.float32), "b": 1, "nothing": {}, "none": np.zeros(0, np.float32)}
     many = type("Many", (Ten,), {"observation_space": space, "seen": lambda self: kind(dict(observation))})
     agent = tegu.train(many, "ppo", steps=8, n_envs=1, n_steps=4, batch_size=4, net_arch=(4,), folder=None)
     assert agent.predict(kind(dict(observation)))[0] == agent.predict(observation)[0]
+
+
+def test_keys_may_be_numbers(tmp_path: Path) -> None:
+    """Also where the run is saved and loaded."""
+    space = spaces.Dict({0: spaces.Box(-1, 1, (2,)), np.int64(3): spaces.Discrete(3)})
+    observation = {0: np.zeros(2, np.float32), 3: 1}
+    numbered = type("Numbered", (Ten,), {"observation_space": space, "seen": lambda self: observation})
+    tegu.train(numbered, "ppo", steps=8, n_envs=1, n_steps=4, batch_size=4, net_arch=(4,), folder=tmp_path)
+    assert tegu.load("last", folder=tmp_path).predict(observation)[0] in (0, 1)
+
+
+def test_keys_of_several_kinds_are_refused() -> None:
+    mixed = type("Mixed", (Ten,), {"observation_space": spaces.Dict({0: spaces.Discrete(2), "a": spaces.Discrete(2)})})
+    with pytest.raises(tegu.TeguError, match="must all be text, or all be whole numbers: got "):
+        tegu.train(mixed, "ppo", folder=None)
+
+
+def test_keys_that_cannot_be_saved_are_found_before_training(tmp_path: Path) -> None:
+    space = spaces.Dict({("a", 0): spaces.Discrete(2), ("b", 0): spaces.Discrete(2)})
+    with pytest.raises(tegu.TeguError, match=r"must be text or whole numbers to be saved, got \('a', 0\)"):
+        tegu.train(type("Pairs", (Ten,), {"observation_space": space}), "ppo", folder=tmp_path)
+
+
+def test_no_action_to_choose_is_refused() -> None:
+    with pytest.raises(tegu.TeguError, match="PPO needs something to choose, the environment has Box"):
+        tegu.train(type("Idle", (Ten,), {"action_space": spaces.Box(-1, 1, (0,))}), "ppo", folder=None)
 
 
 def test_predict_bends_nothing_either() -> None:
@@ -171,6 +203,41 @@ def test_an_environment_may_return_its_own_buffer() -> None:
     assert (now.terminated.item(), now.next_observation.item(), now.observation.item()) == (True, 10, 0)
 
 
+def test_environments_may_share_a_buffer() -> None:
+    """As one in the class does: what the first saw is not what the second writes."""
+    buffer, made = np.zeros(1, np.float32), itertools.count(1)
+
+    class Sharing(Ten):
+        observation_space = spaces.Box(0, 100, (1,))
+
+        def __init__(self) -> None:
+            self.number = next(made)
+
+        def seen(self) -> Any:
+            buffer[0] = 10 * self.number + self.t
+            return buffer
+
+    environments = GymnasiumEnvironments(Sharing, [(0, 0), (0, 1)])
+    assert environments.reset().ravel().tolist() == [10, 20]
+    assert environments.step(np.zeros(2, int)).observation.ravel().tolist() == [11, 21]
+
+
+@pytest.mark.parametrize("space", [spaces.Box(-1, 1, (2,)), spaces.MultiBinary(2)])
+def test_an_environment_may_write_into_an_action(space: spaces.Space) -> None:
+    """What is recorded, and learned from, is the action that was chosen."""
+
+    def step(self, action):
+        action *= 0
+        return self.seen(), 1.0, False, False, {}
+
+    environments = variant(action_space=space, step=step)
+    environments.reset()
+    chosen = np.ones((1, 2), space.dtype)
+    chosen.flags.writeable = False  # as what a compiled policy returns
+    environments.step(chosen)
+    assert environments.snapshot()[0]["actions/0"].tolist() == [[1, 1]]
+
+
 @pytest.mark.parametrize("reward", [2, np.float64(2), np.array([2.0]), np.array(2), np.array([[2]])])
 def test_arrays_of_one_number_are_rewards(reward: Any) -> None:
     environments = variant(step=lambda self, action: (self.seen(), reward, np.array([False]), np.bool_(True), {}))
@@ -185,6 +252,7 @@ def test_arrays_of_one_number_are_rewards(reward: Any) -> None:
         (np.zeros(2), False, r"the reward of the environment must be a number, got float64\[2\]"),
         ({"a": 1}, False, "must be a number, got dict"),
         (None, False, "must be a number, got NoneType"),
+        ([1, [2]], False, "must be a number, got list"),
         (1.0, np.zeros(2, bool), r"terminated and truncated of the environment must be True or False"),
         (1.0, {"done": True}, "must be True or False, got dict"),
     ],

@@ -54,6 +54,20 @@ def test_what_is_not_there_is_said(package: str) -> None:
         find("no_such:Slow-v1")
     with pytest.raises(tegu.TeguError, match="names a file: name the module, the environment slow:Slow, from the file"):
         find("./slow.py:Slow")
+    with pytest.raises(
+        tegu.TeguError, match=r"slow\.py names a file: name the module, the environment slow:Class, from"
+    ):
+        find("slow.py")
+
+
+def test_only_what_is_in_a_module_is_proposed(package: str, tmp_path: Path) -> None:
+    with pytest.raises(tegu.TeguError, match=f"{package} registers no environment Hopper-v0 with Gymnasium$"):
+        find(f"{package}:Hopper-v0")
+    with pytest.raises(tegu.TeguError, match=f"{package}:gymnasium: {package} has no gymnasium$"):
+        find(f"{package}:gymnasium")
+    (tmp_path / f"{package}Script.py").write_text("raise SystemExit(3)")
+    with pytest.raises(tegu.TeguError, match=rf"{package}Script:Slow: SystemExit: 3 \({package}Script.py, line 1\)"):
+        find(f"{package}Script:Slow")
 
 
 def forget(package: str) -> None:

@@ -344,7 +344,7 @@ def test_what_is_missing_of_those_who_acted_is_named() -> None:
         def step(self, actions):
             return tuple({a: v for a, v in part.items() if a in self.agents} for part in super().step(actions))
 
-    with pytest.raises(tegu.TeguError, match=r"must return observation of all who acted, 'a' lacks"):
+    with pytest.raises(tegu.TeguError, match=r"must return observation of each agent that acts, in a dict: 'a' lacks"):
         stepped(OnlyLive({"a": (0, 1), "b": (0, 2)}), 1)
 
     class OldReset(Timetable):
@@ -373,6 +373,54 @@ def test_what_is_declared_is_looked_at_before_the_first_episode(changes: dict[st
     with pytest.raises(tegu.TeguError, match=says) as caught:
         ParallelEnvironment(world)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("place", "given", "got"),
+    [
+        (0, np.zeros(1), "observation .*: got ndarray"),
+        (1, 1.0, "reward .*: got float"),
+        (2, False, "terminated .*: got bool"),
+    ],
+)
+def test_what_is_given_is_given_by_agent(place: int, given: Any, got: str) -> None:
+    class Bare(Timetable):
+        def step(self, actions):
+            returned = list(super().step(actions))
+            returned[place] = given
+            return tuple(returned)
+
+    with pytest.raises(tegu.TeguError, match=rf"step\(\) of the environment must return {got}"):
+        stepped(Bare({"a": (0, 2)}), 1)
+
+
+@pytest.mark.parametrize("agents", [None, "ab"])
+def test_agents_are_a_list(agents: Any) -> None:
+    class Odd(Timetable):
+        def reset(self, seed=None, options=None):
+            returned = super().reset()
+            self.agents = agents
+            return returned
+
+    with pytest.raises(tegu.TeguError, match="agents of the environment must be a list of who acts next, got "):
+        ParallelEnvironment(Odd({"a": (0, 2)})).reset()
+
+
+def test_who_begins_or_arrives_observes() -> None:
+    class Blind(Timetable):
+        def reset(self, seed=None, options=None):
+            return self.without(super().reset())
+
+        def step(self, actions):
+            return self.without(super().step(actions))
+
+        def without(self, returned):
+            return ({name: seen for name, seen in returned[0].items() if name != "b"}, *returned[1:])
+
+    with pytest.raises(tegu.TeguError, match=r"reset\(\) .* must return observation of each .*: 'b' lacks"):
+        ParallelEnvironment(Blind({"a": (0, 2), "b": (0, 2)})).reset()
+    with pytest.raises(tegu.TeguError, match=r"step\(\) .* must return observation of each .*: 'b' lacks"):
+        stepped(Blind({"a": (0, 3), "b": (1, 3)}), 1)
 
 
 def test_nobody_to_act_and_a_stranger_are_named() -> None:

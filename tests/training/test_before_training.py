@@ -63,6 +63,16 @@ class ThreeValues(Drift):
         return jnp.zeros(1), jnp.zeros(1), {}
 
 
+class NoReward(Drift):
+    def step(self, state: Any, action: Any, key: jax.Array) -> Any:
+        return Timestep(state, state, None, state[0] > 10)
+
+
+class TwoRewards(Drift):
+    def step(self, state: Any, action: Any, key: jax.Array) -> Any:
+        return Timestep(state, state, (jnp.float32(1), jnp.float32(2)), state[0] > 10)
+
+
 class NoSpaces(Environment):
     pass
 
@@ -76,6 +86,8 @@ class NoSpaces(Environment):
         ),
         (UsesNumPy, r"reset\(\): raised TracerArrayConversionError.* at test_before_training.py:\d+.*use jax\.numpy"),
         (ThreeValues, r"reset\(\): does not return two values: expected \(state, observation\), got \(float32\[1\]"),
+        (NoReward, r"step\(\) -> reward: is not the scalar it should be: expected float32\[\], got None"),
+        (TwoRewards, r"step\(\) -> reward: is not the scalar it should be: expected float32\[\], got \(float32"),
         (NoSpaces, r"observation_space: is missing.*; 1 more"),
     ],
 )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from tegu.acting.episodes import Episodes
 from tegu.algorithms.base import Algorithm, Learner
-from tegu.core.step import PyTree, Step, episode_ended
+from tegu.core.step import PyTree, Step, episode_ended, flatten_time
 from tegu.environments.base import Environment
 from tegu.spaces.bounds import to_bounds
 
@@ -82,15 +82,17 @@ class JaxCollector:
 
     def split(self, state: CollectorState, key: jax.Array) -> tuple[CollectorState, jax.Array]:
         """The environments of each group and a random key for it, ``[G, ...]``."""
-        groups = jax.tree.map(lambda leaf: leaf.reshape((self.n_groups, -1, *leaf.shape[1:])), state)
+        groups = jax.tree.map(
+            lambda leaf: leaf.reshape((self.n_groups, leaf.shape[0] // self.n_groups, *leaf.shape[1:])), state
+        )
         return groups, jax.random.split(key, self.n_groups)
 
     def join(self, collected: tuple[CollectorState, Step, Episodes]) -> tuple[CollectorState, Step, Episodes]:
         """What all groups collected, ``[G, ...]``, as if they were one: ``[B, ...]`` and ``[T, B, ...]``."""
         state, steps, episodes = collected
         return (
-            jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:])), state),
-            jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1).reshape((leaf.shape[1], -1, *leaf.shape[3:])), steps),
+            flatten_time(state),
+            jax.vmap(flatten_time, in_axes=1)(steps),
             jax.tree.map(lambda sums: sums.sum(axis=0), episodes),
         )
 

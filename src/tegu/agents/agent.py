@@ -16,7 +16,7 @@ from tegu.acting.policy import Policy
 from tegu.agents.own_code import warn_of_nameless
 from tegu.agents.packed import is_packed, unpacked
 from tegu.algorithms.base import Algorithm, Learner
-from tegu.algorithms.hyper_parameters import hyper_parameters, whole
+from tegu.algorithms.hyper_parameters import hyper_parameters, whole, whole_within
 from tegu.algorithms.own import restored
 from tegu.algorithms.registry import Choice
 from tegu.core.code import is_code
@@ -94,9 +94,8 @@ class Agent:
         template = zeros(self.spec.observation_space)
         observation = plain(observation)
         batched = self._is_batch(observation, template)
-        given = jax.tree.map(
-            lambda zero, leaf: kept(leaf, zero.dtype).reshape((-1, *zero.shape)), template, observation
-        )
+        given = jax.tree.map(lambda zero, leaf: kept(leaf, zero.dtype), template, observation)
+        given = given if batched else jax.tree.map(lambda leaf: leaf[None], given)
         index = self._known(index)
         if index not in self._leaves:
             self._leaves[index] = jax.tree.leaves(self.learner(index))
@@ -118,9 +117,7 @@ class Agent:
 
     def evaluator(self, episodes: int, *, deterministic: bool) -> Evaluator:
         """What plays so many fresh episodes with each seed's learner; made once."""
-        episodes = whole(episodes, "episodes")
-        if episodes < 1:
-            raise TeguError(f"episodes must be at least 1, got {episodes}")
+        episodes = whole_within("episodes", episodes, 1, schema.MOST_AT_ONCE)
         if self.source is None:
             raise TeguError("this agent has no environment: load its run, or pass environment= to tegu.load")
         if not isinstance(deterministic, bool | np.bool_):

@@ -179,3 +179,13 @@ def whole(value: Any, where: str) -> int:
     if number != int(number):
         raise TeguError(f"{where} must be a whole number, got {shorten(value)}")
     return int(number)
+
+
+def whole_within(name: str, value: Any, least: int, most: int) -> int:
+    """A whole number from ``least`` to ``most``. Raises ``TeguError`` that names it."""
+    number = whole(value, name)
+    if number < least:
+        raise TeguError(f"{name} must be at least {least}, got {number:,}")
+    if number > most:
+        raise TeguError(f"{name} must be at most {most:,}, got {number:,}")
+    return number

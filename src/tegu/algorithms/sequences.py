@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from tegu.core.errors import TeguError
-from tegu.core.step import PyTree, Step
+from tegu.core.step import PyTree, Step, flatten_time
 from tegu.nn.recurrent import CELLS, Memory, RecurrentActorCritic, Sequences
 from tegu.returns import next_values
 
@@ -62,5 +62,5 @@ def cut(sample: Any, length: int) -> Any:
 
 
 def _pieces(leaf: jax.Array, length: int) -> jax.Array:
-    cut = leaf.reshape((-1, length, *leaf.shape[1:]))  # [T / length, length, B, ...]
-    return jnp.moveaxis(cut, 2, 1).reshape((-1, length, *leaf.shape[2:]))
+    cut = leaf.reshape((leaf.shape[0] // length, length, *leaf.shape[1:]))  # [T / length, length, B, ...]
+    return flatten_time(jnp.moveaxis(cut, 2, 1))

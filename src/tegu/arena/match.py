@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from tegu.algorithms.hyper_parameters import whole_within
 from tegu.analysis.statistics import Interval, score_interval
 from tegu.arena.base import FORFEIT, GameResults, Player, SeesMoves
 from tegu.arena.openings import Openings, draw
 from tegu.arena.positions import join, play, take
 from tegu.core.errors import TeguError
 from tegu.environments.games.base import Game, Position
+from tegu.runs.schema import MOST_AT_ONCE
 
 
 class Match(NamedTuple):
@@ -68,6 +70,7 @@ def round_robin(
     """
     if games < 2 or games % 2:
         raise TeguError(f"games must be an even number, two for each opening, got {games}")
+    whole_within("games", games, 2, MOST_AT_ONCE)
     opening_key, key = jax.random.split(key)
     opened = draw(game, games // 2, opening_plies, opening_key)
     pairs = combinations(range(len(players)), 2)

@@ -1,7 +1,7 @@
 """The contract of environments written in pure JAX, as far as tracing alone can tell."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -95,9 +95,10 @@ def check_contract(
     fits &= has_form(findings, space, timestep.observation, "step() -> observation")
     fits &= _state_stays(findings, state, timestep.state)
     fits &= check_rewards(timestep.reward, environment.agents, findings)
-    for path, reward in tree_flatten_with_path(timestep.reward)[0]:
+    by_agent = tree_flatten_with_path(timestep.reward, is_leaf=lambda part: not isinstance(part, Mapping))
+    for path, reward in by_agent[0]:
         _check_scalar(findings, f"step() -> reward{name_of(path)}", reward, np.float32, "jnp.float32(reward)")
-        fits &= reward.shape == ()
+        fits &= getattr(reward, "shape", None) == ()
     for name in ("terminated", "truncated"):
         hint = "a comparison such as x > limit, without axes of length 1"
         fits &= _check_scalar(findings, f"step() -> {name}", getattr(timestep, name), np.bool_, hint)

@@ -20,6 +20,7 @@ from tegu.environments.games.base import Game
 from tegu.environments.make import find
 from tegu.environments.native import NATIVE
 from tegu.runs.run import RunError
+from tegu.runs.schema import MOST_AT_ONCE
 from tegu.training.plan import Plan
 from tegu.training.trainer import Observer
 
@@ -147,6 +148,6 @@ def _count(text: str, expected: str) -> int:
         value = whole(text)
     except argparse.ArgumentTypeError as error:
         raise UsageError(f"{expected}, got {text!r}") from error
-    if value < 1:
-        raise UsageError(f"{expected}, got {text!r}")
+    if not 1 <= value <= MOST_AT_ONCE:
+        raise UsageError(f"{expected}, from 1 to {MOST_AT_ONCE:,}, got {text!r}")
     return value

@@ -31,7 +31,7 @@ def imported(name: str, what: str) -> Any:
         raise TeguError(f"{what} {name!r} must be named by its module, as in module:name")
     try:
         return attrgetter(attribute)(import_module(module))
-    except Exception as error:  # whatever the module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever the module does when it is imported
         raise TeguError(f"cannot import {what} {name}: {one_line(error)}") from error
 
 
@@ -40,7 +40,9 @@ def refuse_file(name: str, what: str) -> None:
     path, _, attribute = name.partition(":")
     if path.endswith(".py") or "/" in path:
         module = path.removesuffix(".py").rpartition("/")[2]
-        raise TeguError(f"{name} names a file: name the module, {what} {module}:{attribute}, from the file's folder")
+        raise TeguError(
+            f"{name} names a file: name the module, {what} {module}:{attribute or 'Class'}, from the file's folder"
+        )
 
 
 def qualified(thing: Any) -> str:
@@ -58,14 +60,14 @@ def nameless(thing: Any) -> str:
     return "at a prompt" if at_prompt else ""
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """What went wrong, and where in a person's own code, without line breaks."""
     text = " ".join(str(error).split())
     known = isinstance(error, ImportError | AttributeError) and text
     return (text if known else f"{type(error).__name__}: {text}") + place(error)
 
 
-def place(error: Exception) -> str:
+def place(error: BaseException) -> str:
     """`` (my_env.py, line 12)``: the innermost line of a person's own code that an error went through, if there is one.
 
     A syntax error says so itself.

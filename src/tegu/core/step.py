@@ -41,4 +41,4 @@ def of_agent(tree: PyTree, agent: str) -> Any:
 
 def flatten_time(tree: PyTree) -> PyTree:
     """``[T, B, ...]`` to ``[T * B, ...]``: steps of one environment come to lie ``B`` apart."""
-    return jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:])), tree)
+    return jax.tree.map(lambda leaf: leaf.reshape((leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])), tree)

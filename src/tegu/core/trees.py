@@ -1,6 +1,7 @@
 """Pytrees as named NumPy arrays and back: the form in which state goes to disk."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,14 @@ def from_arrays(template: PyTree, arrays: Mapping[str, np.ndarray], what: str) -
     return jax.tree.unflatten(
         structure, [_fitted(leaf, arrays.get(name), name, what) for name, (_, leaf) in zip(names, leaves, strict=True)]
     )
+
+
+def as_array(value: Any) -> np.ndarray:
+    """``value`` as an array; one of objects where it is a list of lists of unequal lengths."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        return np.asarray(value, object)
 
 
 def _to_numpy(leaf: jax.Array) -> np.ndarray:

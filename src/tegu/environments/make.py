@@ -169,7 +169,7 @@ def _imported(name: str, path: str) -> Any:
     try:
         package = importlib.import_module(module)
         return _attribute(package, attribute) if attribute else package
-    except Exception as error:  # whatever the module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever the module does when it is imported
         if isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS:
             extra = f"tegu[{_EXTRAS[error.name]}]"
             raise TeguError(f"{name} needs {extra}: pip install '{extra}'") from error
@@ -195,7 +195,8 @@ def _attribute(package: ModuleType, name: str) -> Any:
         return found
     modules = [module.name for module in pkgutil.iter_modules(getattr(package, "__path__", []))]
     if name not in modules:
-        near = difflib.get_close_matches(name, [*vars(package), *modules], n=1)
+        own = [each for each, value in vars(package).items() if callable(value)]
+        near = difflib.get_close_matches(name, [*own, *modules], n=1)
         raise AttributeError(f"{package.__name__} has no {name}" + (f", did you mean {near[0]}?" if near else ""))
     module = importlib.import_module(f"{package.__name__}.{name}")
     return getattr(module, "parallel_env", None) or module.env
@@ -256,7 +257,8 @@ def _register(name: str) -> None:
     if named:
         _imported(name, f"{package}:")
         if id not in gymnasium.registry:
-            near = difflib.get_close_matches(id, gymnasium.registry, n=1)
+            own = [each.id for each in gymnasium.registry.values() if package in str(each.entry_point)]
+            near = difflib.get_close_matches(id, own, n=1)
             hint = f"; did you mean {package}:{near[0]}?" if near else ""
             raise TeguError(f"{package} registers no environment {id} with Gymnasium{hint}")
         return
@@ -273,4 +275,6 @@ def _register(name: str) -> None:
         return
     if name in NATIVE:
         raise TeguError(f"Gymnasium has no {name}; only Tegu has it, in JAX")
+    if name.endswith(".py"):
+        refuse_file(name, "the environment")
     raise TeguError(f"there is no environment {name}{nearest(name, [*NATIVE, *gymnasium.registry])}")

@@ -12,7 +12,7 @@ import numpy as np
 from tegu.core.errors import TeguError
 from tegu.nn.conv import Conv
 from tegu.nn.mlp import MLP, normalized
-from tegu.spaces.features import ACTION_MASK, n_features, one_line
+from tegu.spaces.features import ACTION_MASK, in_order, n_features, one_line
 
 _APART = 2**30  #: no key is split into so many, and a split is the fold of its number
 SMALLEST_IMAGE = 8  #: pixels; a Box of three dimensions with a shorter side is no image
@@ -235,7 +235,7 @@ def chosen(extractor: str, image: Image) -> str:
 def images(space: gymnasium.Space, start: int = 0) -> Iterator[Image]:
     """The images of ``space``, whose features begin at ``start``, in their order."""
     if isinstance(space, gymnasium.spaces.Dict):
-        for name, part in sorted(space.items()):
+        for name, part in in_order(space):
             if name != ACTION_MASK:
                 yield from images(part, start)
                 start += n_features(part)

@@ -34,7 +34,7 @@ def to_data(space: spaces.Space) -> dict[str, Any]:
             n = space.n if isinstance(space.n, int) else list(space.shape)
             return {"kind": "multi-binary", "n": n}
         case spaces.Dict():
-            return {"kind": "dict", "spaces": {name: to_data(part) for name, part in space.items()}}
+            return {"kind": "dict", "spaces": [[_name(name), to_data(part)] for name, part in space.items()]}
     raise TeguError(f"the space {space} cannot be saved")
 
 
@@ -53,10 +53,21 @@ def from_data(data: dict[str, Any], depth: int = 8) -> spaces.Space:
             case "multi-binary":
                 return spaces.MultiBinary(_count(data["n"]) if isinstance(data["n"], int) else _shape(data["n"]))
             case "dict" if depth:
-                return spaces.Dict({name: from_data(part, depth - 1) for name, part in data["spaces"].items()})
+                parts = data["spaces"]
+                pairs = parts.items() if isinstance(parts, dict) else parts  # a dict, where names could only be text
+                return spaces.Dict({_name(name): from_data(part, depth - 1) for name, part in pairs})
     except (KeyError, TypeError, ValueError, AssertionError, AttributeError, OverflowError) as error:
         raise TeguError(f"damaged description of a space: {printable(repr(error), 200)}") from error
     raise TeguError(f"unknown kind of space {shorten(data['kind'])}")
+
+
+def _name(key: Any) -> Any:
+    """A key of a Dict. ``TeguError`` if JSON has none such."""
+    if isinstance(key, np.integer):
+        return int(key)
+    if type(key) not in (str, int):
+        raise TeguError(f"the keys of a Dict space must be text or whole numbers to be saved, got {shorten(key)}")
+    return key
 
 
 def _count(n: Any) -> int:

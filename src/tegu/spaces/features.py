@@ -1,5 +1,7 @@
 """What Gymnasium's spaces mean to a network: features in, actions out, and the one mapping to action bounds."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,16 @@ from tegu.core.step import PyTree
 ACTION_MASK = "action_mask"  #: key of a Dict observation that holds the legal actions (PettingZoo's convention)
 ACHIEVED_GOAL, DESIRED_GOAL = "achieved_goal", "desired_goal"  #: keys beside "observation" where goals are observed
 STATE = "state"  #: key beside the agents of a Dict observation that holds what critics may see, and actors may not
+
+
+def in_order(space: spaces.Dict) -> list[tuple[Any, spaces.Space]]:
+    """The parts of a Dict in the order of their names, in which JAX holds them. ``TeguError`` where there is none."""
+    try:
+        return sorted(space.items())
+    except TypeError:
+        raise TeguError(
+            f"the keys of a Dict space must all be text, or all be whole numbers: got {', '.join(map(repr, space))}"
+        ) from None
 
 
 def n_features(space: spaces.Space) -> int:
@@ -25,7 +37,7 @@ def n_features(space: spaces.Space) -> int:
         case spaces.MultiBinary():
             return int(np.prod(space.shape))
         case spaces.Dict():
-            return sum(n_features(part) for name, part in sorted(space.items()) if name != ACTION_MASK)
+            return sum(n_features(part) for name, part in in_order(space) if name != ACTION_MASK)
     raise TeguError(
         f"observation space {one_line(space)} is not supported: "
         "expected Box, Discrete, MultiDiscrete, MultiBinary or a Dict of these"
@@ -53,7 +65,7 @@ def features(space: spaces.Space, observation: PyTree) -> jax.Array:
         case spaces.MultiBinary():
             return observation.reshape((*observation.shape[: -len(space.shape)], -1)).astype(jnp.float32)
         case spaces.Dict():
-            seen = [(name, part) for name, part in sorted(space.items()) if name != ACTION_MASK and n_features(part)]
+            seen = [(name, part) for name, part in in_order(space) if name != ACTION_MASK and n_features(part)]
             return jnp.concatenate([features(part, observation[name]) for name, part in seen], axis=-1)
     raise TeguError(f"observation space {space} is not supported")
 
@@ -127,6 +139,8 @@ def require(algorithm: str, role: str, space: spaces.Space, *kinds: type[spaces.
         raise TeguError(f"{algorithm} needs a {expected} {role} space, the environment has {one_line(space)}")
     if role == "action" and isinstance(space, spaces.Box) and not space.is_bounded():
         raise TeguError(f"{algorithm} needs finite action bounds, the environment has {one_line(space)}")
+    if role == "action" and n_features(space) == 0:
+        raise TeguError(f"{algorithm} needs something to choose, the environment has {one_line(space)}")
     if role == "observation" and n_features(space) == 0:
         raise TeguError(f"{algorithm} needs something to observe, the environment has {one_line(space)}")
 

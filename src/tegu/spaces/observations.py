@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
+from tegu.core.trees import as_array
 from tegu.spaces.features import ACTION_MASK, n_features, one_line, zeros
 
 WATCHED = 100  #: calls in which floats are compared with their bounds; everything else is looked at for ever
@@ -102,7 +103,7 @@ class _Leaf:
             return np.array(values, self.dtype)  # by far the most common, and ten times as fast
         out = np.empty((len(values), *self.shape), self.dtype)
         for i, value in enumerate(values):
-            array = np.asarray(value)
+            array = as_array(value)
             if array.shape != self.shape or array.dtype.kind not in "fiub":
                 raise self._misfit(value, array)
             out[i] = array if array.dtype == self.dtype else kept(array, self.dtype, self.place)

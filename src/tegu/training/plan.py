@@ -11,7 +11,7 @@ from tegu.acting.jax_collector import JaxCollector
 from tegu.acting.multicore_collector import MulticoreCollector
 from tegu.acting.policy import Policy
 from tegu.algorithms.base import Algorithm
-from tegu.algorithms.hyper_parameters import hyper_parameters, settings_of, whole
+from tegu.algorithms.hyper_parameters import hyper_parameters, settings_of, whole_within
 from tegu.algorithms.own import prepared, restored
 from tegu.algorithms.registry import Choice, chosen, name_of
 from tegu.algorithms.registry import algorithm as build_algorithm
@@ -126,14 +126,14 @@ def make_plan(
     _check_keywords(algorithm)
     if isinstance(environment, str) and (own := settings.get("environment_options")):
         source = find(environment, backend, own | options)
-    steps = _checked("steps", steps if steps is not None else settings["steps"], 1, MOST_STEPS)
+    steps = whole_within("steps", steps if steps is not None else settings["steps"], 1, MOST_STEPS)
     usually = 1 if source.single else settings["n_envs"]
-    n_envs = _checked("n_envs", n_envs if n_envs is not None else usually, 1, MOST_AT_ONCE)
+    n_envs = whole_within("n_envs", n_envs if n_envs is not None else usually, 1, MOST_AT_ONCE)
     if not given:
         samples = algorithm.samples_per_step(_spec(source, n_envs)) if algorithm.multi_agent else 1
         algorithm = adapted_rollout(algorithm, n_envs, settings["n_envs"], hyper, samples)
-    seeds = _checked("seeds", seeds, 1, MOST_AT_ONCE)
-    seed = _checked("seed", seed, 0, MOST_SEED - seeds + 1)
+    seeds = whole_within("seeds", seeds, 1, MOST_AT_ONCE)
+    seed = whole_within("seed", seed, 0, MOST_SEED - seeds + 1)
     if source.single and (n_envs > 1 or seeds > 1):
         raise TeguError(
             "n_envs > 1 or seeds > 1 need several environments: pass a function that makes one, not an instance"
@@ -150,22 +150,12 @@ def make_plan(
         steps,
         n_envs,
         tuple(range(seed, seed + seeds)),
-        _checked("log_interval", log_interval, 1, MOST_STEPS),
+        whole_within("log_interval", log_interval, 1, MOST_STEPS),
         float(checkpoint_every),
-        0 if eval_every is None else _checked("eval_every", eval_every, 0, MOST_STEPS),
-        _checked("eval_episodes", eval_episodes, 1, MOST_AT_ONCE),
+        0 if eval_every is None else whole_within("eval_every", eval_every, 0, MOST_STEPS),
+        whole_within("eval_episodes", eval_episodes, 1, MOST_AT_ONCE),
         used,
     )
-
-
-def _checked(name: str, value: Any, least: int, most: int) -> int:
-    """A whole number from ``least`` to ``most``. Raises ``TeguError`` that names it."""
-    number = whole(value, name)
-    if number < least:
-        raise TeguError(f"{name} must be at least {least}, got {number:,}")
-    if number > most:
-        raise TeguError(f"{name} must be at most {most:,}, got {number:,}")
-    return number
 
 
 def _check_keywords(algorithm: Algorithm) -> None:
@@ -192,7 +182,7 @@ def plan_of(
         return Plan(
             source,
             restored(config["algorithm"], config["hyper_parameters"], run.name, algorithm=algorithm, network=network),
-            config["steps"] if steps is None else _checked("steps", steps, 1, MOST_STEPS),
+            config["steps"] if steps is None else whole_within("steps", steps, 1, MOST_STEPS),
             config["n_envs"],
             tuple(config["seeds"]),
             config["log_interval"],

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from tegu.agents.agent import Agent, facts
 from tegu.agents.own_code import warn_of_nameless
 from tegu.algorithms.base import Algorithm, Learner
-from tegu.algorithms.hyper_parameters import whole
+from tegu.algorithms.hyper_parameters import whole, whole_within
 from tegu.algorithms.own import prepared
 from tegu.algorithms.registry import Choice
 from tegu.core.errors import TeguError
@@ -66,7 +66,8 @@ def train(
     cannot be written. Ctrl-C raises ``KeyboardInterrupt`` as soon as the run is saved, ready for ``tegu.resume``.
     """
     callbacks, observers, then = several(callbacks, observers, then)
-    formats, prepare_evaluation = formats_of(log), whole(prepare_evaluation, "prepare_evaluation")
+    formats = formats_of(log)
+    prepare_evaluation = whole_within("prepare_evaluation (--episodes)", prepare_evaluation, 0, schema.MOST_AT_ONCE)
     if folder is not None:
         folder = path_of(folder, "folder", "a path, or None to save nothing")
     elif formats:
@@ -109,7 +110,7 @@ def resume(
     again, as ``train`` got it, and the phases (``then``). ``log`` is as in ``train``, by default what it was there.
     """
     callbacks, observers, then = several(callbacks, observers, then)
-    prepare_evaluation = whole(prepare_evaluation, "prepare_evaluation")
+    prepare_evaluation = whole_within("prepare_evaluation (--episodes)", prepare_evaluation, 0, schema.MOST_AT_ONCE)
     run = _run_of(run, folder)
     formats = formats_of(run.settings.get("log") if log is None else log)
     with run.lock():

@@ -1,5 +1,6 @@
 """What environments of the host must return. What does not fit is one line; what has an obvious meaning is taken."""
 
+import copy
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,8 @@ import numpy as np
 
 from tegu.core.code import one_line
 from tegu.core.errors import TeguError
+from tegu.core.step import PyTree
+from tegu.core.trees import as_array
 
 RESET = "reset", ("observation", "info")
 LARGEST = 2**127  #: a whole number that float32 holds
@@ -98,6 +101,18 @@ def parts(returned: Any, method: str, names: tuple[str, ...]) -> tuple[Any, ...]
     raise TeguError(f"{method}() of the environment must return ({', '.join(names)}), got {got}")
 
 
+def copied(tree: PyTree) -> PyTree:
+    """An observation or action apart from the arrays it came in, which an environment may write into afterwards.
+
+    Mappings of whatever type become dicts.
+    """
+    if isinstance(tree, np.ndarray):
+        return tree.copy()
+    if isinstance(tree, Mapping):
+        return {name: copied(part) for name, part in tree.items()}
+    return tree if isinstance(tree, int | float | np.generic) else copy.deepcopy(tree)
+
+
 def success_of(info: Mapping[str, Any]) -> bool | None:
     """``is_success`` of an info, as Gymnasium-Robotics has it; None where there is no such flag or number."""
     said = info.get("is_success")
@@ -112,7 +127,7 @@ def number(reward: Any) -> Any:
         if abs(reward) > LARGEST:
             raise TeguError(f"the reward of the environment must be a number that float32 holds, got {shorten(reward)}")
         return reward
-    array = np.asarray(reward)
+    array = as_array(reward)
     if array.size != 1 or array.dtype.kind not in "fiub":
         got = f"{array.dtype}{list(array.shape)}" if array.dtype.kind in "fiub" else type(reward).__name__
         raise TeguError(f"the reward of the environment must be a number, got {got}")
@@ -123,7 +138,7 @@ def flag_of(flag: Any) -> bool:
     """``terminated`` or ``truncated`` as a truth value; so is an array of one."""
     if type(flag) is bool:
         return flag
-    array = np.asarray(flag)
+    array = as_array(flag)
     if array.size != 1 or array.dtype.kind not in "iub":
         got = f"{array.dtype}{list(array.shape)}" if array.dtype.kind in "fiub" else type(flag).__name__
         raise TeguError(f"terminated and truncated of the environment must be True or False, got {got}")

@@ -1,6 +1,5 @@
 """Environments of the host, those of Gymnasium and those adapted to its shape, for the host loop."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from tegu.environments.adapters.contract import (
     check_apart,
     check_reset,
     close,
+    copied,
     flag_of,
     number,
     parts,
@@ -70,7 +70,7 @@ class GymnasiumEnvironments:
         """Take ``actions`` ``[n, ...]``, which lie in the action space; ended episodes begin anew."""
         following, happened, success = [], [], []
         for i, (environment, action) in enumerate(zip(self.environments, self._each(actions), strict=True)):
-            observation, reward, terminated, truncated, info = parts(environment.step(action), *STEP)
+            observation, reward, terminated, truncated, info = parts(environment.step(copied(action)), *STEP)
             success.append(success_of(info))
             self._record(i, action)
             if self.agents:
@@ -78,8 +78,8 @@ class GymnasiumEnvironments:
             else:
                 reward, terminated, truncated = number(reward), flag_of(terminated), flag_of(truncated)
                 over = terminated or truncated
-            kept = copy.deepcopy(observation) if over else observation  # reset may write into the same array
-            happened.append((kept, reward, terminated, truncated))
+            observation = copied(observation)
+            happened.append((observation, reward, terminated, truncated))
             if over:
                 self.episodes[i] += 1
                 observation = self._begin(i)
@@ -146,16 +146,16 @@ class GymnasiumEnvironments:
         seed = np.random.SeedSequence([*self.entropy[i], self.episodes[i]]).generate_state(1)[0]
         observation, _ = parts(self.environments[i].reset(seed=int(seed)), *RESET)
         self.actions[i], self.taken[i] = [], 0
-        return observation
+        return copied(observation)
 
     def _replayed(self, i: int, seen: PyTree, actions: Sequence[Any]) -> PyTree:
         """Take ``actions`` in an environment whose episode has begun, unless it ends sooner; what is seen."""
         for action in actions:
-            seen, _, terminated, truncated, _ = parts(self.environments[i].step(action), *STEP)
+            seen, _, terminated, truncated, _ = parts(self.environments[i].step(copied(action)), *STEP)
             if episode_ended(*jax.tree.map(flag_of, (terminated, truncated))):
                 break
             self._record(i, action)
-        return seen
+        return copied(seen)
 
     def _record(self, i: int, action: Any) -> None:
         self.taken[i] += 1

@@ -1,7 +1,7 @@
 """PettingZoo's environments of several agents in the shape of Gymnasium's: the spaces are Dicts by agent."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from reprlib import repr as shorten
 from typing import Any
 
@@ -43,6 +43,7 @@ class ParallelEnvironment(gymnasium.Env):
         self._gone = set()
         if not self._here():
             raise TeguError("reset() of the environment must begin an episode: nobody is in agents, expected who acts")
+        _require_each(observation, self._here(), "reset", "observation")
         self._check_legal(observation)
         return self._seen(observation, self.parallel.agents), info
 
@@ -51,12 +52,12 @@ class ParallelEnvironment(gymnasium.Env):
         here = self._here()  # before the step: who leaves is often taken out of the very same list
         returned = parts(self.parallel.step({agent: action[agent] for agent in here}), *STEP)
         for name, by_agent in zip(STEP[1][:4], returned, strict=False):
-            if missing := [agent for agent in here if agent not in by_agent]:
-                raise TeguError(f"step() of the environment must return {name} of all who acted, {missing[0]!r} lacks")
+            _require_each(by_agent, here, "step", name)
         observation, reward, terminated, truncated, info = returned
         ended = {agent for agent in here if flag_of(terminated[agent]) or flag_of(truncated[agent])}
         self._gone |= ended
         there = self._here()
+        _require_each(observation, there, "step", "observation")
         self._check_legal(observation)
         cut = set(here) - ended - set(there)  # they left, and nobody said why
         return (
@@ -78,7 +79,10 @@ class ParallelEnvironment(gymnasium.Env):
 
     def _here(self) -> list[str]:
         """Who acts next."""
-        here = [agent for agent in self.parallel.agents if agent not in self._gone]
+        agents = getattr(self.parallel, "agents", None)
+        if not isinstance(agents, Collection) or isinstance(agents, str):
+            raise TeguError(f"agents of the environment must be a list of who acts next, got {shorten(agents)}")
+        here = [agent for agent in agents if agent not in self._gone]
         if unknown := [agent for agent in here if agent not in self._spaces]:
             raise TeguError(f"agents of the environment holds {unknown[0]!r}, which possible_agents does not name")
         return here
@@ -94,6 +98,15 @@ class ParallelEnvironment(gymnasium.Env):
     def _seen(self, observation: PyTree, here: list[str]) -> PyTree:
         """What all agents observe; zeros for those who are not ``here``."""
         return {agent: observation[agent] if agent in here else absent for agent, absent in self._absent.items()}
+
+
+def _require_each(by_agent: Any, agents: Sequence[str], method: str, name: str) -> None:
+    """Raise ``TeguError`` unless there is an entry for each of ``agents`` in what ``method`` returned as ``name``."""
+    expected = f"{method}() of the environment must return {name} of each agent that acts, in a dict"
+    if not isinstance(by_agent, Mapping):
+        raise TeguError(f"{expected}: got {type(by_agent).__name__}")
+    if missing := [agent for agent in agents if agent not in by_agent]:
+        raise TeguError(f"{expected}: {missing[0]!r} lacks")
 
 
 def is_pettingzoo(environment: Any) -> bool:
