@@ -132,7 +132,9 @@ def test_spaces_survive_as_plain_data(space: gymnasium.Space) -> None:
 def test_a_dict_space_of_an_earlier_file_is_read() -> None:
     parts = {"speed": {"kind": "discrete", "n": 3, "start": 0}, "goal": {"kind": "multi-binary", "n": 2}}
     found = from_data({"kind": "dict", "spaces": parts})
-    assert found == spaces.Dict({"speed": spaces.Discrete(3), "goal": spaces.MultiBinary(2)})
+    assert found == gymnasium.spaces.Dict(
+        {"speed": gymnasium.spaces.Discrete(3), "goal": gymnasium.spaces.MultiBinary(2)}
+    )
 
 
 @pytest.mark.parametrize("data", [{}, {"kind": "object"}, {"kind": "box", "shape": "x"}, {"kind": "discrete", "n": -1}])
