@@ -2,12 +2,12 @@
 
 import io
 import re
-import shutil
 from collections import Counter
 
 import jax
 import numpy as np
 import pytest
+from gnu_go import GNU_GO, needs_gnu_go
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,8 +21,6 @@ from tegu.core.errors import TeguError
 from tegu.environments.games.go import Go
 
 KEY = jax.random.key(0)
-GNU_GO = shutil.which("gnugo") or shutil.which("/usr/games/gnugo")
-needs_gnu_go = pytest.mark.skipif(GNU_GO is None, reason="needs GNU Go: apt-get install gnugo")
 
 
 class Likes:
