@@ -40,6 +40,9 @@ class Explanation(NamedTuple):
     policy: np.ndarray  #: float ``[A]``: probability of each action, after a search its fraction of the visits
     value: float  #: of the position
     action_values: np.ndarray | None = None  #: float ``[A]``, NaN where unknown
+    visits: np.ndarray | None = None  #: int ``[A]``: simulations of a search that began with each action
+    prior: np.ndarray | None = None  #: float ``[A]``: probability of each action before the search
+    lines: np.ndarray | None = None  #: int ``[A, D]``: each action and what follows it, -1 beyond what is known
 
 
 @runtime_checkable

@@ -5,7 +5,8 @@ import os
 import re
 import stat
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,17 +57,27 @@ class GameRecord(NamedTuple):
 
 def read(path: Path | str) -> GameRecord:
     """The record in a file. Raises ``TeguError`` that names the file, and the move where one is wrong."""
-    try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise TeguError("expected a file")
-            data = file.read(_MOST_BYTES + 1)
+    with naming(path):
+        try:
+            with open(path, "rb", opener=_open_without_waiting) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise TeguError("expected a file")
+                data = file.read(_MOST_BYTES + 1)
+        except OSError as error:
+            raise TeguError(str(error.strerror)) from error
+        except ValueError as error:  # a name with a NUL in it
+            raise TeguError(str(error)) from error
         if len(data) > _MOST_BYTES:
             raise TeguError(f"expected a game record of at most {_MOST_BYTES >> 20} MiB")
         return from_text(decoded(data))
-    except OSError as error:
-        raise TeguError(f"{printable(path, 200)}: {error.strerror}") from error
-    except (TeguError, ValueError) as error:  # the latter of a name with a NUL in it
+
+
+@contextmanager
+def naming(path: Path | str) -> Iterator[None]:
+    """Errors say which file they are about."""
+    try:
+        yield
+    except TeguError as error:
         raise TeguError(f"{printable(path, 200)}: {error}") from error
 
 

@@ -19,7 +19,7 @@ class Replay(NamedTuple):
 
 
 def replay(game: Go, record: GameRecord, most_moves: int | None = None) -> Replay:
-    """All moves of ``record``, or the first ``most_moves`` of them.
+    """All moves of ``record``, or the first ``most_moves`` of them and the stones that are set up before the next one.
 
     Raises ``TeguError`` that names the move if one is illegal in ``game``, which forbids what a simple ko forbids. A
     record of another size is refused; its komi is not looked at.
@@ -28,12 +28,12 @@ def replay(game: Go, record: GameRecord, most_moves: int | None = None) -> Repla
         raise TeguError(f"a game on {record.size}x{record.size}, expected {game.size}x{game.size}")
     position, before = begin(game, 1), list[Position]()
     for step in record.steps:
-        if len(before) == most_moves:
-            break
         where = f"move {len(before) + 1}"
         if isinstance(step, Setup):
             position = _set_up(game, position, step, where)
             continue
+        if len(before) == most_moves:
+            break
         position = turned(game, position, step.colour)
         if not position["action_mask"][0, step.action]:
             raise TeguError(f"{where}, {COLOURS[step.colour]} {game.action_name(step.action)}, is illegal")

@@ -58,10 +58,12 @@ def main_line(text: str) -> list[Node]:
     values: list[str] | None = None  # of the property that is being read
     while (token := _TOKEN.match(text, at)) is not None:
         delimiter, name, value = token.groups()
-        if (value is not None and values is None) or (value is None and values == []):
-            raise _broken(text, at)
         if value is not None:
-            values.append(value)  # type: ignore[union-attr] (it is not None)
+            if values is None:
+                raise _broken(text, at)
+            values.append(value)
+        elif values == []:
+            raise _broken(text, at)
         elif name is not None:
             if (name := re.sub("[a-z]", "", name)) in node or not nodes:
                 raise _broken(text, at, f": {name} comes twice in a node")
