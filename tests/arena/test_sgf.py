@@ -14,7 +14,7 @@ from tegu.arena.gtp.program import Program
 from tegu.arena.players import RandomPlayer
 from tegu.arena.positions import begin
 from tegu.arena.sgf.record import GameRecord, Move, Setup, from_text, read, to_text, write
-from tegu.arena.sgf.replay import is_over, recorded, replay
+from tegu.arena.sgf.replay import is_over, replay
 from tegu.arena.sgf.syntax import decoded
 from tegu.core.errors import TeguError
 from tegu.environments.games.go import Go
@@ -29,6 +29,10 @@ def random_game(game, plies, seed):
         actions.append(int(RandomPlayer().act(positions[-1], jax.random.key(1000 * seed + ply))[0]))
         positions.append(after(game, positions[-1], actions[-1]))
     return actions, positions
+
+
+def written_down(game, actions):
+    return GameRecord(game.size, tuple(Move(ply % 2, action) for ply, action in enumerate(actions)), game.komi)
 
 
 def test_a_record_as_other_programs_write_it():
@@ -117,7 +121,7 @@ def test_files(tmp_path):
 def test_a_game_is_played_as_it_was(size):
     game = Go(size=size)
     actions, positions = random_game(game, 25, size)
-    record = recorded(game, actions, ("A", "B"))
+    record = written_down(game, actions)
     again = replay(game, from_text(to_text(record)))
     for one, other in zip([*again.before, again.last], positions, strict=True):
         jax.tree.map(np.testing.assert_array_equal, one, other)
@@ -177,7 +181,7 @@ def test_gnu_go_reads_what_is_written(size, tmp_path):
     game = Go(size=size)
     gnu_go = Program(f"{GNU_GO} --mode gtp", 60)
     actions, _ = random_game(game, 2 * size, size)
-    records = [recorded(game, actions, ("A", "B"))]
+    records = [written_down(game, actions)]
     start = Setup((0, 1, 2 * size), (size, size + 2), (), 1)
     steps = [step for step in records[0].steps if step.action > 3 * size]
     records.append(GameRecord(size, (start, *steps), 0.5, 3))

@@ -196,7 +196,7 @@ def test_a_controller_closes_one_pipe_or_is_killed(started: Callable[[], Process
     """In the middle of an analysis, and of a search for a move."""
     left = started()
     out, err = left.communicate(timeout=60)  # closes its input
-    assert (left.returncode, out[-2:], err) == (0, b"\n\n", b"")
+    assert (left.returncode, out[-1:], err) == (0, b"\n", b"")
     for searching in (False, True):
         process = started()
         assert process.stdin is not None

@@ -356,3 +356,48 @@ def test_without_mctx_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "mctx", None)
     with pytest.raises(TeguError, match=r"tree search needs tegu\[search\]: pip install 'tegu\[search\]'"):
         planning.gumbel(GAME, uniform, (), begin(GAME, 1), KEY, simulations=4)
+
+
+# What is shown of a search
+
+
+@both
+@seeds
+@settings(max_examples=10, deadline=None)
+def test_lines_are_games_that_were_searched(kind, seed):
+    """Each begins with an action that was visited; all its moves are legal, and it ends where the game is over."""
+    positions = mixed(seed)
+    found = searched(kind, positions, seed)
+    assert ((found.lines[..., 0] >= 0) == (found.visits > 0)).all()
+    lengths = (found.lines >= 0).sum(axis=-1)
+    assert ((found.lines >= 0) == (np.arange(found.lines.shape[-1]) < lengths[..., None])).all()  # no holes
+    assert lengths.max() > 2
+    for row, action in zip(*np.nonzero(lengths), strict=True):
+        assert found.lines[row, action, 0] == action
+        position = take(positions, slice(row, row + 1))
+        for move in found.lines[row, action][: lengths[row, action]]:
+            assert position["action_mask"][0, move]
+            timestep = play(GAME, position, np.array([move]))
+            position = timestep.state
+            assert not timestep.terminated[0] or move == found.lines[row, action][lengths[row, action] - 1]
+
+
+@both
+def test_the_prior_is_the_network_s_over_legal_actions(kind):
+    positions = mixed(0)
+    found = searched(kind, positions, 0)
+    logits, _ = fickle(1.0, positions)
+    legal = np.asarray(positions["action_mask"], bool)
+    weights = np.where(legal, np.exp(np.asarray(logits, np.float64)), 0)
+    np.testing.assert_allclose(found.prior, weights / weights.sum(axis=1, keepdims=True), rtol=1e-4, atol=1e-6)
+
+
+def searched(kind, positions, seed):
+    """Without noise."""
+    found = _greedy(kind, positions, jax.random.key(seed))
+    return jax.tree.map(np.asarray, found)
+
+
+@partial(jax.jit, static_argnums=0)
+def _greedy(kind, positions, key):
+    return GREEDY[kind](GAME, fickle, 1.0, positions, key, simulations=SIMULATIONS)

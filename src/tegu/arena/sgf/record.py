@@ -127,6 +127,12 @@ def write(path: Path | str, record: GameRecord) -> None:
         temporary.write_text(to_text(record), encoding="utf-8")
 
 
+def write_all(folder: Path, records: Iterable[GameRecord], beginning: str = "") -> None:
+    """Write each record as ``game-001.sgf`` and so on, with a ``beginning`` before it. Raises ``TeguError``."""
+    for number, record in enumerate(records, start=1):
+        write(folder / f"{beginning}game-{number:03}.sgf", record)
+
+
 def _open_without_waiting(path: str, flags: int) -> int:
     """For ``open``: a pipe that nobody writes to would keep us waiting."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

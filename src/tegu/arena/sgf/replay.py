@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tegu.arena.base import RESIGNATION
 from tegu.arena.go_board import after, laid, score, score_text, turned
-from tegu.arena.positions import begin
+from tegu.arena.match import Games
+from tegu.arena.positions import begin, take
 from tegu.arena.sgf.record import COLOURS, GameRecord, Move, Setup
 from tegu.core.errors import TeguError
 from tegu.environments.games.base import Position
@@ -47,14 +49,19 @@ def is_over(record: GameRecord) -> bool:
     return len(record.moves) > 1 and all(move.action == record.size**2 for move in record.moves[-2:])
 
 
-def recorded(game: Go, actions: Sequence[int], players: tuple[str, str], result: str | None = None) -> GameRecord:
-    """The record of a game from the empty board, Black and White in turn.
+def recorded(game: Go, played: Games, players: Sequence[tuple[str, str]]) -> list[GameRecord]:
+    """The records of games, with the names of Black and White in each.
 
-    ``result`` is that of the board after the last move if it is left out.
+    The result is the difference of the areas; or R, resigned, or F, lost by forfeit, where a game was given up.
     """
-    steps = tuple(Move(number % 2, int(action)) for number, action in enumerate(actions))
-    record = GameRecord(game.size, steps, game.komi, 0, *players)
-    return record._replace(result=score_text(score(game, replay(game, record).last)) if result is None else result)
+    records = []
+    for number, (moves, names) in enumerate(zip(played.moves, players, strict=True)):
+        result = score_text(score(game, take(played.positions, slice(number, number + 1))))
+        if moves[-1] < 0:
+            result = f"{COLOURS[len(moves) % 2]}+{'R' if moves[-1] == RESIGNATION else 'F'}"
+        steps = [Move(ply % 2, action) for ply, action in enumerate(moves) if action >= 0]
+        records.append(GameRecord(game.size, tuple(steps), game.komi, 0, *names, result))
+    return records
 
 
 def _set_up(game: Go, position: Position, step: Setup, where: str) -> Position:
