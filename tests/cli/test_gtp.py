@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -166,7 +167,10 @@ def started() -> Iterator[Callable[[], Process]]:
     yield start
     for process in processes:
         process.kill()
-        process.communicate()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            with suppress(OSError):  # of what was not written
+                stream.close()  # type: ignore[union-attr]
 
 
 def ask(process: Process, lines: bytes) -> None:

@@ -367,7 +367,7 @@ def test_without_mctx_it_is_said_what_to_install(monkeypatch):
 def test_lines_are_games_that_were_searched(kind, seed):
     """Each begins with an action that was visited; all its moves are legal, and it ends where the game is over."""
     positions = mixed(seed)
-    found = searched(kind, positions, seed)
+    found = greedy(kind, positions, seed)
     assert ((found.lines[..., 0] >= 0) == (found.visits > 0)).all()
     lengths = (found.lines >= 0).sum(axis=-1)
     assert ((found.lines >= 0) == (np.arange(found.lines.shape[-1]) < lengths[..., None])).all()  # no holes
@@ -385,15 +385,15 @@ def test_lines_are_games_that_were_searched(kind, seed):
 @both
 def test_the_prior_is_the_network_s_over_legal_actions(kind):
     positions = mixed(0)
-    found = searched(kind, positions, 0)
+    found = greedy(kind, positions, 0)
     logits, _ = fickle(1.0, positions)
     legal = np.asarray(positions["action_mask"], bool)
     weights = np.where(legal, np.exp(np.asarray(logits, np.float64)), 0)
     np.testing.assert_allclose(found.prior, weights / weights.sum(axis=1, keepdims=True), rtol=1e-4, atol=1e-6)
 
 
-def searched(kind, positions, seed):
-    """Without noise."""
+def greedy(kind, positions, seed):
+    """A search without noise."""
     found = _greedy(kind, positions, jax.random.key(seed))
     return jax.tree.map(np.asarray, found)
 
