@@ -73,10 +73,9 @@ def test_the_words_of_leela_zero():
     assert len(player.asked) == 2  # the second one found the same
 
 
-@pytest.mark.parametrize("name", ["kata-analyze", "analyze"])
-def test_the_words_of_katago_and_sabaki(name):
+def test_the_words_of_katago():
     """Numbers have a decimal point, by which Sabaki tells these from Leela Zero's."""
-    (first, line), _, _ = analysed(f"{name} 50 maxmoves 2 rootInfo true ownership true", FOUND)
+    (first, line), _, _ = analysed("kata-analyze 50 maxmoves 2 rootInfo true ownership true", FOUND)
     assert first == "="
     assert line == (
         "info move D4 visits 8 winrate 0.750000 prior 0.375000 order 0 pv D4 C3 pass "
@@ -86,7 +85,7 @@ def test_the_words_of_katago_and_sabaki(name):
 
 
 def test_what_is_not_known_is_left_out():
-    (_, line), _, _ = analysed("analyze w 50", explanation(["C3"], [3], [0.0]))
+    (_, line), _, _ = analysed("kata-analyze w 50", explanation(["C3"], [3], [0.0]))
     assert line == "info move C3 visits 3 winrate 0.500000 order 0 pv C3"
 
 
@@ -132,7 +131,7 @@ def test_at_the_end_of_the_input_there_is_one_search():
     assert (answer.count("\n"), answer.count("visits"), len(player.asked)) == (3, 3, 1)
 
 
-@pytest.mark.parametrize("kind", ["lz-", "kata-", ""])
+@pytest.mark.parametrize("kind", ["lz-", "kata-"])
 def test_a_move_with_its_analysis(kind):
     (first, line, last), player, program = analysed(f"4 {kind}genmove_analyze b 50", FOUND)
     assert (first, last) == ("=4", "play D4")
@@ -155,9 +154,8 @@ def test_a_board_does_not_come_again_here_either():
 
 def test_players_without_numbers():
     program = engine()
-    names = ["lz-analyze", "kata-analyze", "analyze"]
-    assert told(program, *names) == ["="] * 3  # another line has come already
-    assert answered(program, "5 analyze b 10", 3) == "?5 random cannot analyze: it does not search\n\n"
+    assert told(program, "lz-analyze", "kata-analyze") == ["="] * 2  # another line has come already
+    assert answered(program, "5 kata-analyze b 10", 3) == "?5 random cannot analyze: it does not search\n\n"
     moved = answered(program, "kata-genmove_analyze w 10")
     assert re.fullmatch(r"=\nplay ([A-E][1-5]|pass)\n\n", moved)
 

@@ -1,6 +1,7 @@
 """What a player thinks of a position, in the words of programs that draw it on a board.
 
-``lz-analyze`` is Leela Zero's, ``kata-analyze`` KataGo's (docs/GTP_Extensions.md there), and ``analyze`` Sabaki's.
+``lz-analyze`` is Leela Zero's, ``kata-analyze`` KataGo's (docs/GTP_Extensions.md there). There is no plain ``analyze``:
+Sabaki would prefer it, and its versions disagree about the numbers in it.
 """
 
 import time
@@ -157,6 +158,6 @@ def _rate(value: float, leela: bool) -> str:
 
 
 def _number(share: float, leela: bool) -> str:
-    """With a decimal point always: to Sabaki, a number without one counts hundredths of a percent."""
+    """With a decimal point always: where Sabaki does not go by the command, one without counts hundredths of a percent."""
     share = min(max(float(share), 0.0), 1.0)
     return f"{round(10_000 * share)}" if leela else f"{share:.6f}"

@@ -71,7 +71,7 @@ class Engine:
         }
         self._analyses = {
             f"{words}{kind}": (kind == "genmove_analyze", words == "lz-")  # whether it moves, and in Leela Zero's words
-            for words in ("lz-", "kata-", "")
+            for words in ("lz-", "kata-")
             for kind in ("analyze", "genmove_analyze")
         }
 
