@@ -158,6 +158,6 @@ def _rate(value: float, leela: bool) -> str:
 
 
 def _number(share: float, leela: bool) -> str:
-    """With a decimal point always: where Sabaki does not go by the command, one without counts hundredths of a percent."""
+    """With a decimal point always, by which older versions of Sabaki tell the two apart."""
     share = min(max(float(share), 0.0), 1.0)
     return f"{round(10_000 * share)}" if leela else f"{share:.6f}"
