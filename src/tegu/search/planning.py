@@ -165,14 +165,18 @@ def _read(found: Any, value: jax.Array) -> Search:
 
 
 def _lines(tree: Any) -> jax.Array:
-    """Down the tree along the most visited actions, ``[B, A, _LINE]``. Compiled code that does not use it drops it."""
-    rows = jnp.arange(len(tree.children_index))[:, None]
-    node = tree.children_index[:, tree.ROOT_INDEX]  # [B, A], -1 where there is none
-    line = [jnp.where(node >= 0, jnp.arange(tree.num_actions), -1)]
+    """Down the tree along the most visited actions, ``[B, A, _LINE]``. Compiled code that does not use it drops it.
+
+    They end where the game does, which the tree knows as a discount of 0: searches go on below.
+    """
+    below = jnp.where(tree.children_discounts != 0, tree.children_index, -1)  # [B, N, A]
+    rows = jnp.arange(len(below))[:, None]
+    node = below[:, tree.ROOT_INDEX]  # [B, A], -1 where there is none
+    line = [jnp.where(tree.children_index[:, tree.ROOT_INDEX] >= 0, jnp.arange(tree.num_actions), -1)]
     while len(line) < _LINE:
         visits = tree.children_visits[rows, jnp.maximum(node, 0)]  # [B, A, A]
         best = jnp.where((node >= 0) & (visits.max(axis=-1) > 0), visits.argmax(axis=-1), -1)
-        node = jnp.where(best >= 0, tree.children_index[rows, jnp.maximum(node, 0), jnp.maximum(best, 0)], -1)
+        node = jnp.where(best >= 0, below[rows, jnp.maximum(node, 0), jnp.maximum(best, 0)], -1)
         line.append(best)
     return jnp.stack(line, axis=-1).astype(jnp.int32)
 
