@@ -2,12 +2,12 @@
 
 import io
 import re
-import shutil
 from collections import Counter
 
 import jax
 import numpy as np
 import pytest
+from gnu_go import GNU_GO, needs_gnu_go
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,8 +21,6 @@ from tegu.core.errors import TeguError
 from tegu.environments.games.go import Go
 
 KEY = jax.random.key(0)
-GNU_GO = shutil.which("gnugo") or shutil.which("/usr/games/gnugo")
-needs_gnu_go = pytest.mark.skipif(GNU_GO is None, reason="needs GNU Go: apt-get install gnugo")
 
 
 class Likes:
@@ -44,9 +42,26 @@ def engine(size=5, make=lambda game: RandomPlayer(), **options):
     return Engine(make, Go(size=size, id=f"go-{size}x{size}", **options), KEY, "1.2.3")
 
 
+class Next:
+    """Input of which another line has come already, after ``patience`` questions for one."""
+
+    ended = False
+
+    def __init__(self, patience=0):
+        self.patience = patience
+
+    def came(self, seconds):
+        self.patience -= 1
+        return self.patience < 0
+
+
+def answered(program, line, patience=0):
+    return "".join(program.answers(line, Next(patience)))
+
+
 def told(program, *lines):
     """What is answered to lines, without the end of each answer."""
-    answers = [program.answer(line) for line in lines]
+    answers = [answered(program, line) for line in lines]
     assert all(answer.endswith("\n\n") and "\n\n" not in answer[:-2] for answer in answers)
     return [answer[:-2] for answer in answers]
 
@@ -287,7 +302,7 @@ def test_gnu_go_agrees_about_any_moves(size, gnu_go):
 
 
 WORDS = st.one_of(
-    st.sampled_from(sorted(engine()._commands)),
+    st.sampled_from(sorted(engine()._names())),
     st.sampled_from(
         [
             "b",
@@ -328,14 +343,14 @@ ANSWER = re.compile(r"[=?][0-9]*( [^\n]+| ?\n[^\n]+)?(\n[^\n]+)*\n\n", re.ASCII)
 def test_any_words_are_answered_or_mean_nothing(lines):
     program = engine()
     for line in lines:
-        answer = program.answer(re.sub("boardsize 0*[0-9]+", "boardsize 5", line))  # others would be compiled
-        assert answer is None or ANSWER.fullmatch(answer), (line, answer)
+        answer = answered(program, re.sub("boardsize 0*[0-9]+", "boardsize 5", line))  # others would be compiled
+        assert not answer or ANSWER.fullmatch(answer), (line, answer)
 
 
 def test_ten_thousand_lines_of_noise():
     """Bytes at random, commands with some of them wrong, and a few that are very long; every command has an answer."""
     random, program = np.random.default_rng(0), engine()
-    commands = [name for name in program._commands if name not in ("quit", "boardsize")]
+    commands = [name for name in program._names() if name not in ("quit", "boardsize")]
     lines = [b"9" * 10**6, b"play b " + b"C" * 10**6, b"boardsize " + b"9" * 10**5, b"komi " + b"9" * 10**5]
     lines += [b"1 name" + b" " * 10**6 + b"x", b"\x00" * 10**6, b"\xff\xfe name", b"name\x00", b"#" * 10**6]
     for _ in range(10_000):
@@ -360,3 +375,56 @@ def test_nothing_is_read_after_quit():
     questions = io.BytesIO(b"name\nquit\nname\n")
     assert serve(engine(), questions, io.StringIO()) == 2
     assert questions.read() == b"name\n"
+
+
+def test_a_record_is_loaded(tmp_path):
+    path = tmp_path / "gäme.sgf"
+    path.write_text("(;SZ[5]KM[0.5]HA[2]AB[bb][dd];W[cc];B[cd];W[];B[ca](;W[aa])(;W[ee]))", encoding="utf-8")
+    name = str(path).encode().decode("latin-1")  # as it comes in a line of bytes
+    program = engine(9)
+    assert told(program, f"3 loadsgf {name}", "play w A5", "play b C3") == ["=3", "? illegal move", "? illegal move"]
+    board = told(program, "showboard")[0]
+    assert board.endswith("black to play, komi 0.5")
+    assert [board.count(mark) for mark in "XO"] == [4, 2]
+    assert told(program, *["undo"] * 6) == ["="] * 5 + ["? cannot undo"]
+    assert told(program, "showboard")[0].endswith("white to play, komi 0.5")
+    assert told(program, f"loadsgf {name} 2", "play w C3", "play b C2", "undo", "undo") == [
+        *("=", "? illegal move", "=", "=", "="),
+    ]
+    assert told(program, f"loadsgf {name} 1", "undo") == ["=", "? cannot undo"]
+    assert told(program, f"loadsgf {name} 999", "play b A5") == ["=", "? illegal move"]
+
+
+def test_a_record_that_cannot_be_loaded_changes_nothing(tmp_path):
+    (tmp_path / "bad.sgf").write_text("(;SZ[5];B[cc];W[cc])", encoding="utf-8")
+    (tmp_path / "big.sgf").write_text("(;SZ[9])", encoding="utf-8")
+
+    def small(game):
+        if game.size > 5:
+            raise TeguError("too large")
+        return RandomPlayer()
+
+    said = []
+    program = Engine(small, Go(size=5, id="go-5x5"), KEY, "1", said.append)
+    before = told(program, "play b A1", "showboard")[1]
+    lines = ["bad.sgf", "big.sgf", "missing.sgf", "", "bad.sgf x"]
+    answers = told(program, *(f"loadsgf {tmp_path}/{line}" if line else "loadsgf" for line in lines))
+    assert answers == ["? cannot load file"] * 3 + ["? syntax error"] * 2
+    bad, missing = f"{tmp_path}/bad.sgf: move 2, W C3, is illegal", f"{tmp_path}/missing.sgf: No such file or directory"
+    assert said == [bad, "too large", missing]
+    assert told(program, "showboard") == [before]
+    assert told(program, f"loadsgf {tmp_path}/bad.sgf 2", "play w C3", "play w B3") == ["=", "? illegal move", "="]
+
+
+@needs_gnu_go
+def test_gnu_go_loads_the_same(gnu_go, tmp_path):
+    path = tmp_path / "game.sgf"
+    path.write_text("(;SZ[7]KM[3.5]AB[cc][ee]AW[ce];B[ec];W[ed];B[dd];W[];B[fd];W[de];B[gg])", encoding="utf-8")
+    program = engine(5)
+    for number in ("", 1, 2, 5, 7):
+        assert told(program, f"loadsgf {path} {number}") == ["="]
+        gnu_go.ask(f"loadsgf {path} {number}")
+        board = told(program, "showboard")[0]
+        for colour, mark in (("black", "X"), ("white", "O")):
+            assert len(gnu_go.ask(f"list_stones {colour}").split()) == board.count(mark)
+        assert board.endswith(f"komi {float(gnu_go.ask('get_komi')):g}")

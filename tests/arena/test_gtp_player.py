@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import signal
 import sys
 import threading
@@ -12,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from gnu_go import GNU_GO, needs_gnu_go
 
 from tegu.arena.base import FORFEIT, GameResults
 from tegu.arena.gtp.player import GTPPlayer
@@ -26,8 +26,6 @@ from tegu.environments.games.tic_tac_toe import TicTacToe
 KEY = jax.random.key(0)
 GAME = Go(size=5, id="go-5x5")
 STEP = jax.jit(GAME.step)
-GNU_GO = shutil.which("gnugo") or shutil.which("/usr/games/gnugo")
-needs_gnu_go = pytest.mark.skipif(GNU_GO is None, reason="needs GNU Go: apt-get install gnugo")
 
 
 def program(*words):

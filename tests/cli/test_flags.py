@@ -109,7 +109,7 @@ def test_wrong_flags_name_the_nearest(flag: str, hint: str, tegu: Command) -> No
         ("watch --fps 0", 2, "--fps must be above 0"),
         ("compare", 2, "required: RUN"),
         ("compare a b", 1, "there is no run 'a'"),
-        ("export", 2, "--csv --tensorboard is required"),
+        ("export", 2, "--csv --tensorboard --sgf is required"),
         ("list everything", 2, "invalid choice: 'everything'"),
         ("check Cartpole-v1", 1, "did you mean CartPole-v1"),
     ],

@@ -1,9 +1,12 @@
 """``tegu gtp``, and programs as players of ``tegu arena`` and ``tegu play``."""
 
 import io
+import os
 import shlex
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -116,3 +119,96 @@ def test_a_person_plays_a_program(tegu: Command, monkeypatch: pytest.MonkeyPatch
     typed = iter(["C3"])
     answer = tegu(*words[:-1], "--opponent", program("resigns"))
     assert answer.out.splitlines()[-2:] == [f"{program('resigns')} gives up", "you win after 1 moves"]
+
+
+# Real pipes
+
+PROGRAM = """
+import sys, time
+import tegu.cli, tegu.cli.players
+from arena.test_gtp_analysis import FOUND, Explaining
+
+class Searching(Explaining):
+    def explain(self, position, key):
+        time.sleep(0.01)
+        return super().explain(position, key)._replace(value=time.monotonic())
+
+    def act(self, positions, key):
+        print("searches", file=sys.stderr, flush=True)
+        time.sleep(1)
+        return [0]
+
+tegu.cli.players.make_player = lambda *words: Searching(FOUND)
+sys.exit(tegu.cli.main())
+"""
+Process = subprocess.Popen[bytes]
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[[], Process]]:
+    """Starts ``tegu gtp`` as another program does, with pipes; it has begun an analysis."""
+    processes: list[Process] = []
+    places = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+
+    def start() -> Process:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, "gtp", "random", "--game", "go-5x5"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": places},
+        )
+        processes.append(process)
+        ask(process, b"lz-analyze b 1\n")
+        assert process.stdout is not None
+        assert [process.stdout.readline()[:10] for _ in range(4)] == [b"=\n", *[b"info move "] * 3]
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            with suppress(OSError):  # of what was not written
+                stream.close()  # type: ignore[union-attr]
+
+
+def ask(process: Process, lines: bytes) -> None:
+    assert process.stdin is not None
+    process.stdin.write(lines)
+    process.stdin.flush()
+
+
+def ended(process: Process) -> tuple[int, bytes]:
+    """The exit status and what was printed on stderr."""
+    assert process.stderr is not None
+    return process.wait(timeout=60), process.stderr.read()
+
+
+@pytest.mark.long
+def test_a_controller_says_goodbye_and_leaves_its_pipes_open(started: Callable[[], Process]) -> None:
+    process = started()
+    ask(process, b"1 name\n\xff\xfe\n2 boardsize 99999999999\nkata-analyze\n3 quit\n4 name\n")
+    assert ended(process) == (0, b"")
+    assert process.stdout is not None
+    answers = process.stdout.read().partition(b"\n\n=1 ")[2]
+    assert answers == b"Tegu explaining\n\n? unknown command\n\n?2 syntax error\n\n=\n\n=3\n\n"
+
+
+@pytest.mark.long
+def test_a_controller_closes_one_pipe_or_is_killed(started: Callable[[], Process]) -> None:
+    """In the middle of an analysis, and of a search for a move."""
+    left = started()
+    out, err = left.communicate(timeout=60)  # closes its input
+    assert (left.returncode, out[-1:], err) == (0, b"\n", b"")
+    for searching in (False, True):
+        process = started()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        if searching:
+            ask(process, b"genmove b\n")
+            assert process.stderr.readline() == b"searches\n"
+            process.stdin.close()
+        process.stdout.close()
+        assert ended(process) == (141, b"")

@@ -1,6 +1,5 @@
 """The rules of Go, against rules written out naively, counts that others have published, and GNU Go."""
 
-import shutil
 import subprocess
 from functools import cache
 
@@ -8,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gnu_go import GNU_GO, needs_gnu_go
 
 from tegu.core.errors import TeguError
 from tegu.environments.games.go import Go
@@ -306,10 +306,7 @@ def test_a_drawing_shows_each_stone():
     assert dark > (game.image(start(game)) < 60).all(axis=-1).sum() + 2 * 1000
 
 
-GNU_GO = shutil.which("gnugo") or shutil.which("/usr/games/gnugo")
-
-
-@pytest.mark.skipif(GNU_GO is None, reason="needs GNU Go: apt-get install gnugo")
+@needs_gnu_go
 @pytest.mark.parametrize(("size", "games"), [(5, 12), (9, 5), (19, 1)])
 def test_gnu_go_plays_by_these_rules(size, games):
     """Legal moves, kos, captures and boards of random games, asked for over GTP."""

@@ -356,3 +356,50 @@ def test_without_mctx_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "mctx", None)
     with pytest.raises(TeguError, match=r"tree search needs tegu\[search\]: pip install 'tegu\[search\]'"):
         planning.gumbel(GAME, uniform, (), begin(GAME, 1), KEY, simulations=4)
+
+
+# What is shown of a search
+
+
+@both
+@seeds
+@settings(max_examples=5, deadline=None)
+def test_lines_are_games_that_were_searched(kind, seed):
+    """Each begins with an action that was visited; all its moves are legal, and it ends where the game is over."""
+    positions = mixed(seed)
+    found = greedy(kind, positions, seed)
+    assert ((found.lines[..., 0] >= 0) == (found.visits > 0)).all()
+    lengths = (found.lines >= 0).sum(axis=-1)
+    assert ((found.lines >= 0) == (np.arange(found.lines.shape[-1]) < lengths[..., None])).all()  # no holes
+    assert lengths.max() > 2
+    rows, actions = np.nonzero(lengths)
+    lines = found.lines[rows, actions]
+    assert (lines[:, 0] == actions).all()
+    position, ended = take(positions, rows), np.zeros(len(rows), bool)
+    for moves in lines.T:
+        goes_on = moves >= 0
+        assert not (goes_on & ended).any()
+        assert position["action_mask"][np.arange(len(rows)), moves][goes_on].all()
+        timestep = play(GAME, position, np.maximum(moves, 0))
+        position, ended = timestep.state, timestep.terminated
+
+
+@both
+def test_the_prior_is_the_network_s_over_legal_actions(kind):
+    positions = mixed(0)
+    found = greedy(kind, positions, 0)
+    logits, _ = fickle(1.0, positions)
+    legal = np.asarray(positions["action_mask"], bool)
+    weights = np.where(legal, np.exp(np.asarray(logits, np.float64)), 0)
+    np.testing.assert_allclose(found.prior, weights / weights.sum(axis=1, keepdims=True), rtol=1e-4, atol=1e-6)
+
+
+def greedy(kind, positions, seed):
+    """A search without noise."""
+    found = _greedy(kind, positions, jax.random.key(seed))
+    return jax.tree.map(np.asarray, found)
+
+
+@partial(jax.jit, static_argnums=0)
+def _greedy(kind, positions, key):
+    return GREEDY[kind](GAME, fickle, 1.0, positions, key, simulations=SIMULATIONS)

@@ -18,7 +18,7 @@ class Player(Protocol):
         ...
 
 
-FORFEIT = -1  #: in place of an action: the player gives up, and the game is lost
+FORFEIT, RESIGNATION = -1, -2  #: in place of an action, which are never negative: the game is lost
 
 
 @runtime_checkable
@@ -26,7 +26,9 @@ class SeesMoves(Player, Protocol):
     """A player that matches ask with the moves of its games, such as a program that has a board of its own."""
 
     def act_after(self, moves: np.ndarray, positions: Position, games: np.ndarray, key: jax.Array) -> np.ndarray:
-        """Choose actions, or ``FORFEIT``, int ``[B]``, in ``positions`` ``[B, ...]`` in none of which the game is over.
+        """Choose actions, ``FORFEIT`` or ``RESIGNATION``, int ``[B]``, in ``positions`` ``[B, ...]``.
+
+        The game is over in none of them.
 
         ``moves`` int ``[B, M]`` are the actions that led there from the start of the game; ``games`` int ``[B]`` are
         numbers that tell the games apart, each the same throughout a game.
@@ -40,6 +42,9 @@ class Explanation(NamedTuple):
     policy: np.ndarray  #: float ``[A]``: probability of each action, after a search its fraction of the visits
     value: float  #: of the position
     action_values: np.ndarray | None = None  #: float ``[A]``, NaN where unknown
+    visits: np.ndarray | None = None  #: int ``[A]``: simulations of a search that began with each action
+    prior: np.ndarray | None = None  #: float ``[A]``: probability of each action before the search
+    lines: np.ndarray | None = None  #: int ``[A, D]``: each action and what follows it, -1 beyond what is known
 
 
 @runtime_checkable

@@ -1,6 +1,7 @@
 """Matches between two players: each opening is played twice, each player moving first once."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -9,12 +10,20 @@ import numpy as np
 
 from tegu.algorithms.hyper_parameters import whole_within
 from tegu.analysis.statistics import Interval, score_interval
-from tegu.arena.base import FORFEIT, GameResults, Player, SeesMoves
+from tegu.arena.base import GameResults, Player, SeesMoves
 from tegu.arena.openings import Openings, draw
 from tegu.arena.positions import join, play, take
 from tegu.core.errors import TeguError
 from tegu.environments.games.base import Game, Position
 from tegu.runs.schema import MOST_AT_ONCE
+
+
+class Games(NamedTuple):
+    """``N`` games that are over."""
+
+    moves: list[list[int]]  #: ``[N]``: actions from the start of each game; the last one is negative if it was given up
+    rewards: np.ndarray  #: float64 ``[N]``: of the player who moved first
+    positions: Position  #: ``[N, ...]``: how they ended
 
 
 class Match(NamedTuple):
@@ -25,6 +34,7 @@ class Match(NamedTuple):
     as_second: GameResults
     pair_scores: np.ndarray  #: float64 ``[games / 2]``, in [0, 1]: the mean of the two games of each opening
     openings: Openings  #: ``[games / 2]``: each was played twice
+    played: Games  #: all games, first those in which the first player named moved first
 
     @property
     def total(self) -> GameResults:
@@ -77,30 +87,54 @@ def round_robin(
     return {(i, j): _played(game, players[i], players[j], opened, key) for i, j in pairs}
 
 
+def self_play(game: Game, player: Player, games: int, key: jax.Array, opening_plies: int | None = None) -> Games:
+    """``games`` games of a player against itself, side by side, each from an opening of its own (``play_match``)."""
+    opening_key, key = jax.random.split(key)
+    opened = draw(game, games, opening_plies, opening_key)
+    return _finished(game, [(np.arange(games), (player, player))], opened.positions, opened.moves, key)
+
+
 def _played(game: Game, a: Player, b: Player, opened: Openings, key: jax.Array) -> Match:
     pairs = len(opened.positions["to_play"])
-    games = 2 * pairs
-    positions = join(opened.positions, opened.positions)
-    rewards = np.zeros(games)  # of the first player; ``a`` in the first half
-    live = np.ones(games, bool)
-    moves = np.concatenate([opened.moves, opened.moves])  # [games, plies]
-    halves = (np.arange(pairs), np.arange(pairs, games))
+    tables = [(np.arange(pairs), (a, b)), (np.arange(pairs, 2 * pairs), (b, a))]
+    both = join(opened.positions, opened.positions), np.concatenate([opened.moves, opened.moves])
+    played = _finished(game, tables, *both, key)
+    own = played.rewards[:pairs], -played.rewards[pairs:]
+    results = GameResults.of(own[0]), GameResults.of(own[1])
+    return Match((a.name, b.name), *results, (own[0] + own[1] + 2) / 4, opened, played)
+
+
+def _finished(
+    game: Game,
+    tables: Sequence[tuple[np.ndarray, tuple[Player, Player]]],
+    positions: Position,
+    moves: np.ndarray,
+    key: jax.Array,
+) -> Games:
+    """Play on from ``positions`` ``[N, ...]``, to which ``moves`` ``[N, plies]`` led. ``tables``: rows, and who plays
+    there, the player who moves first at the start of a game first."""
+    games = len(moves)
+    rewards, lengths, live = np.zeros(games), np.zeros(games, int), np.ones(games, bool)
     while live.any():
-        key, *keys = jax.random.split(key, 3)
-        to_move = positions["to_play"][live][0]  # the same in all games: the turn passes with every move
-        players = (a, b) if to_move == 0 else (b, a)
+        key, *keys = jax.random.split(key, 1 + len(tables))
+        to_move = int(positions["to_play"][live][0])  # the same in all games: the turn passes with every move
         actions = [
-            _ask(player, take(positions, half), moves[half], half, live[half], act_key)
-            for player, half, act_key in zip(players, halves, keys, strict=True)
+            _ask(players[to_move], take(positions, rows), moves[rows], rows, live[rows], act_key)
+            for (rows, players), act_key in zip(tables, keys, strict=True)
         ]
         moves = np.column_stack([moves, np.concatenate(actions)])
-        given_up = live & (moves[:, -1] == FORFEIT)
+        given_up = live & (moves[:, -1] < 0)
         timestep = play(game, positions, np.where(given_up, 0, moves[:, -1]))
         result = np.where(given_up, -1 if to_move == 0 else 1, timestep.reward["first"])
-        rewards = np.where(live, result, rewards)
-        positions, live = timestep.state, live & ~timestep.terminated & ~given_up
-    own = rewards[halves[0]], -rewards[halves[1]]
-    return Match((a.name, b.name), GameResults.of(own[0]), GameResults.of(own[1]), (own[0] + own[1] + 2) / 4, opened)
+        rewards, lengths = np.where(live, result, rewards), np.where(live, moves.shape[1], lengths)
+        goes_on = live & ~given_up
+        positions = jax.tree.map(partial(_where, goes_on), timestep.state, positions)
+        live = goes_on & ~timestep.terminated
+    return Games([list(map(int, row[:n])) for row, n in zip(moves, lengths, strict=True)], rewards, positions)
+
+
+def _where(rows: np.ndarray, new: np.ndarray, old: np.ndarray) -> np.ndarray:
+    return np.where(rows.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
 def points(matches: Mapping[tuple[int, int], Match], n_players: int) -> np.ndarray:

@@ -71,7 +71,8 @@ class MCTSPlayer:
         searched = search(self._game, _one(position), self._rollouts, jax.random.fold_in(key, 0))
         visits, wins = (np.asarray(array)[0] for array in searched)
         values = 2 * wins / np.where(visits > 0, visits, np.nan) - 1
-        return Explanation(visits / visits.sum(), float(2 * wins.sum() / visits.sum() - 1), values)
+        value = float(2 * wins.sum() / visits.sum() - 1)
+        return Explanation(visits / visits.sum(), value, values, visits.astype(int))
 
 
 @runtime_checkable
@@ -117,7 +118,8 @@ class AgentPlayer:
             return None
         found = self._plan(self._agent.learner(self._index), _one(position), key)
         found = jax.tree.map(lambda leaf: np.asarray(leaf)[0], found)
-        return Explanation(found.policy, float(found.value), np.where(found.visits > 0, found.action_values, np.nan))
+        values = np.where(found.visits > 0, found.action_values, np.nan)
+        return Explanation(found.policy, float(found.value), values, found.visits, found.prior, found.lines)
 
     def _greedy(self, learner: Any, positions: Position, key: jax.Array) -> jax.Array:
         memory = self._algorithm.begin(learner, key, len(positions["to_play"]))

@@ -20,7 +20,7 @@ COMMANDS = {
     "compare": "compare runs over seeds: a table and a plot",
     "list": "list environments, algorithms, presets and runs",
     "check": "test an environment and report what is wrong with it",
-    "export": "write a run's metrics as CSV or for TensorBoard",
+    "export": "write a run's metrics as CSV or for TensorBoard, or its games of Go as records",
 }
 _ALIASES = {"enjoy": "watch", "eval": "evaluate", "plot": "compare"}  # other libraries' words
 _UNWRITABLE = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}  # as stdout may be

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -14,6 +15,7 @@ if TYPE_CHECKING:  # slow to import: not for --help
     import numpy as np
 
     from tegu.arena.match import Match
+    from tegu.environments.games.go import Go
 
 _DESCRIPTION = """\
 Matches between players of a board game. Each random opening is played twice, so that each player moves first once. In
@@ -41,6 +43,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--game", type=environment, metavar="GAME", help="the game, if no run names it or it is your own code"
     )
+    parser.add_argument("--sgf", metavar="FOLDER", type=Path, help="write a record of each game of Go into this folder")
     add_timeout(parser)
     add_code(parser)
     add_runs(parser)
@@ -58,17 +61,21 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     from tegu.arena.elo import ratings
     from tegu.arena.gtp.player import GTPPlayer
     from tegu.arena.match import points, round_robin
-    from tegu.cli.players import game_named, game_of, player_spec, seated
+    from tegu.cli.players import game_named, game_of, go_to_record, player_spec, seated
 
     given = game_named(args.game) if args.game else None
     specs = [player_spec(word, given, args) for word in args.players]
     game = game_of(specs, given)
+    go = go_to_record(game, args.sgf) if args.sgf else None
     with working(args, f"playing {game.id}"), seated(specs, game, args) as players:
         matches = round_robin(game, players, args.games, jax.random.key(args.seed), args.openings)
     names = [player.name for player in players]
     won = points(matches, len(names))
     standings = _standings(names, won, *ratings(won))
     each = "" if len(names) == 2 else " for each pair of players"
+    if go is not None:
+        for pair, match in matches.items():
+            _write(go, match, args.sgf, "" if len(names) == 2 else f"{pair[0] + 1}-{pair[1] + 1}-")
     opened = matches[0, 1].openings
     out.print(f"{game.id}, {args.games} games{each}, half of them with either player moving first", style="bold")
     out.print(f"begun with {opened}" + ", each opening played twice" * (opened.plies > 0) + "\n")
@@ -78,6 +85,8 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
         if counts:
             ways = ", ".join(f"{n} {how.replace('_', ' ')}" for how, n in sorted(counts.items()))
             out.print(f"games that {name} lost before their end: {ways}")
+    if args.sgf:
+        out.print(f"records of all games: {args.sgf}", soft_wrap=True)
     return Outcome(
         {
             "game": game.id,
@@ -87,9 +96,19 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
             "seed": args.seed,
             "matches": [match.to_json() for match in matches.values()],
             "ratings": standings,
+            **({"sgf": str(args.sgf)} if args.sgf else {}),
             **({"forfeits": [{"player": name, **counts} for name, counts in forfeits]} if forfeits else {}),
         }
     )
+
+
+def _write(game: "Go", match: "Match", folder: Path, beginning: str) -> None:
+    """Records of a match; in each the player who moves first has Black."""
+    from tegu.arena.sgf.record import write_all
+    from tegu.arena.sgf.replay import recorded
+
+    names = [match.names] * match.as_first.games + [match.names[::-1]] * match.as_second.games
+    write_all(folder, recorded(game, match.played, names), beginning)
 
 
 def _standings(

@@ -1,15 +1,18 @@
 """``tegu gtp``: a player of Go for other programs, by the Go Text Protocol."""
 
 import argparse
+import os
 import secrets
 import sys
+import threading
 from collections.abc import Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from rich.console import Console
 
 from tegu.cli.common import Outcome, Parser, UsageError, add_code, add_runs, count, environment
+from tegu.cli.terminal import tell
 
 if TYPE_CHECKING:  # slow to import: not for --help
     from tegu.arena.base import Player
@@ -63,20 +66,63 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
             return make_player(player_spec(args.player, board, args), board, args)
 
         key = jax.random.key(secrets.randbelow(2**31) if args.seed is None else args.seed)
-        engine = Engine(make, game, key, __version__)
-        return Outcome({"player": spec.name, "answers": serve(engine, sys.stdin.buffer, answers)})
+        engine = Engine(make, game, key, __version__, tell)
+        return Outcome({"player": spec.name, "answers": serve(engine, _own(sys.stdin.buffer), answers)})
 
 
 def serve(engine: "Engine", questions: BinaryIO, answers: TextIO) -> int:
     """Answer line by line until ``quit`` or the end. Returns the number of answers."""
-    given = 0
-    while engine.open and (line := questions.readline(_LONGEST)):
-        rest = line
-        while rest and not rest.endswith(b"\n"):
-            rest = questions.readline(_LONGEST)
-        answer = engine.answer(line.decode("latin-1"))
-        if answer is not None:
-            answers.write(answer)
+    commands, given = Commands(questions), 0
+    while engine.open and (line := commands.next()):
+        said = False
+        for piece in engine.answers(line.decode("latin-1"), commands):
+            answers.write(piece)
             answers.flush()
-            given += 1
+            said = True
+        given += said
     return given
+
+
+def _own(stream: BinaryIO) -> BinaryIO:
+    """The same input once more: Python's end would wait in vain for standard input while a thread reads from it."""
+    try:
+        return os.fdopen(os.dup(stream.fileno()), "rb")
+    except OSError:  # not a file of the system
+        return stream
+
+
+class Commands:
+    """Lines of a stream, with a look at whether the next one has come while something else is done.
+
+    Nothing is read that was not asked for: what follows ``quit`` is left in the stream.
+    """
+
+    def __init__(self, stream: BinaryIO):
+        self.ended = False  #: whether nothing is left, as far as is known
+        self._stream, self._line = stream, b""
+        self._reader: threading.Thread | None = None  # of one line
+
+    def next(self) -> bytes:
+        """The next line, nothing at the end."""
+        if self._reader is None:
+            self._read()
+        else:
+            self._reader.join()
+            self._reader = None
+        return self._line
+
+    def came(self, seconds: float) -> bool:
+        """Whether the next line has come, or the end. Waits for it so long."""
+        if self._reader is None:
+            self._reader = threading.Thread(target=self._read, daemon=True)
+            self._reader.start()
+        self._reader.join(seconds)
+        return not self._reader.is_alive()
+
+    def _read(self) -> None:
+        self._line = b""
+        with suppress(OSError):  # what cannot be read is the end, too
+            self._line = rest = self._stream.readline(_LONGEST)
+            while rest and not rest.endswith(b"\n"):
+                rest = self._stream.readline(_LONGEST)
+        self.ended = not self._line

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tegu.arena.base import FORFEIT, Explains, Explanation, Player, SeesMoves
+from tegu.arena.base import Explains, Explanation, Player, SeesMoves
 from tegu.arena.positions import begin, play, take
 from tegu.cli.common import working
 from tegu.core.errors import TeguError
@@ -31,7 +31,7 @@ class HumanGame:
         if self._mover() == self.side:
             self._show()
         while (action := self._next()) is not None:
-            if action == FORFEIT:
+            if action < 0:
                 self.screen.print(f"{self.opponent.name} gives up")
                 return 1.0
             timestep = play(self.game, self.positions[-1], np.array([action]))
@@ -54,7 +54,7 @@ class HumanGame:
             return self._reply(self.positions[-1], self._fresh_key())
 
     def _reply(self, position: Position, key: jax.Array) -> int:
-        """The opponent's action, or ``FORFEIT``."""
+        """The opponent's action; negative if it gives up."""
         if isinstance(self.opponent, SeesMoves):
             moves = np.array([[self.game.action_of(name) for name in self.moves]], np.int32)
             return int(self.opponent.act_after(moves, position, np.zeros(1, np.int32), key)[0])

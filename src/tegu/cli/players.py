@@ -5,6 +5,7 @@ import difflib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from tegu.agents.agent import BEST, Agent
@@ -17,6 +18,7 @@ from tegu.cli.common import UsageError, whole
 from tegu.cli.loading import allowing
 from tegu.core.errors import TeguError
 from tegu.environments.games.base import Game
+from tegu.environments.games.go import Go
 from tegu.environments.make import find
 from tegu.environments.native import NATIVE
 from tegu.runs.run import RunError
@@ -84,6 +86,17 @@ def game_of(specs: Sequence[PlayerSpec], given: Game | None) -> Game:
             raise TeguError(f"{agent.spec.id} is your own code: name the game with --game")
         return _as_game(agent.source.native, agent.spec.id)
     raise UsageError(f"name the game with --game: {_choice()}")
+
+
+def go_to_record(game: Game, folder: Path) -> Go:
+    """The game, if its records can be written into ``folder``: found out before it is played."""
+    if not isinstance(game, Go):
+        raise UsageError(f"--sgf is for games of Go, not of {game.id}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TeguError(f"--sgf {folder}: {error.strerror}") from error
+    return game
 
 
 def make_player(spec: PlayerSpec, game: Game, args: argparse.Namespace) -> Player:

@@ -16,7 +16,9 @@ _DESCRIPTION = """\
 Record one episode into replays/ of the run: an animation (an MP4 video, a GIF or a WebP), and a frame strip, one PNG
 with a few frames of the episode side by side. --terminal shows it in the terminal instead. RUN is a run's name, the
 beginning of one (the newest is meant), a folder, or last; RUN@best is the best agent of --eval-every; or a folder that
-Agent.save wrote."""
+Agent.save wrote.
+Instead of a RUN, game.sgf, a record of a game of Go: a table of what the player of --run thinks of each move, which of
+them were mistakes, and what it would have played; with --out pictures of the game, too."""
 
 _FORMATS = ("mp4", "gif", "webp")
 
@@ -42,8 +44,23 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         "--out", metavar="PLACE", type=Path, help="folder to write to (replays/ of the run), or name of the animation"
     )
     parser.add_argument("--env", type=environment, metavar="ENV", help="the environment, if it is your own code")
+    record = parser.add_argument_group("a game record, game.sgf")
+    record.add_argument(
+        "--run", metavar="PLAYER", help="who looks at the moves: a run, RUN@64 to search so long, or mcts:1000 (last)"
+    )
+    record.add_argument(
+        "--mistake", type=number, metavar="X", help="the win rate that a mistake gives away, at least (0.1)"
+    )
+    record.add_argument("--seed", type=count, metavar="N", help="random seed of the player (0)")
     add_code(parser)
     args = parser.parse(words)
+    if args.selector.lower().endswith(".sgf"):
+        args.run, args.seed = args.run or "last", args.seed or 0
+        args.mistake = 0.1 if args.mistake is None else args.mistake
+        if not 0 < args.mistake <= 1:
+            raise UsageError(f"--mistake must be above 0 and at most 1, got {args.mistake:g}")
+    elif (args.run, args.mistake, args.seed) != (None, None, None):
+        raise UsageError(f"--run, --mistake and --seed are for a game record: expected game.sgf, got {args.selector}")
     if args.fps is not None and args.fps <= 0:
         raise UsageError(f"--fps must be above 0, got {args.fps:g}")
     if (named := _format_of(args.out)) and args.format not in (None, named):
@@ -60,6 +77,11 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     format = _format_of(args.out) or args.format or ("mp4" if can_write_videos() else "gif")
     if format == "mp4" and not args.terminal:
         require_video()
+    if args.selector.lower().endswith(".sgf"):
+        from tegu.cli.game_review import run as review
+
+        named = _format_of(args.out) or args.out is None
+        return review(args, args.out if named else args.out / f"{Path(args.selector).stem}.{format}", out)
     with working(args, "playing an episode"):
         agent = load(args)
         episode: Episode = record(agent, args.seed_index, not args.stochastic, args.max_steps)

@@ -12,6 +12,8 @@ from tegu.core.step import PyTree
 from tegu.environments.games.base import Game, Position, own_reward
 from tegu.exploration import masked
 
+_LINE = 10  # moves that are shown of what a search looked at
+
 Evaluator = Callable[[PyTree, Position], tuple[jax.Array, jax.Array]]
 """Parameters and positions ``[B, ...]`` to logits ``[B, A]`` and, for the player to move, values ``[B]`` in [-1, 1]."""
 
@@ -24,6 +26,8 @@ class Search(NamedTuple):
     value: jax.Array  #: float32 ``[B]``: of the positions, for the player to move; of what: see each search
     visits: jax.Array  #: int32 ``[B, A]``: simulations that began with each action
     action_values: jax.Array  #: float32 ``[B, A]``: mean outcome of those, 0 where there were none
+    prior: jax.Array | None = None  #: float32 ``[B, A]``: the network's policy, with the noise if there was any
+    lines: jax.Array | None = None  #: int32 ``[B, A, D]``: each action and what was then visited most, -1 after its end
 
 
 def gumbel(
@@ -155,7 +159,26 @@ def _read(found: Any, value: jax.Array) -> Search:
         value,
         summary.visit_counts.astype(jnp.int32),
         jnp.where(summary.visit_counts > 0, summary.qvalues, 0.0),
+        jax.nn.softmax(found.search_tree.children_prior_logits[:, found.search_tree.ROOT_INDEX]),
+        _lines(found.search_tree),
     )
+
+
+def _lines(tree: Any) -> jax.Array:
+    """Down the tree along the most visited actions, ``[B, A, _LINE]``. Compiled code that does not use it drops it.
+
+    They end where the game does, which the tree knows as a discount of 0: searches go on below.
+    """
+    below = jnp.where(tree.children_discounts != 0, tree.children_index, -1)  # [B, N, A]
+    rows = jnp.arange(len(below))[:, None]
+    node = below[:, tree.ROOT_INDEX]  # [B, A], -1 where there is none
+    line = [jnp.where(tree.children_index[:, tree.ROOT_INDEX] >= 0, jnp.arange(tree.num_actions), -1)]
+    while len(line) < _LINE:
+        visits = tree.children_visits[rows, jnp.maximum(node, 0)]  # [B, A, A]
+        best = jnp.where((node >= 0) & (visits.max(axis=-1) > 0), visits.argmax(axis=-1), -1)
+        node = jnp.where(best >= 0, below[rows, jnp.maximum(node, 0), jnp.maximum(best, 0)], -1)
+        line.append(best)
+    return jnp.stack(line, axis=-1).astype(jnp.int32)
 
 
 def _mctx() -> Any:

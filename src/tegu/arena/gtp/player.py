@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 import jax
 import numpy as np
 
-from tegu.arena.base import FORFEIT
+from tegu.arena.base import FORFEIT, RESIGNATION
 from tegu.arena.gtp.program import Program, words_of
 from tegu.arena.gtp.text import COLOURS, Refused
 from tegu.core.errors import TeguError
@@ -87,14 +87,14 @@ class GTPPlayer:
         known[:] = moves
         said = self._must(program, f"genmove {COLOURS[len(moves) % 2]}")
         action = self._action(said, mask)
-        known.append(action)  # after FORFEIT nothing goes on
+        known.append(action)  # after a FORFEIT nothing goes on
         return action
 
     def _action(self, said: str, mask: np.ndarray) -> int:
-        """The action that the program names, or ``FORFEIT``."""
+        """The action that the program names, ``FORFEIT`` for none that is legal, or ``RESIGNATION``."""
         if said.lower() == "resign":
             self.forfeits["resigned"] += 1
-            return FORFEIT
+            return RESIGNATION
         try:
             action = self._game.action_of(said)
         except TeguError:
