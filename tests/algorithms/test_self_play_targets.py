@@ -55,7 +55,7 @@ def steps():
 
 @pytest.fixture(scope="module")
 def found(steps):
-    return jax.device_get(jax.jit(lambda: targets(GAME, steps, ("ownership", "score", "reply")))())
+    return jax.device_get(jax.jit(lambda steps: targets(GAME, steps, ("ownership", "score", "reply")))(steps))
 
 
 def end_of(steps, t, b):
@@ -89,9 +89,11 @@ def test_the_reply_is_the_next_search_if_there_is_one_to_learn_from(steps, found
         assert found["reply"].known[t, b] == expected
         if expected:
             np.testing.assert_array_equal(found["reply"].value[t, b], steps.extras.policy[t + 1, b])
+    steps = jax.tree.map(jnp.asarray, steps)
     every = targets(GAME, steps._replace(extras=steps.extras._replace(full=None)), ["reply"])
     assert list(every) == ["reply"]
     np.testing.assert_array_equal(every["reply"].known[:-1], ~ended[:-1])
+    assert not every["reply"].known[-1].any()
 
 
 def test_targets_turn_with_the_board(steps):

@@ -39,7 +39,10 @@ class Game(Environment):
         return jnp.stack([position["board"] == own, position["board"] == -own], axis=-1).astype(jnp.float32)
 
     def symmetric(self, index: jax.Array, features: jax.Array, policy: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The ``index``-th (of ``n_symmetries``) turned or mirrored picture of ``features`` and ``policy`` ``[A]``."""
+        """The ``index``-th (of ``n_symmetries``) turned or mirrored picture of ``features`` and ``policy`` ``[A]``.
+
+        ``features`` may be any planes ``[H, W, C]``.
+        """
         return features, policy
 
     def ownership(self, position: Position) -> jax.Array:
