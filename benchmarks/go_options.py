@@ -37,6 +37,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "+ score": {"score_weight": 0.5},
     "+ reply": {"reply_weight": 0.15},
     "+ playout cap": _CAP,
+    "+ soft resignation": {"soft_resign": 0.9},
     "+ averaged weights": {"ema": 0.99},
 }
 OPTIONS["+ all"] = {name: value for options in OPTIONS.values() for name, value in options.items()}

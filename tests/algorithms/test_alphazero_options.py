@@ -39,7 +39,7 @@ def batch(seed, **changed):
         "score": Target(random.normal(size=N).astype(np.float32), known),
         "reply": Target(random.dirichlet(np.ones(10), N).astype(np.float32), known),
     }
-    example = Example(positions, policy, random.choice([-1.0, 1.0], N).astype(np.float32), None, targets)
+    example = Example(positions, policy, random.choice([-1.0, 1.0], N).astype(np.float32), targets=targets)
     return Batch(example._replace(**changed), jnp.ones(N))
 
 
@@ -193,6 +193,20 @@ def test_policies_of_fast_searches_are_not_learned_but_outcomes_are():
     np.testing.assert_allclose(mean, plain["policy_loss"], rtol=1e-5)
 
 
+# Soft resignation
+
+
+def test_moves_of_decided_games_count_for_a_tenth():
+    algorithm, weight = AlphaZero(**SMALL, soft_resign=0.9), np.where(np.arange(N) < 2, 0.1, 1).astype(np.float32)
+    _, some = updated(algorithm, batch(3, targets=(), weight=(weight < 1) * np.float32(0.1)))
+    _, others = updated(algorithm, batch(3, targets=(), weight=(weight == 1) * np.float32(1)))
+    _, every = updated(algorithm, batch(3, targets=(), weight=weight))
+    for name in ("policy_loss", "value_loss", "policy_kl"):
+        mean = (0.2 * some[name] + 4 * others[name]) / 4.2
+        np.testing.assert_allclose(every[name], mean, rtol=1e-5, atol=1e-6, err_msg=name)
+        assert abs(some[name] - others[name]) > 1e-3
+
+
 # Averaged weights
 
 
@@ -252,7 +266,7 @@ def test_parameters_of_one_board_judge_positions_of_another():
 
 TRAINING = {"n_envs": 4, "train_freq": 64, "gradient_steps": 2, "buffer_size": 256, "simulations": 4, "random_moves": 1}
 TRAINING |= {"width": 4, "blocks": 1, "batch_size": 16, "network": "fully_conv", "progress_bar": False, "seeds": 1}
-EVERY = {**HEADS, "fast_simulations": 2, "full_search_fraction": 0.5, "ema": 0.9}
+EVERY = {**HEADS, "fast_simulations": 2, "full_search_fraction": 0.5, "ema": 0.9, "soft_resign": 0.5}
 
 
 @pytest.mark.long

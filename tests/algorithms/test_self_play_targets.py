@@ -5,7 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tegu.algorithms.self_play_targets import SearchResult, Target, auxiliary_losses, targets, turned
+from tegu.algorithms.self_play_targets import (
+    SearchResult,
+    Target,
+    auxiliary_losses,
+    mean_of,
+    targets,
+    turned,
+    weight_of,
+)
 from tegu.arena.positions import begin, play
 from tegu.core.step import Step
 from tegu.environments.games.go import Go
@@ -144,3 +152,26 @@ def test_losses_are_numpys_over_what_is_known():
         np.testing.assert_allclose(losses[name], each[known].mean(), rtol=1e-5, err_msg=name)
     nothing = auxiliary_losses(outputs, {"score": Target(score, np.zeros(3, bool))})
     assert nothing["score"] == 0
+
+
+def test_a_game_is_decided_by_five_clear_searches_in_a_row_until_it_ends():
+    random = np.random.default_rng(3)
+    value, ended = random.choice([-0.95, 0.2, 0.95], (200, 3), p=[0.4, 0.1, 0.5]), random.random((200, 3)) < 0.05
+    found = weight_of(jnp.asarray(value), jnp.asarray(ended), 0.9)
+    for b in range(3):
+        clear, decided = 0, False
+        for t in range(200):
+            clear = clear + 1 if abs(value[t, b]) > 0.9 else 0
+            decided |= clear >= 5
+            assert found[t, b] == np.float32(0.1 if decided else 1)
+            if ended[t, b]:
+                clear, decided = 0, False
+    assert 0.1 < (found < 1).mean() < 0.9
+
+
+def test_means_are_weighted_by_what_there_is():
+    errors, some, weight = np.array([1.0, 2.0, 4.0]), np.array([True, False, True]), np.array([0.5, 1.0, 0.25])
+    assert mean_of(jnp.asarray(errors), None) == errors.mean(dtype=np.float32)
+    assert mean_of(jnp.asarray(errors), some, None) == 2.5
+    assert mean_of(jnp.asarray(errors), None, weight, some) == 2
+    assert mean_of(jnp.asarray(errors), some, ~some) == 0

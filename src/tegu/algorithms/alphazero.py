@@ -41,6 +41,7 @@ from tegu.algorithms.self_play_targets import (
     mean_of,
     targets,
     turned,
+    weight_of,
 )
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
@@ -70,6 +71,7 @@ class Example(NamedTuple):
     policy: jax.Array  #: ``[..., A]``: what the search made of the position
     outcome: jax.Array  #: how the game went on for the player to move, in [-1, 1]
     full: jax.Array | None = None  #: bool ``[...]``: whether the policy is learned from; None: always
+    weight: jax.Array | None = None  #: ``[...]``: how much it counts in learning; None: all alike
     targets: Any = ()  #: a ``Target`` of each auxiliary head, by name
 
 
@@ -104,6 +106,7 @@ class AlphaZero(Algorithm):
     ownership_weight: NonNegativeOrNone = None  #: of the loss of whose each point will be; none: not learned
     score_weight: NonNegativeOrNone = None  #: of the loss of the final score; none: not learned
     reply_weight: NonNegativeOrNone = None  #: of the loss of the other player's next search; none: not learned
+    soft_resign: FractionOrNone = None  #: values beyond it decide a game, whose moves then count less; none: none do
     ema: FractionOrNone = None  #: what averaged weights keep of themselves at an update; none: the latest ones play
 
     @property
@@ -208,7 +211,10 @@ class AlphaZero(Algorithm):
         reward = own_reward(steps.reward, steps.observation["to_play"])
         outcome = outcomes(reward, steps.terminated & ~random, steps.truncated | random, value)
         aims = targets(learner.network.game, steps, self.weights) if self.weights else ()
-        return learner, Example(steps.observation, policy, outcome, full, aims)
+        weight = None
+        if self.soft_resign is not None:
+            weight = weight_of(value, steps.terminated | steps.truncated, self.soft_resign)
+        return learner, Example(steps.observation, policy, outcome, full, weight, aims)
 
     def update(self, learner: AlphaZeroLearner, batch: Batch, key: jax.Array) -> Update:
         """One gradient step on ``batch_size`` moves, each turned or mirrored at random."""
@@ -224,10 +230,10 @@ class AlphaZero(Algorithm):
             """Equation 1 of the paper: cross-entropy, squared error, the parameters' size; and auxiliary losses."""
             logits, value, others = network.predict(planes)
             log_prior = jax.nn.log_softmax(masked(logits, legal))
-            policy_loss = mean_of(-(policy * log_prior).sum(axis=-1), examples.full)
-            value_loss = ((value - examples.outcome) ** 2).mean()
+            policy_loss = mean_of(-(policy * log_prior).sum(axis=-1), examples.full, examples.weight)
+            value_loss = mean_of((value - examples.outcome) ** 2, examples.weight)
             size = sum((leaf**2).sum() for leaf in jax.tree.leaves(network))
-            entropy = mean_of(-(policy * jnp.log(policy + 1e-9)).sum(axis=-1), examples.full)
+            entropy = mean_of(-(policy * jnp.log(policy + 1e-9)).sum(axis=-1), examples.full, examples.weight)
             total = policy_loss + value_loss + self.l2 * size
             auxiliary = auxiliary_losses(others, aims)
             for name, weight in self.weights.items():

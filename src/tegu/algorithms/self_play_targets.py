@@ -5,6 +5,7 @@ for shapes what the network knows of a position.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from functools import reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from tegu.core.step import Step
 from tegu.environments.games.base import Game
 from tegu.nn.residual import ResidualConv, ResidualMLP
 
+TURNS, DECIDED = 5, 0.1  #: searches that decide a game; how much a move of a decided game counts
 OF_THE_END = ("ownership", "score")  #: heads whose targets are what a ``Game`` method of that name says of the end
 
 
@@ -147,8 +149,27 @@ def auxiliary_losses(outputs: Mapping[str, jax.Array], known: Mapping[str, Targe
     return losses
 
 
-def mean_of(errors: jax.Array, which: jax.Array | None) -> jax.Array:
-    """The mean of those ``errors`` ``[B]`` that count, by ``which`` bool ``[B]``, or of all; 0 if none does."""
-    if which is None:
+def mean_of(errors: jax.Array, *weights: jax.Array | None) -> jax.Array:
+    """The mean of ``errors`` ``[B]`` by the product of the ``weights`` ``[B]`` that are not None; 0 if none counts."""
+    given = [weight for weight in weights if weight is not None]
+    if not given:
         return errors.mean()
-    return jnp.where(which, errors, 0.0).sum() / jnp.maximum(which.sum(), 1)
+    product = reduce(jnp.multiply, given, jnp.ones_like(errors))
+    total = product.sum()
+    return (product * errors).sum() / jnp.where(total > 0, total, 1.0)
+
+
+def weight_of(value: jax.Array, ended: jax.Array, threshold: float | jax.Array) -> jax.Array:
+    """How much moves ``[T, B]`` count in learning: ``DECIDED`` once a game is decided, else 1 (Wu 2019, appendix D).
+
+    A game is decided when ``TURNS`` searches in a row, within these steps, found a ``value`` ``[T, B]`` beyond
+    ``threshold``, and stays so until it has ``ended`` ``[T, B]``.
+    """
+
+    def forwards(turns: jax.Array, step: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        clear, ended = step
+        turns = jnp.where(clear | (turns >= TURNS), turns + 1, 0)
+        return jnp.where(ended, 0, turns), turns >= TURNS
+
+    _, decided = jax.lax.scan(forwards, jnp.zeros(ended.shape[1], jnp.int32), (jnp.abs(value) > threshold, ended))
+    return jnp.where(decided, DECIDED, 1.0)
