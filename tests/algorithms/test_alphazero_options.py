@@ -13,6 +13,7 @@ from tegu.algorithms.alphazero import AlphaZero, Example
 from tegu.algorithms.policy_value import on_another_board
 from tegu.algorithms.self_play_targets import Target
 from tegu.arena.openings import openings
+from tegu.arena.positions import begin
 from tegu.core.errors import TeguError
 from tegu.environments.games.connect_four import ConnectFour
 from tegu.environments.games.go import Go
@@ -43,14 +44,19 @@ def batch(seed, **changed):
     return Batch(example._replace(**changed), jnp.ones(N))
 
 
+@jax.jit
+def fresh(algorithm):
+    return algorithm.init(KEY, SPEC)
+
+
+@jax.jit
+def update(algorithm, learner, given):
+    return algorithm.update(learner, given, KEY)[:2]
+
+
 def updated(algorithm, given, learner=None):
     """A learner after one update, and the metrics."""
-
-    @jax.jit
-    def update(learner, given):
-        return algorithm.update(learner, given, KEY)[:2]
-
-    return update(algorithm.init(KEY, SPEC) if learner is None else learner, given)
+    return update(algorithm, fresh(algorithm) if learner is None else learner, given)
 
 
 def differ(some, others):
@@ -60,43 +66,40 @@ def differ(some, others):
 # Auxiliary heads
 
 
-@pytest.mark.parametrize("network", ["mlp", "conv", "fully_conv"])
-def test_each_weight_counts_its_own_loss_alone(network):
-    """The total is the sum by weight; networks begin as they would without heads."""
-    small, given = SMALL | {"network": network}, batch(0)
-    _, plain = updated(AlphaZero(**small), given._replace(rows=given.rows._replace(targets=())))
-    _, every = updated(AlphaZero(l2=0.0, **small, **HEADS), given)
-    parts = every["policy_loss"] + every["value_loss"]
-    for name in ("ownership", "score", "reply"):
-        alone = {f"{name}_weight": 2.0}
-        only = given._replace(rows=given.rows._replace(targets={name: given.rows.targets[name]}))
-        _, metrics = updated(AlphaZero(l2=0.0, **small, **alone), only)
-        assert metrics.keys() - plain.keys() == {f"{name}_loss"}
-        np.testing.assert_allclose(metrics[f"{name}_loss"], every[f"{name}_loss"], rtol=1e-5)
-        np.testing.assert_allclose(metrics["policy_loss"], plain["policy_loss"], rtol=1e-6)
-        total = metrics["policy_loss"] + metrics["value_loss"] + 2 * metrics[f"{name}_loss"]
-        np.testing.assert_allclose(metrics["loss"], total, rtol=1e-6)
-        parts += HEADS[f"{name}_weight"] * every[f"{name}_loss"]
-    np.testing.assert_allclose(every["loss"], parts, rtol=1e-6)
+@pytest.mark.parametrize(("network", "name"), [("mlp", "ownership"), ("conv", "score"), ("fully_conv", "reply")])
+def test_each_weight_counts_its_own_loss_alone(network, name):
+    """The total is the sum by weight; networks begin alike, whichever heads they have."""
+    small, given = SMALL | {"network": network, "l2": 0.0}, batch(0)
+    _, every = updated(AlphaZero(**small, **HEADS), given)
+    expected = every["policy_loss"] + every["value_loss"]
+    for each in ("ownership", "score", "reply"):
+        expected += HEADS[f"{each}_weight"] * every[f"{each}_loss"]
+    np.testing.assert_allclose(every["loss"], expected, rtol=1e-6)
+
+    only = given._replace(rows=given.rows._replace(targets={name: given.rows.targets[name]}))
+    _, alone = updated(AlphaZero(**small, **{f"{name}_weight": 2.0}), only)
+    assert {key for key in alone if key.endswith("_loss")} == {"policy_loss", "value_loss", f"{name}_loss"}
+    for key in ("policy_loss", "value_loss", f"{name}_loss"):
+        np.testing.assert_allclose(alone[key], every[key], rtol=1e-5)
+    total = alone["policy_loss"] + alone["value_loss"] + 2 * alone[f"{name}_loss"]
+    np.testing.assert_allclose(alone["loss"], total, rtol=1e-6)
 
 
 def test_what_is_not_known_is_not_learned():
     given, algorithm = batch(1), AlphaZero(**SMALL, **HEADS)
-    unknown = {
-        name: Target(
-            np.where(value.known.reshape((-1,) + (1,) * (value.value.ndim - 1)), value.value, 0).astype(
-                value.value.dtype
-            ),
-            value.known,
-        )
-        for name, value in given.rows.targets.items()
-    }
-    learner, _ = updated(algorithm, given)
-    same, _ = updated(algorithm, given._replace(rows=given.rows._replace(targets=unknown)))
-    jax.tree.map(np.testing.assert_array_equal, learner, same)
-    wrong = {name: Target(value.value[::-1], value.known) for name, value in given.rows.targets.items()}
-    other, _ = updated(algorithm, given._replace(rows=given.rows._replace(targets=wrong)))
-    assert differ(learner, other)
+
+    def learned(where):
+        """What is learned if targets are others ``where`` that is true."""
+        targets = {
+            name: Target(np.where(where.reshape((N,) + (1,) * (value.ndim - 1)), value[::-1], value), known)
+            for name, (value, known) in given.rows.targets.items()
+        }
+        return updated(algorithm, given._replace(rows=given.rows._replace(targets=targets)))[0]
+
+    known = given.rows.targets["score"].known
+    learner = learned(np.zeros(N, bool))
+    jax.tree.map(np.testing.assert_array_equal, learned(~known), learner)
+    assert differ(learned(known), learner)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +227,7 @@ class Flat(NamedTuple):
 
 def test_the_average_forgets_exponentially_and_plays():
     algorithm = AlphaZero(ema=0.8, learning_rate=0.05, **SMALL)
-    learner = jax.jit(lambda: algorithm.init(KEY, SPEC))()
+    learner = fresh(algorithm)
     expected = Flat.of(learner).latest
     np.testing.assert_array_equal(Flat.of(learner).average, expected)
     for seed in range(3):
@@ -234,10 +237,10 @@ def test_the_average_forgets_exponentially_and_plays():
     assert abs(expected - Flat.of(learner).latest).max() > 1e-3
 
     positions = openings(GAME, N, 2, KEY)
-    plan = jax.jit(lambda learner: algorithm.plan(learner, positions, KEY, simulations=4, explore=False))
-    value = plan(learner).value
-    np.testing.assert_array_equal(plan(learner._replace(network=learner.average)).value, value)
-    assert (plan(learner._replace(average=learner.network)).value != value).any()
+    plan = jax.jit(lambda learner: algorithm.plan(learner, positions, KEY, simulations=2, explore=False).value)
+    value = plan(learner)
+    np.testing.assert_array_equal(plan(learner._replace(network=learner.average)), value)
+    assert (plan(learner._replace(average=learner.network)) != value).any()
 
 
 def test_averaging_changes_nothing_of_what_is_learned():
@@ -251,13 +254,13 @@ def test_averaging_changes_nothing_of_what_is_learned():
 
 def test_parameters_of_one_board_judge_positions_of_another():
     algorithm, other = AlphaZero(ema=0.9, **SMALL, **HEADS), Go(size=4)
-    learner = algorithm.init(KEY, SPEC)
-    moved = on_another_board(learner, algorithm.init(jax.random.key(1), spec_of("go-4x4", other, 4)))
+    learner, larger = fresh(algorithm), spec_of("go-4x4", other, 4)
+    moved = on_another_board(learner, jax.jit(lambda: algorithm.init(jax.random.key(1), larger))())
     jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(moved), jax.tree.leaves(learner))
-    logits, value = moved.network(openings(other, 3, 2, KEY))
+    logits, value = jax.jit(lambda positions: moved.network(positions))(begin(other, 3))
     assert (logits.shape, value.shape) == ((3, 17), (3,))
     dense = AlphaZero(**SMALL | {"network": "conv"})
-    boards = (dense.init(KEY, SPEC), dense.init(KEY, spec_of("go-4x4", other, 4)))
+    boards = [jax.eval_shape(lambda spec=spec: dense.init(KEY, spec)) for spec in (SPEC, larger)]
     with pytest.raises(TeguError, match="do not fit another board: train with network fully_conv"):
         on_another_board(*boards)
 
