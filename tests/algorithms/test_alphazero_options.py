@@ -10,7 +10,7 @@ from scipy import stats
 
 import tegu
 from tegu.algorithms.alphazero import AlphaZero, Example
-from tegu.algorithms.policy_value import on_another_board
+from tegu.algorithms.policy_value import PolicyValue, on_another_board
 from tegu.algorithms.self_play_targets import Target
 from tegu.arena.openings import openings
 from tegu.arena.positions import begin
@@ -44,9 +44,12 @@ def batch(seed, **changed):
     return Batch(example._replace(**changed), jnp.ones(N))
 
 
-@jax.jit
 def fresh(algorithm):
-    return algorithm.init(KEY, SPEC)
+    """A learner with larger weights than at the beginning, so that every term matters."""
+    random, shapes = np.random.default_rng(0), jax.eval_shape(lambda: algorithm.init(KEY, SPEC))
+    nothing = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    drawn = jax.tree.map(lambda leaf: random.normal(0, 0.4, leaf.shape).astype(leaf.dtype), shapes.network)
+    return nothing._replace(network=drawn, average=None if algorithm.ema is None else drawn)
 
 
 @jax.jit
@@ -68,16 +71,20 @@ def differ(some, others):
 
 @pytest.mark.parametrize(("network", "name"), [("mlp", "ownership"), ("conv", "score"), ("fully_conv", "reply")])
 def test_each_weight_counts_its_own_loss_alone(network, name):
-    """The total is the sum by weight; networks begin alike, whichever heads they have."""
+    """The total is the sum by weight, and what was there before stays as it was."""
     small, given = SMALL | {"network": network, "l2": 0.0}, batch(0)
-    _, every = updated(AlphaZero(**small, **HEADS), given)
+    learner = fresh(AlphaZero(**small, **HEADS))
+    _, every = updated(AlphaZero(**small, **HEADS), given, learner)
     expected = every["policy_loss"] + every["value_loss"]
     for each in ("ownership", "score", "reply"):
         expected += HEADS[f"{each}_weight"] * every[f"{each}_loss"]
     np.testing.assert_allclose(every["loss"], expected, rtol=1e-6)
 
     only = given._replace(rows=given.rows._replace(targets={name: given.rows.targets[name]}))
-    _, alone = updated(AlphaZero(**small, **{f"{name}_weight": 2.0}), only)
+    algorithm = AlphaZero(**small, **{f"{name}_weight": 2.0})
+    judge = learner.network
+    judge = PolicyValue(judge.network, judge.game, {name: judge.auxiliary[name]})
+    _, alone = updated(algorithm, only, fresh(algorithm)._replace(network=judge))
     assert {key for key in alone if key.endswith("_loss")} == {"policy_loss", "value_loss", f"{name}_loss"}
     for key in ("policy_loss", "value_loss", f"{name}_loss"):
         np.testing.assert_allclose(alone[key], every[key], rtol=1e-5)
@@ -227,7 +234,7 @@ class Flat(NamedTuple):
 
 def test_the_average_forgets_exponentially_and_plays():
     algorithm = AlphaZero(ema=0.8, learning_rate=0.05, **SMALL)
-    learner = fresh(algorithm)
+    learner = jax.jit(lambda: algorithm.init(KEY, SPEC))()
     expected = Flat.of(learner).latest
     np.testing.assert_array_equal(Flat.of(learner).average, expected)
     for seed in range(3):

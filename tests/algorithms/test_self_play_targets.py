@@ -176,8 +176,8 @@ def test_a_game_is_decided_by_five_clear_searches_in_a_row_until_it_ends():
 
 
 def test_means_are_weighted_by_what_there_is():
-    errors, some, weight = np.array([1.0, 2.0, 4.0]), np.array([True, False, True]), np.array([0.5, 1.0, 0.25])
-    assert mean_of(jnp.asarray(errors), None) == errors.mean(dtype=np.float32)
-    assert mean_of(jnp.asarray(errors), some, None) == 2.5
-    assert mean_of(jnp.asarray(errors), None, weight, some) == 2
+    errors, some, weight = np.array([1.0, 2.0, 6.0]), np.array([True, False, True]), np.array([0.25, 1.0, 0.75])
+    assert mean_of(jnp.asarray(errors), None) == 3
+    assert mean_of(jnp.asarray(errors), some, None) == 3.5
+    assert mean_of(jnp.asarray(errors), None, weight, some) == 4.75
     assert mean_of(jnp.asarray(errors), some, ~some) == 0
