@@ -275,23 +275,29 @@ def test_parameters_of_one_board_judge_positions_of_another():
 # Training with all of them
 
 TRAINING = {"n_envs": 4, "train_freq": 64, "gradient_steps": 2, "buffer_size": 256, "simulations": 4, "random_moves": 1}
-TRAINING |= {"width": 4, "blocks": 1, "batch_size": 16, "network": "fully_conv", "progress_bar": False, "seeds": 1}
+TRAINING |= {"width": 4, "blocks": 1, "batch_size": 16, "network": "fully_conv", "progress_bar": False}
+LOOP = ("n_envs", "progress_bar")  # not hyper-parameters
 EVERY = {**HEADS, "fast_simulations": 2, "full_search_fraction": 0.5, "ema": 0.9, "soft_resign": 0.5}
 
 
 @pytest.mark.long
-def test_a_run_with_every_option_resumes_to_the_bit_and_moves_to_a_larger_board(tmp_path):
-    game = Go(size=3, komi=0.5, max_moves=12)
-    steps = {"steps": 256, "log_interval": 128}
-    whole = tegu.train(game, "alphazero", folder=None, **TRAINING, **EVERY, **steps)
-    half = tegu.train(game, "alphazero", folder=tmp_path, **TRAINING, **EVERY, **steps | {"steps": 128})
-    resumed = tegu.resume(half, steps=256, environment=game)
+def test_a_run_with_every_option_resumes_to_the_bit(tmp_path):
+    steps = {"log_interval": 64, "folder": tmp_path}
+    whole = tegu.train(GAME, "alphazero", steps=192, **TRAINING, **EVERY, **steps)
+    half = tegu.train(GAME, "alphazero", steps=128, **TRAINING, **EVERY, **steps)
+    resumed = tegu.resume(half, steps=192, environment=GAME)
     jax.tree.map(np.testing.assert_array_equal, resumed.learner(0), whole.learner(0))
-    loaded = tegu.load(half.run.path, environment=game)
+    loaded = tegu.load(half.run, environment=GAME)
     jax.tree.map(np.testing.assert_array_equal, loaded.learner(0), whole.learner(0))
+    assert differ(whole.learner(0).average, whole.learner(0).network)
 
-    larger = Go(size=4, komi=0.5, max_moves=16)
-    phase = tegu.Phase(larger, whole.algorithm, 64, on_another_board)
-    moved = tegu.train(game, "alphazero", folder=None, then=phase, **TRAINING, **EVERY, **steps)
-    assert moved.learner(0).network.game == larger
-    assert int(moved.learner(0).updates) > int(whole.learner(0).updates)
+
+@pytest.mark.long
+def test_a_run_moves_to_a_larger_board():
+    larger, settings = Go(size=4, komi=0.5, max_moves=16), {"ema": 0.5, "ownership_weight": 1.0}
+    algorithm = AlphaZero(**{name: value for name, value in TRAINING.items() if name not in LOOP}, **settings)
+    phase = tegu.Phase(larger, algorithm, 128, on_another_board)
+    loop = {name: TRAINING[name] for name in LOOP}
+    moved = tegu.train(GAME, algorithm, steps=128, folder=None, then=phase, **loop).learner(0)
+    assert moved.network.game == moved.average.game == larger
+    assert int(moved.updates) == 4
