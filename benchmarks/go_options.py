@@ -128,7 +128,8 @@ def main() -> None:
     record = {"case": "options of AlphaZero", **about, "asked": asked, "tables": {title: table}}
     record["explained"] = EXPLAINED.format(game=GAME, shared=settings(BASE, given.toy), options=told, **asked)
     if file.exists() and (kept := json.loads(file.read_text()))["asked"] == asked:
-        table |= kept["tables"][title]
+        same = {label: one for label, one in kept["tables"][title].items() if label in OPTIONS}
+        table |= {label: one for label, one in same.items() if one["settings"] == settings(label, given.toy)}
     for label in [label for label in given.only or OPTIONS if label != BASE and label not in table]:
         base, option = trained(BASE, given), trained(label, given)
         table[label] = {"settings": settings(label, given.toy), **difference(option, base, given)}
