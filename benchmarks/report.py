@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.cases import CASES
 
 SCORES, GENERAL, LADDER, DEFAULTS = "scores.json", "general-ppo.json", "ladder.json", "defaults.json"
+GO_OPTIONS = "go-options.json"
 _HOW = """\
 Each measurement is a process of its own. The sides of a case run in turn, one at a time, every second round backwards;
 nothing else should run on the machine. Figures are medians, with the least and the greatest in brackets. A ratio is
@@ -29,7 +30,9 @@ def write(folder: Path) -> None:
     scores = json.loads((folder / SCORES).read_text()) if (folder / SCORES).exists() else None
     parts = ["# Benchmark results", *(_speed(cases) if cases else []), *(_scores(scores) if scores else [])]
     studies = [
-        json.loads((folder / name).read_text()) for name in (GENERAL, DEFAULTS, LADDER) if (folder / name).exists()
+        json.loads((folder / name).read_text())
+        for name in (GENERAL, DEFAULTS, LADDER, GO_OPTIONS)
+        if (folder / name).exists()
     ]
     parts += [part for study in studies for part in _study(study)]
     parts += _surroundings([*cases, *([scores] if scores else []), *studies])

@@ -38,11 +38,22 @@ def numpy_mlp(network, planes):
     return dense(network.policy, x), np.tanh(dense(network.value, x))[:, 0]
 
 
-def numpy_conv(network, planes):
+def conv_trunk(network, planes):
     x = conv(network.first, planes)
     for inner, everywhere, outer in network.blocks:
         y = conv(inner, relu(normalized(x)))
         y = y + dense(everywhere, pooled(relu(y)))[:, None, None]
         x = x + conv(outer, relu(normalized(y)))
-    x = relu(normalized(x))
+    return relu(normalized(x))
+
+
+def numpy_conv(network, planes):
+    x = conv_trunk(network, planes)
     return dense(network.policy, x.reshape(len(x), -1)), np.tanh(dense(network.value, pooled(x)))[:, 0]
+
+
+def numpy_fully_conv(network, planes):
+    x, head = conv_trunk(network, planes), network.policy
+    y = relu(dense(head.inner, x) + dense(head.everywhere, pooled(x))[:, None, None])
+    logits = np.concatenate([dense(head.points, y).reshape(len(x), -1), dense(head.passing, pooled(x))], axis=1)
+    return logits, np.tanh(dense(network.value, pooled(x)))[:, 0]

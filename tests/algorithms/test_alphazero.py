@@ -284,7 +284,10 @@ def test_games_begin_with_none_to_as_many_random_moves_as_allowed():
     ("settings", "message"),
     [
         ({"search": "alphabeta"}, "^AlphaZero: search must be one of gumbel, puct, got 'alphabeta'"),
-        ({"network": "resnet"}, "^AlphaZero: network must be one of mlp, conv, or module:function, got 'resnet'"),
+        (
+            {"network": "resnet"},
+            "^AlphaZero: network must be one of mlp, conv, fully_conv, or module:function, got 'resnet'",
+        ),
         ({"simulations": 1}, "^AlphaZero: simulations must be from 2 to 100,000, got 1"),
         ({"max_considered": 1}, "^AlphaZero: max_considered must be from 2 to 100,000, got 1"),
         ({"gradient_steps": 0}, "^AlphaZero: gradient_steps must be at least 1, or -1, got 0"),

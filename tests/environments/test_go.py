@@ -79,18 +79,23 @@ class Naive:
         self.turn = -self.turn
         self.seen.add(frozenset(self.board.items()))
 
-    def areas(self):
-        count = {1: 0, -1: 0}
+    def owners(self):
+        """Whose area each point is in."""
+        found = np.zeros((self.size, self.size), np.int8)
         for row in range(self.size):
             for column in range(self.size):
                 point = row, column
                 if point in self.board:
-                    count[self.board[point]] += 1
+                    found[point] = self.board[point]
                     continue
                 colours = {self.board[other] for other in self.region(self.board, point)[1]}
                 if len(colours) == 1:
-                    count[colours.pop()] += 1
-        return count[1], count[-1]
+                    found[point] = colours.pop()
+        return found
+
+    def areas(self):
+        owners = self.owners()
+        return (owners == 1).sum(), (owners == -1).sum()
 
     def array(self):
         board = np.zeros((self.size, self.size), np.int8)
@@ -156,6 +161,17 @@ def test_areas_of_boards_that_no_game_would_reach():
         naive = Naive(6, False, False)
         naive.board = {(int(r), int(c)): int(board[r, c]) for r, c in np.argwhere(board)}
         assert tuple(counts) == naive.areas()
+
+
+def test_whose_points_are_and_the_score_of_boards_that_no_game_would_reach():
+    random, game = np.random.default_rng(2), Go(size=5, komi=2.5)
+    boards = random.choice([-1, 0, 1], (300, 5, 5), p=[0.15, 0.7, 0.15]).astype(np.int8)
+    say = jax.jit(jax.vmap(lambda board: (game.ownership({"board": board}), game.score({"board": board}))))
+    for board, owned, score in zip(boards, *say(boards), strict=True):
+        naive = Naive(5, False, False)
+        naive.board = {(int(r), int(c)): int(board[r, c]) for r, c in np.argwhere(board)}
+        np.testing.assert_array_equal(owned, naive.owners())
+        assert score == naive.owners().sum() - 2.5
 
 
 @pytest.mark.parametrize(("size", "count"), [(2, 57), (3, 12_675)])

@@ -1,14 +1,13 @@
 """AlphaZero (Silver et al. 2018) and Gumbel AlphaZero (Danihelka et al. 2022)."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from gymnasium import spaces
 
 from tegu.algorithms.base import (
     Algorithm,
@@ -20,16 +19,29 @@ from tegu.algorithms.base import (
     network_field,
     replay,
 )
+from tegu.algorithms.policy_value import NETWORKS, PolicyValue, check_policy_value, policy_value
 from tegu.algorithms.ranges import (
     Count,
     FewOrNone,
     Fraction,
+    FractionOrNone,
     Natural,
     NonNegative,
+    NonNegativeOrNone,
     Positive,
     Rate,
     Several,
+    SeveralOrNone,
     Width,
+)
+from tegu.algorithms.self_play_targets import (
+    SearchResult,
+    auxiliary_losses,
+    check_auxiliary,
+    mean_of,
+    targets,
+    turned,
+    weight_of,
 )
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
@@ -37,40 +49,19 @@ from tegu.core.step import Decision, PyTree, Step
 from tegu.environments.games.base import Game, Position, own_reward
 from tegu.experience.base import Batch, Replay
 from tegu.exploration import masked
-from tegu.nn.custom import CustomNetwork, Signature, check_custom, custom_networks, network_name
-from tegu.nn.optimizers import adam, descend
-from tegu.nn.residual import ResidualConv, ResidualMLP
+from tegu.nn.optimizers import adam, descend, follow
 from tegu.returns import outcomes
-from tegu.search.planning import Search, gumbel, puct
+from tegu.search.planning import Search, for_all, gumbel, puct
 from tegu.spaces.features import ACTION_MASK
 
-NETWORKS: dict[str, type[ResidualMLP] | type[ResidualConv]] = {"mlp": ResidualMLP, "conv": ResidualConv}
 SEARCHES = ("gumbel", "puct")
-
-
-class PolicyValue(eqx.Module):
-    """A network that judges positions of a game: it always sees them from the side of the player to move."""
-
-    network: ResidualMLP | ResidualConv | CustomNetwork
-    game: Game = eqx.field(static=True)
-
-    def __call__(self, positions: Position) -> tuple[jax.Array, jax.Array]:
-        """Logits ``[B, A]`` and values ``[B]`` in [-1, 1] of positions ``[B, ...]``."""
-        return self.network(jax.vmap(self.game.features)(positions))
 
 
 class AlphaZeroLearner(NamedTuple):
     network: PolicyValue
     optimizer: optax.OptState
     updates: jax.Array  #: int32: gradient steps so far
-
-
-class SearchResult(NamedTuple):
-    """What a search says of the position it was asked about."""
-
-    policy: jax.Array  #: ``[B, A]``
-    value: jax.Array  #: ``[B]``
-    random: jax.Array  #: bool ``[B]``: whether a random move was played instead
+    average: Any = None  #: ``PolicyValue``: the exponential moving average of the network, where there is one
 
 
 class Example(NamedTuple):
@@ -79,6 +70,9 @@ class Example(NamedTuple):
     position: Position
     policy: jax.Array  #: ``[..., A]``: what the search made of the position
     outcome: jax.Array  #: how the game went on for the player to move, in [-1, 1]
+    full: jax.Array | None = None  #: bool ``[...]``: whether the policy is learned from; None: always
+    weight: jax.Array | None = None  #: ``[...]``: how much it counts in learning; None: all alike
+    targets: Any = ()  #: a ``Target`` of each auxiliary head, by name
 
 
 class AlphaZero(Algorithm):
@@ -104,45 +98,49 @@ class AlphaZero(Algorithm):
     gradient_steps: int = eqx.field(static=True, default=16)  #: updates per round; -1: as many as moves
     l2: NonNegative = 1e-4  #: weight of the squared parameters in the loss, c in the paper
     max_grad_norm: Positive = 1.0  #: the gradient's norm is clipped to this
-    network: Callable[..., Any] | str = network_field(*NETWORKS)  #: mlp, conv, or your own as module:function
+    network: Callable[..., Any] | str = network_field(*NETWORKS)  #: mlp, conv, fully_conv, or your own module:function
     width: Width = eqx.field(static=True, default=128)  #: units (mlp) or channels (conv) of each residual block
     blocks: FewOrNone = eqx.field(static=True, default=3)  #: residual blocks
+    fast_simulations: SeveralOrNone = eqx.field(static=True, default=None)  #: of searches not learned from; none: none
+    full_search_fraction: Fraction = 0.25  #: with fast_simulations: moves after a search of all simulations
+    ownership_weight: NonNegativeOrNone = None  #: of the loss of whose each point will be; none: not learned
+    score_weight: NonNegativeOrNone = None  #: of the loss of the final score; none: not learned
+    reply_weight: NonNegativeOrNone = None  #: of the loss of the other player's next search; none: not learned
+    soft_resign: FractionOrNone = None  #: values beyond it decide a game, whose moves then count less; none: none do
+    ema: FractionOrNone = None  #: what averaged weights keep of themselves at an update; none: the latest ones play
 
     @property
     def experience(self) -> Replay:
         return replay(self)
+
+    @property
+    def weights(self) -> dict[str, Any]:
+        """The weights of the auxiliary losses, by the names of the heads that there are."""
+        weights = {"ownership": self.ownership_weight, "score": self.score_weight, "reply": self.reply_weight}
+        return {name: weight for name, weight in weights.items() if weight is not None}
 
     def validate(self, spec: EnvironmentSpec) -> None:
         if not isinstance(spec.model, Game):
             raise TeguError(f"AlphaZero needs a board game in JAX, {spec.id} is not one")
         if self.search not in SEARCHES:
             raise TeguError(f"AlphaZero: search must be one of {', '.join(SEARCHES)}, got {self.search!r}")
-        if isinstance(self.network, str):
-            if self.network not in NETWORKS:
-                choices = f"one of {', '.join(NETWORKS)}, or module:function"
-                raise TeguError(f"AlphaZero: network must be {choices}, got {self.network!r}")
-        elif network_name(self.network) in NETWORKS:
-            raise TeguError(f"AlphaZero has a network called {network_name(self.network)}: rename yours")
-        else:
-            planes = planes_spec(spec)
-            logits_and_value = Signature((planes.observation_space,), ((int(spec.action_space.n),), ()))
-            check_custom("AlphaZero", self.network, planes, (logits_and_value,))
+        check_policy_value(self.network, spec)
+        check_auxiliary("AlphaZero", self.weights, self.network, spec.model)
         check_replay(self)
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> AlphaZeroLearner:
         if spec.model is None:
             raise TeguError(f"AlphaZero needs the rules of {spec.id}: name the game (environment=, --env or --game)")
-        planes = planes_spec(spec)
-        if isinstance(self.network, str):
-            shape, actions = planes.observation_space.shape, int(spec.action_space.n)
-            network: Any = NETWORKS[self.network](key, shape, actions, self.width, self.blocks)
-        else:
-            network = custom_networks(self.network, key, planes)[0]
-        judge = PolicyValue(network, spec.model)
-        return AlphaZeroLearner(judge, self.optimizer().init(judge), jnp.zeros((), jnp.int32))
+        judge = policy_value(self.network, key, spec, self.width, self.blocks, self.weights)
+        average = None if self.ema is None else judge
+        return AlphaZeroLearner(judge, self.optimizer().init(judge), jnp.zeros((), jnp.int32), average)
 
     def networks(self, learner: AlphaZeroLearner) -> Sequence[tuple[str, Any]]:
-        return (("", learner.network.network),)
+        return (("", self.player(learner).network),)
+
+    def player(self, learner: AlphaZeroLearner) -> PolicyValue:
+        """The network that plays: the averaged one where there is one."""
+        return learner.network if self.ema is None else learner.average
 
     def optimizer(self) -> optax.GradientTransformation:
         return adam(self.max_grad_norm)
@@ -152,7 +150,8 @@ class AlphaZero(Algorithm):
     ) -> Search:
         """Search positions ``[B, ...]`` with as many ``simulations``; ``explore=False`` plays the best it finds."""
         positions = positions | {ACTION_MASK: positions[ACTION_MASK].astype(bool)}  # which may come as a MultiBinary's
-        given = learner.network.game, PolicyValue.__call__, learner.network, positions, key
+        judge = self.player(learner)
+        given = judge.game, PolicyValue.__call__, judge, positions, key
         if self.search == "gumbel":
             noise = 1.0 if explore else 0.0
             return gumbel(*given, simulations=simulations, max_considered=self.max_considered, noise=noise)
@@ -173,23 +172,49 @@ class AlphaZero(Algorithm):
         self, learner: AlphaZeroLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
     ) -> Decision:
         search_key, random_key = jax.random.split(key)
-        found = self.plan(learner, observation, search_key, simulations=self.simulations, explore=explore)
+        found, full = self.full_or_fast(learner, observation, search_key, explore=explore)
         random = (memory > 0) & explore
         noise = jax.random.uniform(random_key, found.policy.shape)
         legal = observation[ACTION_MASK].astype(bool)
         random_action = masked(noise, legal).argmax(axis=-1).astype(found.action.dtype)
         action = jnp.where(random, random_action, found.action)
-        return Decision(action, memory - 1, extras=SearchResult(found.policy, found.value, random))
+        return Decision(action, memory - 1, extras=SearchResult(found.policy, found.value, random, full))
+
+    def full_or_fast(
+        self, learner: AlphaZeroLearner, positions: Position, key: jax.Array, *, explore: bool
+    ) -> tuple[Search, jax.Array | None]:
+        """A search of positions ``[B, ...]``, and whether it was a full one, bool ``[B]``: None where all are.
+
+        Playout cap randomisation (Wu 2019, section 3.1): fast searches play the best they find, without noise. A coin
+        decides for all positions at once, as all searches of a batch take equally many simulations; batches of one
+        ``vmap`` (groups of games and seeds on an accelerator) share the coin of the first.
+        """
+        search = partial(self.plan, learner, positions, key)
+        fast = self.fast_simulations
+        if fast is None or not explore:
+            return search(simulations=self.simulations, explore=explore), None
+        coin = jax.random.bernoulli(jax.random.fold_in(key, 1), self.full_search_fraction)
+        full = for_all(coin)
+        found = jax.lax.cond(
+            full,
+            lambda: search(simulations=self.simulations, explore=True),
+            lambda: search(simulations=fast, explore=False),
+        )
+        return found, jnp.broadcast_to(full, found.value.shape)
 
     def take(self, learner: AlphaZeroLearner, steps: Step) -> tuple[AlphaZeroLearner, Example]:
         """What was played in ``[T, B]``: each position with the search's policy and the outcome for its player.
 
         Before a random move, and where a game goes on after the last one, the outcome is what the search expected.
         """
-        policy, value, random = steps.extras
+        policy, value, random, full = steps.extras
         reward = own_reward(steps.reward, steps.observation["to_play"])
         outcome = outcomes(reward, steps.terminated & ~random, steps.truncated | random, value)
-        return learner, Example(steps.observation, policy, outcome)
+        aims = targets(learner.network.game, steps, self.weights) if self.weights else ()
+        weight = None
+        if self.soft_resign is not None:
+            weight = weight_of(value, steps.terminated | steps.truncated, self.soft_resign)
+        return learner, Example(steps.observation, policy, outcome, full, weight, aims)
 
     def update(self, learner: AlphaZeroLearner, batch: Batch, key: jax.Array) -> Update:
         """One gradient step on ``batch_size`` moves, each turned or mirrored at random."""
@@ -199,33 +224,31 @@ class AlphaZero(Algorithm):
         planes, policy = jax.vmap(game.symmetric)(index, planes, examples.policy)
         # the symmetric image of the legal actions: what an illegal one's logit is does not matter
         _, legal = jax.vmap(game.symmetric)(index, planes, examples.position["action_mask"])
+        aims = turned(game, index, planes, policy, dict(examples.targets))
 
         def loss(network: PolicyValue) -> tuple[jax.Array, Metrics]:
-            """Equation 1 of the paper: cross-entropy, squared error and the size of the parameters."""
-            logits, value = network.network(planes)
+            """Equation 1 of the paper: cross-entropy, squared error, the parameters' size; and auxiliary losses."""
+            logits, value, others = network.predict(planes)
             log_prior = jax.nn.log_softmax(masked(logits, legal))
-            policy_loss = -(policy * log_prior).sum(axis=-1).mean()
-            value_loss = ((value - examples.outcome) ** 2).mean()
+            policy_loss = mean_of(-(policy * log_prior).sum(axis=-1), examples.full, examples.weight)
+            value_loss = mean_of((value - examples.outcome) ** 2, examples.weight)
             size = sum((leaf**2).sum() for leaf in jax.tree.leaves(network))
-            entropy = -(policy * jnp.log(policy + 1e-9)).sum(axis=-1).mean()
+            entropy = mean_of(-(policy * jnp.log(policy + 1e-9)).sum(axis=-1), examples.full, examples.weight)
             total = policy_loss + value_loss + self.l2 * size
+            auxiliary = auxiliary_losses(others, aims)
+            for name, weight in self.weights.items():
+                total += weight * auxiliary[name]
             return total, {
                 "loss": total,
                 "policy_loss": policy_loss,
                 "policy_kl": policy_loss - entropy,
                 "value_loss": value_loss,
+                **{f"{name}_loss": error for name, error in auxiliary.items()},
             }
 
         gradient, metrics = jax.grad(loss, has_aux=True)(learner.network)
         rate = self.learning_rate
         network, optimizer = descend(self.optimizer(), rate, learner.network, gradient, learner.optimizer)
-        learner = AlphaZeroLearner(network, optimizer, learner.updates + 1)
+        average = learner.average if self.ema is None else follow(learner.average, network, 1 - self.ema)
+        learner = AlphaZeroLearner(network, optimizer, learner.updates + 1, average)
         return Update(learner, dict(metrics) | learning_metrics(rate, learner.updates))
-
-
-def planes_spec(spec: EnvironmentSpec) -> EnvironmentSpec:
-    """What a network knows of a game: the planes ``[H, W, C]`` that it sees in place of a position, and the moves."""
-    _, position = jax.eval_shape(spec.model.reset, jax.random.key(0))
-    planes = jax.eval_shape(spec.model.features, position)
-    box = spaces.Box(-np.inf, np.inf, planes.shape, np.float32)
-    return EnvironmentSpec(spec.id, box, spec.action_space, spec.n_envs, model=spec.model)

@@ -42,6 +42,7 @@ def figure(number: float) -> str:
 
 
 Fraction = Annotated[float, Range(0, 1)]
+FractionOrNone = Annotated[float | None, Range(0, 1)]
 PositiveFraction = Annotated[float, Range(0, 1, above=True)]
 Positive = Annotated[float, Range(0, above=True)]
 NonNegative = Annotated[float, Range(0)]
@@ -52,6 +53,7 @@ NonNegativeOrNone = Annotated[float | None, Range(0)]
 BelowOneOrNone = Annotated[float | None, Range(0, 0.999)]  #: a fraction of which something is left
 Count = Annotated[int, Range(1)]
 Several = Annotated[int, Range(2, 100_000)]  #: of a search or a distribution
+SeveralOrNone = Annotated[int | None, Range(2, 100_000)]
 CountOrNone = Annotated[int | None, Range(1)]
 Natural = Annotated[int, Range(0)]
 CountOrNever = Annotated[int, Range(-1)]  #: steps between two; -1 and 0: no number of steps

@@ -39,8 +39,22 @@ class Game(Environment):
         return jnp.stack([position["board"] == own, position["board"] == -own], axis=-1).astype(jnp.float32)
 
     def symmetric(self, index: jax.Array, features: jax.Array, policy: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The ``index``-th (of ``n_symmetries``) turned or mirrored picture of ``features`` and ``policy`` ``[A]``."""
+        """The ``index``-th (of ``n_symmetries``) turned or mirrored picture of ``features`` and ``policy`` ``[A]``.
+
+        ``features`` may be any planes ``[H, W, C]``.
+        """
         return features, policy
+
+    def ownership(self, position: Position) -> jax.Array:
+        """Whose each point is if the game ends here: int8 ``[H, W]``, 1 the first player's, -1 the second's, else 0.
+
+        Only games that are about points define it, and ``score``.
+        """
+        raise AttributeError(f"{type(self).__name__} does not say whose points are")
+
+    def score(self, position: Position) -> jax.Array:
+        """By how many points the first player is ahead if the game ends here: a float scalar."""
+        raise AttributeError(f"{type(self).__name__} has no score")
 
     def action_name(self, action: int) -> str:
         """What a person calls an action, such as ``"b2"``."""

@@ -14,7 +14,7 @@ from tegu.core.errors import TeguError
 from tegu.environments.base import Timestep
 from tegu.environments.drawing import INK, Canvas, Colour
 from tegu.environments.games.base import Game, Position, payoff
-from tegu.environments.games.go_rules import Stones, areas, board_hash, numbers, placed, repeats, suicidal
+from tegu.environments.games.go_rules import Stones, areas, board_hash, numbers, owners, placed, repeats, suicidal
 
 _WOOD: Colour = (222, 178, 112)
 _SHADOW: Colour = (164, 122, 66)
@@ -162,6 +162,14 @@ class Go(Game):
         from_points = jnp.asarray(_symmetries(self.size))[index]
         turned = features.reshape(self.points, -1)[from_points].reshape(features.shape)
         return turned, jnp.append(policy[:-1][from_points], policy[-1])
+
+    def ownership(self, position: Position) -> jax.Array:
+        return owners(position["board"])
+
+    def score(self, position: Position) -> jax.Array:
+        """Black's area less White's and the komi."""
+        black, white = areas(position["board"])
+        return black - white - self.komi
 
     def action_name(self, action: int) -> str:
         row, column = divmod(int(action), self.size)

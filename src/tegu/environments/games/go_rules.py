@@ -53,8 +53,22 @@ def suicidal(stones: Stones, colour: jax.Array) -> jax.Array:
 def areas(board: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The areas of Black and White, int32: stones, and empty points from which only these are reached.
 
-    ``board`` is int8 ``[size, size]``. Each row is held as the bits of one integer.
+    ``board`` is int8 ``[size, size]``.
     """
+    count = jax.lax.population_count
+    black, white = (count(rows).sum().astype(jnp.int32) for rows in _areas(board))
+    return black, white
+
+
+def owners(board: jax.Array) -> jax.Array:
+    """Whose area each point is in: int8 ``[size, size]``, 1 Black's, -1 White's, 0 neither's."""
+    bits = jnp.arange(board.shape[1], dtype=jnp.uint32)
+    black, white = ((rows[:, None] >> bits & 1).astype(jnp.int8) for rows in _areas(board))
+    return black - white
+
+
+def _areas(board: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The points of the two areas, uint32 ``[size]``: each row is held as the bits of one integer."""
     bits = jnp.uint32(1) << jnp.arange(board.shape[1], dtype=jnp.uint32)
     black, white, empty = (jnp.where(board == what, bits, 0).sum(axis=1) for what in (1, -1, 0))
 
@@ -70,8 +84,7 @@ def areas(board: jax.Array) -> tuple[jax.Array, jax.Array]:
         )[1]
 
     by_black, by_white = reached(black), reached(white)
-    count = jax.lax.population_count
-    return count(by_black & ~by_white).sum().astype(jnp.int32), count(by_white & ~by_black).sum().astype(jnp.int32)
+    return by_black & ~by_white, by_white & ~by_black
 
 
 def board_hash(board: jax.Array) -> jax.Array:
