@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tegu.arena.gtp.engine import Engine
 from tegu.arena.gtp.handicap import fixed, most_fixed
-from tegu.arena.gtp.program import Program
+from tegu.gtp.program import Program
 from tegu.arena.gtp.text import Command, Refused, parsed
 from tegu.arena.players import RandomPlayer
 from tegu.cli.gtp import serve

@@ -15,7 +15,7 @@ import pytest
 
 from tegu.arena.base import FORFEIT, GameResults
 from tegu.arena.gtp.player import GTPPlayer
-from tegu.arena.gtp.program import Program
+from tegu.gtp.program import Program
 from tegu.arena.match import play_match, round_robin
 from tegu.arena.players import RandomPlayer
 from tegu.arena.positions import begin

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from tegu.agents.agent import BEST, Agent
 from tegu.arena.base import Player
 from tegu.arena.gtp.player import GTPPlayer
-from tegu.arena.gtp.program import words_of
 from tegu.arena.players import AgentPlayer, MCTSPlayer, MinimaxPlayer, RandomPlayer
 from tegu.cli.common import UsageError, whole
 from tegu.cli.loading import allowing
@@ -17,6 +16,7 @@ from tegu.core.errors import TeguError
 from tegu.environments.games.base import Game
 from tegu.environments.make import find
 from tegu.environments.native import NATIVE
+from tegu.gtp.program import words_of
 from tegu.runs.run import RunError
 
 GAMES = [name for name, path in NATIVE.items() if path.startswith("tegu.environments.games.")]

@@ -30,6 +30,12 @@ class Game(Environment):
     def agents(self) -> tuple[str, ...]:
         return PLAYERS
 
+    @property
+    def most_moves(self) -> int:
+        """After how many moves every game is over, at the latest; unless told otherwise, as many as the board has points."""
+        position, _ = jax.eval_shape(self.reset, jax.random.key(0))
+        return position["board"].size
+
     def features(self, position: Position) -> jax.Array:
         """What a network sees of a position, from the side of the player to move: float32 ``[H, W, C]``.
 
