@@ -1,6 +1,7 @@
 """Recorded games: as arrays, in files, and as an environment that plays them again."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
@@ -33,7 +34,8 @@ def game_records(game: Game, moves: Any, opening: Any = 0) -> GameRecords:
     """
     actions = np.asarray(moves)
     if actions.ndim != 2 or actions.dtype.kind not in "iu" or not actions.size:
-        raise TeguError(f"recorded moves must be whole numbers [games, moves], got {actions.dtype}{list(actions.shape)}")
+        got = f"{actions.dtype}{list(actions.shape)}"
+        raise TeguError(f"recorded moves must be whole numbers [games, moves], got {got}")
     begins = np.asarray(opening)
     if begins.dtype.kind not in "iu" or begins.ndim > 1 or (begins.ndim and len(begins) != len(actions)):
         raise TeguError(f"opening must be a whole number for each game, got {begins.dtype}{list(begins.shape)}")
@@ -56,7 +58,7 @@ def game_records(game: Game, moves: Any, opening: Any = 0) -> GameRecords:
 
 
 def legal_moves(game: Game, moves: np.ndarray) -> np.ndarray:
-    """How many of the ``moves`` ``[games, moves]`` of each game are legal, up to the first that is not: int ``[games]``."""
+    """How many ``moves`` ``[games, moves]`` of each game are legal, up to the first that is not: int ``[games]``."""
     return np.asarray(_replayed(game, moves, np.full(len(moves), moves.shape[1]))[1])
 
 
@@ -153,7 +155,7 @@ def _replayed(game: Game, moves: np.ndarray, plies: np.ndarray) -> tuple[Positio
         legal = known & positions["action_mask"][jnp.arange(len(move)), move].astype(bool)
         goes_on = legal & (done[1] == done[0]) & (done[0] < plies)
         now = jax.vmap(game.step, in_axes=(0, 0, None))(positions, move, jax.random.key(0)).state
-        kept = jax.tree.map(lambda new, old: jnp.where(goes_on.reshape(-1, *[1] * (new.ndim - 1)), new, old), now, positions)
+        kept = jax.vmap(lambda on, *both: jax.tree.map(partial(jnp.where, on), *both))(goes_on, now, positions)
         return (kept, (done[0] + goes_on, done[1] + 1)), None
 
     nothing = jnp.zeros(len(moves), jnp.int32)
