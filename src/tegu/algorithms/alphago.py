@@ -3,8 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -22,13 +21,24 @@ from tegu.algorithms.alphago_losses import (
 )
 from tegu.algorithms.alphazero import NETWORKS, PolicyValue, planes_spec
 from tegu.algorithms.base import Algorithm, Learner, Metrics, Stage, Update, learning_metrics, named
-from tegu.algorithms.ranges import Count, Few, FewOrNone, Fraction, Natural, NonNegative, Positive, Rate, Several, Width
+from tegu.algorithms.ranges import (
+    Count,
+    Few,
+    FewOrNone,
+    Fraction,
+    Natural,
+    NonNegative,
+    Positive,
+    Range,
+    Rate,
+    Several,
+    Width,
+)
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step, flatten_time
 from tegu.environments.games.base import Game, Position
-from tegu.environments.games.go import Go
-from tegu.environments.games.recorded import EXPERT_MOVE, GameRecords, RecordedGames, load_records
+from tegu.environments.games.recorded import EXPERT_MOVE, RecordedGames
 from tegu.experience.base import Rollout
 from tegu.exploration import masked
 from tegu.gtp.expert import expert_games
@@ -67,7 +77,7 @@ class AlphaGo(Algorithm):
 
     expert_games: str | None = eqx.field(static=True, default=None)  #: file of an expert's games; none: GNU Go plays
     n_expert_games: Count = eqx.field(static=True, default=1000)  #: games that GNU Go plays
-    expert_level: Natural = eqx.field(static=True, default=1)  #: level of GNU Go, 0 to 10
+    expert_level: Annotated[int, Range(0, 10)] = eqx.field(static=True, default=1)  #: GNU Go's level
     expert_opening: Natural = eqx.field(static=True, default=4)  #: most random moves before GNU Go's
     supervised_fraction: Fraction = 0.2  #: fraction of the steps that go into learning from the expert
     reinforced_fraction: Fraction = 0.3  #: fraction that goes into the policy gradient; the value network gets the rest
@@ -100,39 +110,25 @@ class AlphaGo(Algorithm):
             raise TeguError(f"AlphaGo needs a board game in JAX, {spec.id} is not one")
         if (actions := int(spec.action_space.n)) not in (game.points, game.points + 1):
             raise TeguError(
-                f"AlphaGo needs a game whose moves are the points of the board, and perhaps a pass: {spec.id} has "
-                f"{game.points} points and {actions} moves"
+                f"AlphaGo: moves must be the {game.points} points of the board or a pass, got {actions} moves"
             )
         for name, known in (("network", tuple(NETWORKS)), ("parts", PARTS)):
             if getattr(self, name) not in known:
                 raise TeguError(f"AlphaGo: {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        if self.expert_level > 10:
-            raise TeguError(f"AlphaGo: expert_level must be from 0 to 10, got {self.expert_level}")
-        if self.supervised_fraction + self.reinforced_fraction > 1:
-            raise TeguError(
-                "AlphaGo: supervised_fraction and reinforced_fraction must come to 1 at most, got "
-                f"{self.supervised_fraction:g} and {self.reinforced_fraction:g}"
-            )
+        if (learned := self.supervised_fraction + self.reinforced_fraction) > 1:
+            raise TeguError(f"AlphaGo: supervised_fraction and reinforced_fraction come to {learned:g}, more than 1")
 
     def stages(self, spec: EnvironmentSpec, steps: int, seed: int) -> Sequence[Stage]:
         """Learn from the expert's games, improve the policy against its past, learn the value of its games."""
-        recorded = RecordedGames.of(spec.model, self.expert(spec.model, seed))
+        asked = {"n": self.n_expert_games, "level": self.expert_level, "opening": self.expert_opening, "seed": seed}
+        games = expert_games(spec.model, self.expert_games, **asked)
         first, second = (max(round(steps * part), 1) for part in (self.supervised_fraction, self.reinforced_fraction))
         whole = {"n_steps": spec.model.most_moves}
         return (
-            Stage(replace(self, stage="supervised"), first, recorded),
+            Stage(replace(self, stage="supervised"), first, RecordedGames.of(spec.model, games)),
             Stage(replace(self, stage="reinforced", **whole), second, hand_over=self.improvable),
             Stage(replace(self, stage="value", **whole), max(steps - first - second, 1)),
         )
-
-    def expert(self, game: Game, seed: int) -> GameRecords:
-        """The games to learn from: those of a file, or GNU Go's."""
-        if self.expert_games is not None:
-            return load_records(Path(self.expert_games).expanduser(), game)
-        if not isinstance(game, Go):
-            raise TeguError(f"AlphaGo learns from an expert's games: give a file of games of {game.id} (expert_games)")
-        given = {"level": self.expert_level, "opening": self.expert_opening, "seed": seed}
-        return expert_games(game, self.n_expert_games, **given)
 
     def improvable(self, learners: Learner, fresh: Learner) -> Learner:
         """Learners ``[S, ...]`` whose reinforced policy, and all opponents in the pool, are the supervised policy."""
@@ -244,12 +240,8 @@ class AlphaGo(Algorithm):
         """Gradient steps on the moves of a rollout ``[T, B, ...]``."""
         updated = {"supervised": self.imitate, "reinforced": self.reinforce, "value": self.judge}[self.stage]
         learner, metrics = updated(learner, batch, key)
-        return Update(learner, dict(metrics) | learning_metrics(self.rate, learner.updates[self.stage]))
-
-    @property
-    def rate(self) -> Any:
-        """The learning rate of the stage."""
-        return getattr(self, f"{self.stage}_learning_rate")
+        rate = getattr(self, f"{self.stage}_learning_rate")
+        return Update(learner, dict(metrics) | learning_metrics(rate, learner.updates[self.stage]))
 
     def imitate(self, learner: AlphaGoLearner, batch: Step, key: jax.Array) -> tuple[AlphaGoLearner, Metrics]:
         """One gradient step of both policies towards the expert's moves, each turned or mirrored at random."""
@@ -304,6 +296,7 @@ class AlphaGo(Algorithm):
     def descended(self, learner: AlphaGoLearner, networks: Any, gradient: Any) -> tuple[Any, AlphaGoLearner]:
         """The stage's ``networks`` after a step against the ``gradient``, and the learner that has counted it."""
         state, count = learner.optimizers[self.stage], learner.updates[self.stage]
-        networks, state = descend(self.optimizer(), self.rate, networks, gradient, state)
+        rate = getattr(self, f"{self.stage}_learning_rate")
+        networks, state = descend(self.optimizer(), rate, networks, gradient, state)
         optimizers, updates = learner.optimizers | {self.stage: state}, learner.updates | {self.stage: count + 1}
         return networks, learner._replace(optimizers=optimizers, updates=updates)

@@ -85,7 +85,7 @@ def turned(game: Game, key: jax.Array, planes: jax.Array, *policies: jax.Array) 
 
 
 def in_batches(leaf: jax.Array, batches: int) -> jax.Array:
-    """What is known of the moves of games ``[T, B, ...]`` in batches of whole games ``[batches, T * B / batches, ...]``."""
+    """What is known of moves ``[T, B, ...]``, in batches of whole games: ``[batches, T * B / batches, ...]``."""
     games = jnp.moveaxis(leaf, 1, 0)
     return games.reshape((batches, -1, *leaf.shape[2:]))
 

@@ -6,12 +6,14 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import jax
 import numpy as np
 
 from tegu.core.errors import TeguError
 from tegu.core.runtime import cores, user_cache
+from tegu.environments.games.base import Game
 from tegu.environments.games.go import Go
 from tegu.environments.games.recorded import GameRecords, game_records, legal_moves, load_records, save_records
 from tegu.exploration import masked
@@ -27,31 +29,36 @@ def gnu_go() -> str | None:
     return shutil.which("gnugo") or shutil.which("/usr/games/gnugo")
 
 
-def expert_games(game: Go, n: int, *, level: int, opening: int, seed: int) -> GameRecords:
-    """``n`` games that GNU Go plays against itself, each after up to ``opening`` random moves.
+def expert_games(game: Game, file: str | Path | None, *, n: int, level: int, opening: int, seed: int) -> GameRecords:
+    """The games in a ``file`` (see ``load_records``); None: those that GNU Go plays.
 
-    They are the same for the same numbers, and played once: they are kept among this person's caches. GNU Go thinks
-    as its ``level`` says, and captures what is dead, for here all stones count as alive. Raises ``TeguError`` where it
-    is not installed.
+    These are ``n`` games against itself, each after up to ``opening`` random moves, and it thinks as its ``level``
+    says. It captures what is dead, for here all stones count as alive. Games are the same for the same numbers, and
+    played once: they are kept among this person's caches. Raises ``TeguError`` where GNU Go is not installed, or
+    plays another game.
     """
+    if file is not None:
+        return load_records(Path(file).expanduser(), game)
+    if not isinstance(game, Go):
+        raise TeguError(f"GNU Go does not play {game.id}: give a file of games to learn from (expert_games)")
     asked = f"{game!r} {n} {level} {opening} {seed}"
     name = f"gnugo-{game.size}x{game.size}-{n}-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.npz"
     cache = user_cache("games")
-    file = cache / name if cache is not None else None
-    if file is not None and file.exists():
-        return load_records(file, game)
+    played = cache / name if cache is not None else None
+    if played is not None and played.exists():
+        return load_records(played, game)
     program = gnu_go()
     if program is None:
         raise TeguError(
             f"games of {game.id} are played by GNU Go, which is not installed ({INSTALL}): install it, or give a file "
             "of games (expert_games)"
         )
-    kept = f", once: they are kept in {file}" if file is not None else ""
+    kept = f", once: they are kept in {played}" if played is not None else ""
     print(f"GNU Go plays {n:,} games of {game.id} to learn from{kept}", file=sys.stderr, flush=True)
     command = f"{program} --mode gtp --level {level} --chinese-rules --capture-all-dead --never-resign"
     records = self_play(game, command, random_openings(game, n, opening, seed), seed)
-    if file is not None:
-        save_records(file, records)
+    if played is not None:
+        save_records(played, records)
     return records
 
 
