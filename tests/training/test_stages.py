@@ -8,10 +8,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from metronome import FIRST, Metronome, Only
 from run_contents import assert_same, everything
+from training.conftest import SMALL
 
 import tegu
 from tegu.algorithms.base import Algorithm, Stage, Update, named
@@ -50,7 +50,7 @@ def test_a_stage_is_a_phase_with_an_algorithm_and_an_environment_of_its_own() ->
     seen: dict[int, float] = {}
 
     def listen(progress: Progress) -> None:
-        seen.update({progress.steps: metrics["train/longest"] for metrics in progress.metrics})
+        seen.update((progress.steps, metrics["train/longest"]) for metrics in progress.metrics)
 
     settings: dict[str, Any] = {"steps": 200, "n_envs": 2, "folder": None, "log_interval": 10}
     agent = tegu.train(Metronome(), Halves(), callbacks=listen, **settings)
@@ -120,32 +120,15 @@ def test_a_sweep_trains_in_stages_as_well(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 PATH = f"{__name__}:Halves"
-ALPHAGO: dict[str, Any] = {
-    "steps": 600,
-    "n_envs": 4,
-    "n_steps": 5,
-    "log_interval": 20,
-    "width": 4,
-    "blocks": 1,
-    "simulations": 2,
-    "pool_size": 2,
-    "pool_every": 2,
-    "value_batches": 2,
-    "supervised_fraction": 0.3,
-    "reinforced_fraction": 0.4,
-    "supervised_learning_rate": "lin_1e-2",
-    "reinforced_learning_rate": "lin_1e-2",
-}
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("where", [100, 300, 520, "between"])
 def test_alphago_is_resumed_in_any_stage(tmp_path: Path, where: Any) -> None:
-    games = tmp_path / "games.npz"
-    np.savez(games, moves=np.array([[4, 0, 8, 2, 1, -1], [0, 4, 8, 2, 6, 3]]))
+    environment, settings, _ = SMALL["alphago"]
 
     def train(**more: Any) -> Any:
-        return tegu.train("tic-tac-toe", "alphago", expert_games=str(games), **ALPHAGO, **more)
+        return tegu.train(environment, "alphago", **settings, **more)
 
     stop = killed_between if where == "between" else lambda progress: progress.steps < where
     resumed(tmp_path, train, stop)

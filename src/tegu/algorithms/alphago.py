@@ -73,6 +73,7 @@ class AlphaGo(Algorithm):
     """
 
     multi_agent: ClassVar[bool] = True
+    plans: ClassVar[bool] = True
     name: str = named("alphago")
 
     expert_games: str | None = eqx.field(static=True, default=None)  #: file of an expert's games; none: GNU Go plays
@@ -278,11 +279,12 @@ class AlphaGo(Algorithm):
         game = learner.supervised.game
         outcome, first = game_outcomes(batch)
         planes = seen(game, batch.observation, 2)
+        n_actions = batch.observation[ACTION_MASK].shape[-1]
         batches = math.gcd(self.value_batches, outcome.shape[1])
 
         def step(learner: AlphaGoLearner, given: tuple[jax.Array, ...]) -> tuple[AlphaGoLearner, Metrics]:
             key, planes, outcome, counts = given
-            planes, _ = turned(game, key, planes, jnp.zeros((len(planes), game.action_space.n)))
+            planes, _ = turned(game, key, planes, jnp.zeros((len(planes), n_actions)))
             gradient, metrics = jax.grad(value_loss, has_aux=True)(
                 learner.value.network, planes, outcome, counts, self.l2
             )
