@@ -69,7 +69,8 @@ class AlphaGo(Algorithm):
     """A policy learned from an expert's games and improved in self-play, a value network learned from the games of the
     improved one, and a search that mixes the value network with rollouts of a fast policy.
 
-    It trains in three stages, each a phase of one run; with ``explore=False`` it always searches.
+    It trains in three stages, each a phase of one run. ``act`` explores as the stage does to collect what it learns
+    from, else it searches.
     """
 
     multi_agent: ClassVar[bool] = True
@@ -110,9 +111,7 @@ class AlphaGo(Algorithm):
         if not isinstance(game, Game):
             raise TeguError(f"AlphaGo needs a board game in JAX, {spec.id} is not one")
         if (actions := int(spec.action_space.n)) not in (game.points, game.points + 1):
-            raise TeguError(
-                f"AlphaGo: moves must be the {game.points} points of the board or a pass, got {actions} moves"
-            )
+            raise TeguError(f"AlphaGo: moves must be {game.points} points of the board or a pass, got {actions}")
         for name, known in (("network", tuple(NETWORKS)), ("parts", PARTS)):
             if getattr(self, name) not in known:
                 raise TeguError(f"AlphaGo: {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
@@ -163,8 +162,6 @@ class AlphaGo(Algorithm):
     def optimizer(self) -> optax.GradientTransformation:
         return adam(self.max_grad_norm)
 
-    # Play
-
     def plan(
         self, learner: AlphaGoLearner, positions: Position, key: jax.Array, *, simulations: int, explore: bool
     ) -> Search:
@@ -206,8 +203,6 @@ class AlphaGo(Algorithm):
         if "v" not in self.parts:
             return logits, outcome
         return logits, (1 - self.mixing) * learner.value(positions)[1] + self.mixing * outcome
-
-    # Acting and learning, by stage
 
     def begin(self, learner: AlphaGoLearner, key: jax.Array, n: int) -> PyTree:
         """int32 ``[n]``. Reinforced: which player the policy is; value: how many moves there are before the random one,
@@ -283,11 +278,9 @@ class AlphaGo(Algorithm):
         batches = math.gcd(self.value_batches, outcome.shape[1])
 
         def step(learner: AlphaGoLearner, given: tuple[jax.Array, ...]) -> tuple[AlphaGoLearner, Metrics]:
-            key, planes, outcome, counts = given
+            key, planes, *known = given
             planes, _ = turned(game, key, planes, jnp.zeros((len(planes), n_actions)))
-            gradient, metrics = jax.grad(value_loss, has_aux=True)(
-                learner.value.network, planes, outcome, counts, self.l2
-            )
+            gradient, metrics = jax.grad(value_loss, has_aux=True)(learner.value.network, planes, *known, self.l2)
             network, learner = self.descended(learner, learner.value.network, gradient)
             return learner._replace(value=PolicyValue(network, game)), metrics
 

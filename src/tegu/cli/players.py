@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tegu.agents.agent import BEST, Agent
 from tegu.arena.base import Player
@@ -90,7 +90,7 @@ def game_of(specs: Sequence[PlayerSpec], given: Game | None) -> Game:
 def make_player(spec: PlayerSpec, game: Game, args: argparse.Namespace) -> Player:
     """The player, ready for ``game``."""
     if spec.agent is not None:
-        how = {"simulations": spec.simulations, "settings": spec.settings}
+        how: dict[str, Any] = {"simulations": spec.simulations, "settings": spec.settings}
         return AgentPlayer(spec.agent, game, spec.name, index=args.seed_index, **how)
     if spec.rollouts is not None:
         return MCTSPlayer(game, spec.rollouts)
