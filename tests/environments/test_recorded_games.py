@@ -29,7 +29,7 @@ def test_games_are_played_again_move_by_move() -> None:
     """Every position with the move that was played there, the end as the game had it, and openings left out."""
     records = game_records(GAME, MOVES, np.array([0, 2, 1]))
     world = RecordedGames.of(GAME, records)
-    step = jax.jit(world.step)
+    step = jax.jit(lambda *given: world.step(*given))
     seen = set()
     for seed in range(12):
         state, observation = world.reset(jax.random.key(seed))
