@@ -11,6 +11,7 @@ from tegu.arena.positions import begin, play
 from tegu.core.errors import TeguError
 from tegu.environments.games.go import Go
 from tegu.environments.games.recorded import (
+    EXPERT,
     EXPERT_MOVE,
     GameRecords,
     RecordedGames,
@@ -22,12 +23,13 @@ from tegu.environments.games.recorded import (
 from tegu.environments.games.tic_tac_toe import TicTacToe
 
 GAME = TicTacToe()
+LEARNED = np.arange(6) >= np.array([[0], [2], [1]])  # moves before are an opening
 MOVES = np.array([[0, 3, 1, 4, 2, -1], [4, 0, 8, 2, 1, 7], [8, 7, -1, -1, -1, -1]])  # won; not over; broken off
 
 
 def test_games_are_played_again_move_by_move() -> None:
-    """Every position with the move that was played there, the end as the game had it, and openings left out."""
-    records = game_records(GAME, MOVES, np.array([0, 2, 1]))
+    """Every position with the move that was played there, whether to learn from it, and the end as the game had it."""
+    records = game_records(GAME, MOVES, LEARNED)
     world = RecordedGames.of(GAME, records)
     step = jax.jit(lambda *given: world.step(*given))
     seen = set()
@@ -35,13 +37,11 @@ def test_games_are_played_again_move_by_move() -> None:
         state, observation = world.reset(jax.random.key(seed))
         number = int(state[1])
         seen.add(number)
-        moves, opening = MOVES[number][MOVES[number] >= 0], int(records.opening[number])
-        position = begin(GAME, 1)
-        for move in moves[:opening]:
-            position = play(GAME, position, np.array([move])).state
-        for ply, move in enumerate(moves[opening:], opening):
+        moves, position = MOVES[number][MOVES[number] >= 0], begin(GAME, 1)
+        for ply, move in enumerate(moves):
             np.testing.assert_array_equal(observation["board"], position["board"][0])
             assert observation[EXPERT_MOVE] == move
+            assert observation[EXPERT] == LEARNED[number, ply]
             now = step(state, jnp.int32(0), jax.random.key(0))  # whatever is done
             expected = play(GAME, position, np.array([move]))
             assert now.terminated == expected.terminated[0]
@@ -53,14 +53,15 @@ def test_games_are_played_again_move_by_move() -> None:
     assert world.observation_space[EXPERT_MOVE] == GAME.action_space
 
 
-def test_games_that_are_all_opening_are_left_out() -> None:
-    world = RecordedGames.of(GAME, game_records(GAME, MOVES, np.array([5, 6, 1])))
-    assert world.lengths.tolist() == [1]
-    assert world.reset(jax.random.key(0))[1][EXPERT_MOVE] == 7
+def test_games_without_the_expert_are_left_out() -> None:
+    """A mark after a record's last move is none."""
+    world = RecordedGames.of(GAME, game_records(GAME, MOVES, np.arange(6) == np.array([[5], [6], [1]])))
+    assert world.lengths.tolist() == [2]
+    assert world.reset(jax.random.key(0))[1][EXPERT_MOVE] == 8
 
 
 def test_a_file_holds_the_same_games(tmp_path: Path) -> None:
-    records = game_records(GAME, MOVES, np.array([0, 2, 1]))
+    records = game_records(GAME, MOVES, LEARNED)
     save_records(tmp_path / "new" / "games.npz", records)
     read = load_records(tmp_path / "new" / "games.npz", GAME)
     for one, other in zip(read, records, strict=True):
@@ -68,27 +69,27 @@ def test_a_file_holds_the_same_games(tmp_path: Path) -> None:
         assert one.dtype == other.dtype
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["games.npz"]
     np.savez(tmp_path / "plain.npz", moves=MOVES)
-    assert load_records(tmp_path / "plain.npz", GAME).opening.tolist() == [0, 0, 0]
+    assert (load_records(tmp_path / "plain.npz", GAME).expert == (MOVES >= 0)).all()
 
 
 @pytest.mark.parametrize(
-    ("moves", "opening", "said"),
+    ("moves", "expert", "said"),
     [
-        ([[0.5]], 0, "recorded moves must be whole numbers [games, moves], got float64[1, 1]"),
-        ([0, 1], 0, "recorded moves must be whole numbers [games, moves], got int64[2]"),
-        ([[]], 0, "recorded moves must be whole numbers [games, moves], got float64[1, 0]"),
-        ([[0, 0]], 0, "game 0 of the recorded games: action 0 at move 1 is illegal in tic-tac-toe"),
-        ([[0, 1], [4, 99]], 0, "game 1 of the recorded games: action 99 at move 1 is illegal in tic-tac-toe"),
-        ([[0, 3, 1, 4, 2, 5]], 0, "game 0 of the recorded games: action 5 at move 5 is illegal in tic-tac-toe"),
-        ([[-1, 1]], 0, "the recorded games hold no move of the expert's"),
-        ([[0, 1]], 2, "the recorded games hold no move of the expert's"),
-        ([[0, 1]], [0, 0], "opening must be a whole number for each game, got int64[2]"),
-        ([[0, 1]], 0.5, "opening must be a whole number for each game, got float64[]"),
+        ([[0.5]], None, "recorded moves must be whole numbers [games, moves], got float64[1, 1]"),
+        ([0, 1], None, "recorded moves must be whole numbers [games, moves], got int64[2]"),
+        ([[]], None, "recorded moves must be whole numbers [games, moves], got float64[1, 0]"),
+        ([[0, 0]], None, "game 0 of the recorded games: action 0 at move 1 is illegal in tic-tac-toe"),
+        ([[0, 1], [4, 99]], None, "game 1 of the recorded games: action 99 at move 1 is illegal in tic-tac-toe"),
+        ([[0, 3, 1, 4, 2, 5]], None, "game 0 of the recorded games: action 5 at move 5 is illegal in tic-tac-toe"),
+        ([[-1, 1]], None, "the recorded games hold no move of the expert's"),
+        ([[0, 1]], [[False, False]], "the recorded games hold no move of the expert's"),
+        ([[0, 1]], [True, True], "expert must be bool[1, 2], as moves, got bool[2]"),
+        ([[0, 1]], [[1, 1]], "expert must be bool[1, 2], as moves, got int64[1, 2]"),
     ],
 )
-def test_what_is_no_game_is_refused_in_one_line(moves, opening, said) -> None:
+def test_what_is_no_game_is_refused_in_one_line(moves, expert, said) -> None:
     with pytest.raises(TeguError) as error:
-        game_records(GAME, np.array(moves), np.array(opening))
+        game_records(GAME, np.array(moves), expert)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 

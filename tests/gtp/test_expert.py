@@ -72,6 +72,15 @@ def test_openings_are_random_and_legal() -> None:
     assert expert.random_openings(GAME, 2, 0, 0) == [[], []]
 
 
+def test_neither_openings_nor_passes_that_give_up_are_learned_from(tmp_path) -> None:
+    """The last two passes are: they end the game."""
+    words = ["pass", "B2", "pass", "A1", "pass", "pass"]
+    records = expert.self_play(GAME, command(tmp_path, *words), [[8], []], 0)
+    assert records.moves[0, :7].tolist() == [8, 9, 4, 9, 6, 9, 9]
+    assert records.expert[0, :8].tolist() == [False, False, True, False, True, True, True, False]
+    assert records.expert[1, :7].tolist() == [False, True, False, True, True, True, False]
+
+
 @needs_gnu_go
 def test_gnu_go_plays_once(cache, monkeypatch, capsys) -> None:
     """The same games for the same seed, also with one core; and then never again."""
@@ -86,9 +95,9 @@ def test_gnu_go_plays_once(cache, monkeypatch, capsys) -> None:
     cached = expert.expert_games(GAME, None, **ASKED)
     for found in (again, cached):
         np.testing.assert_array_equal(found.moves, games.moves)
-        np.testing.assert_array_equal(found.opening, games.opening)
+        np.testing.assert_array_equal(found.expert, games.expert)
     assert (other.moves.shape, other.moves.tolist()) != (games.moves.shape, games.moves.tolist())
-    assert ((games.moves >= 0).sum(axis=1) > games.opening).all()
+    assert games.expert.any(axis=1).all()
 
 
 def test_without_gnu_go_one_line_says_how_to_get_it(monkeypatch) -> None:

@@ -32,7 +32,7 @@ _ALPHAZERO |= {"gradient_steps": 2, "width": 8, "blocks": 1, "steps": 3_000, "lo
 _ALPHAGO = {"expert_games": str(Path(__file__).with_name("tic_tac_toe_games.npz")), "width": 4, "blocks": 1}
 _ALPHAGO |= {"simulations": 2, "n_steps": 5, "pool_size": 2, "pool_every": 2, "value_batches": 2, "n_envs": 4}
 _ALPHAGO |= {"supervised_fraction": 0.3, "reinforced_fraction": 0.4, "steps": 600, "log_interval": 20}
-_ALPHAGO |= {f"{stage}_learning_rate": "lin_1e-2" for stage in ("supervised", "reinforced", "value")}
+_ALPHAGO |= {"learning_rate": "lin_1e-2", "reinforced_learning_rate": "lin_1e-2"}
 
 _IMPLICIT = {"n_quantiles": 4, "n_target_quantiles": 4, "n_acting_quantiles": 4, "n_cosines": 8}
 _DQN_VARIANTS: dict[str, dict[str, Any]] = {

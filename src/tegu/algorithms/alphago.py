@@ -14,6 +14,7 @@ from tegu.algorithms.alphago_losses import (
     game_outcomes,
     imitation_loss,
     in_batches,
+    mean,
     policy_gradient_loss,
     seen,
     turned,
@@ -38,7 +39,7 @@ from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step, flatten_time
 from tegu.environments.games.base import Game, Position
-from tegu.environments.games.recorded import EXPERT_MOVE, RecordedGames
+from tegu.environments.games.recorded import EXPERT, EXPERT_MOVE, RecordedGames
 from tegu.experience.base import Rollout
 from tegu.exploration import masked
 from tegu.gtp.expert import expert_games
@@ -84,9 +85,8 @@ class AlphaGo(Algorithm):
     supervised_fraction: Fraction = 0.2  #: fraction of the steps that go into learning from the expert
     reinforced_fraction: Fraction = 0.3  #: fraction that goes into the policy gradient; the value network gets the rest
     n_steps: Count = eqx.field(static=True, default=4)  #: moves of each recorded game between two supervised updates
-    supervised_learning_rate: Rate = 1e-3  #: Adam's learning rate of the two policies that imitate, or a schedule
+    learning_rate: Rate = 1e-3  #: Adam's learning rate of what imitates and of the value network, or a schedule
     reinforced_learning_rate: Rate = 1e-4  #: the same of the policy gradient
-    value_learning_rate: Rate = 1e-3  #: the same of the value network
     pool_size: Few = eqx.field(static=True, default=8)  #: earlier policies that are kept as opponents
     pool_every: Count = eqx.field(static=True, default=10)  #: updates between two policies that join the pool
     one_position: bool = eqx.field(static=True, default=False)  #: learn the value of one position of a game, not of all
@@ -214,12 +214,11 @@ class AlphaGo(Algorithm):
         self, learner: AlphaGoLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
     ) -> Decision:
         """Decide. What ``update`` sees again is which moves count."""
-        every = jnp.ones(memory.shape, bool)
         if not explore:
             found = self.plan(learner, observation, key, simulations=self.simulations, explore=False)
-            return Decision(found.action, memory, every)
+            return Decision(found.action, memory, jnp.ones(memory.shape, bool))
         if self.stage == "supervised":
-            return Decision(observation[EXPERT_MOVE], memory, every)
+            return Decision(observation[EXPERT_MOVE], memory, observation[EXPERT])
         legal = observation[ACTION_MASK].astype(bool)
         logits = learner.reinforced(observation)[0]
         if self.stage == "reinforced":
@@ -236,8 +235,12 @@ class AlphaGo(Algorithm):
         """Gradient steps on the moves of a rollout ``[T, B, ...]``."""
         updated = {"supervised": self.imitate, "reinforced": self.reinforce, "value": self.judge}[self.stage]
         learner, metrics = updated(learner, batch, key)
-        rate = getattr(self, f"{self.stage}_learning_rate")
-        return Update(learner, dict(metrics) | learning_metrics(rate, learner.updates[self.stage]))
+        return Update(learner, dict(metrics) | learning_metrics(self.rate, learner.updates[self.stage]))
+
+    @property
+    def rate(self) -> Any:
+        """The learning rate of the stage."""
+        return self.reinforced_learning_rate if self.stage == "reinforced" else self.learning_rate
 
     def imitate(self, learner: AlphaGoLearner, batch: Step, key: jax.Array) -> tuple[AlphaGoLearner, Metrics]:
         """One gradient step of both policies towards the expert's moves, each turned or mirrored at random."""
@@ -246,7 +249,7 @@ class AlphaGo(Algorithm):
         played = jax.nn.one_hot(steps.action, legal.shape[-1])
         planes, *policies = turned(game, key, seen(game, steps.observation, 1), played, legal)
         networks = learner.supervised.network, learner.rollout
-        gradient, metrics = jax.grad(imitation_loss, has_aux=True)(networks, planes, *policies, self.l2)
+        gradient, metrics = jax.grad(imitation_loss, has_aux=True)(networks, planes, *policies, steps.extras, self.l2)
         (network, fast), learner = self.descended(learner, networks, gradient)
         return learner._replace(supervised=PolicyValue(network, game), rollout=fast), metrics
 
@@ -264,9 +267,8 @@ class AlphaGo(Algorithm):
             lambda kept, new: kept.at[place].set(jnp.where(joins, new, kept[place])), learner.pool, reinforced
         )
         opponent = jax.random.randint(key, (), 0, self.pool_size)
-        won = jnp.where(counts, outcome, 0.0).sum() / jnp.maximum(counts.sum(), 1)
         learner = learner._replace(reinforced=reinforced, pool=pool, opponent=opponent)
-        return learner, {"policy_loss": loss, "outcome_against_pool": won}
+        return learner, {"policy_loss": loss, "outcome_against_pool": mean(outcome, counts)}
 
     def judge(self, learner: AlphaGoLearner, batch: Step, key: jax.Array) -> tuple[AlphaGoLearner, Metrics]:
         """Gradient steps of the value network towards the outcomes of a game in each environment, each on some of the
@@ -291,7 +293,6 @@ class AlphaGo(Algorithm):
     def descended(self, learner: AlphaGoLearner, networks: Any, gradient: Any) -> tuple[Any, AlphaGoLearner]:
         """The stage's ``networks`` after a step against the ``gradient``, and the learner that has counted it."""
         state, count = learner.optimizers[self.stage], learner.updates[self.stage]
-        rate = getattr(self, f"{self.stage}_learning_rate")
-        networks, state = descend(self.optimizer(), rate, networks, gradient, state)
+        networks, state = descend(self.optimizer(), self.rate, networks, gradient, state)
         optimizers, updates = learner.optimizers | {self.stage: state}, learner.updates | {self.stage: count + 1}
         return networks, learner._replace(optimizers=optimizers, updates=updates)

@@ -14,15 +14,20 @@ from tegu.returns import outcomes
 
 
 def imitation_loss(
-    networks: tuple[Any, LocalPolicy], planes: jax.Array, played: jax.Array, legal: jax.Array, l2: float | jax.Array
+    networks: tuple[Any, LocalPolicy],
+    planes: jax.Array,
+    played: jax.Array,
+    legal: jax.Array,
+    counts: jax.Array,
+    l2: float | jax.Array,
 ) -> tuple[jax.Array, Metrics]:
-    """Cross-entropy of the moves ``played`` (one-hot ``[B, A]``) in both policies (equation 1: its gradient).
+    """Cross-entropy of the moves ``played`` (one-hot ``[B, A]``) that count in both policies (equation 1).
 
     The first network also gives a value, which nobody asks for.
     """
     policy, fast = networks
-    loss, of_policy = _cross_entropy(policy(planes)[0], played, legal)
-    fast_loss, of_fast = _cross_entropy(fast(planes), played, legal)
+    loss, of_policy = _cross_entropy(policy(planes)[0], played, legal, counts)
+    fast_loss, of_fast = _cross_entropy(fast(planes), played, legal, counts)
     metrics = {
         "policy_loss": loss,
         "accuracy": of_policy,
@@ -49,7 +54,7 @@ def value_loss(
 ) -> tuple[jax.Array, Metrics]:
     """Squared error of the value of the positions ``[N, H, W, C]`` that count against the outcomes (equation 3)."""
     value = network(planes)[1]
-    error = jnp.where(counts, (value - outcome) ** 2, 0.0).sum() / jnp.maximum(counts.sum(), 1)
+    error = mean((value - outcome) ** 2, counts)
     total = error + l2 * squared_size(network)
     return total, {"loss": total, "value_loss": error}
 
@@ -90,8 +95,15 @@ def in_batches(leaf: jax.Array, batches: int) -> jax.Array:
     return games.reshape((batches, -1, *leaf.shape[2:]))
 
 
-def _cross_entropy(logits: jax.Array, played: jax.Array, legal: jax.Array) -> tuple[jax.Array, jax.Array]:
+def mean(values: jax.Array, counts: jax.Array) -> jax.Array:
+    """The mean of those of the ``values`` that count; 0 if there is none."""
+    return jnp.where(counts, values, 0.0).sum() / jnp.maximum(counts.sum(), 1)
+
+
+def _cross_entropy(
+    logits: jax.Array, played: jax.Array, legal: jax.Array, counts: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """The mean cross-entropy, and how often the most likely move was played."""
     logits = masked(logits, legal)
-    loss = -(played * jax.nn.log_softmax(logits)).sum(axis=-1).mean()
-    return loss, (logits.argmax(axis=-1) == played.argmax(axis=-1)).mean()
+    found = (logits.argmax(axis=-1) == played.argmax(axis=-1)).astype(jnp.float32)
+    return mean(-(played * jax.nn.log_softmax(logits)).sum(axis=-1), counts), mean(found, counts)

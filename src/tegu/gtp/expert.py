@@ -80,6 +80,8 @@ def random_openings(game: Go, n: int, most: int, seed: int) -> list[list[int]]:
 def self_play(game: Go, command: str, openings: Sequence[Sequence[int]], seed: int) -> GameRecords:
     """A game that the program of ``command`` plays against itself after each of the ``openings``.
 
+    These are not to be learned from, nor are passes with which it gives up.
+
     Each has a process of its own with a ``--seed`` of its own, as many at a time as there are cores. A record ends
     where the game does, where the program resigns, and before a move that is illegal here.
     """
@@ -98,7 +100,17 @@ def self_play(game: Go, command: str, openings: Sequence[Sequence[int]], seed: i
         row[: len(played)] = played
     legal = legal_moves(game, moves)
     moves = np.where(np.arange(game.most_moves) < legal[:, None], moves, -1)
-    return game_records(game, moves, np.array([len(opening) for opening in openings]))
+    after = np.arange(game.most_moves) >= np.array([len(opening) for opening in openings])[:, None]
+    return game_records(game, moves, after & ~given_up(game, moves))
+
+
+def given_up(game: Go, moves: np.ndarray) -> np.ndarray:
+    """Which ``moves`` ``[games, moves]`` are passes with which the game did not end: bool.
+
+    So GNU Go passes again and again in a game that it holds for lost.
+    """
+    passes = np.pad(moves == game.points, ((0, 0), (1, 1)))
+    return passes[:, 1:-1] & ~passes[:, :-2] & ~passes[:, 2:]
 
 
 def _played(game: Go, command: str, programs: list[Program], opening: Sequence[int], seed: int) -> list[int]:
