@@ -80,10 +80,9 @@ def random_openings(game: Go, n: int, most: int, seed: int) -> list[list[int]]:
 def self_play(game: Go, command: str, openings: Sequence[Sequence[int]], seed: int) -> GameRecords:
     """A game that the program of ``command`` plays against itself after each of the ``openings``.
 
-    These are not to be learned from, nor are passes with which it gives up.
-
-    Each has a process of its own with a ``--seed`` of its own, as many at a time as there are cores. A record ends
-    where the game does, where the program resigns, and before a move that is illegal here.
+    These are not to be learned from, nor are passes with which it gives up. Each game has a process of its own with a
+    ``--seed`` of its own, as many at a time as there are cores. A record ends where the game does, where the program
+    resigns, and before a move that is illegal here.
     """
     programs = list[Program]()
     play = partial(_played, game, command, programs)
@@ -92,7 +91,7 @@ def self_play(game: Go, command: str, openings: Sequence[Sequence[int]], seed: i
             games = list(pool.map(play, openings, range(seed * len(openings), (seed + 1) * len(openings))))
         except BaseException:  # Ctrl-C, too
             pool.shutdown(wait=False, cancel_futures=True)
-            for program in programs:
+            for program in list(programs):
                 program.close()
             raise
     moves = np.full((len(games), game.most_moves), -1, np.int16)

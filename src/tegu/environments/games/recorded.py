@@ -27,9 +27,9 @@ class GameRecords(NamedTuple):
 
 
 def game_records(game: Game, moves: Any, expert: Any = None) -> GameRecords:
-    """Records from ``moves`` ``[games, moves]``, -1 after a game's last. ``expert`` ``[games, moves]`` says which of them
-    are to be learned from; None: all.
+    """Records from ``moves`` ``[games, moves]``, -1 after a game's last.
 
+    ``expert``, bool ``[games, moves]``, says which of them are to be learned from; None: all.
     Raises ``TeguError`` naming the first move that is illegal, or what else does not fit.
     """
     actions = np.asarray(moves)
