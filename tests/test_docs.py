@@ -102,6 +102,7 @@ def test_every_hyper_parameter_is_documented(name: str) -> None:
         ("Pendulum-v1", "ddpg"),
         ("Pendulum-v1", "sac"),
         ("tic-tac-toe", "alphazero"),
+        ("tic-tac-toe", "alphago"),
         ("simple_push_v3", "maddpg"),
         ("simple_push_v3", "mappo"),
     ],

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from tegu.arena.gtp.engine import Engine
 from tegu.arena.gtp.handicap import fixed, most_fixed
-from tegu.arena.gtp.program import Program
 from tegu.arena.gtp.text import Command, Refused, parsed
 from tegu.arena.players import RandomPlayer
 from tegu.cli.gtp import serve
 from tegu.core.errors import TeguError
 from tegu.environments.games.go import Go
+from tegu.gtp.program import Program
 
 KEY = jax.random.key(0)
 

@@ -15,13 +15,13 @@ from gnu_go import GNU_GO, needs_gnu_go
 
 from tegu.arena.base import FORFEIT, GameResults
 from tegu.arena.gtp.player import GTPPlayer
-from tegu.arena.gtp.program import Program
 from tegu.arena.match import play_match, round_robin
 from tegu.arena.players import RandomPlayer
 from tegu.arena.positions import begin
 from tegu.core.errors import TeguError
 from tegu.environments.games.go import Go
 from tegu.environments.games.tic_tac_toe import TicTacToe
+from tegu.gtp.program import Program
 
 KEY = jax.random.key(0)
 GAME = Go(size=5, id="go-5x5")

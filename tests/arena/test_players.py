@@ -1,9 +1,10 @@
 """The players, against perfect play and threats found naively."""
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
-from arena.conftest import Fixed, Planner, untrained
+from arena.conftest import Fixed, Planner, Taste, untrained
 
 from tegu.arena.base import Explains
 from tegu.arena.players import AgentPlayer, MCTSPlayer, MinimaxPlayer, RandomPlayer
@@ -157,6 +158,33 @@ def test_an_agent_that_searches_says_why():
     assert np.isnan(np.delete(said.action_values, best)).all()
     longer = AgentPlayer(trained, game, "mine@32", simulations=32)
     assert longer.explain(position, KEY).value == pytest.approx(0.32)
+
+
+class Sized(Planner):
+    """Likes a number of squares that is a hyper-parameter."""
+
+    size: int = eqx.field(static=True, default=9)  #: squares
+    bonus: float = 0.5  #: a number of acting
+
+    def init(self, key, spec):
+        return Taste(jax.random.normal(key, (self.size,)))
+
+
+def test_an_agent_plays_with_other_hyper_parameters():
+    """Such as a command has them, as text; not with those that would need another learner."""
+    game, trained = TicTacToe(), untrained(Sized())
+    settings = {"simulations": "16", "bonus": "2"}
+    player = AgentPlayer(trained, game, "mine", settings=settings)
+    assert player.explain(take(random_positions(game, 3, 5), 0), KEY).value == pytest.approx(0.16)
+    both = AgentPlayer(trained, game, "mine", simulations=32, settings={"bonus": 2.0})
+    assert both.explain(take(random_positions(game, 3, 5), 0), KEY).value == pytest.approx(0.32)
+    for wrong, said in (
+        ({"bonnus": "1"}, "^mine: .*has no hyper-parameter 'bonnus': did you mean bonus"),
+        ({"bonus": "much"}, "^mine: bonus must be a number, got 'much'"),
+        ({"size": "8"}, "^mine: size cannot be changed any more"),
+    ):
+        with pytest.raises(TeguError, match=said):
+            AgentPlayer(trained, game, "mine", settings=wrong)
 
 
 def test_agents_that_do_not_fit_are_refused():

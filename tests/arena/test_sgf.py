@@ -8,9 +8,9 @@ import pytest
 from gnu_go import GNU_GO, needs_gnu_go
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tegu.arena.gtp.program import Program
 
 from tegu.arena.go_board import after, laid
-from tegu.arena.gtp.program import Program
 from tegu.arena.players import RandomPlayer
 from tegu.arena.positions import begin
 from tegu.arena.sgf.record import GameRecord, Move, Setup, from_text, read, to_text, write

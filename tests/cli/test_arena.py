@@ -97,6 +97,8 @@ def test_agents_name_their_game(tegu: Command, agents: Path) -> None:
         ("random mcts:0 --game tic-tac-toe", 2, "expected rollouts as in mcts:1000, from 1 to 1,000,000, got '0'"),
         ("random mcts:1e12 --game tic-tac-toe", 2, "from 1 to 1,000,000, got '1e12'"),
         ("random x@y --game tic-tac-toe", 2, "x@y: expected simulations as in x@64, got 'y'"),
+        ("random x@8,y --game tic-tac-toe", 2, "x@8,y: expected NAME=VALUE after a comma, got 'y'"),
+        ("fixed@scores=1 random", 1, "fixed has no hyper-parameter 'scores'"),
         ("random nobody --game tic-tac-toe", 1, "there is no run 'nobody'"),
         ("tic-tac-toe random", 1, "tic-tac-toe is a game, not a player: name it with --game tic-tac-toe"),
         ("random minimax --game tictactoe", 2, "there is no game 'tictactoe': did you mean tic-tac-toe?"),

@@ -130,7 +130,7 @@ def test_list(tegu: Command, runs: Path) -> None:
     assert {entry["name"]: entry["for"] for entry in data["algorithms"]} == {
         **dict.fromkeys(ALGORITHMS, "single agent"),
         **dict.fromkeys(("maddpg", "matd3", "iddpg", "ippo", "mappo"), "multi-agent"),
-        "alphazero": "board games",
+        **dict.fromkeys(("alphazero", "alphago"), "board games"),
     }
     assert any(entry["environment"] == "CartPole-v1" for entry in data["presets"])
     (run,) = data["runs"]

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -28,6 +29,10 @@ _HINDSIGHT = _REPLAY | {"n_sampled_goal": 4, "n_envs": 2, "train_freq": 4, "envi
 _PARTICLES = _REPLAY | {"n_envs": 2, "train_freq": 20}
 _ALPHAZERO = {"simulations": 2, "random_moves": 2, "train_freq": 256, "buffer_size": 768, "batch_size": 32}
 _ALPHAZERO |= {"gradient_steps": 2, "width": 8, "blocks": 1, "steps": 3_000, "log_interval": 512}
+_ALPHAGO = {"expert_games": str(Path(__file__).with_name("tic_tac_toe_games.npz")), "width": 4, "blocks": 1}
+_ALPHAGO |= {"simulations": 2, "n_steps": 5, "pool_size": 2, "pool_every": 2, "value_batches": 2, "n_envs": 4}
+_ALPHAGO |= {"supervised_fraction": 0.3, "reinforced_fraction": 0.4, "steps": 600, "log_interval": 20}
+_ALPHAGO |= {"learning_rate": "lin_1e-2", "reinforced_learning_rate": "lin_1e-2"}
 
 _IMPLICIT = {"n_quantiles": 4, "n_target_quantiles": 4, "n_acting_quantiles": 4, "n_cosines": 8}
 _DQN_VARIANTS: dict[str, dict[str, Any]] = {
@@ -99,6 +104,7 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     },
     "tqc": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4, "n_quantiles": 4}, "gymnasium"),
     "alphazero": ("tic-tac-toe", _ALPHAZERO | {"n_envs": 32}, None),
+    "alphago": ("tic-tac-toe", _ALPHAGO, None),
     "maddpg": ("simple_speaker_listener_v4", _PARTICLES | {"ensemble": 2}, "pettingzoo"),
     "matd3": ("simple_speaker_listener_v4", _PARTICLES, "pettingzoo"),
     "iddpg": ("simple_speaker_listener_v4", _PARTICLES, "pettingzoo"),
@@ -113,6 +119,7 @@ _TABULAR_VARIANTS = ("n-step-sarsa", "expected-sarsa", "double-q-learning", "q-l
 LONG = {
     "alphazero, fused",
     "alphazero, multicore",
+    "alphago, fused",
     "dqn in hindsight, fused",
     "pqn, host",
     "recurrent-ppo, host",

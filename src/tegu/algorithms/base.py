@@ -2,7 +2,7 @@
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
 import equinox as eqx
@@ -22,6 +22,9 @@ from tegu.nn.mlp import check_network
 from tegu.spaces.features import one_line, require
 
 Learner = Any  #: a NamedTuple of arrays: everything that learning changes, and nothing that belongs to a loop
+HandOver = Callable[[Learner, Learner], Learner]
+"""Makes the learners of a phase from those of the phase before and the freshly initialised ones, all ``[S, ...]``."""
+
 Metrics = Mapping[str, Any]  #: scalar arrays, named as in Stable-Baselines3 without the ``train/`` prefix
 
 
@@ -38,6 +41,15 @@ class ExpectedReturn(NamedTuple):
 
     value: jax.Array  #: ``[B]``: sums of the rewards to come, each discounted by
     gamma: Any  #: to the power of the steps until then
+
+
+class Stage(NamedTuple):
+    """One of the stages in which an algorithm trains (``Algorithm.stages``): each is a phase of the run."""
+
+    algorithm: "Algorithm"  #: how it acts and learns in this stage
+    steps: int  #: environment steps
+    environment: Any = None  #: where, an environment in JAX with the same actions; None: where the run is
+    hand_over: HandOver | None = None  #: None: the learners of the stage before are kept unchanged
 
 
 class Algorithm(eqx.Module):
@@ -81,6 +93,15 @@ class Algorithm(eqx.Module):
     def samples_per_step(self, spec: EnvironmentSpec) -> int:
         """How many samples of its batches one step of one environment gives: several where agents share a policy."""
         return 1
+
+    def stages(self, spec: EnvironmentSpec, steps: int, seed: int) -> Sequence[Stage]:
+        """The stages in which it trains for ``steps`` in all, one after the other; none: it trains as it is.
+
+        All stages have the same learner, whose ``init`` is given ``spec``, and with the algorithm as it is (not as it
+        is in a stage) the learner is evaluated, saved, and played with. The same arguments give the same stages, so
+        that a run can be resumed: what has to be made for them first (data to learn from) follows from ``seed``.
+        """
+        return ()
 
     def networks(self, learner: Learner) -> Sequence[tuple[str, Any]]:
         """The learner's networks, each with its part (``"actor"``, or nothing), for the line that describes them."""

@@ -181,6 +181,7 @@ ALGORITHMS: dict[str, Entry] = {
         "SAC with residual networks and standardised observations, with two updates per step (Lee et al. 2025).",
     ),
     "alphazero": Entry("tegu.algorithms.alphazero:AlphaZero", "AlphaZero"),
+    "alphago": Entry("tegu.algorithms.alphago:AlphaGo", "AlphaGo"),
     "maddpg": Entry(_MADDPG, "MADDPG"),
     "matd3": Entry(
         _MADDPG,

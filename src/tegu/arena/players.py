@@ -1,12 +1,18 @@
 """Players: random, minimax, plain Monte Carlo tree search, and trained agents."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
 
 from tegu.agents.agent import Agent
+from tegu.algorithms.base import Algorithm
+from tegu.algorithms.hyper_parameters import settings_of
+from tegu.algorithms.registry import unknown
 from tegu.arena.base import Explanation
 from tegu.arena.solve import solve
 from tegu.arena.uct import search
@@ -89,11 +95,20 @@ class Plans(Protocol):
 class AgentPlayer:
     """An agent that plays greedily, by what it has learned so far. ``index`` chooses among its seeds.
 
-    ``simulations`` lets it search longer or shorter than in training. Raises ``TeguError`` if it plays another game,
-    has fewer seeds, or does not search.
+    ``simulations`` lets it search longer or shorter than in training, and ``settings`` are other values of its
+    hyper-parameters. Raises ``TeguError`` if it plays another game, has fewer seeds, or does not search.
     """
 
-    def __init__(self, agent: Agent, game: Game, name: str, *, index: int = 0, simulations: int | None = None):
+    def __init__(
+        self,
+        agent: Agent,
+        game: Game,
+        name: str,
+        *,
+        index: int = 0,
+        simulations: int | None = None,
+        settings: Mapping[str, Any] = MappingProxyType({}),
+    ):
         spaces = agent.spec.observation_space, agent.spec.action_space
         other = agent.spec.id != game.id and not is_code(agent.spec.id)  # code has an id of its own
         if other or spaces != (game.observation_space, game.action_space):
@@ -105,8 +120,9 @@ class AgentPlayer:
         if simulations is not None:
             if not isinstance(agent.algorithm, Plans):
                 raise TeguError(f"{name} was trained with {agent.algorithm.name}, which does not search")
-            self._algorithm = replace(agent.algorithm, simulations=simulations)  # type: ignore[call-arg]
-            self._algorithm.validate(agent.spec)
+            settings = {"simulations": simulations, **settings}
+        if settings:
+            self._algorithm = _with_settings(agent, settings, name)
         self._act, self._plan = jax.jit(self._greedy), jax.jit(self._search)
 
     def act(self, positions: Position, key: jax.Array) -> np.ndarray:
@@ -128,6 +144,26 @@ class AgentPlayer:
     def _search(self, learner: Any, positions: Position, key: jax.Array) -> Search:
         assert isinstance(self._algorithm, Plans)
         return self._algorithm.plan(learner, positions, key, simulations=self._algorithm.simulations, explore=False)
+
+
+def _with_settings(agent: Agent, settings: Mapping[str, Any], name: str) -> Algorithm:
+    """The agent's algorithm with other values of some hyper-parameters, for acting with what was learned.
+
+    Raises ``TeguError``, naming the player, where they do not fit, or need another learner.
+    """
+    known, wanted = settings_of(type(agent.algorithm)), dict[str, Any]()
+    for key, value in settings.items():
+        if key not in known:
+            raise TeguError(unknown(key, known, f"{name}: {agent.algorithm.name}"))
+        wanted[key] = known[key].parse(value, f"{name}: {key}")
+    algorithm = replace(agent.algorithm, **wanted)
+    algorithm.validate(agent.spec)
+    before, after = (
+        jax.eval_shape(partial(each.init, spec=agent.spec), jax.random.key(0)) for each in (agent.algorithm, algorithm)
+    )
+    if (jax.tree.structure(before), jax.tree.leaves(before)) != (jax.tree.structure(after), jax.tree.leaves(after)):
+        raise TeguError(f"{name}: {' and '.join(settings)} cannot be changed any more: the learner would be another")
+    return algorithm
 
 
 def _any_of(choices: np.ndarray, key: jax.Array) -> np.ndarray:

@@ -3,15 +3,15 @@
 import argparse
 import difflib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from tegu.agents.agent import BEST, Agent
 from tegu.arena.base import Player
 from tegu.arena.gtp.player import GTPPlayer
-from tegu.arena.gtp.program import words_of
 from tegu.arena.players import AgentPlayer, MCTSPlayer, MinimaxPlayer, RandomPlayer
 from tegu.arena.strength import StrengthObserver
 from tegu.cli.common import UsageError, whole
@@ -21,6 +21,7 @@ from tegu.environments.games.base import Game
 from tegu.environments.games.go import Go
 from tegu.environments.make import find
 from tegu.environments.native import NATIVE
+from tegu.gtp.program import words_of
 from tegu.runs.run import RunError
 from tegu.runs.schema import MOST_AT_ONCE
 from tegu.training.plan import Plan
@@ -41,11 +42,13 @@ class PlayerSpec(NamedTuple):
     agent: Agent | None = None
     rollouts: int | None = None
     simulations: int | None = None
+    settings: Mapping[str, str] = MappingProxyType({})  #: other values of a run's hyper-parameters
     command: str | None = None  #: that starts a program
 
 
 def player_spec(word: str, game: Game | None, args: argparse.Namespace) -> PlayerSpec:
-    """``random``, ``minimax``, ``mcts:1000``, ``gtp:COMMAND``, or a run; with ``@64`` it searches with 64 simulations.
+    """``random``, ``minimax``, ``mcts:1000``, ``gtp:COMMAND``, or a run; with ``@64`` it searches with 64 simulations,
+    with ``@64,c_puct=2`` also with another value of a hyper-parameter.
 
     A run is loaded. Raises ``UnknownPlayer`` if there is no such run.
     """
@@ -60,13 +63,16 @@ def player_spec(word: str, game: Game | None, args: argparse.Namespace) -> Playe
     selector, at, text = word.partition("@")
     if text.partition("@")[0] == "best":
         selector, (_, at, text) = selector + BEST, text.partition("@")
-    simulations = _count(text, f"{word}: expected simulations as in {selector}@64") if at else None
+    simulations, given = None, text.split(",")
+    if at and "=" not in given[0]:
+        simulations = _count(given.pop(0), f"{word}: expected simulations as in {selector}@64")
+    settings = dict(_setting(part, word) for part in given) if at else {}
     try:
         agent = allowing(selector, game, args)
     except RunError as error:
         raise UnknownPlayer(_unknown(word, str(error))) from error
     name = agent.run.name + BEST * selector.endswith(BEST) if agent.run is not None else selector
-    return PlayerSpec(f"{name}{at}{text}", agent, simulations=simulations)
+    return PlayerSpec(f"{name}{at}{text}", agent, simulations=simulations, settings=settings)
 
 
 def game_named(name: str) -> Game:
@@ -102,7 +108,8 @@ def go_to_record(game: Game, folder: Path) -> Go:
 def make_player(spec: PlayerSpec, game: Game, args: argparse.Namespace) -> Player:
     """The player, ready for ``game``."""
     if spec.agent is not None:
-        return AgentPlayer(spec.agent, game, spec.name, index=args.seed_index, simulations=spec.simulations)
+        how: dict[str, Any] = {"simulations": spec.simulations, "settings": spec.settings}
+        return AgentPlayer(spec.agent, game, spec.name, index=args.seed_index, **how)
     if spec.rollouts is not None:
         return MCTSPlayer(game, spec.rollouts)
     if spec.command is not None:
@@ -154,6 +161,14 @@ def _as_game(environment: object, name: str) -> Game:
 
 def _choice() -> str:
     return f"expected {' or '.join(GAMES)}, or a game of your own as module:Class"
+
+
+def _setting(text: str, word: str) -> tuple[str, str]:
+    """A hyper-parameter and its value."""
+    name, equals, value = text.partition("=")
+    if not name or not equals or not value:
+        raise UsageError(f"{word}: expected NAME=VALUE after a comma, got {text!r}")
+    return name.replace("-", "_"), value
 
 
 def _count(text: str, expected: str) -> int:

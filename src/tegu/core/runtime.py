@@ -45,12 +45,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def user_cache(name: str) -> Path | None:
+    """The folder ``name`` among this person's caches, which need not be there yet; None where it cannot be written."""
+    caches = _user_caches()
+    return caches / "tegu" / name if caches is not None and _can_be_written(caches / "tegu" / name) else None
+
+
 def _compilation_cache() -> Path | None:
     told = os.environ.get("TEGU_COMPILATION_CACHE")
     if told:
         return None if told == "0" else Path(os.path.expanduser(told))
-    caches = _user_caches()
-    return caches / "tegu" / "xla" if caches is not None and _can_be_written(caches / "tegu" / "xla") else None
+    return user_cache("xla")
 
 
 def _user_caches() -> Path | None:

@@ -103,6 +103,17 @@ def puct(
     return _read(found, found.search_tree.summary().value)
 
 
+def prior_alone(
+    evaluate: Evaluator, parameters: PyTree, positions: Position, key: jax.Array, *, explore: bool
+) -> Search:
+    """No search: the prior's most likely action, or with ``explore`` one drawn from it; nothing was simulated."""
+    logits, value = evaluate(parameters, positions)
+    logits = masked(logits, positions["action_mask"])
+    action = jax.random.categorical(key, logits) if explore else logits.argmax(axis=-1)
+    nothing = jnp.zeros_like(logits)
+    return Search(action.astype(jnp.int32), jax.nn.softmax(logits), value, nothing.astype(jnp.int32), nothing)
+
+
 def improved_value(
     policy: jax.Array, prior_logits: jax.Array, value: jax.Array, visits: jax.Array, action_values: jax.Array
 ) -> jax.Array:

@@ -10,7 +10,7 @@ from tegu.acting.host_collector import HostCollector
 from tegu.acting.jax_collector import JaxCollector
 from tegu.acting.multicore_collector import MulticoreCollector
 from tegu.acting.policy import Policy
-from tegu.algorithms.base import Algorithm
+from tegu.algorithms.base import Algorithm, HandOver, Stage
 from tegu.algorithms.hyper_parameters import hyper_parameters, settings_of, whole_within
 from tegu.algorithms.own import prepared, restored
 from tegu.algorithms.registry import Choice, chosen, name_of
@@ -53,6 +53,13 @@ class Plan:
     eval_episodes: int = 20  #: of each evaluation, for each seed
     preset: str = ""  #: where settings that nobody gave come from, in words
     schedule_steps: int | None = None  #: where schedules end, if not with ``steps``
+    hand_over: HandOver | None = None  #: of a later phase; None: the learners are kept unchanged
+    stage: Stage | None = None  #: the one that this is of those in which the algorithm trains, if it has any
+
+    @property
+    def learns(self) -> Algorithm:
+        """The algorithm as it is in its stage."""
+        return self.algorithm if self.stage is None else self.stage.algorithm
 
     @property
     def config(self) -> dict[str, Any]:
@@ -130,7 +137,7 @@ def make_plan(
     usually = 1 if source.single else settings["n_envs"]
     n_envs = whole_within("n_envs", n_envs if n_envs is not None else usually, 1, MOST_AT_ONCE)
     if not given:
-        samples = algorithm.samples_per_step(_spec(source, n_envs)) if algorithm.multi_agent else 1
+        samples = algorithm.samples_per_step(spec_at(source, n_envs)) if algorithm.multi_agent else 1
         algorithm = adapted_rollout(algorithm, n_envs, settings["n_envs"], hyper, samples)
     seeds = whole_within("seeds", seeds, 1, MOST_AT_ONCE)
     seed = whole_within("seed", seed, 0, MOST_SEED - seeds + 1)
@@ -206,11 +213,9 @@ def source_of(run: Run, environment: Any = None) -> Source:
 
 
 def make_loop(plan: Plan) -> FusedLoop | SplitLoop:
-    """The loop for a plan: fused where the environment is in JAX, else split.
-
-    It is split also where one seed's environments are planned for, so that all cores can take part in that.
-    """
-    algorithm, native, seeds = plan.algorithm, plan.source.native, plan.seeds
+    """The loop for a plan: fused where the environment is in JAX, else split; also split where one seed's environments
+    are planned for, so that all cores can take part in that."""
+    algorithm, native, seeds = plan.learns, plan.source.native, plan.seeds
     if native is None:
         entropy = {seed: [(seed, i) for i in range(plan.n_envs)] for seed in seeds}
         environments = {seed: plan.source.environments(entropy[seed]) for seed in seeds}
@@ -223,10 +228,11 @@ def make_loop(plan: Plan) -> FusedLoop | SplitLoop:
     validate(algorithm, spec)
     require_frames(native)
     warn_of_no_learning(algorithm, plan.n_envs, plan.steps)
-    if len(seeds) == 1 and MulticoreCollector.pays(JaxCollector(algorithm, native, plan.n_envs)):
+    world = native if plan.stage is None or plan.stage.environment is None else plan.stage.environment
+    if len(seeds) == 1 and MulticoreCollector.pays(JaxCollector(algorithm, world, plan.n_envs)):
         programs = Programs(algorithm, spec)
-        return SplitLoop(programs, {seeds[0]: MulticoreCollector(algorithm, programs.shapes, native, plan.n_envs)})
-    return FusedLoop(algorithm, native, spec, seeds)
+        return SplitLoop(programs, {seeds[0]: MulticoreCollector(algorithm, programs.shapes, world, plan.n_envs)})
+    return FusedLoop(algorithm, world, spec, seeds)
 
 
 def host_loop(algorithm: Algorithm, spec: EnvironmentSpec, environments: Mapping[int, HostEnvironments]) -> SplitLoop:
@@ -255,7 +261,7 @@ def spec_of(id: str, environment: Any, n_envs: int) -> EnvironmentSpec:
     return EnvironmentSpec(id, *spaces, n_envs, environment.agents, model, goals)
 
 
-def _spec(source: Source, n_envs: int) -> EnvironmentSpec:
+def spec_at(source: Source, n_envs: int) -> EnvironmentSpec:
     """The same of an environment that is yet to be made."""
     if source.native is not None:
         return spec_of(source.id, source.native, n_envs)
@@ -267,7 +273,7 @@ def _hindsight(source: Source, observation_space: Any) -> bool:
     """Whether past steps can be given other goals there."""
     if not observes_goals(observation_space):
         return False
-    goals = _spec(source, 1).goals
+    goals = spec_at(source, 1).goals
     try:
         if isinstance(goals, HostGoals):
             goals.check()

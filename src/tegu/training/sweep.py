@@ -19,6 +19,7 @@ from tegu.training.fitting import validate, warn_of_no_learning
 from tegu.training.fused import FusedLoop
 from tegu.training.plan import Plan, make_plan, spec_of
 from tegu.training.record import Record
+from tegu.training.stages import has_stages
 from tegu.training.train import several, train
 from tegu.training.trainer import Callback, Trainer
 
@@ -62,7 +63,8 @@ def sweep(
 
 def _share_a_program(plans: Sequence[Plan]) -> bool:
     structures = {jax.tree.structure(plan.algorithm) for plan in plans}
-    return plans[0].source.native is not None and len(structures) == 1 and not plans[0].eval_every
+    alone = plans[0].eval_every or has_stages(plans[0].algorithm)
+    return plans[0].source.native is not None and len(structures) == 1 and not alone
 
 
 def _together(

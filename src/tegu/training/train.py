@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from tegu.agents.agent import Agent, facts
 from tegu.agents.own_code import warn_of_nameless
-from tegu.algorithms.base import Algorithm, Learner
+from tegu.algorithms.base import Algorithm, HandOver, Learner
 from tegu.algorithms.hyper_parameters import whole, whole_within
 from tegu.algorithms.own import prepared
 from tegu.algorithms.registry import Choice
@@ -24,10 +24,8 @@ from tegu.training.faults import UnsavedError
 from tegu.training.learning import Iteration
 from tegu.training.loop import Loop, whole_iterations
 from tegu.training.plan import Plan, make_loop, make_plan, plan_of
+from tegu.training.stages import in_stages
 from tegu.training.trainer import Callback, Observer, Trainer
-
-HandOver = Callable[[Learner, Learner], Learner]
-"""Makes the learners of a phase from those of the phase before and the freshly initialised ones, all ``[S, ...]``."""
 
 
 class Phase(NamedTuple):
@@ -72,16 +70,16 @@ def train(
         folder = path_of(folder, "folder", "a path, or None to save nothing")
     elif formats:
         raise TeguError(f"log: {formats[0]} is written into the folder of a run, and folder=None saves none")
-    plans = [make_plan(environment, algorithm, **options)]
-    plans += [_plan_of_phase(plans[0], phase) for phase in then]
-    loops = [make_loop(plan) for plan in plans]
-    training = _Training(plans, loops, [phase.hand_over for phase in then], callbacks, observers, prepare_evaluation)
+    first = make_plan(environment, algorithm, **options)
+    later = [_plan_of_phase(first, phase) for phase in then]
+    plans = [part for plan in (first, *later) for part in in_stages(plan)]
+    training = _Training(plans, [make_loop(plan) for plan in plans], callbacks, observers, prepare_evaluation)
     if folder is None:
         return training.run(None, None)
     for plan in plans:
         warn_of_nameless(plan.algorithm, plan.source)
-    config = plans[0].config | {"phases": [_config_of_phase(plan) for plan in plans[1:]], "log": formats}
-    run = Run.create(folder, plans[0].source.id, plans[0].algorithm.name, config)
+    config = first.config | {"phases": [_config_of_phase(plan) for plan in later], "log": formats}
+    run = Run.create(folder, first.source.id, first.algorithm.name, config)
     with run.lock(), closing(LiveLog(run, formats)) as live:
         return training.run(run, None, live)
 
@@ -114,19 +112,18 @@ def resume(
     run = _run_of(run, folder)
     formats = formats_of(run.settings.get("log") if log is None else log)
     with run.lock():
-        plans = [plan_of(run, steps=steps, environment=environment, algorithm=algorithm, network=network)]
-        plans += [_plan_of_phase(plans[0], phase) for phase in then]
+        first = plan_of(run, steps=steps, environment=environment, algorithm=algorithm, network=network)
+        later = [_plan_of_phase(first, phase) for phase in then]
         recorded = run.config.get("phases", [])
-        if [_config_of_phase(plan) for plan in plans[1:]] != recorded:
+        if [_config_of_phase(plan) for plan in later] != recorded:
             raise TeguError(f"{run.name} was trained in {1 + len(recorded)} phases: pass the same as then=")
+        plans = [part for plan in (first, *later) for part in in_stages(plan)]
         saved = checkpoint.load_latest(run.checkpoints) if checkpoint.steps(run.checkpoints) else None
         for reason in saved.skipped if saved else ():
             warnings.warn(f"a newer checkpoint is skipped: {reason}", stacklevel=3)
         if saved is not None:
             _go_on(plans, run, saved, steps, stretch=stretch_schedules)
-        loops = [make_loop(plan) for plan in plans]
-        hand_overs = [phase.hand_over for phase in then]
-        training = _Training(plans, loops, hand_overs, callbacks, observers, prepare_evaluation)
+        training = _Training(plans, [make_loop(plan) for plan in plans], callbacks, observers, prepare_evaluation)
         with closing(LiveLog(run, formats)) as live:
             return training.run(run, saved, live)
 
@@ -173,7 +170,7 @@ def _go_on(plans: list[Plan], run: Run, saved: checkpoint.Checkpoint, steps: int
         raise TeguError(f"steps can be given in the first phase of a run, {run.name} is in phase {phase + 1}")
     plan = plans[phase]
     total = state["steps"] if steps is None else plan.steps
-    end = before + whole_iterations(total, Iteration(plan.algorithm, plan.n_envs).steps)
+    end = before + whole_iterations(total, Iteration(plan.learns, plan.n_envs).steps)
     if end < saved.step:
         raise TeguError(f"steps must be at least those done, {saved.step:,}, got {total:,}: it is the new total")
     if end == saved.step and phase == len(plans) - 1:
@@ -194,12 +191,11 @@ class _Training:
         self,
         plans: Sequence[Plan],
         loops: Sequence[Loop],
-        hand_overs: Sequence[HandOver | None],
         callbacks: Sequence[Callback],
         observers: Sequence[Observer],
         episodes: int,
     ):
-        self.plans, self.loops, self.hand_overs = plans, loops, [None, *hand_overs]
+        self.plans, self.loops = plans, loops
         self.callbacks, self.observers, self.episodes = list(callbacks), observers, episodes
 
     def run(self, run: Run | None, saved: checkpoint.Checkpoint | None, *live: Callback) -> Agent:
@@ -217,8 +213,9 @@ class _Training:
                 state = None
                 if learners is not None:
                     state = loop.start()
-                    fresh, hand_over = loop.learners(state), self.hand_overs[number]
-                    state = loop.with_learners(state, learners if hand_over is None else hand_over(learners, fresh))
+                    if plan.hand_over is not None:
+                        learners = plan.hand_over(learners, loop.learners(state))
+                    state = loop.with_learners(state, learners)
                 try:
                     state = trainer.train(state, saved if number == first else None)
                 except UnsavedError as error:
@@ -277,7 +274,7 @@ def _plan_of_phase(first: Plan, phase: Phase) -> Plan:
     steps = whole(phase.steps, "the steps of a phase")
     if steps < 1:
         raise TeguError(f"the steps of a phase must be at least 1, got {steps}")
-    return replace(first, source=source, algorithm=algorithm, steps=steps)
+    return replace(first, source=source, algorithm=algorithm, steps=steps, hand_over=phase.hand_over)
 
 
 def _config_of_phase(plan: Plan) -> dict[str, Any]:

@@ -6,12 +6,9 @@ from typing import NamedTuple
 
 from tegu.core.errors import TeguError
 from tegu.environments.games.go import Go
+from tegu.gtp.program import Refused
 
 COLOURS = ("black", "white")  #: in the order of the players
-
-
-class Refused(TeguError):
-    """What a program answers with a question mark."""
 
 
 class Command(NamedTuple):

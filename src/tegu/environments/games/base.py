@@ -30,6 +30,17 @@ class Game(Environment):
     def agents(self) -> tuple[str, ...]:
         return PLAYERS
 
+    @property
+    def points(self) -> int:
+        """The number of points, or squares, of the board."""
+        position, _ = jax.eval_shape(self.reset, jax.random.key(0))
+        return position["board"].size
+
+    @property
+    def most_moves(self) -> int:
+        """After how many moves every game is over, at the latest; where a game does not say, as many as points."""
+        return self.points
+
     def features(self, position: Position) -> jax.Array:
         """What a network sees of a position, from the side of the player to move: float32 ``[H, W, C]``.
 

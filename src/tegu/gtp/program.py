@@ -10,11 +10,14 @@ import threading
 import time
 from contextlib import suppress
 
-from tegu.arena.gtp.text import Refused
 from tegu.core.errors import TeguError
 
 _LONGEST = 1 << 16  # bytes of a line
 _MOST_LINES = 10_000  # of an answer
+
+
+class Refused(TeguError):
+    """What a program answers with a question mark."""
 
 
 class Program:
