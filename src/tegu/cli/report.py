@@ -22,6 +22,7 @@ from tegu.core.errors import TeguError
 from tegu.environments.games.base import Game
 from tegu.environments.grids.lizard import Lizard, policy_text
 from tegu.runs import Run
+from tegu.training.stages import has_stages
 from tegu.training.trainer import Progress
 
 
@@ -50,7 +51,7 @@ def trained(start: Callable[[ProgressTracker], Agent], args: argparse.Namespace,
         watching.say("done")
     training = watching.curve[-1] if watching.curve and watching.first is None else None
     _report(agent, found, training, curve, out)
-    _what_next(name, run, progress, out)
+    _what_next(name, run, agent, progress, out)
     return Outcome(_data(run, progress, found, curve))
 
 
@@ -102,12 +103,13 @@ def _report(
     _say_curve(curve, out)
 
 
-def _what_next(name: str, run: Run, progress: Progress, out: Console) -> None:
+def _what_next(name: str, run: Run, agent: Agent, progress: Progress, out: Console) -> None:
     more = int(float(f"{2 * progress.total:.2g}"))
     chosen = _command(name, run)
     out.print()
     _say("next", f"tegu watch {chosen}", out)
-    _say("", f"tegu resume {chosen} --steps {more}", out)
+    if not has_stages(agent.algorithm):  # what is over when the last stage is cannot be made longer
+        _say("", f"tegu resume {chosen} --steps {more}", out)
     _say("", f"tegu evaluate {chosen}", out)
 
 
