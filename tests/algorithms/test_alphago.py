@@ -408,7 +408,7 @@ def test_its_stages_share_the_steps(tmp_path):
     ("settings", "said"),
     [
         ({"parts": "vpr"}, "^AlphaGo: parts must be one of rvp, vp, rp, rv, v, r, p, got 'vpr'"),
-        ({"network": "resnet"}, "^AlphaGo: network must be one of mlp, conv, got 'resnet'"),
+        ({"network": "resnet"}, "^AlphaGo: network must be one of mlp, conv, fully_conv, got 'resnet'"),
         ({"expert_level": 11}, "^AlphaGo: expert_level must be from 0 to 10, got 11"),
         ({"mixing": 1.5}, "^AlphaGo: mixing must be from 0 to 1, got 1.5"),
         ({"supervised_fraction": 0.6, "reinforced_fraction": 0.6}, "fraction come to 1.2, more than 1"),

@@ -8,7 +8,6 @@ import pytest
 from gnu_go import GNU_GO, needs_gnu_go
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tegu.arena.gtp.program import Program
 
 from tegu.arena.go_board import after, laid
 from tegu.arena.players import RandomPlayer
@@ -18,6 +17,7 @@ from tegu.arena.sgf.replay import is_over, replay
 from tegu.arena.sgf.syntax import decoded
 from tegu.core.errors import TeguError
 from tegu.environments.games.go import Go
+from tegu.gtp.program import Program
 
 NINE, FIVE = Go(size=9), Go(size=5, id="go-5x5")
 

@@ -97,7 +97,7 @@ class AlphaGo(Algorithm):
     simulations: Several = eqx.field(static=True, default=64)  #: simulations of each search
     mixing: Fraction = 0.5  #: weight of the rollout's outcome beside the value network's, lambda in the paper
     c_puct: NonNegative = 1.25  #: exploration constant of the search, the weight of the prior
-    network: str = eqx.field(static=True, default="mlp")  #: mlp or conv, of the policies and of the value network
+    network: str = eqx.field(static=True, default="mlp")  #: mlp, conv or fully_conv, of the policies and the values
     width: Width = eqx.field(static=True, default=128)  #: units (mlp) or channels (conv) of each residual block
     blocks: FewOrNone = eqx.field(static=True, default=3)  #: residual blocks
     stage: str = eqx.field(static=True, kw_only=True, default="value", metadata={"derived": True})
