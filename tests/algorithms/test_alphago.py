@@ -395,13 +395,13 @@ def test_its_stages_share_the_steps(tmp_path):
     file = tmp_path / "games.npz"
     np.savez(file, moves=np.array([[4, 0, 8]]))
     algorithm = AlphaGo(expert_games=str(file), supervised_fraction=0.25, reinforced_fraction=0.5, **SMALL)
-    stages = algorithm.stages(SPEC, 1000, 0)
+    stages = algorithm.stages(SPEC, 1000)
     assert [stage.steps for stage in stages] == [250, 500, 250]
     assert [stage.algorithm.stage for stage in stages] == ["supervised", "reinforced", "value"]
     assert isinstance(stages[0].environment, RecordedGames)
     assert [stage.algorithm.experience.n_steps for stage in stages] == [4, 9, 9]
     assert [stage.algorithm.experience.whole for stage in stages] == [False, True, True]
-    assert min(stage.steps for stage in algorithm.stages(SPEC, 1, 0)) == 1
+    assert min(stage.steps for stage in algorithm.stages(SPEC, 1)) == 1
 
 
 @pytest.mark.parametrize(

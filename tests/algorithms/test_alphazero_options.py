@@ -19,7 +19,7 @@ from tegu.environments.games.connect_four import ConnectFour
 from tegu.environments.games.go import Go
 from tegu.environments.games.tic_tac_toe import TicTacToe
 from tegu.experience.base import Batch
-from tegu.search.planning import Search, for_all
+from tegu.search.planning import Search
 from tegu.training.plan import spec_of
 
 GAME, KEY, N = Go(size=3, komi=0.5, max_moves=12), jax.random.key(0), 6
@@ -171,19 +171,17 @@ def test_evaluations_always_search_in_full():
     assert Told().act(None, positions, memory, KEY, explore=True).extras.full is None
 
 
-def test_one_coin_is_for_all_that_are_batched_and_stays_a_choice():
-    """Batched twice, as groups of games of several seeds are; ``cond`` would become ``select`` by a batched coin."""
-    coins = np.array([[True, False], [False, True]])
+def test_batches_have_coins_of_their_own():
+    """Games that are batched with others, as seeds are on an accelerator, are searched as they would be alone."""
+    algorithm, positions = Told(fast_simulations=4, full_search_fraction=0.5), openings(GAME, N, 2, KEY)
+    memory, keys = jnp.zeros(N, jnp.int32), jax.random.split(KEY, 8)
 
-    def chosen(coin):
-        return jax.lax.cond(for_all(coin), lambda: 1, lambda: 2)
+    def value(key):
+        return algorithm.act(None, positions, memory, key, explore=True).extras.value
 
-    assert chosen(True) == 1
-    assert chosen(False) == 2
-    twice = jax.vmap(jax.vmap(chosen))
-    np.testing.assert_array_equal(twice(coins), np.ones((2, 2)))
-    np.testing.assert_array_equal(twice(~coins), np.full((2, 2), 2))
-    assert " cond[" in str(jax.make_jaxpr(twice)(coins))
+    alone = np.stack([value(key) for key in keys])
+    assert len(np.unique(alone)) > 1
+    np.testing.assert_array_equal(jax.vmap(value)(keys), alone)
 
 
 def test_policies_of_fast_searches_are_not_learned_but_outcomes_are():

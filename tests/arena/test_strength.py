@@ -12,6 +12,7 @@ from tegu.arena.match import play_match
 from tegu.arena.players import AgentPlayer, MinimaxPlayer, RandomPlayer
 from tegu.arena.strength import StrengthObserver
 from tegu.core.errors import TeguError
+from tegu.environments.games.base import Position
 from tegu.environments.games.tic_tac_toe import TicTacToe
 from tegu.training.plan import make_plan
 
@@ -51,10 +52,27 @@ def test_what_cannot_be_measured_is_said(
         StrengthObserver(plan, [RandomPlayer()], games=games)
 
 
-def test_at_least_one_opponent() -> None:
+def test_opponents_are_there_and_differ() -> None:
     plan = make_plan("tic-tac-toe", "alphazero", steps=64, eval_every=10)
     with pytest.raises(TeguError, match="at least one opponent"):
         StrengthObserver(plan, [])
+    with pytest.raises(TeguError, match="opponents must differ by name, got random twice"):
+        StrengthObserver(plan, [RandomPlayer(), RandomPlayer()])
+
+
+def test_an_opponent_that_fails_costs_no_training() -> None:
+    class Failing(RandomPlayer):
+        name = "failing"
+
+        def act(self, positions: Position, key: jax.Array) -> np.ndarray:
+            raise TeguError("gtp:failing ended")
+
+    settings = {"simulations": 2, "width": 4, "blocks": 1, "n_envs": 16, "train_freq": 64, "steps": 128}
+    plan = make_plan("tic-tac-toe", "alphazero", eval_every=64, **settings)
+    observer = StrengthObserver(plan, [Failing()], games=2)
+    with pytest.warns(UserWarning, match="the strength is not known: gtp:failing ended; training goes on"):
+        agent = library.train("tic-tac-toe", "alphazero", folder=None, observers=observer, **settings)
+    assert agent.steps == 128
 
 
 def test_an_own_observer_in_python() -> None:

@@ -32,7 +32,7 @@ def test_a_run_keeps_the_strength_of_every_seed(tegu: Command, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("tic-tac-toe", "--opponents", "random"), "say how often with --eval-every"),
+        (("tic-tac-toe", "--opponents", "random"), "evaluations of tegu train --eval-every"),
         (("tic-tac-toe", "--eval-every", "10", "--opponents", "randm"), "did you mean random?"),
         (("tic-tac-toe", "--eval-every", "10", "--eval-episodes", "3", "--opponents", "random"), "even number"),
         (("CartPole-v1", "--eval-every", "10", "--opponents", "random"), "CartPole-v1 is not a board game"),

@@ -28,7 +28,7 @@ class Halves(Algorithm):
 
     experience = Rollout(5)
 
-    def stages(self, spec, steps, seed):
+    def stages(self, spec, steps):
         doubled = Metronome(max_episode_steps=2)
         return (
             Stage(self, steps // 2),

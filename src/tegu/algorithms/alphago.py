@@ -82,6 +82,7 @@ class AlphaGo(Algorithm):
     n_expert_games: Count = eqx.field(static=True, default=1000)  #: games that GNU Go plays
     expert_level: Annotated[int, Range(0, 10)] = eqx.field(static=True, default=1)  #: GNU Go's level
     expert_opening: Natural = eqx.field(static=True, default=4)  #: most random moves before GNU Go's
+    expert_seed: Natural = eqx.field(static=True, default=0)  #: random seed of GNU Go's games, whatever the run's
     supervised_fraction: Fraction = 0.2  #: fraction of the steps that go into learning from the expert
     reinforced_fraction: Fraction = 0.3  #: fraction that goes into the policy gradient; the value network gets the rest
     n_steps: Count = eqx.field(static=True, default=4)  #: moves of each recorded game between two supervised updates
@@ -118,10 +119,10 @@ class AlphaGo(Algorithm):
         if (learned := self.supervised_fraction + self.reinforced_fraction) > 1:
             raise TeguError(f"AlphaGo: supervised_fraction and reinforced_fraction come to {learned:g}, more than 1")
 
-    def stages(self, spec: EnvironmentSpec, steps: int, seed: int) -> Sequence[Stage]:
+    def stages(self, spec: EnvironmentSpec, steps: int) -> Sequence[Stage]:
         """Learn from the expert's games, improve the policy against its past, learn the value of its games."""
-        asked = {"n": self.n_expert_games, "level": self.expert_level, "opening": self.expert_opening, "seed": seed}
-        games = expert_games(spec.model, self.expert_games, **asked)
+        asked = {"n": self.n_expert_games, "level": self.expert_level, "opening": self.expert_opening}
+        games = expert_games(spec.model, self.expert_games, **asked, seed=self.expert_seed)
         first, second = (max(round(steps * part), 1) for part in (self.supervised_fraction, self.reinforced_fraction))
         whole = {"n_steps": spec.model.most_moves}
         return (

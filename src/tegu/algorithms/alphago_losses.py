@@ -41,8 +41,8 @@ def imitation_loss(
 def policy_gradient_loss(
     network: Any, planes: jax.Array, action: jax.Array, legal: jax.Array, outcome: jax.Array, counts: jax.Array
 ) -> jax.Array:
-    """What has minus the policy gradient of equation 2, a mean over games ``[T, B]`` of sums over the moves that count:
-    of grad log p(a | s) z."""
+    """The loss whose gradient is minus that of equation 2: the mean over games ``[T, B]`` of the sum of -log p(a | s) z
+    over the moves that count."""
     logits = network(planes.reshape((-1, *planes.shape[2:])))[0].reshape(legal.shape)
     log_prior = jax.nn.log_softmax(masked(logits, legal))
     log_prob = jnp.take_along_axis(log_prior, action[..., None], axis=-1)[..., 0]

@@ -21,6 +21,7 @@ from tegu.algorithms.base import (
 )
 from tegu.algorithms.policy_value import NETWORKS, PolicyValue, check_policy_value, policy_value
 from tegu.algorithms.ranges import (
+    BelowOneOrNone,
     Count,
     FewOrNone,
     Fraction,
@@ -51,7 +52,7 @@ from tegu.experience.base import Batch, Replay
 from tegu.exploration import masked
 from tegu.nn.optimizers import adam, descend, follow
 from tegu.returns import outcomes
-from tegu.search.planning import Search, for_all, gumbel, puct
+from tegu.search.planning import Search, gumbel, puct
 from tegu.spaces.features import ACTION_MASK
 
 SEARCHES = ("gumbel", "puct")
@@ -101,13 +102,13 @@ class AlphaZero(Algorithm):
     network: Callable[..., Any] | str = network_field(*NETWORKS)  #: mlp, conv, fully_conv, or your own module:function
     width: Width = eqx.field(static=True, default=128)  #: units (mlp) or channels (conv) of each residual block
     blocks: FewOrNone = eqx.field(static=True, default=3)  #: residual blocks
-    fast_simulations: SeveralOrNone = eqx.field(static=True, default=None)  #: of searches not learned from; none: none
+    fast_simulations: SeveralOrNone = eqx.field(static=True, default=None)  #: of fast searches; none: all are full
     full_search_fraction: Fraction = 0.25  #: with fast_simulations: moves after a search of all simulations
     ownership_weight: NonNegativeOrNone = None  #: of the loss of whose each point will be; none: not learned
     score_weight: NonNegativeOrNone = None  #: of the loss of the final score; none: not learned
     reply_weight: NonNegativeOrNone = None  #: of the loss of the other player's next search; none: not learned
-    soft_resign: FractionOrNone = None  #: values beyond it decide a game, whose moves then count less; none: none do
-    ema: FractionOrNone = None  #: what averaged weights keep of themselves at an update; none: the latest ones play
+    soft_resign: FractionOrNone = None  #: moves of games with values beyond it count less; none: all alike
+    ema: BelowOneOrNone = None  #: decay of the moving average of the weights, which then plays; none: no average
 
     @property
     def experience(self) -> Replay:
@@ -186,15 +187,15 @@ class AlphaZero(Algorithm):
         """A search of positions ``[B, ...]``, and whether it was a full one, bool ``[B]``: None where all are.
 
         Playout cap randomisation (Wu 2019, section 3.1): fast searches play the best they find, without noise. A coin
-        decides for all positions at once, as all searches of a batch take equally many simulations; batches of one
-        ``vmap`` (groups of games and seeds on an accelerator) share the coin of the first.
+        decides for all positions at once, as all searches of a batch take equally many simulations. Where batches are
+        ``vmap``-ped (on an accelerator), their coins differ, and both searches are computed.
         """
-        search = partial(self.plan, learner, positions, key)
         fast = self.fast_simulations
         if fast is None or not explore:
-            return search(simulations=self.simulations, explore=explore), None
-        coin = jax.random.bernoulli(jax.random.fold_in(key, 1), self.full_search_fraction)
-        full = for_all(coin)
+            return self.plan(learner, positions, key, simulations=self.simulations, explore=explore), None
+        coin_key, search_key = jax.random.split(key)
+        search = partial(self.plan, learner, positions, search_key)
+        full = jax.random.bernoulli(coin_key, self.full_search_fraction)
         found = jax.lax.cond(
             full,
             lambda: search(simulations=self.simulations, explore=True),

@@ -94,12 +94,13 @@ class Algorithm(eqx.Module):
         """How many samples of its batches one step of one environment gives: several where agents share a policy."""
         return 1
 
-    def stages(self, spec: EnvironmentSpec, steps: int, seed: int) -> Sequence[Stage]:
+    def stages(self, spec: EnvironmentSpec, steps: int) -> Sequence[Stage]:
         """The stages in which it trains for ``steps`` in all, one after the other; none: it trains as it is.
 
         All stages have the same learner, whose ``init`` is given ``spec``, and with the algorithm as it is (not as it
         is in a stage) the learner is evaluated, saved, and played with. The same arguments give the same stages, so
-        that a run can be resumed: what has to be made for them first (data to learn from) follows from ``seed``.
+        that a run can be resumed, and all seeds have the same: what has to be made for them first, such as data to
+        learn from, is the same for the same hyper-parameters. The first stage has no ``hand_over``.
         """
         return ()
 

@@ -47,6 +47,7 @@ def auxiliary_heads(
         "score": lambda key: network.board_head(key, width),
         "reply": lambda key: network.policy_head(key, shape, actions, width),
     }
+    key = jax.random.fold_in(key, 2**30)  # apart from the network's layers: a split is the fold of its number
     return {name: make[name](jax.random.fold_in(key, number)) for number, name in enumerate(make) if name in names}
 
 

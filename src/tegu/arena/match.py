@@ -89,6 +89,7 @@ def round_robin(
 
 def self_play(game: Game, player: Player, games: int, key: jax.Array, opening_plies: int | None = None) -> Games:
     """``games`` games of a player against itself, side by side, each from an opening of its own (``play_match``)."""
+    whole_within("games", games, 1, MOST_AT_ONCE)
     opening_key, key = jax.random.split(key)
     opened = draw(game, games, opening_plies, opening_key)
     return _finished(game, [(np.arange(games), (player, player))], opened.positions, opened.moves, key)

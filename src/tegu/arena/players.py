@@ -134,6 +134,8 @@ class AgentPlayer:
             return None
         found = self._plan(self._agent.learner(self._index), _one(position), key)
         found = jax.tree.map(lambda leaf: np.asarray(leaf)[0], found)
+        if not found.visits.any():  # a policy alone
+            return Explanation(found.policy, float(found.value), prior=found.prior)
         values = np.where(found.visits > 0, found.action_values, np.nan)
         return Explanation(found.policy, float(found.value), values, found.visits, found.prior, found.lines)
 

@@ -15,7 +15,6 @@ from tegu.arena.match import play_match, points, round_robin
 from tegu.arena.players import AgentPlayer
 from tegu.core.errors import TeguError
 from tegu.environments.games.base import Game
-from tegu.runs.metrics import MetricsError
 from tegu.training.plan import Plan, spec_of
 from tegu.training.trainer import Progress
 
@@ -38,9 +37,12 @@ class StrengthObserver:
         if not plan.eval_every:
             raise TeguError("opponents are met every eval_every steps, which is not given")
         if games < 2 or games % 2:
-            raise TeguError(f"the games of a match must be an even number, two for each opening, got {games}")
+            raise TeguError(f"games (--eval-episodes) must be an even number, two for each opening, got {games}")
         if not opponents:
             raise TeguError("expected at least one opponent, got none")
+        names = [player.name for player in opponents]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise TeguError(f"opponents must differ by name, got {twice[0]} twice")
         self.every, self.game, self.opponents, self.games, self.openings = (
             plan.eval_every,
             plan.source.native,
@@ -55,14 +57,13 @@ class StrengthObserver:
 
     def __call__(self, progress: Progress, learners: Learner) -> None:
         self.agent.now(learners, progress.steps, progress.total)
-        rows = {seed: self.measure(player) for seed, player in zip(self.agent.seeds, self.players, strict=True)}
-        if progress.run is None:
-            return
         try:
-            with progress.run.metrics() as store:
-                store.write(progress.steps, rows)
-        except MetricsError as error:
-            warnings.warn(f"{error}; training goes on", stacklevel=2)
+            rows = {seed: self.measure(player) for seed, player in zip(self.agent.seeds, self.players, strict=True)}
+            if progress.run is not None:
+                with progress.run.metrics() as store:
+                    store.write(progress.steps, rows)
+        except TeguError as error:  # a program that fails, a full disk
+            warnings.warn(f"the strength is not known: {error}; training goes on", stacklevel=2)
 
     def measure(self, player: Player) -> dict[str, float]:
         """The metrics of one agent, by name."""

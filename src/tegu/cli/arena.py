@@ -73,9 +73,6 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     won = points(matches, len(names))
     standings = _standings(names, won, *ratings(won))
     each = "" if len(names) == 2 else " for each pair of players"
-    if go is not None:
-        for pair, match in matches.items():
-            _write(go, match, args.sgf, "" if len(names) == 2 else f"{pair[0] + 1}-{pair[1] + 1}-")
     opened = matches[0, 1].openings
     out.print(f"{game.id}, {args.games} games{each}, half of them with either player moving first", style="bold")
     out.print(f"begun with {opened}" + ", each opening played twice" * (opened.plies > 0) + "\n")
@@ -85,7 +82,9 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
         if counts:
             ways = ", ".join(f"{n} {how.replace('_', ' ')}" for how, n in sorted(counts.items()))
             out.print(f"games that {name} lost before their end: {ways}")
-    if args.sgf:
+    if go is not None:
+        for pair, match in matches.items():
+            _write(go, match, args.sgf, "" if len(names) == 2 else f"{pair[0] + 1}-{pair[1] + 1}-")
         out.print(f"records of all games: {args.sgf}", soft_wrap=True)
     return Outcome(
         {

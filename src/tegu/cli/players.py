@@ -137,7 +137,7 @@ def meeting_opponents(args: argparse.Namespace, plan_of: Callable[[], Plan]) -> 
     with warnings.catch_warnings(action="ignore"):  # they are for the training
         plan = plan_of()
     if not plan.eval_every:
-        raise UsageError("--opponents are met at every evaluation: say how often with --eval-every")
+        raise UsageError("--opponents are met at the evaluations of tegu train --eval-every, and there are none")
     game = _as_game(plan.source.native, plan.source.id)
     whose = argparse.Namespace(runs=args.runs, timeout=args.timeout, seed_index=0, algorithm=None, network=None)
     specs = [player_spec(word, game, whose) for word in args.opponents]

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import sys
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -58,7 +59,10 @@ def expert_games(game: Game, file: str | Path | None, *, n: int, level: int, ope
     command = f"{program} --mode gtp --level {level} --chinese-rules --capture-all-dead --never-resign"
     records = self_play(game, command, random_openings(game, n, opening, seed), seed)
     if played is not None:
-        save_records(played, records)
+        try:
+            save_records(played, records)
+        except OSError as error:
+            warnings.warn(f"the games of GNU Go cannot be kept in {played}: {error.strerror or error}", stacklevel=2)
     return records
 
 

@@ -140,20 +140,6 @@ def dirichlet_noise(
     return (1 - fraction) * prior + fraction * jax.nn.softmax(masked(gamma, legal))
 
 
-@jax.custom_batching.custom_vmap
-def for_all(coin: jax.Array) -> jax.Array:
-    """A scalar ``coin``; of several that are batched with ``vmap``, the first for all.
-
-    So it is not batched, and ``jax.lax.cond`` computes one of its branches; by a batched one it would compute both.
-    """
-    return coin
-
-
-@for_all.def_vmap
-def _(size: int, batched: list[bool], coins: jax.Array) -> tuple[jax.Array, bool]:
-    return for_all(coins[0]), False
-
-
 def _root(evaluate: Evaluator, parameters: PyTree, positions: Position) -> Any:
     logits, value = evaluate(parameters, positions)
     return _mctx().RootFnOutput(prior_logits=masked(logits, positions["action_mask"]), value=value, embedding=positions)

@@ -18,6 +18,6 @@ def in_stages(plan: Plan) -> list[Plan]:
         return [plan]
     spec = spec_at(plan.source, plan.n_envs)
     validate(plan.algorithm, spec)
-    stages = plan.algorithm.stages(spec, plan.steps, plan.seeds[0])
+    stages = plan.algorithm.stages(spec, plan.steps)
     plans = [replace(plan, steps=stage.steps, stage=stage, hand_over=stage.hand_over) for stage in stages]
     return [replace(plans[0], hand_over=plan.hand_over), *plans[1:]] if plans else [plan]

@@ -80,7 +80,9 @@ def merged(a: Explanation, b: Explanation) -> Explanation:
     sums = n_a * np.nan_to_num(a.action_values) + n_b * np.nan_to_num(b.action_values)
     total = n_a + n_b
     share = n_a.sum() / total.sum()
+    lines = b.lines if a.lines is None or b.lines is None else np.where((n_a > 0)[:, None], a.lines, b.lines)
     return a._replace(
+        lines=lines,
         policy=share * a.policy + (1 - share) * b.policy,
         value=float(share * a.value + (1 - share) * b.value),
         action_values=np.where(total > 0, sums / np.maximum(total, 1), np.nan),

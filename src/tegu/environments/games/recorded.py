@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import equinox as eqx
 import gymnasium
@@ -65,20 +64,28 @@ def save_records(path: str | Path, records: GameRecords) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    with unfinished.open("wb") as file:
-        np.savez_compressed(file, **records._asdict())
-    unfinished.replace(path)
+    unfinished.unlink(missing_ok=True)
+    try:
+        with unfinished.open("xb") as file:
+            np.savez_compressed(file, **records._asdict())
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def load_records(path: str | Path, game: Game) -> GameRecords:
     """Records from a file with the arrays ``moves`` and, if not all are the expert's, ``expert``, as NumPy's ``savez``
     writes them (see ``game_records``). Raises ``TeguError``; nothing but numbers is read."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("a single array")
+        with file:
             arrays = {name: file[name] for name in file.files if name in GameRecords._fields}
     except OSError as error:
         raise TeguError(f"cannot read the recorded games {path}: {error.strerror or error}") from error
-    except (ValueError, BadZipFile, KeyError, EOFError, AttributeError) as error:
+    except Exception as error:  # whatever a damaged archive brings about
         raise TeguError(f"{path} does not hold recorded games: expected a .npz file with an array moves") from error
     if "moves" not in arrays:
         raise TeguError(f"{path} does not hold recorded games: it has no array moves")
