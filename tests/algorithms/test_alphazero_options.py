@@ -123,7 +123,7 @@ def test_what_is_not_known_is_not_learned():
             r"ownership_weight needs a game that defines ownership\(\), tic-tac-toe",
         ),
         (TicTacToe(), {"score_weight": 1.0}, r"score_weight needs a game that defines score\(\), tic-tac-toe does not"),
-        (GAME, {"ema": 1.5}, "ema must be from 0 to 1, got 1.5"),
+        (GAME, {"ema": 1.5}, "ema must be from 0 to 0.999, got 1.5"),
         (GAME, {"fast_simulations": 1}, "fast_simulations must be from 2 to 100,000, got 1"),
         (GAME, {"reply_weight": -1.0}, "reply_weight must be at least 0, got -1"),
     ],
