@@ -191,7 +191,7 @@ def test_a_controller_says_goodbye_and_leaves_its_pipes_open(started: Callable[[
     ask(process, b"1 name\n\xff\xfe\n2 boardsize 99999999999\nkata-analyze\n3 quit\n4 name\n")
     assert ended(process) == (0, b"")
     assert process.stdout is not None
-    answers = process.stdout.read().partition(b"\n\n=1 ")[2]
+    answers = process.stdout.read().partition(b"\n=1 ")[2]  # after the last line of the analysis
     assert answers == b"Tegu explaining\n\n? unknown command\n\n?2 syntax error\n\n=\n\n=3\n\n"
 
 
