@@ -14,7 +14,6 @@ from tegu.algorithms.alphago_losses import (
     game_outcomes,
     imitation_loss,
     in_batches,
-    mean,
     policy_gradient_loss,
     seen,
     turned,
@@ -35,6 +34,7 @@ from tegu.algorithms.ranges import (
     Several,
     Width,
 )
+from tegu.algorithms.self_play_targets import mean_of
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step, flatten_time
@@ -269,7 +269,7 @@ class AlphaGo(Algorithm):
         )
         opponent = jax.random.randint(key, (), 0, self.pool_size)
         learner = learner._replace(reinforced=reinforced, pool=pool, opponent=opponent)
-        return learner, {"policy_loss": loss, "outcome_against_pool": mean(outcome, counts)}
+        return learner, {"policy_loss": loss, "outcome_against_pool": mean_of(outcome, counts)}
 
     def judge(self, learner: AlphaGoLearner, batch: Step, key: jax.Array) -> tuple[AlphaGoLearner, Metrics]:
         """Gradient steps of the value network towards the outcomes of a game in each environment, each on some of the

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from tegu.algorithms.base import Metrics
+from tegu.algorithms.self_play_targets import mean_of
 from tegu.core.step import PyTree, Step
 from tegu.environments.games.base import Game, Position, own_reward
 from tegu.exploration import masked
@@ -54,7 +55,7 @@ def value_loss(
 ) -> tuple[jax.Array, Metrics]:
     """Squared error of the value of the positions ``[N, H, W, C]`` that count against the outcomes (equation 3)."""
     value = network(planes)[1]
-    error = mean((value - outcome) ** 2, counts)
+    error = mean_of((value - outcome) ** 2, counts)
     total = error + l2 * squared_size(network)
     return total, {"loss": total, "value_loss": error}
 
@@ -95,15 +96,10 @@ def in_batches(leaf: jax.Array, batches: int) -> jax.Array:
     return games.reshape((batches, -1, *leaf.shape[2:]))
 
 
-def mean(values: jax.Array, counts: jax.Array) -> jax.Array:
-    """The mean of those of the ``values`` that count; 0 if there is none."""
-    return jnp.where(counts, values, 0.0).sum() / jnp.maximum(counts.sum(), 1)
-
-
 def _cross_entropy(
     logits: jax.Array, played: jax.Array, legal: jax.Array, counts: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """The mean cross-entropy, and how often the most likely move was played."""
     logits = masked(logits, legal)
     found = (logits.argmax(axis=-1) == played.argmax(axis=-1)).astype(jnp.float32)
-    return mean(-(played * jax.nn.log_softmax(logits)).sum(axis=-1), counts), mean(found, counts)
+    return mean_of(-(played * jax.nn.log_softmax(logits)).sum(axis=-1), counts), mean_of(found, counts)

@@ -18,11 +18,10 @@ from tegu.environments.games.base import Game
 from tegu.environments.games.go import Go
 from tegu.environments.games.recorded import GameRecords, game_records, legal_moves, load_records, save_records
 from tegu.exploration import masked
-from tegu.gtp.program import Program, Refused
+from tegu.gtp.program import COLOURS, Program, Refused
 
 INSTALL = "apt-get install gnugo"
 _TIMEOUT = 300.0  # seconds for a move
-_COLOURS = ("black", "white")
 
 
 def gnu_go() -> str | None:
@@ -123,10 +122,10 @@ def _played(game: Go, command: str, programs: list[Program], opening: Sequence[i
         for question in (f"boardsize {game.size}", "clear_board", f"komi {game.komi:g}"):
             program.ask(question)
         for ply, action in enumerate(opening):
-            program.ask(f"play {_COLOURS[ply % 2]} {game.action_name(action)}")
+            program.ask(f"play {COLOURS[ply % 2]} {game.action_name(action)}")
         moves, passes = list(opening), 0
         while passes < 2 and len(moves) < game.most_moves:
-            said = program.ask(f"genmove {_COLOURS[len(moves) % 2]}")
+            said = program.ask(f"genmove {COLOURS[len(moves) % 2]}")
             if said.lower() == "resign":
                 break
             moves.append(game.action_of(said))

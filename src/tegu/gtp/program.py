@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from tegu.core.errors import TeguError
 
+COLOURS = ("black", "white")  #: in the order of the players
 _LONGEST = 1 << 16  # bytes of a line
 _MOST_LINES = 10_000  # of an answer
 

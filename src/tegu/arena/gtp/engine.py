@@ -12,13 +12,14 @@ from tegu.arena.go_board import after, laid, score, score_text, turned
 from tegu.arena.gtp import analysis
 from tegu.arena.gtp.analysis import Input
 from tegu.arena.gtp.handicap import fixed, most_fixed
-from tegu.arena.gtp.text import COLOURS, Command, Refused, answer, colour, parsed, real, vertex, whole, word
+from tegu.arena.gtp.text import Command, answer, colour, parsed, real, vertex, whole, word
 from tegu.arena.positions import begin, take
 from tegu.arena.sgf.record import naming, read
 from tegu.arena.sgf.replay import replay
 from tegu.core.errors import TeguError
 from tegu.environments.games.base import Position
 from tegu.environments.games.go import LARGEST, SMALLEST, Go
+from tegu.gtp.program import COLOURS, Refused
 
 _MOST_KOMI = 1000.0
 _PLAIN = str.maketrans("●○·", "XO.")  # the protocol is ASCII

@@ -10,11 +10,10 @@ import jax
 import numpy as np
 
 from tegu.arena.base import FORFEIT, RESIGNATION
-from tegu.arena.gtp.text import COLOURS
 from tegu.core.errors import TeguError
 from tegu.environments.games.base import Game, Position
 from tegu.environments.games.go import Go
-from tegu.gtp.program import Program, Refused, words_of
+from tegu.gtp.program import COLOURS, Program, Refused, words_of
 
 TIMEOUT = 300.0  #: seconds
 

@@ -8,8 +8,6 @@ from tegu.core.errors import TeguError
 from tegu.environments.games.go import Go
 from tegu.gtp.program import Refused
 
-COLOURS = ("black", "white")  #: in the order of the players
-
 
 class Command(NamedTuple):
     """A line that asks for something."""
