@@ -28,13 +28,14 @@ _TOY_ALWAYS = (
 
 
 def trainings(seeds: int, toy: bool) -> list[Training]:
-    """Pong with several seeds, and Breakout, which has no points to reach, with one."""
+    """Pong with several seeds, and Breakout, which has no points to reach, with one; a toy of Pong only."""
     options, always = (_TOY, _TOY_ALWAYS) if toy else (_OPTIONS, _ALWAYS)
+    games = [("Pong", seeds, 10_000_000, POINTS), ("Breakout", 1, 1_000_000, None)]
     return [
         Training(
             game, f"ALE/{game}-v5", algorithm, seed, 256 if toy else steps, (*given.split(), *always.split()), target
         )
-        for game, n_seeds, steps, target in (("Pong", seeds, 10_000_000, POINTS), ("Breakout", 1, 1_000_000, None))
+        for game, n_seeds, steps, target in games[: 1 if toy else None]
         for algorithm, given in options.items()
         for seed in range(n_seeds)
     ]

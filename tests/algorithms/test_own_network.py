@@ -118,9 +118,7 @@ REGRESSION = {"net_arch": (16,), "n_steps": 32, "batch_size": 32, "n_critic_upda
 SMALL = {"width": 16, "blocks": 1, "simulations": 2, "train_freq": 64, "batch_size": 16, "gradient_steps": 2}
 CASES = {
     "dqn": (tegu.DQN, REPLAY, q_network, "CartPole-v1", "jax"),
-    "dqn, host": (tegu.DQN, REPLAY, q_network, "CartPole-v1", "gymnasium"),
     "ppo": (tegu.PPO, ROLLOUT, actor_critic, "Pendulum-v1", "jax"),
-    "a2c": (tegu.A2C, {"net_arch": (16,), "n_steps": 8}, actor_critic, "Pendulum-v1", "jax"),
     "trpo": (tegu.TRPO, REGRESSION, apart, "Pendulum-v1", "jax"),
     "reinforce": (tegu.REINFORCE, REGRESSION | {"baseline": True}, apart, "Pendulum-v1", "jax"),
     "ddpg": (tegu.DDPG, REPLAY, actor_and_critic, "Pendulum-v1", "jax"),

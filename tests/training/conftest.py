@@ -36,14 +36,7 @@ _ALPHAGO |= {"learning_rate": "lin_1e-2", "reinforced_learning_rate": "lin_1e-2"
 
 _IMPLICIT = {"n_quantiles": 4, "n_target_quantiles": 4, "n_acting_quantiles": 4, "n_cosines": 8}
 _DQN_VARIANTS: dict[str, dict[str, Any]] = {
-    "double-dqn": {},
-    "dueling-dqn": {},
-    "prioritized-dqn": {},
-    "noisy-dqn": {},
-    "c51": {"n_atoms": 5},
     "qr-dqn": {"n_quantiles": 5},
-    "iqn": _IMPLICIT,
-    "munchausen-dqn": {},
     "munchausen-iqn": _IMPLICIT,
     "rainbow": {"n_atoms": 5, "n_steps": 3},
 }
@@ -113,55 +106,23 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
 }
 
 
-_TABULAR_VARIANTS = ("n-step-sarsa", "expected-sarsa", "double-q-learning", "q-lambda")
+# Tested here only together: Rainbow is double, dueling, prioritised, noisy and distributional; and ``munchausen-iqn``.
+TOGETHER = {"double-dqn", "dueling-dqn", "prioritized-dqn", "noisy-dqn", "c51", "iqn", "munchausen-dqn"}
 
-# These take longest to compile, or differ little: they, too, are tested in every loop, but by ``make test-long``.
-LONG = {
-    "alphazero, fused",
-    "alphazero, multicore",
-    "alphago, fused",
-    "dqn in hindsight, fused",
-    "pqn, host",
-    "recurrent-ppo, host",
-    "ars, host",
-    "cem, fused",
-    "cem, host",
-    "openai-es, fused",
-    "openai-es, host",
-    "cma-es, fused",
-    "cma-es, host",
-    "sarsa, host",
-    "monte-carlo, host",
-} | {
-    f"{algorithm}, {loop}"
-    for algorithm in (
-        "td3",
-        "sac",
-        "tqc",
-        "maddpg",
-        "matd3",
-        "iddpg",
-        "ippo",
-        "mappo",
-        "r2d2",
-        "a2c",
-        "reinforce",
-        "trpo",
-        "npg",
-        *_SAC_VARIANTS,
-        *_TABULAR_VARIANTS,
-        *_DQN_VARIANTS,
-    )
-    for loop in ("fused", "host")
-}
+# In one loop only: what they are variants of is tested in both.
+IN_ONE_LOOP = {"qr-dqn", "munchausen-iqn", "redq", "droq", "simba", "npg", "td3", "matd3", "iddpg", "mappo"}
+IN_ONE_LOOP |= {"n-step-sarsa", "expected-sarsa", "double-q-learning", "q-lambda"}
+
+# These are tested by ``make test`` in every loop, the others by ``make test-long``.
+SHORT = {"q-learning", "dqn", "ppo", "ddpg"}
 
 
 def cases() -> Iterator[Any]:
-    """A ``Case``, as a parameter, for every algorithm of ``SMALL`` and every loop."""
+    """A ``Case``, as a parameter, for algorithms of ``SMALL`` and loops, so that each kind of state meets each loop."""
     yield _param("dqn in hindsight, fused", "BitFlip-v0", "dqn", _HINDSIGHT)
     for algorithm, (environment, settings, backend) in SMALL.items():
         yield _param(f"{algorithm}, fused", environment, algorithm, settings)
-        if backend is not None and (algorithm == "rainbow" or algorithm not in _DQN_VARIANTS):  # it is all of them
+        if backend is not None and algorithm not in IN_ONE_LOOP:
             absent = backend == "pettingzoo" and importlib.util.find_spec("mpe2") is None
             marks = [pytest.mark.skip(reason="needs tegu[pettingzoo]")] if absent else []
             yield _param(f"{algorithm}, host", environment, algorithm, settings | {"backend": backend}, *marks)
@@ -170,11 +131,11 @@ def cases() -> Iterator[Any]:
 
 
 def _param(name: str, environment: str, algorithm: str, settings: dict[str, Any], *marks: Any) -> Any:
-    long = [pytest.mark.long] * (name in LONG)
+    long = [pytest.mark.long] * (name.partition(",")[0] not in SHORT)
     return pytest.param(Case(name, environment, algorithm, settings), id=name, marks=[*marks, *long])
 
 
-@pytest.fixture(params=cases())
+@pytest.fixture(scope="module", params=cases())
 def case(request: pytest.FixtureRequest) -> Case:
     """Every algorithm in every loop it can run in."""
     return request.param

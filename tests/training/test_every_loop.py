@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 from run_contents import assert_same, everything, stopped_and_resumed
-from training.conftest import SMALL, Case
+from training.conftest import SHORT, SMALL, TOGETHER, Case
 
 import tegu
 from tegu.algorithms.catalogue import ALGORITHMS
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The old environment creation API
 
 
 def test_there_are_settings_for_every_algorithm() -> None:
-    assert set(SMALL) == set(ALGORITHMS)
+    assert set(SMALL) | TOGETHER == set(ALGORITHMS)
 
 
 def test_a_case_runs_in_the_loop_that_it_is_named_after(case: Case) -> None:
@@ -41,37 +41,58 @@ def test_a_case_runs_in_the_loop_that_it_is_named_after(case: Case) -> None:
     loop.close()
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(case: Case, tmp_path: Path) -> None:
-    """Two of the algorithms are evaluated meanwhile, which has to go on, too."""
-    given, settings = (case.environment, case.algorithm), case.settings
-    evaluated = case.algorithm in ("q-learning", "dqn")
-    if evaluated:
-        settings = settings | {"eval_every": settings["steps"] // 4, "eval_episodes": 2}
-    whole = tegu.train(*given, folder=tmp_path / "whole", **settings)
-    assert whole.run is not None
-    resumed = stopped_and_resumed(*given, folder=tmp_path / "stopped", **settings)
-    ours = everything(whole.run)
-    assert any(name == "eval/mean_reward" for _, _, name in ours["metrics"]) == evaluated
+Figures = list[list[dict[str, float]]]  # of each seed, those of every report, without times
+
+
+def settings_of(case: Case, seeds: int) -> dict[str, Any]:
+    """Seeds 5 to 7, or 6 alone; two of the algorithms are evaluated meanwhile, which has to go on, too."""
+    settings = case.settings | {"seeds": seeds, "seed": 5 if seeds == 3 else 6, "checkpoint_every": 0}
+    if case.algorithm in ("q-learning", "dqn"):
+        settings |= {"eval_every": case.settings["steps"] // 4, "eval_episodes": 2}
+    return settings
+
+
+def trained(case: Case, seeds: int, folder: Path) -> tuple[tegu.Agent, Figures]:
+    figures: Figures = [[] for _ in range(seeds)]
+
+    def note(progress: Progress) -> None:
+        if progress.state == "training":
+            for mine, metrics in zip(figures, progress.metrics, strict=True):
+                mine.append({name: value for name, value in metrics.items() if not name.startswith("time/")})
+
+    given = settings_of(case, seeds)
+    return tegu.train(case.environment, case.algorithm, folder=folder, callbacks=(note,), **given), figures
+
+
+def n_seeds(case: Case) -> int:
+    """Of a run never stopped: one where several would not be collected on several cores."""
+    return 1 if case.name.endswith("multicore") else 3
+
+
+@pytest.fixture(scope="module")
+def whole(case: Case, tmp_path_factory: pytest.TempPathFactory) -> tuple[tegu.Agent, Figures]:
+    """A run that was never stopped, for all tests of a case."""
+    return trained(case, n_seeds(case), tmp_path_factory.mktemp("whole"))
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(
+    case: Case, whole: tuple[tegu.Agent, Figures], tmp_path: Path
+) -> None:
+    given = settings_of(case, n_seeds(case))
+    resumed = stopped_and_resumed(case.environment, case.algorithm, folder=tmp_path, **given)
+    assert whole[0].run is not None
+    ours = everything(whole[0].run)
+    assert any(name == "eval/mean_reward" for _, _, name in ours["metrics"]) == ("eval_every" in given)
     assert any(name.startswith("train/") for _, _, name in ours["metrics"])
     assert_same(everything(resumed), ours)
 
 
-def test_a_seed_among_three_is_what_it_is_alone(case: Case) -> None:
+def test_a_seed_among_three_is_what_it_is_alone(case: Case, whole: tuple[tegu.Agent, Figures], tmp_path: Path) -> None:
     """To the bit: what it learned, and every figure of it."""
-    found = []
-    for seed, seeds, index in ((5, 3, 1), (6, 1, 0)):
-        figures: list[list[dict[str, float]]] = [[] for _ in range(seeds)]
-
-        def note(progress: Progress, figures: list[list[dict[str, float]]] = figures) -> None:
-            if progress.state == "training":
-                for mine, metrics in zip(figures, progress.metrics, strict=True):
-                    mine.append({name: value for name, value in metrics.items() if not name.startswith("time/")})
-
-        given = {"folder": None, "callbacks": (note,), "seed": seed, "seeds": seeds}
-        agent = tegu.train(case.environment, case.algorithm, **given, **case.settings)
-        found.append((jax.tree.map(np.asarray, agent.learner(index)), figures))
-    (ours, our_figures), (alone, (its_figures,)) = found
-    jax.tree.map(np.testing.assert_array_equal, ours, alone)
+    seeds = n_seeds(case)
+    found = {seeds: whole, 4 - seeds: trained(case, 4 - seeds, tmp_path)}
+    (three, our_figures), (one, (its_figures,)) = found[3], found[1]
+    jax.tree.map(np.testing.assert_array_equal, three.learner(1), one.learner(0))
     assert our_figures[1] == its_figures
     assert our_figures[0] != its_figures, "another seed is another training"
     assert len(its_figures) > 3
@@ -110,28 +131,24 @@ def train_and_be_killed(given: str) -> None:
 
     begun = False
     if run is None:
-        tegu.train(environment, algorithm, folder=folder, callbacks=(half_way,), checkpoint_every=0, **settings)
+        tegu.train(environment, algorithm, folder=folder, callbacks=(half_way,), **settings)
     else:
         tegu.resume(run, callbacks=(half_way,))
 
 
 @pytest.mark.long
-def test_a_killed_run_ends_as_one_never_stopped(case: Case, tmp_path: Path) -> None:
-    """SIGKILL, without warning, twice; then resume to the end and compare everything but times."""
-    seeds = {"multicore": 1, "fused": 2, "host": 3}[case.name.rpartition(" ")[2]]
-    settings: dict[str, Any] = case.settings | {"seeds": seeds}
-    whole = tegu.train(case.environment, case.algorithm, folder=tmp_path / "whole", checkpoint_every=0, **settings)
-    random_touches, given = random.Random(case.name), (case.environment, case.algorithm, str(tmp_path / "killed"))
+def test_a_killed_run_ends_as_one_never_stopped(case: Case, whole: tuple[tegu.Agent, Figures], tmp_path: Path) -> None:
+    """SIGKILL, without warning, then resume to the end and compare everything but times; some are killed twice."""
+    random_touches, given = random.Random(case.name), (case.environment, case.algorithm, str(tmp_path))
     path = None
-    for most in (TOUCHES, TOUCHES // 2):
-        words = json.dumps([path, *given, random_touches.randint(1, most), settings])
+    for most in (TOUCHES,) if case.algorithm not in SHORT else (TOUCHES, TOUCHES // 2):
+        words = json.dumps([path, *given, random_touches.randint(1, most), settings_of(case, n_seeds(case))])
         died = subprocess.run([sys.executable, "-c", KILLED, words], capture_output=True, timeout=200)
         assert died.returncode == -signal.SIGKILL, died.stderr.decode()
-        run = Run.open("last", tmp_path / "killed")
+        run = Run.open("last", tmp_path)
         assert run.status.state == "interrupted"
-        assert 0 < checkpoint.steps(run.checkpoints)[-1] < whole.steps
+        assert 0 < checkpoint.steps(run.checkpoints)[-1] < whole[0].steps
         path = str(run.path)
-    resumed = tegu.resume(run.path)
-    assert resumed.steps == whole.steps
-    assert whole.run is not None
-    assert_same(everything(run), everything(whole.run))
+    assert tegu.resume(run.path).steps == whole[0].steps
+    assert whole[0].run is not None
+    assert_same(everything(run), everything(whole[0].run))

@@ -110,4 +110,4 @@ def centred_ranks(fitness: jax.Array) -> jax.Array:
     """Ranks ``[N]`` of fitness, from -0.5 for the worst to 0.5 for the best; equals share the mean of their ranks."""
     ordered = jnp.sort(fitness)
     below, not_above = (jnp.searchsorted(ordered, fitness, side=side) for side in ("left", "right"))
-    return (below + not_above - 1) / (2 * (len(fitness) - 1)) - 0.5
+    return (below + not_above - len(fitness)) / (2 * (len(fitness) - 1))  # exactly 0 where all are equal

@@ -185,7 +185,7 @@ class Engine:
 
     def _loadsgf(self, words: list[str]) -> str:
         """The position before a move, or at the end of the record."""
-        path = os.fsdecode(word(words, 0).encode("latin-1"))  # as the bytes of the line have it
+        path = os.fsdecode(word(words, 0).encode("latin-1", "replace"))  # as the bytes of the line have it
         moves = max(whole(words[1]) - 1, 0) if len(words) > 1 else None
         try:
             record = read(path)
