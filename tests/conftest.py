@@ -9,8 +9,8 @@ import pytest
 # Compiling is most of what the tests do: these halve it. XLA_FLAGS=" " tests the programs that everybody else has.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 
-import tegu  # noqa: F401, I001, E402 - before JAX, so that JAX is set up here as everywhere else
-import jax  # noqa: E402
+import tegu  # noqa: F401, I001 - before JAX, so that JAX is set up here as everywhere else
+import jax
 
 
 @pytest.fixture(scope="module", autouse=True)
