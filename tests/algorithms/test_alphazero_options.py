@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from run_contents import assert_same, everything, stopped_and_resumed
 from scipy import stats
 
 import tegu
@@ -281,12 +282,11 @@ EVERY = {**HEADS, "fast_simulations": 2, "full_search_fraction": 0.5, "ema": 0.9
 
 @pytest.mark.long
 def test_a_run_with_every_option_resumes_to_the_bit(tmp_path):
-    steps = {"log_interval": 64, "folder": tmp_path}
-    whole = tegu.train(GAME, "alphazero", steps=192, **TRAINING, **EVERY, **steps)
-    half = tegu.train(GAME, "alphazero", steps=128, **TRAINING, **EVERY, **steps)
-    resumed = tegu.resume(half, steps=192, environment=GAME)
-    jax.tree.map(np.testing.assert_array_equal, resumed.learner(0), whole.learner(0))
-    loaded = tegu.load(half.run, environment=GAME)
+    given = {"steps": 192, "log_interval": 64, **TRAINING, **EVERY}
+    whole = tegu.train(GAME, "alphazero", folder=tmp_path / "whole", **given)
+    resumed = stopped_and_resumed(GAME, "alphazero", folder=tmp_path / "stopped", **given)
+    assert_same(everything(resumed), everything(whole.run))
+    loaded = tegu.load(resumed, environment=GAME)
     jax.tree.map(np.testing.assert_array_equal, loaded.learner(0), whole.learner(0))
     assert differ(whole.learner(0).average, whole.learner(0).network)
 
