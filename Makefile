@@ -2,6 +2,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 LOCK := requirements/dev.lock
+# Compiling is most of what the short tests do: unoptimised, it takes half the time. The long ones test optimised programs.
+UNOPTIMISED := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 
 .PHONY: train test test-long lint bench docs install lock clean
 
@@ -11,7 +13,7 @@ train: install  ## Q-learning on the lizard's grid, then PPO on CartPole-v1, the
 	@$(BIN)/tegu watch CartPole-v1/ppo/last
 
 test: install  ## all tests but those that take minutes
-	@$(BIN)/pytest -n auto --dist worksteal -m "not long"
+	@XLA_FLAGS="$(UNOPTIMISED)" $(BIN)/pytest -n auto --dist worksteal -m "not long"
 
 test-long: install  ## those that take minutes: scores over seeds, kills of every loop
 	@$(BIN)/pytest -n auto --dist worksteal -m long

@@ -1,16 +1,10 @@
-"""Fixtures for tests against float64 oracles, and how XLA compiles for tests: soon rather than well."""
-
-import ctypes
-import gc
-import os
-
-import pytest
-
-# Compiling is most of what the tests do: these halve it. XLA_FLAGS=" " tests the programs that everybody else has.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+"""Fixtures for tests against float64 oracles."""
 
 import tegu  # noqa: F401, I001 - before JAX, so that JAX is set up here as everywhere else
+import ctypes
+import gc
 import jax
+import pytest
 
 
 @pytest.fixture(scope="module", autouse=True)

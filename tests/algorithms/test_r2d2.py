@@ -178,11 +178,14 @@ def test_what_does_not_fit_is_said():
         R2D2(net_arch=()).validate(SPEC)
 
 
+# A turn at the junction is worth 4 or -0.1: 1.95 without a memory.
 @pytest.mark.long
-def test_it_remembers_the_way_and_dqn_cannot():
-    """A turn at the junction is worth 4 or -0.1: 1.95 without a memory. Three seeds each."""
-    settings = {"seeds": 3, "folder": None, "steps": 60_000}
-    remembers = tegu.train("TMaze-v0", "r2d2", **settings).evaluate(100).returns.mean(axis=-1)
-    forgets = tegu.train("TMaze-v0", "dqn", **settings).evaluate(100).returns.mean(axis=-1)
-    assert np.median(remembers) > 3.5
-    assert np.max(forgets) < 2.5
+def test_it_remembers_the_way():
+    agent = tegu.train("TMaze-v0", "r2d2", seeds=3, folder=None, steps=60_000)
+    assert np.median(agent.evaluate(100).returns.mean(axis=-1)) > 3.5
+
+
+@pytest.mark.long
+def test_without_a_memory_there_is_no_way_to_know():
+    agent = tegu.train("TMaze-v0", "dqn", seeds=3, folder=None, steps=30_000)
+    assert np.max(agent.evaluate(100).returns.mean(axis=-1)) < 2.5
