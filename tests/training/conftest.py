@@ -113,8 +113,8 @@ TOGETHER = {"double-dqn", "dueling-dqn", "prioritized-dqn", "noisy-dqn", "c51", 
 IN_ONE_LOOP = {"qr-dqn", "munchausen-iqn", "redq", "droq", "simba", "npg", "td3", "matd3", "iddpg", "mappo"}
 IN_ONE_LOOP |= {"n-step-sarsa", "expected-sarsa", "double-q-learning", "q-lambda"}
 
-# These are tested by ``make test`` in every loop, the others by ``make test-long``.
-SHORT = {"q-learning", "dqn", "ppo", "ddpg"}
+# These are tested by ``make test``, the others by ``make test-long``: of tables, buffers and rollouts, and of each loop.
+SHORT = {"q-learning, fused", "dqn, fused", "dqn, host", "ppo, fused", "ppo, host"}
 
 
 def cases() -> Iterator[Any]:
@@ -131,7 +131,7 @@ def cases() -> Iterator[Any]:
 
 
 def _param(name: str, environment: str, algorithm: str, settings: dict[str, Any], *marks: Any) -> Any:
-    long = [pytest.mark.long] * (name.partition(",")[0] not in SHORT)
+    long = [pytest.mark.long] * (name not in SHORT)
     return pytest.param(Case(name, environment, algorithm, settings), id=name, marks=[*marks, *long])
 
 

@@ -141,7 +141,7 @@ def test_a_killed_run_ends_as_one_never_stopped(case: Case, whole: tuple[tegu.Ag
     """SIGKILL, without warning, then resume to the end and compare everything but times; some are killed twice."""
     random_touches, given = random.Random(case.name), (case.environment, case.algorithm, str(tmp_path))
     path = None
-    for most in (TOUCHES,) if case.algorithm not in SHORT else (TOUCHES, TOUCHES // 2):
+    for most in (TOUCHES,) if case.name not in SHORT else (TOUCHES, TOUCHES // 2):
         words = json.dumps([path, *given, random_touches.randint(1, most), settings_of(case, n_seeds(case))])
         died = subprocess.run([sys.executable, "-c", KILLED, words], capture_output=True, timeout=200)
         assert died.returncode == -signal.SIGKILL, died.stderr.decode()

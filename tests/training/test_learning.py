@@ -30,7 +30,8 @@ def test_q_learning_learns_the_lizards_whole_table() -> None:
     np.testing.assert_allclose(learned[lasting], solution.action_values[lasting], atol=1e-4)
 
 
-@pytest.mark.parametrize("backend", ["jax", pytest.param("gymnasium", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("backend", ["jax", "gymnasium"])
 def test_ppo_solves_cartpole_in_both_loops(backend: str) -> None:
     """The median of five seeds: of 20 others, 19 got 500 and one 238; a random policy gets 22."""
     agent = tegu.train("CartPole-v1", "ppo", backend=backend, seed=12, seeds=5, folder=None)

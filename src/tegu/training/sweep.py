@@ -49,9 +49,13 @@ def sweep(
     if not several_each:
         raise TeguError(f"values must be a dict of hyper-parameters and lists of their values, got {values!r}")
     folder, formats = path_of(folder, "folder"), formats_of(log)
-    combinations = [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
-    if not values or not combinations:
-        raise TeguError(f"a sweep needs values, got {dict(values)}")
+    lists = {name: list(each) for name, each in values.items()}
+    for name, each in lists.items():
+        if again := [value for number, value in enumerate(each) if value in each[:number]]:
+            raise TeguError(f"values: {name} is to be {again[0]!r} twice, which would be trained twice")
+    combinations = [dict(zip(lists, chosen, strict=True)) for chosen in product(*lists.values())]
+    if not lists or not combinations:
+        raise TeguError(f"a sweep needs values, got {lists}")
     callbacks, _, _ = several(callbacks)
     plans = [make_plan(environment, algorithm, **(options | chosen)) for chosen in combinations]
     if not _share_a_program(plans):
