@@ -113,7 +113,7 @@ TOGETHER = {"double-dqn", "dueling-dqn", "prioritized-dqn", "noisy-dqn", "c51", 
 IN_ONE_LOOP = {"qr-dqn", "munchausen-iqn", "redq", "droq", "simba", "npg", "td3", "matd3", "iddpg", "mappo"}
 IN_ONE_LOOP |= {"n-step-sarsa", "expected-sarsa", "double-q-learning", "q-lambda"}
 
-# These are tested by ``make test``, the others by ``make test-long``: of tables, buffers and rollouts, and of each loop.
+# ``make test`` tests these: tables, replay buffers and rollouts, and each loop; ``make test-long`` the others.
 SHORT = {"q-learning, fused", "dqn, fused", "dqn, host", "ppo, fused", "ppo, host"}
 
 

@@ -105,7 +105,9 @@ def test_steps_of_all_stages_can_be_changed_in_the_first(tmp_path: Path) -> None
     given: dict[str, Any] = {"steps": 200, "n_envs": 2, "log_interval": 10, "folder": tmp_path}
     again: dict[str, Any] = {"environment": Metronome(), "algorithm": Halves}
     run = tegu.train(Metronome(), Halves(), callbacks=lambda progress: progress.steps < 50, **given).run
-    assert tegu.resume(run, steps=400, **again).steps == 400
+    stopped = tegu.resume(run, steps=400, callbacks=lambda progress: progress.steps < 100, **again)
+    assert stopped.steps == 100
+    assert tegu.resume(run, **again).steps == 400, "they stay changed"
     run = tegu.train(Metronome(), Halves(), callbacks=lambda progress: progress.steps < 150, **given).run
     with pytest.raises(tegu.TeguError, match="steps can be given in the first phase of a run"):
         tegu.resume(run, steps=400, **again)

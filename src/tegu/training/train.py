@@ -73,7 +73,7 @@ def train(
     first = make_plan(environment, algorithm, **options)
     later = [_plan_of_phase(first, phase) for phase in then]
     plans = [part for plan in (first, *later) for part in in_stages(plan)]
-    training = _Training(plans, [make_loop(plan) for plan in plans], callbacks, observers, prepare_evaluation)
+    training = _Training(plans, first.steps, callbacks, observers, prepare_evaluation)
     if folder is None:
         return training.run(None, None)
     for plan in plans:
@@ -112,18 +112,20 @@ def resume(
     run = _run_of(run, folder)
     formats = formats_of(run.settings.get("log") if log is None else log)
     with run.lock():
-        first = plan_of(run, steps=steps, environment=environment, algorithm=algorithm, network=network)
+        saved = checkpoint.load_latest(run.checkpoints) if checkpoint.steps(run.checkpoints) else None
+        state = _state_of(saved) if saved is not None else {}
+        planned = state.get("planned_steps") if steps is None else steps
+        first = plan_of(run, steps=planned, environment=environment, algorithm=algorithm, network=network)
         later = [_plan_of_phase(first, phase) for phase in then]
         recorded = run.config.get("phases", [])
         if [_config_of_phase(plan) for plan in later] != recorded:
             raise TeguError(f"{run.name} was trained in {1 + len(recorded)} phases: pass the same as then=")
         plans = [part for plan in (first, *later) for part in in_stages(plan)]
-        saved = checkpoint.load_latest(run.checkpoints) if checkpoint.steps(run.checkpoints) else None
         for reason in saved.skipped if saved else ():
             warnings.warn(f"a newer checkpoint is skipped: {reason}", stacklevel=3)
         if saved is not None:
             _go_on(plans, run, saved, steps, stretch=stretch_schedules)
-        training = _Training(plans, [make_loop(plan) for plan in plans], callbacks, observers, prepare_evaluation)
+        training = _Training(plans, first.steps, callbacks, observers, prepare_evaluation)
         with closing(LiveLog(run, formats)) as live:
             return training.run(run, saved, live)
 
@@ -154,13 +156,18 @@ def _all(name: str, given: Any, fits: Callable[[Any], bool], expected: str) -> l
     return found
 
 
-def _go_on(plans: list[Plan], run: Run, saved: checkpoint.Checkpoint, steps: int | None, *, stretch: bool) -> None:
-    """Change the plan of the phase in which a run was ``saved``: how far it goes now, and where its schedules end."""
+def _state_of(saved: checkpoint.Checkpoint) -> dict[str, Any]:
+    """What a checkpoint says of its run, each field checked."""
     try:
-        state = schema.checked(saved.state, schema.AGENT_OPTIONAL, required=schema.RESUMABLE)
+        return schema.checked(saved.state, schema.AGENT_OPTIONAL, required=schema.RESUMABLE)
     except ValueError as error:
         raise TeguError(f"{saved.path} cannot be resumed: {error}") from error
+
+
+def _go_on(plans: list[Plan], run: Run, saved: checkpoint.Checkpoint, steps: int | None, *, stretch: bool) -> None:
+    """Change the plan of the phase in which a run was ``saved``: how far it goes now, and where its schedules end."""
     checkpoint.check_finite(saved)
+    state = saved.state
     phase, before = state["phase"], _before(saved)
     if not 0 <= before <= saved.step or (before > 0) != (phase > 0):
         raise TeguError(f"{saved.path} cannot be resumed: its numbers of steps do not fit together")
@@ -190,12 +197,14 @@ class _Training:
     def __init__(
         self,
         plans: Sequence[Plan],
-        loops: Sequence[Loop],
+        planned_steps: int,
         callbacks: Sequence[Callback],
         observers: Sequence[Observer],
         episodes: int,
     ):
-        self.plans, self.loops = plans, loops
+        self.plans = plans
+        self.loops: list[Loop] = [make_loop(plan) for plan in plans]
+        self.planned_steps = planned_steps  # of all stages of the first phase
         self.callbacks, self.observers, self.episodes = list(callbacks), observers, episodes
 
     def run(self, run: Run | None, saved: checkpoint.Checkpoint | None, *live: Callback) -> Agent:
@@ -253,7 +262,7 @@ class _Training:
             steps=plan.steps,
             log_interval=plan.log_interval,
             checkpoint_every=plan.checkpoint_every,
-            facts=known | {"phase": number},
+            facts=known | {"phase": number, "planned_steps": self.planned_steps},
             callbacks=self.callbacks,
             observers=observers,
             ready=prepare,
