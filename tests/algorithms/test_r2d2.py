@@ -180,6 +180,7 @@ def test_what_does_not_fit_is_said():
 
 # A turn at the junction is worth 4 or -0.1: 1.95 without a memory.
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_it_remembers_the_way():
     agent = tegu.train("TMaze-v0", "r2d2", seeds=3, folder=None, steps=60_000)
     assert np.median(agent.evaluate(100).returns.mean(axis=-1)) > 3.5
