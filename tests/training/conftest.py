@@ -43,7 +43,6 @@ _DQN_VARIANTS: dict[str, dict[str, Any]] = {
 
 _SAC_VARIANTS: dict[str, dict[str, Any]] = {
     "redq": {"gradient_steps": 3, "policy_delay": 2, "n_critics": 3},
-    "droq": {"gradient_steps": 3, "policy_delay": 2},
     "crossq": {"gradient_steps": 2},
     "simba": {"gradient_steps": 2},
 }
@@ -99,18 +98,28 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "alphazero": ("tic-tac-toe", _ALPHAZERO | {"n_envs": 32}, None),
     "alphago": ("tic-tac-toe", _ALPHAGO, None),
     "maddpg": ("simple_speaker_listener_v4", _PARTICLES | {"ensemble": 2}, "pettingzoo"),
-    "matd3": ("simple_speaker_listener_v4", _PARTICLES, "pettingzoo"),
     "iddpg": ("simple_speaker_listener_v4", _PARTICLES, "pettingzoo"),
     "ippo": ("simple_speaker_listener_v4", _PPO, "pettingzoo"),
     "mappo": ("simple_speaker_listener_v4", _PPO, "pettingzoo"),
 }
 
 
-# Tested here only together: Rainbow is double, dueling, prioritised, noisy and distributional; and ``munchausen-iqn``.
-TOGETHER = {"double-dqn", "dueling-dqn", "prioritized-dqn", "noisy-dqn", "c51", "iqn", "munchausen-dqn"}
+# Tested here only as parts of others: Rainbow is double, dueling, prioritised, noisy and distributional, REDQ draws as
+# DroQ does, and MATD3 is MADDPG with critics as TD3 has them.
+TOGETHER = {
+    "double-dqn",
+    "dueling-dqn",
+    "prioritized-dqn",
+    "noisy-dqn",
+    "c51",
+    "iqn",
+    "munchausen-dqn",
+    "droq",
+    "matd3",
+}
 
 # In one loop only: what they are variants of is tested in both.
-IN_ONE_LOOP = {"qr-dqn", "munchausen-iqn", "redq", "droq", "simba", "npg", "td3", "matd3", "iddpg", "mappo"}
+IN_ONE_LOOP = {"qr-dqn", "munchausen-iqn", "redq", "simba", "npg", "td3", "iddpg", "mappo"}
 IN_ONE_LOOP |= {"n-step-sarsa", "expected-sarsa", "double-q-learning", "q-lambda"}
 
 # ``make test`` tests these: tables, replay buffers and rollouts, and each loop; ``make test-long`` the others.
