@@ -90,7 +90,7 @@ def _together(
             run = Run.create(folder, spec.id, plan.algorithm.name, plan.config | {"phases": [], "log": list(formats)})
             stack.enter_context(run.lock())
             live.append(stack.enter_context(closing(LiveLog(run, formats))))
-            known = facts(plan.algorithm, spec, plan.seeds, plan.source) | {"phase": 0}
+            known = facts(plan.algorithm, spec, plan.seeds, plan.source) | {"phase": 0, "planned_steps": plan.steps}
             records.append(Record(run, known, range(i * n, (i + 1) * n)))
         trainer = Trainer(
             loop,
