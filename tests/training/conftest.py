@@ -125,6 +125,9 @@ IN_ONE_LOOP |= {"n-step-sarsa", "expected-sarsa", "double-q-learning", "q-lambda
 # ``make test`` tests these: tables, replay buffers and rollouts, and each loop; ``make test-long`` the others.
 SHORT = {"q-learning, fused", "dqn, fused", "dqn, host", "ppo, fused", "ppo, host"}
 
+# These are stopped, too, with every kind of collector; all are killed, which loses more.
+STOPPED = SHORT | {"alphazero, multicore", "maddpg, host"}
+
 
 def cases() -> Iterator[Any]:
     """A ``Case``, as a parameter, for algorithms of ``SMALL`` and loops, so that each kind of state meets each loop."""

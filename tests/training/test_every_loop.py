@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 from run_contents import assert_same, everything, stopped_and_resumed
-from training.conftest import SHORT, SMALL, TOGETHER, Case
+from training.conftest import SHORT, SMALL, STOPPED, TOGETHER, Case, cases
 
 import tegu
 from tegu.algorithms.catalogue import ALGORITHMS
@@ -75,13 +75,13 @@ def whole(case: Case, tmp_path_factory: pytest.TempPathFactory) -> tuple[tegu.Ag
     return trained(case, n_seeds(case), tmp_path_factory.mktemp("whole"))
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(
-    case: Case, whole: tuple[tegu.Agent, Figures], tmp_path: Path
-) -> None:
-    given = settings_of(case, n_seeds(case))
-    resumed = stopped_and_resumed(case.environment, case.algorithm, folder=tmp_path, **given)
-    assert whole[0].run is not None
-    ours = everything(whole[0].run)
+@pytest.mark.parametrize("stopped", [each for each in cases() if each.id in STOPPED])
+def test_a_stopped_run_goes_on_as_if_it_had_never_stopped(stopped: Case, tmp_path: Path) -> None:
+    given = settings_of(stopped, 1)
+    run = trained(stopped, 1, tmp_path / "whole")[0].run
+    assert run is not None
+    resumed = stopped_and_resumed(stopped.environment, stopped.algorithm, folder=tmp_path / "stopped", **given)
+    ours = everything(run)
     assert any(name == "eval/mean_reward" for _, _, name in ours["metrics"]) == ("eval_every" in given)
     assert any(name.startswith("train/") for _, _, name in ours["metrics"])
     assert_same(everything(resumed), ours)
