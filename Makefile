@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 LOCK := requirements/dev.lock
-# Compiling is most of what the short tests do: unoptimised, it takes half the time. The long ones test optimised programs.
+# Compiling is most of what the short tests do, and sooner done unoptimised. The long ones test optimised programs.
 UNOPTIMISED := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 
 .PHONY: train test test-long lint bench docs install lock clean

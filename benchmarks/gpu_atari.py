@@ -28,7 +28,7 @@ _TOY_ALWAYS = (
 
 
 def trainings(seeds: int, toy: bool) -> list[Training]:
-    """Pong with several seeds, and Breakout, which has no points to reach, with one; a toy of Pong only."""
+    """Pong with several seeds, and Breakout, which has no points to reach, with one; as a toy Pong alone."""
     options, always = (_TOY, _TOY_ALWAYS) if toy else (_OPTIONS, _ALWAYS)
     games = [("Pong", seeds, 10_000_000, POINTS), ("Breakout", 1, 1_000_000, None)]
     return [

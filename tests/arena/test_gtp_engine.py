@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 from gnu_go import GNU_GO, needs_gnu_go
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tegu.arena.gtp.engine import Engine
@@ -340,6 +340,7 @@ ANSWER = re.compile(r"[=?][0-9]*( [^\n]+| ?\n[^\n]+)?(\n[^\n]+)*\n\n", re.ASCII)
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.lists(WORDS, max_size=5).map(" ".join), max_size=12))
+@example(["loadsgf \u0100"])
 def test_any_words_are_answered_or_mean_nothing(lines):
     program = engine()
     for line in lines:

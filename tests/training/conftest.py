@@ -1,4 +1,4 @@
-"""Small settings that train in seconds and compile in one or two: of every algorithm, in every loop it can run in."""
+"""Small settings that train in seconds and compile in one or two: of algorithms, in the loops they can run in."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ _SAC_VARIANTS: dict[str, dict[str, Any]] = {
     "simba": {"gradient_steps": 2},
 }
 
-# Of every algorithm: an environment, settings, and by whose environments the split loop collects, if there are any.
+# Of all but ``TOGETHER``: an environment, settings, and by whose environments the split loop collects, if any.
 # Rings of rows go around, learning rates fall, policies remember, moments are kept, windows are longer than a step.
 SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "q-learning": ("FrozenLake-v1", _TABLE, "gymnasium"),
@@ -104,8 +104,8 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
 }
 
 
-# Tested here only as parts of others: Rainbow is double, dueling, prioritised, noisy and distributional, REDQ draws as
-# DroQ does, and MATD3 is MADDPG with critics as TD3 has them.
+# Tested here only as parts of others: Rainbow is double, dueling, prioritised, noisy and distributional; REDQ and
+# MADDPG keep whatever DroQ and MATD3 keep from one step to the next.
 TOGETHER = {
     "double-dqn",
     "dueling-dqn",
@@ -149,5 +149,5 @@ def _param(name: str, environment: str, algorithm: str, settings: dict[str, Any]
 
 @pytest.fixture(scope="module", params=cases())
 def case(request: pytest.FixtureRequest) -> Case:
-    """Every algorithm in every loop it can run in."""
+    """An algorithm in a loop (``cases``)."""
     return request.param

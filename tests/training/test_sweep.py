@@ -64,7 +64,7 @@ def test_what_cannot_be_swept(tmp_path: Path) -> None:
     for values, message in (
         ({"lr": [1.0]}, "learning_rate"),
         ({"gamma": []}, "needs values"),
-        ({"gamma": [0.9, 0.99, 0.9]}, "gamma is to be 0.9 twice"),
+        ({"gamma": [0.9, 0.99, 0.9]}, "gamma has 0.9 twice"),
         ({"gamma": ["high"]}, "must be a number"),
     ):
         with pytest.raises(tegu.TeguError, match=message):

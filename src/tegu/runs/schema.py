@@ -148,7 +148,7 @@ AGENT_OPTIONAL: dict[str, Check] = {
     "total": _from_0,
     "steps": _from_0,
     "schedule_steps": _from_0,
-    "planned_steps": _from_0,
+    "planned_steps": _steps,
     "phase": _whole(0, 1000),
     "elapsed": _seconds,
     "loop": _is(dict),

@@ -52,7 +52,7 @@ def sweep(
     lists = {name: list(each) for name, each in values.items()}
     for name, each in lists.items():
         if again := [value for number, value in enumerate(each) if value in each[:number]]:
-            raise TeguError(f"values: {name} is to be {again[0]!r} twice, which would be trained twice")
+            raise TeguError(f"values: {name} has {again[0]!r} twice")
     combinations = [dict(zip(lists, chosen, strict=True)) for chosen in product(*lists.values())]
     if not lists or not combinations:
         raise TeguError(f"a sweep needs values, got {lists}")

@@ -113,8 +113,10 @@ def resume(
     formats = formats_of(run.settings.get("log") if log is None else log)
     with run.lock():
         saved = checkpoint.load_latest(run.checkpoints) if checkpoint.steps(run.checkpoints) else None
-        state = _state_of(saved) if saved is not None else {}
-        planned = state.get("planned_steps") if steps is None else steps
+        planned = steps
+        if saved is not None:
+            _check_state(saved)
+            planned = saved.state.get("planned_steps") if steps is None else steps  # as the last resume changed it
         first = plan_of(run, steps=planned, environment=environment, algorithm=algorithm, network=network)
         later = [_plan_of_phase(first, phase) for phase in then]
         recorded = run.config.get("phases", [])
@@ -156,10 +158,10 @@ def _all(name: str, given: Any, fits: Callable[[Any], bool], expected: str) -> l
     return found
 
 
-def _state_of(saved: checkpoint.Checkpoint) -> dict[str, Any]:
-    """What a checkpoint says of its run, each field checked."""
+def _check_state(saved: checkpoint.Checkpoint) -> None:
+    """Raises ``TeguError`` if a field of what a checkpoint says of its run is wrong, or missing."""
     try:
-        return schema.checked(saved.state, schema.AGENT_OPTIONAL, required=schema.RESUMABLE)
+        schema.checked(saved.state, schema.AGENT_OPTIONAL, required=schema.RESUMABLE)
     except ValueError as error:
         raise TeguError(f"{saved.path} cannot be resumed: {error}") from error
 
