@@ -169,7 +169,7 @@ def _breakout() -> Case:
         (
             worker("tegu", "ours.py", OURS, loop="atari", **ours),
             worker("SB3", "peers.py", PEERS, tries_threads=True, library="stable_baselines3", **theirs),
-            worker("SBX", "peers.py", PEERS, tries_threads=True, library="sbx", **theirs),
+            worker("SBX", "peers.py", PEERS, tries_threads=True, library="sbx", **theirs | {"steps": 800}),
         ),
         _rows(sb3=2),
         (

@@ -55,7 +55,8 @@ CASES = (
     Learning("Hopper-v5", "ppo", seeds=5),
     Learning("MinAtar/Breakout-v0", "pqn", 1_000_000),
     Learning("MinAtar/Freeway-v0", "pqn", 1_000_000),
-    Learning("MinAtar/Breakout-v0", "dqn", seeds=4),
+    Learning("MinAtar/Breakout-v0", "dqn"),
+    Learning("MinAtar/Freeway-v0", "dqn"),
     Learning("tic-tac-toe", "alphazero", seeds=5, judge="perfect"),
     Learning("connect-four", "alphazero", seeds=1, judge="matches", rivals=("mcts:1000",), openings=(0, 4)),
     Learning("go-5x5", "alphazero", seeds=1, judge="matches", rivals=GNU_GO, openings=(2,)),  # needs GNU Go
