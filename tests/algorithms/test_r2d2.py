@@ -173,6 +173,19 @@ def test_the_state_before_a_step_is_stored_with_it():
     assert (second.action == START + 1).all()
 
 
+def test_a_dueling_network_has_values_and_advantages_after_the_lstm():
+    network, rng = dataclasses.replace(ALGORITHM, dueling=True).init(KEY, SPEC).online, np.random.default_rng(0)
+    seen = {"x": rng.normal(size=(B, 2)), "action_mask": np.ones((B, A), np.int8)}
+    state = network.lstm.start(B)
+    values, after = network(seen, state)
+    value, advantage = network.head.value(after.hidden), network.head.advantage(after.hidden)
+    expected = value + advantage - advantage.mean(axis=-1, keepdims=True)
+    np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
+    assert network.head.value.weights[0].shape == network.head.advantage.weights[0].shape == (WIDTH, WIDTH)
+    once = Observed(*(jax.tree.map(lambda leaf: leaf[None], seen) for _ in range(2)), np.ones((1, B), bool))
+    np.testing.assert_allclose(network.unroll(once, state)[0][0][0], expected, rtol=1e-5, atol=1e-6)
+
+
 def test_what_does_not_fit_is_said():
     with pytest.raises(tegu.TeguError, match="R2D2: net_arch must have a layer before the LSTM"):
         R2D2(net_arch=()).validate(SPEC)

@@ -12,6 +12,7 @@ from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import PyTree
 from tegu.nn.conv import GAIN
 from tegu.nn.distributions import Distribution, distribution, n_parameters
+from tegu.nn.dueling import Dueling
 from tegu.nn.encoder import Encoder
 from tegu.nn.heads import initial_log_std
 from tegu.nn.mlp import ACTIVATIONS, MLP
@@ -109,12 +110,13 @@ def unroll(cell: LSTM | GRU, x: jax.Array, begins: jax.Array, state: PyTree) -> 
 
 
 class RecurrentQNetwork(eqx.Module):
-    """Action values ``[..., A]`` from what was observed since the episode began: layers, an LSTM, a linear layer."""
+    """Action values ``[..., A]`` from what was observed since the episode began: layers, an LSTM, a linear layer or a
+    dueling network."""
 
     encoder: Encoder
     body: MLP
     lstm: LSTM
-    head: MLP
+    head: MLP | Dueling
     spaces: Spaces = eqx.field(static=True)
 
     def __init__(
@@ -125,19 +127,31 @@ class RecurrentQNetwork(eqx.Module):
         activation: str,
         features_extractor: str,
         lstm_hidden_size: int,
+        dueling: bool = False,
     ):
-        """``net_arch`` are the layers before the LSTM, at least one."""
+        """``net_arch`` are the layers before the LSTM, at least one. ``dueling``: whether values and advantages follow
+        it, each with a hidden layer as wide as the LSTM."""
         body_key, lstm_key, head_key = jax.random.split(key, 3)
         self.encoder = Encoder(key, spec.observation_space, features_extractor)
         self.body = MLP(body_key, (self.encoder.outputs, *net_arch), activation)
         self.lstm = LSTM(lstm_key, net_arch[-1], lstm_hidden_size)
-        self.head = MLP(head_key, (lstm_hidden_size, int(spec.action_space.n)), activation)
+        width, actions = lstm_hidden_size, int(spec.action_space.n)
+        self.head = (
+            Dueling(head_key, width, (width,), actions, 1, activation)
+            if dueling
+            else MLP(head_key, (width, actions), activation)
+        )
         self.spaces = spec.spaces
 
     def __call__(self, observation: PyTree, state: LSTMState) -> tuple[jax.Array, LSTMState]:
         """The values of an observation, and the state after it."""
         state = self.lstm(self.embed(observation), state)
-        return self.head(state.hidden), state
+        return self.of_state(state), state
+
+    def of_state(self, state: LSTMState) -> jax.Array:
+        """The values, where ``state`` holds what was observed up to now."""
+        values = self.head(state.hidden)
+        return values[..., 0] if isinstance(self.head, Dueling) else values
 
     def hidden(self, observation: PyTree, state: LSTMState) -> jax.Array:
         """What the LSTM shows ``[..., width]`` of an observation: the last hidden layer."""
@@ -156,7 +170,7 @@ class RecurrentQNetwork(eqx.Module):
         states = unroll(self.lstm, self.embed(seen.observation), seen.begins, state)
         after_next = self.lstm(self.embed(seen.next_observation), states)
         last = jax.tree.map(lambda leaf: leaf[-1], states)
-        return (self.head(states.hidden), self.head(after_next.hidden)), last
+        return (self.of_state(states), self.of_state(after_next)), last
 
 
 class Memory(NamedTuple):
