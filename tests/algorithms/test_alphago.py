@@ -207,7 +207,7 @@ def test_a_stage_of_policy_gradient_plays_an_opponent_and_fills_the_pool():
 def test_the_improved_policy_starts_as_the_supervised_one():
     learners = jax.vmap(lambda key: AlphaGo(**SMALL).init(key, SPEC))(jax.random.split(KEY, 2))
     changed = learners._replace(supervised=jax.tree.map(lambda leaf: leaf + 1, learners.supervised))
-    begun = AlphaGo(**SMALL).improvable(changed, learners)
+    begun = AlphaGo(**SMALL).starting_from_supervised(changed, learners)
     assert eqx.tree_equal(begun.reinforced, changed.supervised)
     for pool, leaf in zip(jax.tree.leaves(begun.pool), jax.tree.leaves(changed.supervised), strict=True):
         np.testing.assert_array_equal(pool, np.stack([leaf] * 3, axis=1))

@@ -10,8 +10,8 @@ from tegu.algorithms.self_play_targets import (
     Target,
     auxiliary_losses,
     mean_of,
+    symmetric_targets,
     targets,
-    turned,
     weight_of,
 )
 from tegu.arena.positions import begin, play
@@ -118,7 +118,7 @@ def test_targets_turn_with_the_board(steps):
     def images(index):
         every = jnp.full(B, index)
         boards, policies = jax.vmap(GAME.symmetric)(every, jnp.asarray(last["board"])[..., None], policy)
-        return boards[..., 0], policies, turned(GAME, every, jnp.zeros((B, 3, 3, 7)), policy, given)
+        return boards[..., 0], policies, symmetric_targets(GAME, every, jnp.zeros((B, 3, 3, 7)), policy, given)
 
     for index in range(8):
         boards, policies, found = jax.device_get(images(index))

@@ -14,9 +14,9 @@ from tegu.algorithms.alphago_losses import (
     game_outcomes,
     imitation_loss,
     in_batches,
+    in_random_symmetry,
+    planes_of,
     policy_gradient_loss,
-    seen,
-    turned,
     value_loss,
 )
 from tegu.algorithms.base import Algorithm, Learner, Metrics, Stage, Update, learning_metrics, named
@@ -127,11 +127,11 @@ class AlphaGo(Algorithm):
         whole = {"n_steps": spec.model.most_moves}
         return (
             Stage(replace(self, stage="supervised"), first, RecordedGames.of(spec.model, games)),
-            Stage(replace(self, stage="reinforced", **whole), second, hand_over=self.improvable),
+            Stage(replace(self, stage="reinforced", **whole), second, hand_over=self.starting_from_supervised),
             Stage(replace(self, stage="value", **whole), max(steps - first - second, 1)),
         )
 
-    def improvable(self, learners: Learner, fresh: Learner) -> Learner:
+    def starting_from_supervised(self, learners: Learner, fresh: Learner) -> Learner:
         """Learners ``[S, ...]`` whose reinforced policy, and all opponents in the pool, are the supervised policy."""
         pool = jax.tree.map(lambda leaf: jnp.repeat(leaf[:, None], self.pool_size, axis=1), learners.supervised)
         return learners._replace(reinforced=learners.supervised, pool=pool)
@@ -234,7 +234,7 @@ class AlphaGo(Algorithm):
 
     def update(self, learner: AlphaGoLearner, batch: Step, key: jax.Array) -> Update:
         """Gradient steps on the moves of a rollout ``[T, B, ...]``."""
-        updated = {"supervised": self.imitate, "reinforced": self.reinforce, "value": self.judge}[self.stage]
+        updated = {"supervised": self.imitate, "reinforced": self.reinforce, "value": self.regress}[self.stage]
         learner, metrics = updated(learner, batch, key)
         return Update(learner, dict(metrics) | learning_metrics(self.rate, learner.updates[self.stage]))
 
@@ -248,10 +248,10 @@ class AlphaGo(Algorithm):
         game, steps = learner.supervised.game, flatten_time(batch)
         legal = steps.observation[ACTION_MASK]
         played = jax.nn.one_hot(steps.action, legal.shape[-1])
-        planes, *policies = turned(game, key, seen(game, steps.observation, 1), played, legal)
+        planes, *policies = in_random_symmetry(game, key, planes_of(game, steps.observation, 1), played, legal)
         networks = learner.supervised.network, learner.rollout
         gradient, metrics = jax.grad(imitation_loss, has_aux=True)(networks, planes, *policies, steps.extras, self.l2)
-        (network, fast), learner = self.descended(learner, networks, gradient)
+        (network, fast), learner = self.gradient_step(learner, networks, gradient)
         return learner._replace(supervised=PolicyValue(network, game), rollout=fast), metrics
 
     def reinforce(self, learner: AlphaGoLearner, batch: Step, key: jax.Array) -> tuple[AlphaGoLearner, Metrics]:
@@ -259,9 +259,9 @@ class AlphaGo(Algorithm):
         game, position = learner.supervised.game, batch.observation
         outcome, first = game_outcomes(batch)
         counts = first & batch.extras
-        given = seen(game, position, 2), batch.action, position[ACTION_MASK], outcome, counts
+        given = planes_of(game, position, 2), batch.action, position[ACTION_MASK], outcome, counts
         loss, gradient = jax.value_and_grad(policy_gradient_loss)(learner.reinforced.network, *given)
-        network, learner = self.descended(learner, learner.reinforced.network, gradient)
+        network, learner = self.gradient_step(learner, learner.reinforced.network, gradient)
         reinforced, done = PolicyValue(network, game), learner.updates["reinforced"]
         joins, place = done % self.pool_every == 0, done // self.pool_every % self.pool_size
         pool = jax.tree.map(
@@ -271,27 +271,27 @@ class AlphaGo(Algorithm):
         learner = learner._replace(reinforced=reinforced, pool=pool, opponent=opponent)
         return learner, {"policy_loss": loss, "outcome_against_pool": mean_of(outcome, counts)}
 
-    def judge(self, learner: AlphaGoLearner, batch: Step, key: jax.Array) -> tuple[AlphaGoLearner, Metrics]:
+    def regress(self, learner: AlphaGoLearner, batch: Step, key: jax.Array) -> tuple[AlphaGoLearner, Metrics]:
         """Gradient steps of the value network towards the outcomes of a game in each environment, each on some of the
         games, positions turned or mirrored at random."""
         game = learner.supervised.game
         outcome, first = game_outcomes(batch)
-        planes = seen(game, batch.observation, 2)
+        planes = planes_of(game, batch.observation, 2)
         n_actions = batch.observation[ACTION_MASK].shape[-1]
         batches = math.gcd(self.value_batches, outcome.shape[1])
 
         def step(learner: AlphaGoLearner, given: tuple[jax.Array, ...]) -> tuple[AlphaGoLearner, Metrics]:
             key, planes, *known = given
-            planes, _ = turned(game, key, planes, jnp.zeros((len(planes), n_actions)))
+            planes, _ = in_random_symmetry(game, key, planes, jnp.zeros((len(planes), n_actions)))
             gradient, metrics = jax.grad(value_loss, has_aux=True)(learner.value.network, planes, *known, self.l2)
-            network, learner = self.descended(learner, learner.value.network, gradient)
+            network, learner = self.gradient_step(learner, learner.value.network, gradient)
             return learner._replace(value=PolicyValue(network, game)), metrics
 
         given = (in_batches(leaf, batches) for leaf in (planes, outcome, first & batch.extras))
         learner, metrics = jax.lax.scan(step, learner, (jax.random.split(key, batches), *given))
         return learner, {name: values.mean() for name, values in metrics.items()}
 
-    def descended(self, learner: AlphaGoLearner, networks: Any, gradient: Any) -> tuple[Any, AlphaGoLearner]:
+    def gradient_step(self, learner: AlphaGoLearner, networks: Any, gradient: Any) -> tuple[Any, AlphaGoLearner]:
         """The stage's ``networks`` after a step against the ``gradient``, and the learner that has counted it."""
         state, count = learner.optimizers[self.stage], learner.updates[self.stage]
         networks, state = descend(self.optimizer(), self.rate, networks, gradient, state)

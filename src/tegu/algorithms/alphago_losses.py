@@ -4,10 +4,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from tegu.algorithms.base import Metrics
 from tegu.algorithms.self_play_targets import mean_of
-from tegu.core.step import PyTree, Step
+from tegu.core.step import Step
 from tegu.environments.games.base import Game, Position, own_reward
 from tegu.exploration import masked
 from tegu.nn.local_policy import LocalPolicy
@@ -35,7 +36,7 @@ def imitation_loss(
         "rollout_policy_loss": fast_loss,
         "rollout_accuracy": of_fast,
     }
-    total = loss + fast_loss + l2 * squared_size(networks)
+    total = loss + fast_loss + l2 * optax.tree.norm(networks, squared=True)
     return total, {"loss": total, **metrics}
 
 
@@ -56,13 +57,8 @@ def value_loss(
     """Squared error of the value of the positions ``[N, H, W, C]`` that count against the outcomes (equation 3)."""
     value = network(planes)[1]
     error = mean_of((value - outcome) ** 2, counts)
-    total = error + l2 * squared_size(network)
+    total = error + l2 * optax.tree.norm(network, squared=True)
     return total, {"loss": total, "value_loss": error}
-
-
-def squared_size(networks: PyTree) -> jax.Array:
-    """The sum of all squared parameters."""
-    return sum(((leaf**2).sum() for leaf in jax.tree.leaves(networks)), jnp.zeros(()))
 
 
 def game_outcomes(batch: Step) -> tuple[jax.Array, jax.Array]:
@@ -75,7 +71,7 @@ def game_outcomes(batch: Step) -> tuple[jax.Array, jax.Array]:
     return outcome, first
 
 
-def seen(game: Game, positions: Position, depth: int) -> jax.Array:
+def planes_of(game: Game, positions: Position, depth: int) -> jax.Array:
     """The planes of positions with so many batch axes."""
     features = game.features
     for _ in range(depth):
@@ -83,7 +79,7 @@ def seen(game: Game, positions: Position, depth: int) -> jax.Array:
     return features(positions)
 
 
-def turned(game: Game, key: jax.Array, planes: jax.Array, *policies: jax.Array) -> tuple[jax.Array, ...]:
+def in_random_symmetry(game: Game, key: jax.Array, planes: jax.Array, *policies: jax.Array) -> tuple[jax.Array, ...]:
     """Planes ``[B, H, W, C]`` and policies ``[B, A]``, each position turned or mirrored at random."""
     index = jax.random.randint(key, (len(planes),), 0, game.n_symmetries)
     images = [jax.vmap(game.symmetric)(index, planes, policy) for policy in policies]

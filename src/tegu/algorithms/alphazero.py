@@ -40,8 +40,8 @@ from tegu.algorithms.self_play_targets import (
     auxiliary_losses,
     check_auxiliary,
     mean_of,
+    symmetric_targets,
     targets,
-    turned,
     weight_of,
 )
 from tegu.core.errors import TeguError
@@ -211,11 +211,11 @@ class AlphaZero(Algorithm):
         policy, value, random, full = steps.extras
         reward = own_reward(steps.reward, steps.observation["to_play"])
         outcome = outcomes(reward, steps.terminated & ~random, steps.truncated | random, value)
-        aims = targets(learner.network.game, steps, self.weights) if self.weights else ()
+        auxiliary_targets = targets(learner.network.game, steps, self.weights) if self.weights else ()
         weight = None
         if self.soft_resign is not None:
             weight = weight_of(value, steps.terminated | steps.truncated, self.soft_resign)
-        return learner, Example(steps.observation, policy, outcome, full, weight, aims)
+        return learner, Example(steps.observation, policy, outcome, full, weight, auxiliary_targets)
 
     def update(self, learner: AlphaZeroLearner, batch: Batch, key: jax.Array) -> Update:
         """One gradient step on ``batch_size`` moves, each turned or mirrored at random."""
@@ -225,7 +225,7 @@ class AlphaZero(Algorithm):
         planes, policy = jax.vmap(game.symmetric)(index, planes, examples.policy)
         # the symmetric image of the legal actions: what an illegal one's logit is does not matter
         _, legal = jax.vmap(game.symmetric)(index, planes, examples.position["action_mask"])
-        aims = turned(game, index, planes, policy, dict(examples.targets))
+        auxiliary_targets = symmetric_targets(game, index, planes, policy, dict(examples.targets))
 
         def loss(network: PolicyValue) -> tuple[jax.Array, Metrics]:
             """Equation 1 of the paper: cross-entropy, squared error, the parameters' size; and auxiliary losses."""
@@ -233,10 +233,10 @@ class AlphaZero(Algorithm):
             log_prior = jax.nn.log_softmax(masked(logits, legal))
             policy_loss = mean_of(-(policy * log_prior).sum(axis=-1), examples.full, examples.weight)
             value_loss = mean_of((value - examples.outcome) ** 2, examples.weight)
-            size = sum((leaf**2).sum() for leaf in jax.tree.leaves(network))
+            size = optax.tree.norm(network, squared=True)
             entropy = mean_of(-(policy * jnp.log(policy + 1e-9)).sum(axis=-1), examples.full, examples.weight)
             total = policy_loss + value_loss + self.l2 * size
-            auxiliary = auxiliary_losses(others, aims)
+            auxiliary = auxiliary_losses(others, auxiliary_targets)
             for name, weight in self.weights.items():
                 total += weight * auxiliary[name]
             return total, {

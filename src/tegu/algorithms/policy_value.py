@@ -13,7 +13,7 @@ from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
 from tegu.environments.games.base import Game, Position
 from tegu.nn.custom import CustomNetwork, Signature, check_custom, custom_networks, network_name
-from tegu.nn.residual import FullyConv, ResidualConv, ResidualMLP, judged, moves_are_points
+from tegu.nn.residual import FullyConv, ResidualConv, ResidualMLP, moves_are_points, policy_and_value
 
 NETWORKS: dict[str, type[ResidualMLP] | type[ResidualConv]] = {
     "mlp": ResidualMLP,
@@ -39,7 +39,7 @@ class PolicyValue(eqx.Module):
             return (*self.network(planes), {})
         assert not isinstance(self.network, CustomNetwork)
         seen = self.network.trunk(planes)
-        return (*judged(self.network, seen), {name: head(seen) for name, head in self.auxiliary.items()})
+        return (*policy_and_value(self.network, seen), {name: head(seen) for name, head in self.auxiliary.items()})
 
 
 def policy_value(

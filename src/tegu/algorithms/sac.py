@@ -46,7 +46,7 @@ from tegu.algorithms.ranges import (
     Rate,
     WidthOrNone,
 )
-from tegu.algorithms.soft_values import Judged, check_options, combined, judged_apart, judged_jointly, soft_critic_loss
+from tegu.algorithms.soft_values import ValuesAndTargets, check_options, combined, soft_critic_loss, values_and_targets
 from tegu.algorithms.state_dependent_exploration import check_sde, explored
 from tegu.core.auto import Auto
 from tegu.core.schedule import Clock
@@ -224,10 +224,10 @@ class SAC(Algorithm):
         )
         target_key, policy_key = jax.random.split(key)
         ent_coef = jnp.exp(learner.log_ent_coef) if isinstance(self.ent_coef, Auto) else self.ent_coef
-        judged = (judged_jointly if self.batch_norm else judged_apart)(self, learner, steps, ent_coef, target_key)
+        of_critics = values_and_targets(self, learner, steps, ent_coef, target_key)
 
-        def critic_loss(critics: Critics) -> tuple[jax.Array, Judged]:
-            outputs, target, after = judged(critics)
+        def critic_loss(critics: Critics) -> tuple[jax.Array, ValuesAndTargets]:
+            outputs, target, after = of_critics(critics)
             return soft_critic_loss(self, outputs, target), (outputs, target, after)
 
         (error, (outputs, target, after)), gradient = jax.value_and_grad(critic_loss, has_aux=True)(learner.critics)

@@ -114,7 +114,7 @@ def of_the_end(last: Any, terminated: jax.Array, cut: jax.Array) -> tuple[Any, j
     return found
 
 
-def turned(
+def symmetric_targets(
     game: Game, index: jax.Array, planes: jax.Array, policy: jax.Array, known: Mapping[str, Target]
 ) -> dict[str, Target]:
     """Targets of positions ``[B]`` in the ``index``-th symmetric image ``[B]`` of each.

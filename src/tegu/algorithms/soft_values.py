@@ -25,7 +25,7 @@ from tegu.spaces.features import require
 ACTOR_VALUES = ("min", "mean")
 
 Critics = Any  #: a tuple of networks
-Judged = tuple[jax.Array, jax.Array, Critics]  #: what critics say, what they should, and they after it
+ValuesAndTargets = tuple[jax.Array, jax.Array, Critics]  #: what critics say, what they should, and they after it
 
 
 def check_options(algorithm: Any, spec: EnvironmentSpec) -> None:
@@ -67,36 +67,43 @@ def check_options(algorithm: Any, spec: EnvironmentSpec) -> None:
         raise TeguError(f"{title}: {chosen[0]} cannot be used with {chosen[1]}")
 
 
-def judged_apart(
+def values_and_targets(
     algorithm: Any, learner: Any, steps: Step, ent_coef: jax.Array | float, key: jax.Array
-) -> Callable[[Critics], Judged]:
-    """What critics say of the steps ``[B]``, and what they should by the target critics."""
+) -> Callable[[Critics], ValuesAndTargets]:
+    """What critics say of the steps ``[B]``, and what they should."""
+    found = _without_targets if algorithm.batch_norm else _by_target_critics
+    return found(algorithm, learner, steps, ent_coef, key)
+
+
+def _by_target_critics(
+    algorithm: Any, learner: Any, steps: Step, ent_coef: jax.Array | float, key: jax.Array
+) -> Callable[[Critics], ValuesAndTargets]:
     kind, target = action_kind(learner.actor.spaces.action), soft_target(algorithm, learner, steps, ent_coef, key)
 
-    def judged(critics: Critics) -> Judged:
+    def of_critics(critics: Critics) -> ValuesAndTargets:
         thinned = with_dropout(critics, algorithm.critic_dropout, jax.random.fold_in(key, 2))
         return kind.values(thinned, steps.observation, steps.action), target, critics
 
-    return judged
+    return of_critics
 
 
-def judged_jointly(
+def _without_targets(
     algorithm: Any, learner: Any, steps: Step, ent_coef: jax.Array | float, key: jax.Array
-) -> Callable[[Critics], Judged]:
-    """The same without target critics: the critics see the steps and the next ones in one batch, whose statistics
+) -> Callable[[Critics], ValuesAndTargets]:
+    """Without target critics the critics see the steps and the next ones in one batch, whose statistics
     normalise both (Bhatt et al. 2024, section 3)."""
     kind: Any = action_kind(learner.actor.spaces.action)
     next_action, entropy = kind.drawn(learner.actor(steps.next_observation), key)
     now, later = (steps.observation, *kind.seen(steps.action)), (steps.next_observation, next_action)
     both = jax.tree.map(lambda *parts: jnp.concatenate(parts), now, later)
 
-    def judged(critics: Critics) -> Judged:
+    def of_critics(critics: Critics) -> ValuesAndTargets:
         outputs, after = zip(*(fitted(critic, learner.updates >= WARM_UP, *both) for critic in critics), strict=True)
         value, next_value = jnp.split(jnp.stack(outputs), 2, axis=1)
         future = combined_in_target(algorithm, key, jax.lax.stop_gradient(next_value))
         return value, bootstrapped(algorithm, steps, future, ent_coef, entropy), after
 
-    return judged
+    return of_critics
 
 
 def soft_target(algorithm: Any, learner: Any, steps: Step, ent_coef: jax.Array | float, key: jax.Array) -> jax.Array:

@@ -19,7 +19,7 @@ from tegu.environments.games.go_rules import areas, board_hash
 _areas = jax.jit(areas)
 
 
-def turned(game: Go, position: Position, side: int) -> Position:
+def with_to_play(game: Go, position: Position, side: int) -> Position:
     """The position with ``side`` (0 black, 1 white) to move, as if nothing had happened."""
     if position["to_play"][0] == side:
         return position
@@ -41,7 +41,7 @@ def laid(game: Go, stones: Mapping[int, int], side: int) -> Position:
     """
     position = begin(game, 1)
     for point, colour in sorted(stones.items(), key=lambda stone: stone[1]):
-        position = turned(game, position, colour)
+        position = with_to_play(game, position, colour)
         legal = position["action_mask"][0, point]
         position = after(game, position, point) if legal else position
     colours = np.array([stones.get(point, -1) for point in range(game.points)])
@@ -51,7 +51,7 @@ def laid(game: Go, stones: Mapping[int, int], side: int) -> Position:
     start = {name: leaf for name, leaf in begin(game, 1).items() if name in ("moves", "passed", "history")}
     if "history" in start:
         start["history"][0, 0] = board_hash(position["board"][0])
-    return turned(game, position, side) | start
+    return with_to_play(game, position, side) | start
 
 
 def score(game: Go, position: Position) -> float:

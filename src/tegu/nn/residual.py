@@ -88,7 +88,7 @@ class ResidualMLP(eqx.Module):
 
     def __call__(self, planes: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Planes ``[B, H, W, C]`` to logits ``[B, A]`` and values ``[B]`` in [-1, 1]."""
-        return judged(self, self.trunk(planes))
+        return policy_and_value(self, self.trunk(planes))
 
     def trunk(self, planes: jax.Array) -> jax.Array:
         """What the heads see of planes ``[B, H, W, C]``: ``[B, width]``."""
@@ -132,7 +132,7 @@ class ResidualConv(eqx.Module):
 
     def __call__(self, planes: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Planes ``[B, H, W, C]`` to logits ``[B, A]`` and values ``[B]`` in [-1, 1]."""
-        return judged(self, self.trunk(planes))
+        return policy_and_value(self, self.trunk(planes))
 
     def trunk(self, planes: jax.Array) -> jax.Array:
         """What the heads see of planes ``[B, H, W, C]``: ``[B, H, W, width]``."""
@@ -167,7 +167,7 @@ class FullyConv(ResidualConv):
         return PointPolicy(key, width, passes=actions > shape[0] * shape[1])
 
 
-def judged(network: ResidualMLP | ResidualConv, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+def policy_and_value(network: ResidualMLP | ResidualConv, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Logits ``[B, A]`` and values ``[B]`` in [-1, 1] by what comes out of the ``network``'s trunk."""
     return network.policy(x), jnp.tanh(network.value(x)[..., 0])
 

@@ -8,20 +8,19 @@ import jax
 import numpy as np
 
 from tegu.arena.base import Explains, Explanation, Player
-from tegu.arena.go_board import after, laid, score, score_text, turned
+from tegu.arena.go_board import after, laid, score, score_text, with_to_play
 from tegu.arena.gtp import analysis
 from tegu.arena.gtp.analysis import Input
 from tegu.arena.gtp.handicap import fixed, most_fixed
 from tegu.arena.gtp.text import Command, answer, colour, parsed, real, vertex, whole, word
 from tegu.arena.positions import begin, take
-from tegu.arena.sgf.record import naming, read
+from tegu.arena.sgf.record import MOST_KOMI, naming, read
 from tegu.arena.sgf.replay import replay
 from tegu.core.errors import TeguError
 from tegu.environments.games.base import Position
 from tegu.environments.games.go import LARGEST, SMALLEST, Go
 from tegu.gtp.program import COLOURS, Refused
 
-_MOST_KOMI = 1000.0
 _PLAIN = str.maketrans("●○·", "XO.")  # the protocol is ASCII
 
 
@@ -116,7 +115,7 @@ class Engine:
 
     def _komi(self, words: list[str]) -> str:
         komi = real(word(words, 0))
-        if abs(komi) > _MOST_KOMI:
+        if abs(komi) > MOST_KOMI:
             raise Refused("unacceptable komi")
         if komi != self._game.komi:
             self._become(replace(self._game, komi=komi))
@@ -286,7 +285,7 @@ class Engine:
 
     def _turned(self, side: int) -> Position:
         """The position with ``side`` to move."""
-        return turned(self._game, self._positions[-1], side)
+        return with_to_play(self._game, self._positions[-1], side)
 
     def _after(self, position: Position, action: int) -> Position | None:
         """The position after a move, None if it is illegal or repeats a board."""

@@ -19,7 +19,7 @@ COLOURS = ("B", "W")  #: in the order of the players
 SMALLEST, LARGEST = 2, 19  #: points on a side
 _MOST_BYTES = 4 << 20  # a record with the analysis of another program in it may take hundreds of kilobytes
 _MOST_MOVES, _MOST_SETUPS = 5_000, 50
-_MOST_KOMI = 1000.0
+MOST_KOMI = 1000.0  #: points, for either side
 _LETTERS = string.ascii_lowercase
 
 
@@ -101,7 +101,7 @@ def from_text(text: str) -> GameRecord:
                 moves += 1
         if moves > _MOST_MOVES or setups > _MOST_SETUPS:
             raise TeguError(f"more than {_MOST_MOVES:,} moves, or {_MOST_SETUPS} times stones that are set up")
-    komi = _real(_one(root, "KM"), "KM", _MOST_KOMI) if "KM" in root else None
+    komi = _real(_one(root, "KM"), "KM", MOST_KOMI) if "KM" in root else None
     handicap = int(_real(_one(root, "HA", "0"), "HA", size**2))
     names = [_one(root, name) for name in ("PB", "PW", "RE")]
     return GameRecord(size, tuple(steps), komi, handicap, *names)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tegu.arena.base import RESIGNATION
-from tegu.arena.go_board import after, laid, score, score_text, turned
+from tegu.arena.go_board import after, laid, score, score_text, with_to_play
 from tegu.arena.match import Games
 from tegu.arena.positions import begin, take
 from tegu.arena.sgf.record import COLOURS, GameRecord, Move, Setup
@@ -36,7 +36,7 @@ def replay(game: Go, record: GameRecord, most_moves: int | None = None) -> Repla
             continue
         if len(before) == most_moves:
             break
-        position = turned(game, position, step.colour)
+        position = with_to_play(game, position, step.colour)
         if not position["action_mask"][0, step.action]:
             raise TeguError(f"{where}, {COLOURS[step.colour]} {game.action_name(step.action)}, is illegal")
         before.append(position)
