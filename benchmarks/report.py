@@ -14,8 +14,8 @@ Each measurement is a process of its own. The sides of a case run in turn, one a
 nothing else should run on the machine. Figures are medians, with the least and the greatest in brackets. A ratio is
 that of the medians; its brackets hold the least and the greatest over the pairs of a round. Rates are measured after a
 warm-up of a tenth of the steps in which everything is compiled; all sides of a case then take the same number of
-steps, up to a whole rollout. Processes are measured from start to end. Seeds are the numbers of the rounds wherever a
-side can be told one. Everything runs on the CPU.
+steps, up to a whole rollout, but for slow peers, which take fewer (`benchmarks/cases.py`). Processes are measured from
+start to end. Seeds are the numbers of the rounds wherever a side can be told one. Everything runs on the CPU.
 
 Threads: a peer runs with one thread or one per core, whichever was faster in a trial on a fifth of the steps before
 the rounds (PyTorch's and OpenMP's threads; for XLA, `--xla_cpu_multi_thread_eigen=false` is the single thread). Tegu

@@ -182,8 +182,24 @@ def test_a_dueling_network_has_values_and_advantages_after_the_lstm():
     expected = value + advantage - advantage.mean(axis=-1, keepdims=True)
     np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
     assert network.head.value.weights[0].shape == network.head.advantage.weights[0].shape == (WIDTH, WIDTH)
-    once = Observed(*(jax.tree.map(lambda leaf: leaf[None], seen) for _ in range(2)), np.ones((1, B), bool))
-    np.testing.assert_allclose(network.unroll(once, state)[0][0][0], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        network.hidden(seen, state)[:, :WIDTH], network.head.value.hidden(after.hidden), rtol=1e-5
+    )
+
+
+def test_a_dueling_network_learns_from_sequences():
+    algorithm = dataclasses.replace(ALGORITHM, dueling=True)
+    learner, steps = algorithm.init(KEY, SPEC), jax.tree.map(np.float32, sequences())
+    steps = steps._replace(
+        action=sequences().action, terminated=sequences().terminated, truncated=sequences().truncated
+    )
+    values, next_values = by_hand(learner.online, steps)
+    found = jax.jit(lambda *given: algorithm.values(*given))(learner.online, steps)
+    np.testing.assert_allclose(found[0], values, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[1], next_values, rtol=1e-4, atol=1e-5)
+    after = jax.jit(lambda *given: algorithm.update(*given, KEY).learner)(learner, Batch(steps, jnp.ones(B)))
+    moved = jax.tree.map(lambda new, old: np.abs(new - old).max(), after.online.head, learner.online.head)
+    assert min(jax.tree.leaves(moved)) > 0
 
 
 def test_what_does_not_fit_is_said():

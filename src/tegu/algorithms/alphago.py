@@ -234,7 +234,7 @@ class AlphaGo(Algorithm):
 
     def update(self, learner: AlphaGoLearner, batch: Step, key: jax.Array) -> Update:
         """Gradient steps on the moves of a rollout ``[T, B, ...]``."""
-        updated = {"supervised": self.imitate, "reinforced": self.reinforce, "value": self.regress}[self.stage]
+        updated = {"supervised": self.imitate, "reinforced": self.reinforce, "value": self.fit_value}[self.stage]
         learner, metrics = updated(learner, batch, key)
         return Update(learner, dict(metrics) | learning_metrics(self.rate, learner.updates[self.stage]))
 
@@ -271,7 +271,7 @@ class AlphaGo(Algorithm):
         learner = learner._replace(reinforced=reinforced, pool=pool, opponent=opponent)
         return learner, {"policy_loss": loss, "outcome_against_pool": mean_of(outcome, counts)}
 
-    def regress(self, learner: AlphaGoLearner, batch: Step, key: jax.Array) -> tuple[AlphaGoLearner, Metrics]:
+    def fit_value(self, learner: AlphaGoLearner, batch: Step, key: jax.Array) -> tuple[AlphaGoLearner, Metrics]:
         """Gradient steps of the value network towards the outcomes of a game in each environment, each on some of the
         games, positions turned or mirrored at random."""
         game = learner.supervised.game

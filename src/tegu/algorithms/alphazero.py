@@ -132,9 +132,9 @@ class AlphaZero(Algorithm):
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> AlphaZeroLearner:
         if spec.model is None:
             raise TeguError(f"AlphaZero needs the rules of {spec.id}: name the game (environment=, --env or --game)")
-        judge = policy_value(self.network, key, spec, self.width, self.blocks, self.weights)
-        average = None if self.ema is None else judge
-        return AlphaZeroLearner(judge, self.optimizer().init(judge), jnp.zeros((), jnp.int32), average)
+        network = policy_value(self.network, key, spec, self.width, self.blocks, self.weights)
+        average = None if self.ema is None else network
+        return AlphaZeroLearner(network, self.optimizer().init(network), jnp.zeros((), jnp.int32), average)
 
     def networks(self, learner: AlphaZeroLearner) -> Sequence[tuple[str, Any]]:
         return (("", self.player(learner).network),)
@@ -151,8 +151,8 @@ class AlphaZero(Algorithm):
     ) -> Search:
         """Search positions ``[B, ...]`` with as many ``simulations``; ``explore=False`` plays the best it finds."""
         positions = positions | {ACTION_MASK: positions[ACTION_MASK].astype(bool)}  # which may come as a MultiBinary's
-        judge = self.player(learner)
-        given = judge.game, PolicyValue.__call__, judge, positions, key
+        network = self.player(learner)
+        given = network.game, PolicyValue.__call__, network, positions, key
         if self.search == "gumbel":
             noise = 1.0 if explore else 0.0
             return gumbel(*given, simulations=simulations, max_considered=self.max_considered, noise=noise)

@@ -25,7 +25,9 @@ from tegu.spaces.features import require
 ACTOR_VALUES = ("min", "mean")
 
 Critics = Any  #: a tuple of networks
-ValuesAndTargets = tuple[jax.Array, jax.Array, Critics]  #: what critics say, what they should, and they after it
+ValuesAndTargets = tuple[
+    jax.Array, jax.Array, Critics
+]  #: what critics say, what they should, and the critics with new statistics of batch norm
 
 
 def check_options(algorithm: Any, spec: EnvironmentSpec) -> None:
@@ -70,9 +72,9 @@ def check_options(algorithm: Any, spec: EnvironmentSpec) -> None:
 def values_and_targets(
     algorithm: Any, learner: Any, steps: Step, ent_coef: jax.Array | float, key: jax.Array
 ) -> Callable[[Critics], ValuesAndTargets]:
-    """What critics say of the steps ``[B]``, and what they should."""
-    found = _without_targets if algorithm.batch_norm else _by_target_critics
-    return found(algorithm, learner, steps, ent_coef, key)
+    """A function of the critics: what they say of the steps ``[B]``, and what they should."""
+    kind = _without_target_critics if algorithm.batch_norm else _by_target_critics
+    return kind(algorithm, learner, steps, ent_coef, key)
 
 
 def _by_target_critics(
@@ -87,7 +89,7 @@ def _by_target_critics(
     return of_critics
 
 
-def _without_targets(
+def _without_target_critics(
     algorithm: Any, learner: Any, steps: Step, ent_coef: jax.Array | float, key: jax.Array
 ) -> Callable[[Critics], ValuesAndTargets]:
     """Without target critics the critics see the steps and the next ones in one batch, whose statistics

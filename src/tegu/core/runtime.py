@@ -11,7 +11,9 @@ from pathlib import Path
 SMALL_LOOPS = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=65536"
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  #: parameters of mallopt, as malloc.h numbers them
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = 2**31 - 1, 2**30  #: bytes: free memory above it, and larger arrays, are given back
+_KEPT = 2**31 - 1  #: bytes of free memory at the end of the heap
+_LARGE = (2**28, 2**25)  #: bytes from which an array has memory of its own; the second is the most for an old glibc
+_TOLD = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_MMAP_MAX_")
 
 
 def configure() -> None:
@@ -27,9 +29,9 @@ def configure() -> None:
         flags = f"{flags} {SMALL_LOOPS}".strip()
     os.environ["XLA_FLAGS"] = flags
 
-    cache = _compilation_cache()
-    if cache is not None:
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    folder = _compilation_cache()
+    if folder is not None:
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 
@@ -48,18 +50,20 @@ def configure_jax() -> None:
 
 @cache
 def _keep_freed_memory() -> None:
-    """Let the C library keep up to 2 GiB of what is freed instead of giving it back to the system.
+    """Tell glibc to keep what is freed for the next allocation, but for arrays of 256 MiB and more.
 
     Whenever a compiled program runs, it takes the memory for what it computes on the way in one piece, and frees it at
-    the end. By default glibc gives large pieces back, and each of their pages is cleared and mapped anew at the next
-    call: an update of DQN with the Nature CNN made 50 GFLOP/s with 32 images and 57 with 256, now 59 and 76 (2 cores,
-    jax 0.10.2). A person who has set how memory is allocated is left alone, and so are other C libraries.
+    the end. By default pieces above 32 MiB go back to the system, and each of their pages is cleared and mapped anew at
+    the next call: an update of DQN with the Nature CNN made 50 GFLOP/s with 32 images and 57 with 256, now 59 and 76 (2
+    cores, jax 0.10.2). Threads other than the main one still get pieces above 60 MiB anew each time.
+
+    A person who has set how memory is allocated is left alone, and so are other C libraries.
     """
-    told = any(name == "GLIBC_TUNABLES" or name.startswith("MALLOC_") for name in os.environ)
+    told = any(name in os.environ for name in _TOLD) or "glibc.malloc." in os.environ.get("GLIBC_TUNABLES", "")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" and not told else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
-        mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
+    # the second call alone would fix the first threshold at 128 KiB, which is much slower
+    if mallopt is not None and any(mallopt(_M_MMAP_THRESHOLD, size) for size in _LARGE):
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)
 
 
 def cores() -> int:

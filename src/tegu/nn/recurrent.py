@@ -129,8 +129,8 @@ class RecurrentQNetwork(eqx.Module):
         lstm_hidden_size: int,
         dueling: bool = False,
     ):
-        """``net_arch`` are the layers before the LSTM, at least one. ``dueling``: whether values and advantages follow
-        it, each with a hidden layer as wide as the LSTM."""
+        """``net_arch`` are the layers before the LSTM, at least one. ``dueling``: whether streams of values and of
+        advantages follow it (Wang et al. 2016), each with a hidden layer as wide as the LSTM."""
         body_key, lstm_key, head_key = jax.random.split(key, 3)
         self.encoder = Encoder(key, spec.observation_space, features_extractor)
         self.body = MLP(body_key, (self.encoder.outputs, *net_arch), activation)
@@ -149,13 +149,14 @@ class RecurrentQNetwork(eqx.Module):
         return self.of_state(state), state
 
     def of_state(self, state: LSTMState) -> jax.Array:
-        """The values, where ``state`` holds what was observed up to now."""
+        """The action values, from the LSTM's state after the observation."""
         values = self.head(state.hidden)
         return values[..., 0] if isinstance(self.head, Dueling) else values
 
     def hidden(self, observation: PyTree, state: LSTMState) -> jax.Array:
-        """What the LSTM shows ``[..., width]`` of an observation: the last hidden layer."""
-        return self.lstm(self.embed(observation), state).hidden
+        """The last hidden layer ``[..., units]`` for an observation: the LSTM's output, or both dueling streams."""
+        output = self.lstm(self.embed(observation), state).hidden
+        return self.head.hidden(output)
 
     def embed(self, observation: PyTree) -> jax.Array:
         """What the LSTM sees ``[..., n]`` of observations ``[..., *shape]``."""

@@ -131,7 +131,7 @@ class Engine:
 
     def _play(self, words: list[str]) -> str:
         side, action = colour(word(words, 0)), vertex(self._game, word(words, 1))
-        position = self._after(self._turned(side), action)
+        position = self._after(self._with_to_play(side), action)
         if position is None:
             raise Refused("illegal move")
         self._positions.append(position)
@@ -237,7 +237,7 @@ class Engine:
     def _analysed(self, asked: Command, commands: Input, moves: bool, leela: bool) -> Iterator[str]:
         """The lines of an analysis; with ``moves`` of one search, of which the best move is played."""
         wanted = analysis.wanted(asked.words)
-        here = self._turned(int(self._positions[-1]["to_play"][0]) if wanted.side is None else wanted.side)
+        here = self._with_to_play(int(self._positions[-1]["to_play"][0]) if wanted.side is None else wanted.side)
         allowed = dict[int, Position | None]()  # positions after moves: None where a board would come again
 
         def explain() -> Explanation | None:
@@ -267,7 +267,7 @@ class Engine:
 
     def _chosen(self, side: int) -> tuple[int, Position]:
         """What the player does for ``side``, and the position after it. What would repeat a board is not offered."""
-        here = self._turned(side)
+        here = self._with_to_play(side)
         while True:
             action = int(self._player.act(here, self._fresh_key())[0])
             if not here["action_mask"][0, action]:
@@ -283,7 +283,7 @@ class Engine:
         self._key, key = jax.random.split(self._key)
         return key
 
-    def _turned(self, side: int) -> Position:
+    def _with_to_play(self, side: int) -> Position:
         """The position with ``side`` to move."""
         return with_to_play(self._game, self._positions[-1], side)
 
