@@ -189,10 +189,8 @@ def test_a_dueling_network_has_values_and_advantages_after_the_lstm():
 
 def test_a_dueling_network_learns_from_sequences():
     algorithm = dataclasses.replace(ALGORITHM, dueling=True)
-    learner, steps = algorithm.init(KEY, SPEC), jax.tree.map(np.float32, sequences())
-    steps = steps._replace(
-        action=sequences().action, terminated=sequences().terminated, truncated=sequences().truncated
-    )
+    learner = algorithm.init(KEY, SPEC)
+    steps = jax.tree.map(lambda leaf: leaf.astype(np.float32) if leaf.dtype == np.float64 else leaf, sequences())
     values, next_values = by_hand(learner.online, steps)
     found = jax.jit(lambda *given: algorithm.values(*given))(learner.online, steps)
     np.testing.assert_allclose(found[0], values, rtol=1e-4, atol=1e-5)

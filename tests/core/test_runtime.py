@@ -67,5 +67,5 @@ def test_an_old_glibc_is_asked_for_less(monkeypatch, most, expected):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(ctypes, "CDLL", Library)
     monkeypatch.setattr(sys, "platform", "linux")
-    runtime._keep_freed_memory.__wrapped__()
+    runtime._keep_freed_memory()
     assert done == expected

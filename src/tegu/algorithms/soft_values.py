@@ -25,9 +25,8 @@ from tegu.spaces.features import require
 ACTOR_VALUES = ("min", "mean")
 
 Critics = Any  #: a tuple of networks
-ValuesAndTargets = tuple[
-    jax.Array, jax.Array, Critics
-]  #: what critics say, what they should, and the critics with new statistics of batch norm
+ValuesAndTargets = tuple[jax.Array, jax.Array, Critics]
+"""What critics say, what they should, and the critics with the batch's statistics (batch norm)."""
 
 
 def check_options(algorithm: Any, spec: EnvironmentSpec) -> None:
@@ -73,13 +72,14 @@ def values_and_targets(
     algorithm: Any, learner: Any, steps: Step, ent_coef: jax.Array | float, key: jax.Array
 ) -> Callable[[Critics], ValuesAndTargets]:
     """A function of the critics: what they say of the steps ``[B]``, and what they should."""
-    kind = _without_target_critics if algorithm.batch_norm else _by_target_critics
-    return kind(algorithm, learner, steps, ent_coef, key)
+    compared = _without_target_critics if algorithm.batch_norm else _by_target_critics
+    return compared(algorithm, learner, steps, ent_coef, key)
 
 
 def _by_target_critics(
     algorithm: Any, learner: Any, steps: Step, ent_coef: jax.Array | float, key: jax.Array
 ) -> Callable[[Critics], ValuesAndTargets]:
+    """The target is that of the target critics."""
     kind, target = action_kind(learner.actor.spaces.action), soft_target(algorithm, learner, steps, ent_coef, key)
 
     def of_critics(critics: Critics) -> ValuesAndTargets:

@@ -3,7 +3,6 @@
 import ctypes
 import os
 import sys
-from functools import cache
 from pathlib import Path
 
 # Compiles small loops (environment steps, scans over time) into one kernel each instead of dozens of small ones.
@@ -29,9 +28,9 @@ def configure() -> None:
         flags = f"{flags} {SMALL_LOOPS}".strip()
     os.environ["XLA_FLAGS"] = flags
 
-    folder = _compilation_cache()
-    if folder is not None:
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+    cache = _compilation_cache()
+    if cache is not None:
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
 
@@ -48,7 +47,6 @@ def configure_jax() -> None:
     _keep_freed_memory()
 
 
-@cache
 def _keep_freed_memory() -> None:
     """Tell glibc to keep what is freed for the next allocation, but for arrays of 256 MiB and more.
 
