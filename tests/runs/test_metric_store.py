@@ -162,6 +162,13 @@ def test_opening_waits_for_another_that_is_about_to_write(path, monkeypatch, lea
             assert "locked" in one_line(caught)
 
 
+def test_reading_waits_for_another_that_is_creating_the_file(path, monkeypatch):
+    path.touch()
+    monkeypatch.setattr(metrics.time, "sleep", lambda seconds: MetricStore(path).close())
+    with MetricStore(path, read_only=True) as store:
+        assert store.last_step() is None
+
+
 def test_nothing_is_created_by_reading(path):
     with pytest.raises(MetricsError) as caught:
         MetricStore(path, read_only=True)
@@ -174,6 +181,7 @@ def test_nothing_is_created_by_reading(path):
 def test_foreign_files_are_refused_and_left_alone(path):
     for content in (b"", b"not a database " * 100, b"SQLite format 3\0" + bytes(2000)):
         path.write_bytes(content)
+        os.utime(path, (0, 0))  # an empty one that is not new either
         with pytest.raises(MetricsError) as caught:
             MetricStore(path, read_only=True)
         one_line(caught)

@@ -6,6 +6,7 @@ All functions raise ``OSError`` and nothing else. Callers reach them as ``disk.w
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -119,6 +120,11 @@ def end(path: Path, size: int) -> bytes:
 def size(path: Path) -> int:
     """The size of a file in bytes."""
     return os.lstat(path).st_size
+
+
+def age(path: Path) -> float:
+    """Seconds since a file was last written."""
+    return time.time() - os.lstat(path).st_mtime
 
 
 def link(source: Path, target: Path) -> None:

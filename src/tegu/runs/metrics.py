@@ -36,6 +36,7 @@ _FILES = ("", "-wal", "-shm", "-journal")  # of SQLite, after the database's nam
 _NAMES_ANOTHER = bytes.fromhex("d9d505f920a163d7")
 # Reading everything takes about three instructions of SQLite's machine for each byte of the file.
 _INSTRUCTIONS, _PER_BYTE, _LEAST_ALLOWED = 100_000, 30, 100
+_CREATION = 2.0  #: seconds from a file's creation until its tables are in it, at most
 _MOST_BYTES = 10_000  #: of one value, such as a name
 _MOST_ROWS = 10_000_000  #: of one curve
 
@@ -210,6 +211,7 @@ def _write_ahead(connection: sqlite3.Connection, timeout: float) -> None:
 
 def _open_to_read(path: Path, timeout: float) -> sqlite3.Connection:
     _refuse_others(path)
+    _wait_for_tables(path, min(timeout, _CREATION))
     address = f"file:{quote(str(path.absolute()))}?mode=ro"
     try:
         return _connect(address, timeout)
@@ -220,6 +222,14 @@ def _open_to_read(path: Path, timeout: float) -> sqlite3.Connection:
         if not path.exists() or (log.exists() and log.stat().st_size):
             raise
         return _connect(f"{address}&immutable=1", timeout)
+
+
+def _wait_for_tables(path: Path, timeout: float) -> None:
+    """Another process may have created the file just now, which is empty until its tables are in it."""
+    until = time.monotonic() + timeout
+    with suppress(FileNotFoundError):
+        while disk.size(path) == 0 and disk.age(path) < timeout and time.monotonic() < until:
+            time.sleep(0.01)
 
 
 def _connect(address: str, timeout: float) -> sqlite3.Connection:
