@@ -22,6 +22,7 @@ _A2C = {"n_envs": 4, "n_steps": 5, "net_arch": [8], "steps": 600, "log_interval"
 _CRITIC = {"n_envs": 4, "n_steps": 10, "batch_size": 20, "net_arch": [8], "steps": 600, "log_interval": 80}
 _CRITIC |= {"n_critic_updates": 2}
 _TABLE = {"n_envs": 2, "steps": 600, "log_interval": 60, "learning_rate": "lin_0.5"}
+_PLANNING = {"n_envs": 2, "steps": 600, "log_interval": 60}
 _REPLAY = {"learning_starts": 50, "buffer_size": 120, "batch_size": 16, "net_arch": [8], "steps": 600}
 _REPLAY |= {"log_interval": 60, "learning_rate": "lin_1e-2"}
 _SEARCH = {"n_envs": 4, "n_steps": 15, "steps": 600, "log_interval": 60, "learning_rate": "lin_0.5"}
@@ -57,6 +58,9 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "double-q-learning": ("FrozenLake-v1", _TABLE, "gymnasium"),
     "q-lambda": ("FrozenLake-v1", _TABLE, "gymnasium"),
     "monte-carlo": ("FrozenLake-v1", _TABLE | {"n_steps": 25}, "gymnasium"),
+    "dyna-q": ("FrozenLake-v1", _TABLE, "gymnasium"),
+    "prioritized-sweeping": ("FrozenLake-v1", _PLANNING, "gymnasium"),
+    "adaptive-dp": ("FrozenLake-v1", _PLANNING, "gymnasium"),
     "dqn": (
         "CartPole-v1",
         _REPLAY | {"n_envs": 2, "train_freq": 4, "n_steps": 3, "target_update_interval": 50},
@@ -121,6 +125,7 @@ TOGETHER = {
 # In one loop only: what they are variants of is tested in both.
 IN_ONE_LOOP = {"qr-dqn", "munchausen-iqn", "redq", "simba", "npg", "td3", "iddpg", "mappo"}
 IN_ONE_LOOP |= {"n-step-sarsa", "expected-sarsa", "double-q-learning", "q-lambda"}
+IN_ONE_LOOP |= {"prioritized-sweeping", "adaptive-dp"}
 
 # ``make test`` tests these: tables, replay buffers and rollouts, and each loop; ``make test-long`` the others.
 SHORT = {"q-learning, fused", "dqn, fused", "dqn, host", "ppo, fused", "ppo, host"}

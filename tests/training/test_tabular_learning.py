@@ -37,6 +37,9 @@ def returns_in_training(environment: Any, algorithm: str, **settings: Any) -> tu
     [
         "q-lambda",
         "monte-carlo",
+        "dyna-q",
+        "prioritized-sweeping",
+        "adaptive-dp",
         *(pytest.param(name, marks=long) for name in ("sarsa", "n-step-sarsa", "expected-sarsa", "double-q-learning")),
     ],
 )

@@ -41,6 +41,9 @@ ALGORITHMS: dict[str, Entry] = {
     "double-q-learning": Entry("tegu.algorithms.double_q_learning:DoubleQLearning", "DoubleQLearning"),
     "q-lambda": Entry("tegu.algorithms.q_lambda:QLambda", "QLambda"),
     "monte-carlo": Entry("tegu.algorithms.monte_carlo:MonteCarlo", "MonteCarlo"),
+    "dyna-q": Entry("tegu.algorithms.dyna_q:DynaQ", "DynaQ"),
+    "prioritized-sweeping": Entry("tegu.algorithms.prioritized_sweeping:PrioritizedSweeping", "PrioritizedSweeping"),
+    "adaptive-dp": Entry("tegu.algorithms.adaptive_dp:AdaptiveDP", "AdaptiveDP"),
     "dqn": Entry(_DQN, "DQN"),
     "double-dqn": Entry(
         _DQN, "DoubleDQN", {"double": True}, "DQN whose online network chooses in the target (van Hasselt et al. 2016)."
