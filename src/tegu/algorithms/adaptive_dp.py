@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from tegu.algorithms.base import Algorithm, Update, derived, falling_epsilon, named
 from tegu.algorithms.ranges import Count, Fraction
 from tegu.algorithms.tabular import QTable, check_spaces, new_table
-from tegu.algorithms.tabular_model import TabularModel, check_model, empty_model, seen, sweep
+from tegu.algorithms.tabular_model import TabularModel, backup, check_model, empty_model, seen, sweep
 from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step, flatten_time
@@ -65,8 +65,11 @@ class AdaptiveDP(Algorithm):
 
         def learn(learner: AdaptiveDPLearner, step: Step) -> tuple[AdaptiveDPLearner, jax.Array]:
             model, before = seen(learner.model, step), learner.table.values
+            expected = backup(model, before, step.observation, step.action, self.gamma)
             values = jax.lax.fori_loop(0, self.sweeps, lambda _, values: sweep(model, values, self.gamma), before)
-            return AdaptiveDPLearner(QTable(values, table.spaces), model), jnp.abs(values - before).max()
+            errors = jnp.abs(expected - before[step.observation, step.action]), jnp.abs(values - before).max()
+            return AdaptiveDPLearner(QTable(values, table.spaces), model), errors
 
-        learner, changes = jax.lax.scan(learn, learner, flatten_time(table.indices(batch)))
-        return Update(learner, {"value_change": changes.mean(), "exploration_rate": self.exploration_rate})
+        learner, (errors, changes) = jax.lax.scan(learn, learner, flatten_time(table.indices(batch)))
+        metrics = {"td_error": errors.mean(), "value_change": changes.mean(), "exploration_rate": self.exploration_rate}
+        return Update(learner, metrics)
