@@ -83,7 +83,9 @@ def main() -> None:
         for algorithm in ALGORITHMS:
             if (environment, algorithm) not in SLOW:
                 table[algorithm] = found = measured(environment, algorithm, given.seeds)
-                print(environment, algorithm, report.number(found["mean"]), found["interval"], found["late"], flush=True)
+                print(
+                    environment, algorithm, report.number(found["mean"]), found["interval"], found["late"], flush=True
+                )
     record["date"] = datetime.now(UTC).isoformat(timespec="seconds")
     (ROOT / given.output / report.TABULAR_PLANNING).write_text(json.dumps(record, indent=1) + "\n")
     report.write(ROOT / given.output)

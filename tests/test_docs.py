@@ -104,6 +104,8 @@ def test_every_hyper_parameter_is_documented(name: str) -> None:
         ("Pendulum-v1", "ppo"),
         ("Pendulum-v1", "ddpg"),
         ("Pendulum-v1", "sac"),
+        ("Pendulum-v1", "mpc"),
+        ("Pendulum-v1", "pets"),
         ("tic-tac-toe", "alphazero"),
         ("tic-tac-toe", "alphago"),
         ("simple_push_v3", "maddpg"),
@@ -123,7 +125,7 @@ def test_every_key_of_an_algorithm_is_documented(environment: str, name: str) ->
     one = np.ones(1)
     episodes, metrics = jax.tree.map(lambda _: Sum(one, one), jax.eval_shape(reported))
     (keys,) = summarize(Tally(one, one, episodes.total_reward, one, one, metrics, Fault(*[one] * 4)))
-    assert len(keys) > 5
+    assert len(keys) > 3
     for key in keys:
         general = "/".join("NAME" if part in world.agents else part for part in key.split("/"))
         assert f"`{general}`" in TEXTS["docs/reference/logged-keys.md"], key

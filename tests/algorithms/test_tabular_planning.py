@@ -180,7 +180,9 @@ def test_adaptive_dp(precise):
 
 
 @pytest.mark.parametrize(
-    "method", [PrioritizedSweeping(planning_steps=500, threshold=1e-6, gamma=0.9), AdaptiveDP(sweeps=5, gamma=0.9)], ids=["sweeping", "dp"]
+    "method",
+    [PrioritizedSweeping(planning_steps=500, threshold=1e-6, gamma=0.9), AdaptiveDP(sweeps=5, gamma=0.9)],
+    ids=["sweeping", "dp"],
 )
 def test_planning_comes_to_what_value_iteration_finds(method):
     """Every action of a slippery lake is seen as often as its outcomes are probable: the model is the lake itself, and

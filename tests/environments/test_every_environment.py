@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tegu.environments.base import Environment
+
 OURS_ALONE = {"lizard", "BitFlip-v0", "TMaze-v0"}
 
 
@@ -81,3 +83,24 @@ def test_agrees_with_what_gymnasium_registers(environment):
     assert environment.max_episode_steps == gymnasium.spec(environment.id).max_episode_steps
     assert environment.observation_space == theirs.observation_space
     assert environment.action_space == theirs.action_space
+
+
+def test_a_state_told_by_an_observation_goes_on_in_the_same_way(environment):
+    """Where ``state_of`` says what state was observed, steps from it are steps from the state itself."""
+    state, observation = environment.reset(jax.random.key(3))
+    if type(environment).state_of is Environment.state_of:
+        with pytest.raises(AttributeError, match="its observations do not tell its state"):
+            environment.state_of(observation)
+        return
+
+    def both(state, inputs):
+        action, key = inputs
+        real = environment.step(state, action, key)
+        told = environment.step(environment.state_of(real.observation), action, key)
+        return real.state, (environment.step(real.state, action, key), told)
+
+    keys = jax.random.split(jax.random.key(4), 60)
+    actions = random_actions(environment.action_space, jax.random.key(5), (60,))
+    _, (real, told) = jax.jit(lambda state: jax.lax.scan(both, state, (actions, keys)))(state)
+    for name in ("observation", "reward", "terminated"):
+        np.testing.assert_allclose(getattr(told, name), getattr(real, name), rtol=1e-3, atol=1e-3)

@@ -63,7 +63,7 @@ class AdaptiveDP(Algorithm):
         """The steps ``[T, B]`` one after the other: each is counted, and ``sweeps`` follow."""
         table = learner.table
 
-        def learn(learner: AdaptiveDPLearner, step: Step) -> tuple[AdaptiveDPLearner, jax.Array]:
+        def learn(learner: AdaptiveDPLearner, step: Step) -> tuple[AdaptiveDPLearner, Any]:
             model, before = seen(learner.model, step), learner.table.values
             expected = backup(model, before, step.observation, step.action, self.gamma)
             values = jax.lax.fori_loop(0, self.sweeps, lambda _, values: sweep(model, values, self.gamma), before)

@@ -20,6 +20,7 @@ _PPO = "tegu.algorithms.ppo:PPO"
 _TRPO = "tegu.algorithms.trpo:TRPO"
 _DDPG = "tegu.algorithms.ddpg:DDPG"
 _SAC = "tegu.algorithms.sac:SAC"
+_MPC = "tegu.algorithms.mpc:MPC"
 _MADDPG = "tegu.algorithms.maddpg:MADDPG"
 _IPPO = "tegu.algorithms.mappo:IPPO"
 
@@ -182,6 +183,29 @@ ALGORITHMS: dict[str, Entry] = {
             "learning_starts": 5_000,
         },
         "SAC with residual networks and standardised observations, with two updates per step (Lee et al. 2025).",
+    ),
+    "mpc": Entry(_MPC, "MPC"),
+    "random-shooting": Entry(
+        _MPC,
+        "RandomShooting",
+        {
+            "model": "learned",
+            "planner": "random",
+            "horizon": 20,
+            "n_candidates": 1000,
+            "n_particles": 1,
+            "ensemble_size": 1,
+            "probabilistic": False,
+            "net_arch": (500, 500),
+            "activation": "relu",
+        },
+        "MPC with a network that learns the environment, and random sequences (Nagabandi et al. 2018).",
+    ),
+    "pets": Entry(
+        _MPC,
+        "PETS",
+        {"model": "learned"},
+        "MPC with an ensemble of probabilistic networks that learn the environment (Chua et al. 2018).",
     ),
     "alphazero": Entry("tegu.algorithms.alphazero:AlphaZero", "AlphaZero"),
     "alphago": Entry("tegu.algorithms.alphago:AlphaGo", "AlphaGo"),

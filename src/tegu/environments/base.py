@@ -69,6 +69,11 @@ class Environment(eqx.Module):
         """Take one step. ``action`` lies in ``action_space``; ``key`` is fresh randomness for this step."""
         raise AttributeError(f"{type(self).__name__} must define step")
 
+    def state_of(self, observation: PyTree) -> PyTree:
+        """The state in which an observation was made, where observations tell all of it: planning with the environment
+        itself as the model begins there."""
+        raise AttributeError(f"{self.id}: its observations do not tell its state")
+
     def measures(self, state: PyTree) -> dict[str, jax.Array]:
         """Measures of a state, besides rewards, of how good the behaviour is: float32 scalars by name."""
         return {}

@@ -67,6 +67,10 @@ class Acrobot(Environment):
         terminated = -jnp.cos(state[0]) - jnp.cos(state[0] + state[1]) > 1
         return Timestep(state, _observe(state), terminated - jnp.float32(1), terminated)
 
+    def state_of(self, observation: jax.Array) -> jax.Array:
+        cosine1, sine1, cosine2, sine2, speed1, speed2 = observation
+        return jnp.stack([jnp.arctan2(sine1, cosine1), jnp.arctan2(sine2, cosine2), speed1, speed2])
+
     def _derivative(self, state: jax.Array, torque: jax.Array) -> jax.Array:
         """The equations of motion in Sutton & Barto's book, whose terms the 1996 paper printed incompletely."""
         theta1, theta2, speed1, speed2 = state

@@ -63,6 +63,9 @@ class CartPole(Environment):
         terminated = (jnp.abs(state[0]) > self.x_threshold) | (jnp.abs(state[2]) > self.theta_threshold_radians)
         return Timestep(state, state, jnp.float32(1), terminated)
 
+    def state_of(self, observation: jax.Array) -> jax.Array:
+        return observation
+
     def image(self, state: np.ndarray) -> np.ndarray:
         width, height, floor = 600, 400, 300
         scale = width / (2 * self.x_threshold)  # pixels per metre

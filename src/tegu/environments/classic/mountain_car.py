@@ -31,6 +31,9 @@ class _Valley(Environment):
         state = jnp.stack([position, jnp.zeros_like(position)])
         return state, state
 
+    def state_of(self, observation: jax.Array) -> jax.Array:
+        return observation
+
     def _drive(self, state: jax.Array, acceleration: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The next state and whether it is at the goal. The wall at the left end stops the car dead."""
         position, velocity = state

@@ -55,6 +55,11 @@ class Pendulum(Environment):
         state = jnp.stack([theta + self.dt * speed, speed])
         return Timestep(state, _observe(state), -cost, jnp.bool_(False))
 
+    def state_of(self, observation: jax.Array) -> jax.Array:
+        """The angle is in [-pi, pi], to which its turns make no difference."""
+        cosine, sine, speed = observation
+        return jnp.stack([jnp.arctan2(sine, cosine), speed])
+
     def image(self, state: np.ndarray) -> np.ndarray:
         size, length = 500, 180
         centre = np.array([size / 2, size / 2])

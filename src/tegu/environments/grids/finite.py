@@ -100,6 +100,9 @@ class FiniteEnvironment(Environment):
         next_state = entry(self.next_state)
         return Timestep(next_state, next_state, entry(self.reward).astype(jnp.float32), entry(self.terminated))
 
+    def state_of(self, observation: jax.Array) -> jax.Array:
+        return observation
+
 
 def _draw(key: jax.Array, bounds: jax.Array) -> jax.Array | int:
     """The index drawn from a distribution given by its running sums ``[N]``. Never one of probability 0."""

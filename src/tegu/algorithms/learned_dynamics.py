@@ -1,0 +1,145 @@
+"""What algorithms with a learned model of the environment share: what it is, how it learns, and how it is played."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from gymnasium import spaces
+
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.step import Step
+from tegu.nn.dynamics import Ensemble, Prediction, negative_log_likelihood
+from tegu.nn.moments import RunningMoments
+from tegu.nn.optimizers import adam, descend
+from tegu.search.shooting import Outcome
+from tegu.spaces.bounds import to_unit
+
+BOUNDS_WEIGHT = 0.01  #: of the bounds of variances in the loss (Chua et al. 2018, appendix A.1)
+
+
+Space = spaces.Box | spaces.Discrete  #: of actions
+
+
+class LearnedDynamics(NamedTuple):
+    """A model of an environment whose observations are vectors ``[o]``: how they change, the reward, and the end.
+
+    What networks see and predict is standardised by all steps so far.
+    """
+
+    ensemble: Ensemble
+    optimizer: optax.OptState
+    inputs: RunningMoments  #: of observations and, beside them, actions ``[o + k]``
+    outputs: RunningMoments  #: of the changes of observations and rewards ``[o + 1]``
+
+
+class Settings(NamedTuple):
+    """How a model is made and learned; the hyper-parameters of algorithms that have one."""
+
+    members: int
+    net_arch: tuple[int, ...]
+    activation: str
+    learning_rate: Any
+    weight_decay: Any  #: per learning rate, apart from the gradient
+    probabilistic: bool  #: whether variances are learned
+    nll_beta: Any  #: the power of the variance by which their loss is weighted
+    learns_end: bool  #: whether the end of episodes is learned; else there is none
+
+
+def new_dynamics(key: jax.Array, spec: EnvironmentSpec, settings: Settings) -> LearnedDynamics:
+    """A model that knows nothing."""
+    (observed,) = spec.observation_space.shape
+    seen = observed + action_features(spec.action_space, spec.action_space.sample()).size
+    ensemble = Ensemble(key, settings.members, seen, settings.net_arch, observed + 1, settings.activation)
+    return LearnedDynamics(
+        ensemble, adam().init(ensemble), RunningMoments.start((seen,)), RunningMoments.start((observed + 1,))
+    )
+
+
+def action_features(space: Space, action: Any) -> jax.Array:
+    """What the networks see of the environment's actions: scaled to [-1, 1] ``[..., k]``, or one-hot ``[..., A]``."""
+    if isinstance(space, spaces.Discrete):
+        return jax.nn.one_hot(jnp.asarray(action) - int(space.start), int(space.n))
+    unit = to_unit(space, jnp.asarray(action))
+    return unit.reshape((*unit.shape[: unit.ndim - len(space.shape)], -1))
+
+
+def inputs_of(space: Space, observation: jax.Array, action: jax.Array) -> jax.Array:
+    """Observations and actions side by side ``[..., o + k]``."""
+    return jnp.concatenate([observation, action_features(space, action)], axis=-1)
+
+
+def outputs_of(steps: Step) -> jax.Array:
+    """What is to be predicted of steps: changes of observations and, beside them, rewards ``[..., o + 1]``."""
+    return jnp.concatenate([steps.next_observation - steps.observation, steps.reward[..., None]], axis=-1)
+
+
+def with_moments(dynamics: LearnedDynamics, space: Space, steps: Step) -> LearnedDynamics:
+    """The model, whose statistics have taken in new steps ``[..., o]``."""
+    return dynamics._replace(
+        inputs=dynamics.inputs.merge(inputs_of(space, steps.observation, steps.action)),
+        outputs=dynamics.outputs.merge(outputs_of(steps)),
+    )
+
+
+def learned(
+    dynamics: LearnedDynamics, space: Space, steps: Step, key: jax.Array, settings: Settings
+) -> tuple[LearnedDynamics, dict[str, jax.Array]]:
+    """The model after a gradient step on ``steps`` ``[N, ...]``, and metrics.
+
+    Each network is given as many steps, drawn from these with replacement: the bootstrap (Chua et al. 2018, section 4).
+    """
+    index = jax.random.randint(key, (settings.members, len(steps.reward)), 0, len(steps.reward))
+    drawn = jax.tree.map(lambda leaf: leaf[index], steps)
+    x = dynamics.inputs.normalize(inputs_of(space, drawn.observation, drawn.action))
+    target = dynamics.outputs.normalize(outputs_of(drawn))
+    ended = drawn.terminated.astype(jnp.float32)
+
+    def loss(ensemble: Ensemble) -> tuple[jax.Array, dict[str, jax.Array]]:
+        found = ensemble(x)
+        if not settings.probabilistic:
+            found = found._replace(log_variance=jnp.zeros_like(found.log_variance))
+        likelihood = negative_log_likelihood(found, target, settings.nll_beta).mean(axis=1).sum()
+        end = optax.sigmoid_binary_cross_entropy(found.end, ended).mean(axis=1).sum()
+        bounds = BOUNDS_WEIGHT * (ensemble.max_log_variance - ensemble.min_log_variance).sum()
+        total = likelihood + end * settings.learns_end + bounds * settings.probabilistic
+        return total, {"model_loss": total, "model_error": ((found.mean - target) ** 2).mean(), "model_end_loss": end}
+
+    (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(dynamics.ensemble)
+    given = adam(), settings.learning_rate, dynamics.ensemble, gradient, dynamics.optimizer, settings.weight_decay
+    ensemble, optimizer = descend(*given)
+    return dynamics._replace(ensemble=ensemble, optimizer=optimizer), metrics
+
+
+def predicted(
+    dynamics: LearnedDynamics, space: Space, observation: jax.Array, action: jax.Array
+) -> tuple[jax.Array, jax.Array, Prediction]:
+    """What each network says of observations ``[E, N, o]`` and actions ``[E, N, ...]``: the means of the next
+    observations ``[E, N, o]`` and rewards ``[E, N]``, and the distributions behind them."""
+    found = dynamics.ensemble(dynamics.inputs.normalize(inputs_of(space, observation, action)))
+    output = denormalized(dynamics, found.mean)
+    return observation + output[..., :-1], output[..., -1], found
+
+
+def denormalized(dynamics: LearnedDynamics, output: jax.Array) -> jax.Array:
+    """Changes and rewards ``[..., o + 1]`` in their own units."""
+    return dynamics.outputs.mean + output * jnp.sqrt(dynamics.outputs.variance + 1e-8)
+
+
+def imagined(
+    dynamics: LearnedDynamics,
+    space: Space,
+    key: jax.Array,
+    action: jax.Array,
+    observation: jax.Array,
+    settings: Settings,
+) -> tuple[Outcome, jax.Array]:
+    """What comes of actions ``[E, N, ...]``, by one network for each row: rewards and ends ``[E, N]``, and the next
+    observations ``[E, N, o]``. They are drawn from what the networks predict where those are probabilistic."""
+    _, _, found = predicted(dynamics, space, observation, action)
+    output = found.mean
+    if settings.probabilistic:
+        output = output + jnp.exp(0.5 * found.log_variance) * jax.random.normal(key, output.shape)
+    output = denormalized(dynamics, output)
+    ends = found.end > 0 if settings.learns_end else jnp.zeros(found.end.shape, bool)
+    return Outcome(output[..., -1], ends), observation + output[..., :-1]
