@@ -103,6 +103,7 @@ def test_every_hyper_parameter_is_documented(name: str) -> None:
         ("CartPole-v1", "cma-es"),
         ("Pendulum-v1", "ppo"),
         ("Pendulum-v1", "ddpg"),
+        ("Pendulum-v1", "mve-ddpg"),
         ("Pendulum-v1", "sac"),
         ("Pendulum-v1", "mpc"),
         ("Pendulum-v1", "pets"),

@@ -96,6 +96,11 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "trpo": ("Pendulum-v1", _CRITIC, "gymnasium"),
     "npg": ("CartPole-v1", _CRITIC, "gymnasium"),
     "ddpg": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4}, "gymnasium"),
+    "mve-ddpg": (
+        "Pendulum-v1",
+        _REPLAY | {"n_envs": 2, "train_freq": 4, "gradient_steps": 1, "model_steps": 2, "model_arch": [8]},
+        "gymnasium",
+    ),
     "td3": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4, "noise_type": "ornstein-uhlenbeck"}, "gymnasium"),
     "sac": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4}, "gymnasium"),
     **{

@@ -122,6 +122,12 @@ ALGORITHMS: dict[str, Entry] = {
         {"n_critics": 2, "policy_delay": 2, "target_policy_noise": 0.2},
         "DDPG with two critics, a later actor and a smoothed target (Fujimoto et al. 2018).",
     ),
+    "mve-ddpg": Entry(
+        _DDPG,
+        "MVEDDPG",
+        {"model_steps": 3, "tau": 0.01, "gradient_steps": 4, "batch_size": 64, "net_arch": [64, 64]},
+        "DDPG whose critic learns from returns that a learned model imagines (Feinberg et al. 2018).",
+    ),
     "sac": Entry(_SAC, "SAC"),
     "tqc": Entry(
         _SAC,

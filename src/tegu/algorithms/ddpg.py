@@ -26,6 +26,15 @@ from tegu.algorithms.base import (
 )
 from tegu.algorithms.critics import Critic, lowest, values
 from tegu.algorithms.diagnostics import network_metrics, value_metrics
+from tegu.algorithms.learned_dynamics import (
+    LearnedDynamics,
+    Settings,
+    check_dynamics,
+    deterministic,
+    learned,
+    new_dynamics,
+    with_moments,
+)
 from tegu.algorithms.ranges import (
     Count,
     Few,
@@ -36,6 +45,7 @@ from tegu.algorithms.ranges import (
     Rate,
     RateOrNone,
 )
+from tegu.algorithms.value_expansion import expanded
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
@@ -63,6 +73,7 @@ class DDPGLearner(NamedTuple):
     critic_optimizer: optax.OptState
     actor_loss: jax.Array  #: float32: at the last update of the actor
     updates: jax.Array  #: int32: gradient steps so far
+    dynamics: LearnedDynamics | tuple[()] = ()  #: a model of the environment, with ``model_steps``
 
 
 class DDPG(Algorithm):
@@ -99,6 +110,11 @@ class DDPG(Algorithm):
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
 
+    model_steps: Natural = eqx.field(static=True, default=0)  #: steps that a learned model imagines in targets (MVE)
+    td_k: bool = eqx.field(static=True, default=True)  #: with a model: whether critics learn of what is imagined, too
+    model_arch: tuple[int, ...] = eqx.field(static=True, default=(128, 128, 128))  #: hidden layers of the model
+    model_learning_rate: Rate = 1e-3  #: of the model
+
     random_actions: Any = derived(False)  #: whether learning has not begun
 
     @property
@@ -113,6 +129,8 @@ class DDPG(Algorithm):
         check_replay(self)
         if self.noise_type not in NOISES:
             raise TeguError(f"{self.title}: noise_type must be one of {', '.join(NOISES)}, got {self.noise_type!r}")
+        if self.model_steps:
+            check_dynamics(self.title, spec)
         if self.network is not None:
             if self.layer_norm:
                 raise TeguError(f"{self.title}: layer_norm needs Tegu's network, it cannot be used with your own")
@@ -132,6 +150,7 @@ class DDPG(Algorithm):
             critic_optimizer=adam().init(critics),
             actor_loss=jnp.zeros(()),
             updates=jnp.zeros((), jnp.int32),
+            dynamics=new_dynamics(jax.random.fold_in(key, 1), spec, self.model_settings) if self.model_steps else (),
         )
 
     def actor_and_critics(self, key: jax.Array, spec: EnvironmentSpec) -> tuple[Actor, tuple[Critic, ...]]:
@@ -166,17 +185,36 @@ class DDPG(Algorithm):
             action = jnp.where(self.random_actions, random, jnp.clip(action + noise, -1, 1))
         return Decision(from_unit(learner.actor.spaces.action, action), memory)
 
+    @property
+    def model_settings(self) -> Settings:
+        return deterministic(self.model_arch, self.model_learning_rate)
+
+    def take(self, learner: DDPGLearner, steps: Step) -> tuple[DDPGLearner, Step]:
+        """All steps are kept as they are; a model standardises by them."""
+        if learner.dynamics:
+            learner = learner._replace(dynamics=with_moments(learner.dynamics, learner.actor.spaces.action, steps))
+        return learner, steps
+
     def update(self, learner: DDPGLearner, batch: Batch, key: jax.Array) -> Update:
         """One gradient step of critics and actor on ``batch_size`` random steps ``[batch_size, ...]``.
 
-        With a ``policy_delay`` the actor and the targets wait for several steps of the critics.
+        With a ``policy_delay`` the actor and the targets wait for several steps of the critics. With ``model_steps`` a
+        step of the model comes first, and targets follow from what it imagines.
         """
         steps = batch.rows
-        action = to_unit(learner.actor.spaces.action, steps.action)
-        target = self.target(learner, steps, key)
+        of_model: Metrics = {}
+        if learner.dynamics:
+            key, model_key = jax.random.split(key)
+            given = learner.dynamics, learner.actor.spaces.action, steps, model_key, self.model_settings
+            dynamics, of_model = learned(*given)
+            learner = learner._replace(dynamics=dynamics)
+            seen, action, target = expanded(self, learner, steps, key)
+        else:
+            seen, action = steps.observation, to_unit(learner.actor.spaces.action, steps.action)
+            target = self.target(learner, steps, key)
 
         def critic_loss(critics: tuple[Critic, ...]) -> tuple[jax.Array, jax.Array]:
-            value = values(critics, steps.observation, action)
+            value = values(critics, seen, action)
             return ((value - target) ** 2).mean(axis=1).sum(), value
 
         (error, value), gradient = jax.value_and_grad(critic_loss, has_aux=True)(learner.critics)
@@ -193,16 +231,20 @@ class DDPG(Algorithm):
             )
         learner = learner._replace(critics=critics, critic_optimizer=critic_optimizer, updates=updates, **changed)
         metrics = {"actor_loss": learner.actor_loss, "critic_loss": error} | value_metrics(value, target, gradient)
-        return Update(learner, metrics | learning_metrics(self.learning_rate, updates))
+        return Update(learner, metrics | of_model | learning_metrics(self.learning_rate, updates))
 
     def target(self, learner: DDPGLearner, steps: Step, key: jax.Array) -> jax.Array:
         """What the critics should say of the steps ``[B]``: the lowest value of the target actor's action, to which
         clipped noise is added (TD3, equations 10 and 14)."""
-        next_action = learner.target_actor(steps.next_observation)
+        next_value = self.next_value(learner, steps.next_observation, key)
+        return td_target(steps.reward, next_value, steps.terminated, self.gamma)
+
+    def next_value(self, learner: DDPGLearner, observation: PyTree, key: jax.Array) -> jax.Array:
+        """What the targets say of observations ``[B, ...]``."""
+        next_action = learner.target_actor(observation)
         noise = self.target_policy_noise * jax.random.normal(key, next_action.shape)
         smoothed = jnp.clip(next_action + jnp.clip(noise, -self.target_noise_clip, self.target_noise_clip), -1, 1)
-        next_value = lowest(values(learner.target_critics, steps.next_observation, smoothed))
-        return td_target(steps.reward, next_value, steps.terminated, self.gamma)
+        return lowest(values(learner.target_critics, observation, smoothed))
 
     def policy_update(
         self, learner: DDPGLearner, critics: tuple[Critic, ...], critic: Critic, observation: PyTree

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
+from tegu.algorithms.base import check_standardised
+from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
 from tegu.nn.dynamics import Ensemble, Prediction, negative_log_likelihood
@@ -44,6 +46,18 @@ class Settings(NamedTuple):
     probabilistic: bool  #: whether variances are learned
     nll_beta: Any  #: the power of the variance by which their loss is weighted
     learns_end: bool  #: whether the end of episodes is learned; else there is none
+
+
+def check_dynamics(title: str, spec: EnvironmentSpec) -> None:
+    """Raise ``TeguError`` unless a model can be learned of the environment."""
+    check_standardised(title, spec.observation_space)
+    if len(spec.observation_space.shape) != 1:
+        raise TeguError(f"{title}: a model is learned of vectors, the environment has {spec.observation_space}")
+
+
+def deterministic(net_arch: tuple[int, ...], learning_rate: Any) -> Settings:
+    """The settings of a single network that predicts means."""
+    return Settings(1, net_arch, "relu", learning_rate, 0.0, False, 0.0, True)
 
 
 def new_dynamics(key: jax.Array, spec: EnvironmentSpec, settings: Settings) -> LearnedDynamics:

@@ -15,7 +15,6 @@ from tegu.algorithms.base import (
     Metrics,
     Update,
     check_replay,
-    check_standardised,
     derived,
     learning_metrics,
     named,
@@ -24,6 +23,7 @@ from tegu.algorithms.base import (
 from tegu.algorithms.learned_dynamics import (
     LearnedDynamics,
     Settings,
+    check_dynamics,
     imagined,
     learned,
     new_dynamics,
@@ -231,13 +231,6 @@ def check_given(title: str, spec: EnvironmentSpec) -> None:
         jax.eval_shape(lambda key: spec.model.state_of(spec.model.reset(key)[1]), jax.random.key(0))
     except AttributeError as error:
         raise TeguError(f"{title}: model='given' cannot be: {error}; set model='learned'") from error
-
-
-def check_dynamics(title: str, spec: EnvironmentSpec) -> None:
-    """Raise ``TeguError`` unless a model can be learned of the environment."""
-    check_standardised(title, spec.observation_space)
-    if len(spec.observation_space.shape) != 1:
-        raise TeguError(f"{title}: a model is learned of vectors, the environment has {spec.observation_space}")
 
 
 def given_model(environment: Environment) -> Model:
