@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from tegu.environments.hide_and_seek.geometry import at, corners, height_under, nearest
-from tegu.environments.hide_and_seek.world import AGENT_HEIGHT, N_OUTER, RADIUS, Bodies, Rectangles, column, reduced
+from tegu.environments.hide_and_seek.world import N_OUTER, RADIUS, Bodies, Rectangles, column, reduced
 
 STEP_UP = 0.08  #: metres: an agent walks onto what is higher than its soles by no more
-RAMP_STEP_UP = 0.2  #: the same on ramps: more than one rises within a time step of the fastest agent's
+RAMP_STEP_UP = 0.3  #: the same on ramps: more than one rises within a time step of the fastest agent's
 OVERLAP = 0.01  #: metres: an agent stands on what it overlaps by more
 
 
@@ -58,20 +58,16 @@ def find(
     dx, dy = x[:, None] - x[None], y[:, None] - y[None]
     length = jnp.sqrt(dx * dx + dy * dy)
     scale = 1 / jnp.maximum(length, 1e-6)
-    up = z[:, None] - z[None]  # from the second to the first
-    beside = (jnp.abs(up) < AGENT_HEIGHT - STEP_UP) & apart[agents, agents]
     lower = column([[i < j for j in range(n_agents)] for i in range(n_agents)], length, axes=2)
-    other = column([[i != j for j in range(n_agents)] for i in range(n_agents)], length, axes=2)
     distance = length - 2 * RADIUS
-    head = jnp.where(other & (distance < -OVERLAP) & (up >= AGENT_HEIGHT - STEP_UP), z[None] + AGENT_HEIGHT, 0)
     middle_x, middle_y = (x[:, None] + x[None]) / 2, (y[:, None] + y[None]) / 2
     among_agents = _contacts(
-        (dx * scale, dy * scale, distance), (middle_x, middle_y), beside & lower, compounds, agents, agents
+        (dx * scale, dy * scale, distance), (middle_x, middle_y), apart[agents, agents] & lower, compounds, agents, agents
     )
 
     on_objects, ground_of_objects = _of_agents(x, y, z, boxes, compounds, agents, objects, apart[agents, objects])
     on_walls, ground_of_walls = _of_agents(x, y, z, walls, compounds, agents, None, None)
-    ground = jnp.maximum(jnp.maximum(ground_of_objects, ground_of_walls), reduced(jnp.maximum, head, 1))
+    ground = jnp.maximum(ground_of_objects, ground_of_walls)
 
     corner_x, corner_y = corners(boxes)
     own = nearest(corner_x[:, None], corner_y[:, None], at(boxes, 0, 2))
@@ -86,19 +82,17 @@ def find(
 def _of_objects(
     corner_x: jax.Array, corner_y: jax.Array, boxes: Rectangles, walls: Rectangles, compounds: Compounds, objects: slice
 ) -> Contacts:
-    """Of objects with walls: each corner of an object with the nearest wall, and its sides with the two nearest corners
-    of walls."""
+    """Of objects with walls: each corner of an object with the two nearest walls, and its sides with the two nearest
+    corners of walls."""
     to = nearest(corner_x[:, :, None], corner_y[:, :, None], at(walls, 0, 1))
-    at_corners = _nearest_ones(to.distance, [to.nx, to.ny], 1)[0]
+    at_corners = _nearest_ones(to.distance, [to.nx, to.ny], 2)
     inner = jax.tree.map(lambda part: part[N_OUTER:], walls)
     post_x, post_y = (part.reshape(1, 1, -1, *part.shape[2:]) for part in corners(inner))
     of = nearest(post_x, post_y, at(boxes, 1, 2))
     x, y = (jnp.broadcast_to(part, of.distance.shape) for part in (post_x, post_y))
     at_sides = _nearest_ones(of.distance, [-of.nx, -of.ny, x, y], 2)
-    parts = [
-        jnp.concatenate([own, *(theirs[index] for theirs in at_sides)], axis=1)
-        for index, own in enumerate((*at_corners, corner_x, corner_y))
-    ]
+    at_corners = [[*each, corner_x, corner_y] for each in at_corners]
+    parts = [jnp.concatenate(each, axis=1) for each in zip(*at_corners, *at_sides, strict=True)]
     distance, nx, ny, x, y = (part[:, None] for part in parts)
     return _contacts((nx, ny, distance), (x, y), jnp.ones_like(distance, bool), compounds, objects, None)
 

@@ -16,10 +16,10 @@ OBJECT_DAMPING = 0.01
 FLOOR_FRICTION = 0.2  #: of objects; agents have none
 GRAVITY = 50.0  #: m/s^2
 MAX_SPEED = 12.0  #: m/s
-MAX_SPIN = 15.0  #: rad/s
-SUBSTEPS = 4
-VELOCITY_ROUNDS = 2  #: rounds of impulses by substep that change the velocities
-POSITION_ROUNDS = 2  #: and further ones that only part what penetrates
+MAX_SPIN = 10.0  #: rad/s
+SUBSTEPS = 6
+VELOCITY_ROUNDS = 3  #: rounds of impulses by substep that change the velocities
+POSITION_ROUNDS = 5  #: and further ones that only part what penetrates
 
 SECONDS = STEP_SECONDS / SUBSTEPS
 

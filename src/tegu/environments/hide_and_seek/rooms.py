@@ -57,7 +57,8 @@ class Draws(NamedTuple):
 def walls(plan: Plan, draws: Draws) -> Rectangles:
     """Four around the floor, two beside the door in the room's left wall, and two in its top wall if it has one."""
     floor, left, top = plan.floor, plan.room_left, plan.room_top
-    half, far = WALL / 2, 0.5  # those around are thick: nothing must get through
+    # Those around are thick: nothing must get through. Walls that meet overlap, so that nothing is pushed into a gap.
+    half, far = WALL / 2, 0.5
     both = top < floor
     missing = draws.dropout[0] < plan.one_door if both else jnp.zeros_like(draws.dropout[0], bool)
     first = draws.dropout[1] < 0.5  # of the two doors
@@ -70,20 +71,20 @@ def walls(plan: Plan, draws: Draws) -> Rectangles:
     sides = [  # from x, to x, from y, to y, height
         (-2 * far, 0, -2 * far, floor + 2 * far, OUTER_HEIGHT),
         (floor, floor + 2 * far, -2 * far, floor + 2 * far, OUTER_HEIGHT),
-        (0, floor, -2 * far, 0, OUTER_HEIGHT),
-        (0, floor, floor, floor + 2 * far, OUTER_HEIGHT),
+        (-2 * far, floor + 2 * far, -2 * far, 0, OUTER_HEIGHT),
+        (-2 * far, floor + 2 * far, floor, floor + 2 * far, OUTER_HEIGHT),
     ]
     door = door_at(draws.doors[0], top)
-    end = top + half if both else top
+    end = top + half if both else top + far
     sides += [
-        (left - half, left + half, 0, door, OBJECT_HEIGHT),
+        (left - half, left + half, -far, door, OBJECT_HEIGHT),
         (left - half, left + half, door + open_left, end, OBJECT_HEIGHT),
     ]
     if both:
         door = left + door_at(draws.doors[1], floor - left)
         sides += [
-            (left + half, door, top - half, top + half, OBJECT_HEIGHT),
-            (door + open_top, floor, top - half, top + half, OBJECT_HEIGHT),
+            (left - half, door, top - half, top + half, OBJECT_HEIGHT),
+            (door + open_top, floor + far, top - half, top + half, OBJECT_HEIGHT),
         ]
     x0, x1, y0, y1, height = (jnp.stack([zero + value for value in values]) for values in zip(*sides, strict=True))
     no_turn = jnp.zeros_like(x0)
