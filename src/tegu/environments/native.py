@@ -51,7 +51,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "id": "hide-and-seek-quadrant",
         **{"hiders": 2, "seekers": 2, "boxes": 2, "ramps": 1, "hiders_anywhere": True},
         **{"floor": 6.0, "room_left": 3.0, "room_top": 3.0, "door": 0.4, "one_door": 0.5},
-        **{"horizon": 80, "n_buckets": 11, "n_lidar": 30, "max_force": 90.0},
+        **{"horizon": 80, "n_buckets": 11, "n_lidar": 30, "max_force": 90.0, "substeps": 6},
         **{"lockable_ramps": False, "penalize_objects_out": True},
     },
     **{name: {"size": int(name.rpartition("x")[2]), "id": name} for name in NATIVE if name.startswith("go-")},

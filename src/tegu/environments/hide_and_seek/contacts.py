@@ -62,7 +62,12 @@ def find(
     distance = length - 2 * RADIUS
     middle_x, middle_y = (x[:, None] + x[None]) / 2, (y[:, None] + y[None]) / 2
     among_agents = _contacts(
-        (dx * scale, dy * scale, distance), (middle_x, middle_y), apart[agents, agents] & lower, compounds, agents, agents
+        (dx * scale, dy * scale, distance),
+        (middle_x, middle_y),
+        apart[agents, agents] & lower,
+        compounds,
+        agents,
+        agents,
     )
 
     on_objects, ground_of_objects = _of_agents(x, y, z, boxes, compounds, agents, objects, apart[agents, objects])
@@ -104,7 +109,9 @@ def _nearest_ones(distance: jax.Array, parts: list[jax.Array], number: int) -> l
         best = [part[:, :, 0] for part in (distance, *parts)]
         for index in range(1, distance.shape[2]):
             nearer = distance[:, :, index] < best[0]
-            best = [jnp.where(nearer, part[:, :, index], old) for part, old in zip((distance, *parts), best, strict=True)]
+            best = [
+                jnp.where(nearer, part[:, :, index], old) for part, old in zip((distance, *parts), best, strict=True)
+            ]
         found.append(best)
         distance = jnp.where(distance == best[0][:, :, None], jnp.inf, distance)
     return found

@@ -47,6 +47,7 @@ class HideAndSeek(Environment):
     n_lidar: int = eqx.field(static=True, kw_only=True, default=12)  #: rays of each agent
     max_force: float = eqx.field(static=True, kw_only=True, default=40.0)  #: N
     max_torque: float = eqx.field(static=True, kw_only=True, default=90.0)  #: N m
+    substeps: int = eqx.field(static=True, kw_only=True, default=4)  #: of the physics in each step
     lockable_ramps: bool = eqx.field(static=True, kw_only=True, default=True)
     penalize_objects_out: bool = eqx.field(static=True, kw_only=True, default=False)  #: then all agents pay for them
     id: str = eqx.field(static=True, kw_only=True, default="hide-and-seek-tiny")
@@ -54,7 +55,7 @@ class HideAndSeek(Environment):
 
     def __post_init__(self) -> None:
         self.max_episode_steps = self.horizon
-        least = {"hiders": 1, "seekers": 1, "boxes": 1, "ramps": 0, "n_lidar": 0, "horizon": 1}
+        least = {"hiders": 1, "seekers": 1, "boxes": 1, "ramps": 0, "n_lidar": 0, "horizon": 1, "substeps": 1}
         for name, low in least.items():
             value = getattr(self, name)
             if not isinstance(value, int) or value < low:
@@ -170,7 +171,7 @@ class HideAndSeek(Environment):
         state = lock(state, distance, wants[:, 1], is_hider, lockable)._replace(holds=held)
         force = self.max_force * pushes[:, :2]
         drive = Drive(force[:, 0], force[:, 1], self.max_torque * pushes[:, 2])
-        state, observation = self._look(move(state, drive, self.boxes)._replace(clock=state.clock + 1))
+        state, observation = self._look(move(state, drive, self.boxes, self.substeps)._replace(clock=state.clock + 1))
         now = self._statistics(state)
         prepared = jax.tree.map(lambda new, old: jnp.where(in_preparation, new, old), now, state.prepared)
         return state._replace(prepared=prepared), observation, self._rewards(state, in_preparation)

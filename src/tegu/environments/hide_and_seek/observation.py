@@ -29,7 +29,9 @@ class Layout(NamedTuple):
 
     own: slice  #: ``SELF``
     lidar: slice  #: one distance per ray, in metres
-    others: tuple[slice, ...]  #: ``OTHER``, for each other agent, those after the observer first, then from the first on
+    others: tuple[
+        slice, ...
+    ]  #: ``OTHER``, for each other agent, those after the observer first, then from the first on
     boxes: tuple[slice, ...]  #: ``OBJECT``
     ramps: tuple[slice, ...]  #: ``OBJECT``
     size: int  #: D
@@ -63,9 +65,7 @@ def observe(state: State, n_boxes: int, n_lidar: int, is_hider: np.ndarray, prep
         other = jnp.roll(features, -offset, axis=0)
         parts += [jnp.where(seen, other, 0), seen.astype(other.dtype)]
 
-    x, y, turned_cos, turned_sin, vx, vy, spin = (
-        part[n_agents:] for part in (b.x, b.y, cos, sin, b.vx, b.vy, b.spin)
-    )
+    x, y, turned_cos, turned_sin, vx, vy, spin = (part[n_agents:] for part in (b.x, b.y, cos, sin, b.vx, b.vy, b.spin))
     height = jnp.full_like(x, OBJECT_HEIGHT)
     of_all = jnp.stack([x, y, turned_cos, turned_sin, vx, vy, spin, 2 * state.half_x, 2 * state.half_y, height], axis=1)
     of_hiders = (state.locker < int(is_hider.sum()))[None]

@@ -4,7 +4,7 @@ import numpy as np
 
 from tegu.environments.drawing import GREEN, INK, PAPER, RED, STEEL, WOOD, Canvas, Colour
 from tegu.environments.hide_and_seek.sight import HALF_CONE
-from tegu.environments.hide_and_seek.world import AGENT_HEIGHT, RADIUS, State
+from tegu.environments.hide_and_seek.world import AGENT_HEIGHT, N_OUTER, RADIUS, State
 
 SIDE = 500  #: pixels
 EDGE = 14  #: pixels around the floor
@@ -36,17 +36,21 @@ def draw(state: State, floor: float, n_boxes: int, n_hiders: int) -> np.ndarray:
         x, y, yaw = (float(part[agent]) for part in bodies[:3])
         angles = yaw + np.linspace(-HALF_CONE, HALF_CONE, 20)
         arc = np.clip([(x + CONE_LENGTH * np.cos(a), y + CONE_LENGTH * np.sin(a)) for a in angles], 0, floor)
-        pale = tuple(round(0.25 * part + 0.75 * paper) for part, paper in zip(TEAMS[agent >= n_hiders], PAPER))
-        canvas.polygon([pixel(x, y), *(pixel(*point) for point in arc)], pale)
+        red, green, blue = (
+            round(0.25 * a + 0.75 * b) for a, b in zip(TEAMS[int(agent >= n_hiders)], PAPER, strict=True)
+        )
+        canvas.polygon([pixel(x, y), *(pixel(*point) for point in arc)], (red, green, blue))
     walls = state.walls
-    for x, y, half_x, half_y in zip(walls.x[4:], walls.y[4:], walls.half_x[4:], walls.half_y[4:]):
+    for x, y, half_x, half_y in zip(
+        walls.x[N_OUTER:], walls.y[N_OUTER:], walls.half_x[N_OUTER:], walls.half_y[N_OUTER:], strict=True
+    ):
         if half_x > 0 and half_y > 0:
             canvas.polygon(rectangle(x, y, 0, half_x, half_y), INK)
-    for index, (locked, locker) in enumerate(zip(state.locked, state.locker)):
+    for index, (locked, locker) in enumerate(zip(state.locked, state.locker, strict=True)):
         x, y, yaw = (float(part[n_agents + index]) for part in bodies[:3])
         half_x, half_y = float(state.half_x[index]), float(state.half_y[index])
         is_box = index < n_boxes
-        colour = TEAMS[locker >= n_hiders] if locked else FREE if is_box else RAMP
+        colour = TEAMS[int(locker >= n_hiders)] if locked else FREE if is_box else RAMP
         canvas.polygon(rectangle(x, y, yaw, half_x, half_y), WOOD if is_box else INK)
         canvas.polygon(rectangle(x, y, yaw, half_x - 0.03, half_y - 0.03), colour)
         if not is_box:
@@ -56,7 +60,7 @@ def draw(state: State, floor: float, n_boxes: int, n_hiders: int) -> np.ndarray:
             canvas.polygon([pixel(x + cos * a - sin * b, y + sin * a + cos * b) for a, b in points], INK)
     for agent in range(n_agents):
         x, y, yaw = (float(part[agent]) for part in bodies[:3])
-        colour = TEAMS[agent >= n_hiders]
+        colour = TEAMS[int(agent >= n_hiders)]
         for index in np.flatnonzero(state.holds[agent]):
             grasp = pixel(float(bodies.x[n_agents + index]), float(bodies.y[n_agents + index]))
             canvas.line([pixel(x, y), grasp], GREEN, 4)

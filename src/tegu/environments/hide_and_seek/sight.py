@@ -35,7 +35,14 @@ def visible(bodies: Bodies, z: jax.Array, boxes: Rectangles, walls: Rectangles) 
     ahead = dx * jnp.cos(heading)[:, None] + dy * jnp.sin(heading)[:, None]
     in_cone = ahead >= math.cos(HALF_CONE) * jnp.sqrt(dx * dx + dy * dy)
 
-    ray = (x[:, None, None], y[:, None, None], (z + EYE)[:, None, None], dx[:, :, None], dy[:, :, None], rise[:, :, None])
+    ray = (
+        x[:, None, None],
+        y[:, None, None],
+        (z + EYE)[:, None, None],
+        dx[:, :, None],
+        dy[:, :, None],
+        rise[:, :, None],
+    )
     by_objects = _enters_prism(*ray, at(boxes, 0, 1)) < 1
     itself = np.arange(n_agents + n_objects)[:, None] == n_agents + np.arange(n_objects)
     by_objects &= ~column(itself[None], by_objects, axes=3)
@@ -62,7 +69,9 @@ def lidar(bodies: Bodies, z: jax.Array, boxes: Rectangles, walls: Rectangles, n_
     ray = (x, y, eye, dx, dy, jnp.zeros_like(dx))
     agents = np.arange(n_agents)
     own = column(agents[:, None, None] == agents, x, axes=3)
-    of_agents = jnp.where(own, 1, _enters_agent(*ray, bodies.x[:n_agents][None, None], bodies.y[:n_agents][None, None], z[None, None]))
+    of_agents = jnp.where(
+        own, 1, _enters_agent(*ray, bodies.x[:n_agents][None, None], bodies.y[:n_agents][None, None], z[None, None])
+    )
     entries = (_enters_prism(*ray, at(boxes, 0, 1)), _enters_prism(*ray, at(walls, 0, 1)), of_agents)
     nearest = [reduced(jnp.minimum, entry, 2) for entry in entries]
     return LIDAR_RANGE * jnp.minimum(jnp.minimum(nearest[0], nearest[1]), nearest[2])
