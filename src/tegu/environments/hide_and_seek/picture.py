@@ -61,7 +61,7 @@ def draw(state: State, floor: float, n_boxes: int, n_hiders: int) -> np.ndarray:
     for agent in range(n_agents):
         x, y, yaw = (float(part[agent]) for part in bodies[:3])
         colour = TEAMS[int(agent >= n_hiders)]
-        for index in np.flatnonzero(state.holds[agent]):
+        for index in np.flatnonzero(state.holds[agent]).tolist():
             grasp = pixel(float(bodies.x[n_agents + index]), float(bodies.y[n_agents + index]))
             canvas.line([pixel(x, y), grasp], GREEN, 4)
         radius = scale * RADIUS * (1 + 0.5 * min(float(state.z[agent]) / AGENT_HEIGHT, 1))

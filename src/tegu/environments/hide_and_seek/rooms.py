@@ -68,7 +68,7 @@ def walls(plan: Plan, draws: Draws) -> Rectangles:
     def door_at(draw: jax.Array, length: float) -> jax.Array:
         return CORNER + draw * (length - 2 * CORNER - plan.door)
 
-    sides = [  # from x, to x, from y, to y, height
+    sides: list[tuple[float | jax.Array, ...]] = [  # from x, to x, from y, to y, height
         (-2 * far, 0, -2 * far, floor + 2 * far, OUTER_HEIGHT),
         (floor, floor + 2 * far, -2 * far, floor + 2 * far, OUTER_HEIGHT),
         (-2 * far, floor + 2 * far, -2 * far, 0, OUTER_HEIGHT),
