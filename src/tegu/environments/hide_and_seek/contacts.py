@@ -190,6 +190,7 @@ def resolve(
         of_one = of_second.inverse_mass + contacts.second_arm**2 * of_second.inverse_inertia
         softness += of_one * shares[second][None, :, None]
     acts = active & (softness > 0)
+    # The division comes last because XLA computes a quotient once, but the rest anew for each use.
     impulse = jnp.where(acts, -excess, 0) / jnp.where(acts, softness, 1)
 
     push_x, push_y = impulse * contacts.nx, impulse * contacts.ny

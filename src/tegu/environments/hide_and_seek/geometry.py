@@ -28,10 +28,6 @@ def objects(state: State, n_boxes: int) -> Rectangles:
     return Rectangles(x, y, jnp.cos(yaw), jnp.sin(yaw), state.half_x, state.half_y, top, rises)
 
 
-def joined(some: Rectangles, others: Rectangles) -> Rectangles:
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts), some, others)
-
-
 def at(rectangles: Rectangles, *axes: int) -> Rectangles:
     """With new axes of length 1 at these places."""
     return jax.tree.map(lambda part: jnp.expand_dims(part, axes), rectangles)
