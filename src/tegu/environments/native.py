@@ -36,6 +36,8 @@ NATIVE = {
     "simple_tag_v3": "tegu.environments.particle.tag:Tag",
     "simple_crypto_v3": "tegu.environments.particle.crypto:Crypto",
     "simple_world_comm_v3": "tegu.environments.particle.world_comm:WorldComm",
+    "hide-and-seek-tiny": "tegu.environments.hide_and_seek.game:HideAndSeek",
+    "hide-and-seek-quadrant": "tegu.environments.hide_and_seek.game:HideAndSeek",
     "tic-tac-toe": "tegu.environments.games.tic_tac_toe:TicTacToe",
     "connect-four": "tegu.environments.games.connect_four:ConnectFour",
     **{f"go-{size}x{size}": "tegu.environments.games.go:Go" for size in (5, 7, 9, 13, 19)},
@@ -45,6 +47,13 @@ NATIVE = {
 OPTIONS: dict[str, dict[str, Any]] = {
     "FrozenLake8x8-v1": {"map_name": "8x8"},
     "CliffWalkingSlippery-v1": {"is_slippery": True},
+    "hide-and-seek-quadrant": {
+        "id": "hide-and-seek-quadrant",
+        **{"hiders": 2, "seekers": 2, "boxes": 2, "ramps": 1, "hiders_anywhere": True},
+        **{"floor": 6.0, "room_left": 3.0, "room_top": 3.0, "door": 0.4, "one_door": 0.5},
+        **{"horizon": 80, "n_buckets": 11, "n_lidar": 30, "max_force": 90.0, "substeps": 6},
+        **{"lockable_ramps": False, "penalize_objects_out": True},
+    },
     **{name: {"size": int(name.rpartition("x")[2]), "id": name} for name in NATIVE if name.startswith("go-")},
     **{name: {"use_minimal_action_set": True, "id": name} for name in NATIVE if re.fullmatch("MinAtar/.*-v1", name)},
 }

@@ -1,0 +1,208 @@
+"""The game of hide-and-seek."""
+
+import equinox as eqx
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tegu.core.errors import TeguError
+from tegu.environments.base import Environment, Timestep
+from tegu.environments.hide_and_seek import rooms
+from tegu.environments.hide_and_seek.geometry import objects
+from tegu.environments.hide_and_seek.observation import Layout, layout, observe
+from tegu.environments.hide_and_seek.physics import Drive, move
+from tegu.environments.hide_and_seek.picture import draw
+from tegu.environments.hide_and_seek.sight import visible
+from tegu.environments.hide_and_seek.tools import distances, grab, lock
+from tegu.environments.hide_and_seek.world import CUBE, Prepared, State, batch_last, column
+
+BORDER = 0.1  #: metres from the edge of the floor: where an agent or object is out of bounds
+OUT_OF_BOUNDS = -10.0
+
+
+class HideAndSeek(Environment):
+    """Hide-and-seek (Baker et al. 2019) in a world of upright prisms, see ``docs/hide-and-seek.md``.
+
+    All agents act at once: observations (float32 vectors, see ``layout``), actions and rewards are dicts by agent,
+    hiders first. An action is five choices: force along the world's x and y axes and torque, each one of ``n_buckets``
+    from full backward to full forward, then whether to grab and whether to lock. In the preparation the seekers cannot
+    act and nothing pays. Then hiders get 1 and seekers -1 if no seeker sees a hider, else the reverse. Nothing ends an
+    episode but the clock.
+    """
+
+    hiders: int = eqx.field(static=True, kw_only=True, default=1)
+    seekers: int = eqx.field(static=True, kw_only=True, default=1)
+    boxes: int = eqx.field(static=True, kw_only=True, default=1)
+    ramps: int = eqx.field(static=True, kw_only=True, default=1)
+    floor: float = eqx.field(static=True, kw_only=True, default=4.0)  #: metres along each side
+    room_left: float = eqx.field(static=True, kw_only=True, default=2.0)  #: x where the room begins
+    room_top: float = eqx.field(static=True, kw_only=True, default=4.0)  #: y where it ends; ``floor``: no wall there
+    door: float = eqx.field(static=True, kw_only=True, default=0.6)  #: metres
+    one_door: float = eqx.field(static=True, kw_only=True, default=0.0)  #: probability that one of two doors is missing
+    hiders_anywhere: bool = eqx.field(static=True, kw_only=True, default=False)  #: they begin anywhere, not in the room
+    horizon: int = eqx.field(static=True, kw_only=True, default=60)  #: steps of an episode
+    prep_fraction: float = eqx.field(static=True, kw_only=True, default=0.4)  #: of the steps: preparation
+    n_buckets: int = eqx.field(static=True, kw_only=True, default=5)  #: of the movements, odd
+    n_lidar: int = eqx.field(static=True, kw_only=True, default=12)  #: rays of each agent
+    max_force: float = eqx.field(static=True, kw_only=True, default=40.0)  #: N
+    max_torque: float = eqx.field(static=True, kw_only=True, default=90.0)  #: N m
+    substeps: int = eqx.field(static=True, kw_only=True, default=4)  #: of the physics in each step
+    lockable_ramps: bool = eqx.field(static=True, kw_only=True, default=True)
+    penalize_objects_out: bool = eqx.field(static=True, kw_only=True, default=False)  #: then all agents pay for them
+    id: str = eqx.field(static=True, kw_only=True, default="hide-and-seek-tiny")
+    max_episode_steps: int | None = eqx.field(static=True, init=False)
+
+    def __post_init__(self) -> None:
+        self.max_episode_steps = self.horizon
+        least = {"hiders": 1, "seekers": 1, "boxes": 1, "ramps": 0, "n_lidar": 0, "horizon": 1, "substeps": 1}
+        for name, low in least.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < low:
+                raise TeguError(f"{self.id}: {name} must be a whole number from {low}, got {value!r}")
+        if self.n_buckets < 3 or self.n_buckets % 2 == 0:
+            raise TeguError(f"{self.id}: n_buckets must be odd and at least 3, got {self.n_buckets}")
+        if not 0 <= self.prep_fraction < 1:
+            raise TeguError(f"{self.id}: prep_fraction must be in [0, 1), got {self.prep_fraction}")
+        if not (1 <= self.room_left <= self.floor - 1 and 1 <= self.room_top <= self.floor):
+            raise TeguError(f"{self.id}: the room must be at least 1 m long and wide, and leave 1 m on its left")
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        team = {"hider": self.hiders, "seeker": self.seekers}
+        return tuple(f"{kind}_{index}" for kind, number in team.items() for index in range(number))
+
+    @property
+    def teams(self) -> dict[str, tuple[str, ...]]:
+        return {"hiders": self.agents[: self.hiders], "seekers": self.agents[self.hiders :]}
+
+    @property
+    def layout(self) -> Layout:
+        """What is where in an agent's observation."""
+        return layout(len(self.agents), self.boxes, self.ramps, self.n_lidar)
+
+    @property
+    def observation_space(self) -> gymnasium.spaces.Dict:
+        box = gymnasium.spaces.Box(-np.inf, np.inf, (self.layout.size,))
+        return gymnasium.spaces.Dict(dict.fromkeys(self.agents, box))
+
+    @property
+    def action_space(self) -> gymnasium.spaces.Dict:
+        choices = gymnasium.spaces.MultiDiscrete([self.n_buckets] * 3 + [2, 2])
+        return gymnasium.spaces.Dict(dict.fromkeys(self.agents, choices))
+
+    @property
+    def prep_steps(self) -> float:
+        return self.prep_fraction * self.horizon
+
+    @property
+    def _is_hider(self) -> np.ndarray:
+        return np.arange(self.hiders + self.seekers) < self.hiders
+
+    def reset(self, key: jax.Array) -> tuple[State, dict[str, jax.Array]]:
+        draws = rooms.Draws.of(key, len(self.agents) + self.boxes + self.ramps)
+        state, observation = batch_last(self._begin)(draws)
+        return state, self._by_agent(observation)
+
+    def step(self, state: State, action: dict[str, jax.Array], key: jax.Array) -> Timestep:
+        """Grab, lock, then 75 ms of physics."""
+        actions = jnp.stack([action[name] for name in self.agents])
+        state, observation, reward = batch_last(self._advance)(state, actions)
+        return Timestep(state, self._by_agent(observation), self._by_agent(reward), jnp.bool_(False))
+
+    def measures(self, state: State) -> dict[str, jax.Array]:
+        """The original's statistics: how far the box or ramp is from its start that is farthest from it, in metres, and
+        how many are locked; those with ``_prep`` at the end of the preparation, and before that now. ``seen``: 1 if a
+        seeker sees a hider after the preparation; its mean over an episode is at most the share of that time."""
+        now, before = self._statistics(state), state.prepared
+        playing = state.clock > self.prep_steps
+        return {
+            **{f"{name}_prep": value for name, value in before._asdict().items()},
+            **now._asdict(),
+            "seen": (self._seen(state) & playing).astype(jnp.float32),
+        }
+
+    def image(self, state: State) -> np.ndarray:
+        """Seen from above."""
+        return draw(state, self.floor, self.boxes, self.hiders)
+
+    def _by_agent(self, values: jax.Array) -> dict[str, jax.Array]:
+        return {name: values[index] for index, name in enumerate(self.agents)}
+
+    def _begin(self, draws: rooms.Draws) -> tuple[State, jax.Array]:
+        plan = rooms.Plan(self.floor, self.room_left, self.room_top, self.door, self.one_door)
+        n_agents, n_objects = len(self.agents), self.boxes + self.ramps
+        where = [rooms.ANYWHERE if self.hiders_anywhere else rooms.INSIDE] * self.hiders
+        where += [rooms.OUTSIDE] * self.seekers + [rooms.INSIDE] * self.boxes + [rooms.ANYWHERE] * self.ramps
+        walls = rooms.walls(plan, draws)
+        bodies = rooms.places(plan, walls, draws, n_agents, tuple(where))
+        on_floor = jnp.zeros_like(bodies.x[:n_agents])
+        size = jnp.full_like(bodies.x[n_agents:], CUBE / 2)
+        zero = on_floor[0]
+        state = State(
+            bodies=bodies,
+            z=on_floor,
+            vz=on_floor,
+            half_x=size,
+            half_y=size,
+            walls=walls,
+            holds=jnp.zeros((n_agents, n_objects, *zero.shape), bool),
+            locked=size < 0,
+            locker=jnp.zeros_like(size, jnp.int32),
+            visible=jnp.zeros((n_agents, n_agents + n_objects, *zero.shape), bool),
+            start_x=bodies.x[n_agents:],
+            start_y=bodies.y[n_agents:],
+            prepared=Prepared(zero, zero, zero, zero),
+            clock=zero.astype(jnp.int32),
+        )
+        return self._look(state)
+
+    def _advance(self, state: State, actions: jax.Array) -> tuple[State, jax.Array, jax.Array]:
+        """The next state, what the agents observe ``[A, D]`` and their rewards ``[A]``, for actions ``[A, 5]``."""
+        is_hider = self._is_hider
+        in_preparation = state.clock < self.prep_steps
+        idle = in_preparation & ~column(is_hider, state.z)
+        middle = (self.n_buckets - 1) / 2
+        pushes = jnp.where(idle[:, None], 0, (actions[:, :3] - middle) / middle)
+        wants = (actions[:, 3:] == 1) & ~idle[:, None]
+        distance = distances(state, self.boxes)
+        held = grab(state, distance, wants[:, 0], is_hider).holds
+        lockable = np.arange(self.boxes + self.ramps) < self.boxes + self.lockable_ramps * self.ramps
+        state = lock(state, distance, wants[:, 1], is_hider, lockable)._replace(holds=held)
+        force = self.max_force * pushes[:, :2]
+        drive = Drive(force[:, 0], force[:, 1], self.max_torque * pushes[:, 2])
+        state, observation = self._look(move(state, drive, self.boxes, self.substeps)._replace(clock=state.clock + 1))
+        now = self._statistics(state)
+        prepared = jax.tree.map(lambda new, old: jnp.where(in_preparation, new, old), now, state.prepared)
+        return state._replace(prepared=prepared), observation, self._rewards(state, in_preparation)
+
+    def _look(self, state: State) -> tuple[State, jax.Array]:
+        """The state with what agents see in it, and what they observe."""
+        seen = visible(state.bodies, state.z, objects(state, self.boxes), state.walls)
+        state = state._replace(visible=seen)
+        return state, observe(state, self.boxes, self.n_lidar, self._is_hider, max(self.prep_steps, 1e-5))
+
+    def _seen(self, state: State) -> jax.Array:
+        """Whether any seeker sees a hider."""
+        return state.visible[self.hiders : self.hiders + self.seekers, : self.hiders].any(axis=(0, 1))
+
+    def _rewards(self, state: State, in_preparation: jax.Array) -> jax.Array:
+        """``[A]``. Being out of bounds replaces what the game pays; the preparation pays nothing at all."""
+        reward = jnp.where(self._seen(state)[None] == column(self._is_hider, state.z), -1.0, 1.0)
+        middle = self.floor / 2
+        aside = jnp.maximum(jnp.abs(state.bodies.x - middle), jnp.abs(state.bodies.y - middle))
+        out = aside > middle - BORDER
+        agents_out, objects_out = out[: len(self.agents)], out[len(self.agents) :]
+        if self.penalize_objects_out:
+            agents_out |= objects_out.any(axis=0, keepdims=True)
+        return jnp.where(in_preparation[None], 0, jnp.where(agents_out, OUT_OF_BOUNDS, reward))
+
+    def _statistics(self, state: State) -> Prepared:
+        objects_x, objects_y = (part[len(self.agents) :] for part in state.bodies[:2])
+        moved = jnp.hypot(objects_x - state.start_x, objects_y - state.start_y)
+        locked = state.locked.astype(moved.dtype)
+        if not self.ramps:
+            nothing = jnp.zeros_like(moved[0])
+            return Prepared(moved.max(axis=0), locked.sum(axis=0), nothing, nothing)
+        (box_moved, ramp_moved), (boxes, ramps) = (jnp.split(part, [self.boxes]) for part in (moved, locked))
+        return Prepared(box_moved.max(axis=0), boxes.sum(axis=0), ramp_moved.max(axis=0), ramps.sum(axis=0))

@@ -1,0 +1,84 @@
+"""The vector that an agent observes, and where in it is what."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tegu.environments.hide_and_seek.geometry import objects
+from tegu.environments.hide_and_seek.sight import lidar
+from tegu.environments.hide_and_seek.world import OBJECT_HEIGHT, State, column
+
+SELF = ("x", "y", "z", "cos", "sin", "vx", "vy", "vz", "spin", "is_hider", "prepared")
+"""Of itself. Lengths in metres in the frame of the world; ``cos`` and ``sin`` of the yaw; ``prepared``: the fraction
+of the preparation that has passed, in the end 1."""
+
+OTHER = ("x", "y", "z", "cos", "sin", "vx", "vy", "vz", "spin", "is_hider", "visible")
+"""Of another agent; all 0 where it is not visible."""
+
+OBJECT = (
+    *("x", "y", "cos", "sin", "vx", "vy", "spin", "length", "width", "height"),
+    *("you_locked", "team_locked", "locked", "visible"),
+)
+"""Of a box or ramp; all 0 where it is not visible. It is locked by you, by your team (you included), by anyone."""
+
+
+class Layout(NamedTuple):
+    """Where the parts of an observation ``[D]`` are."""
+
+    own: slice  #: ``SELF``
+    lidar: slice  #: one distance per ray, in metres
+    others: tuple[
+        slice, ...
+    ]  #: ``OTHER``, for each other agent, those after the observer first, then from the first on
+    boxes: tuple[slice, ...]  #: ``OBJECT``
+    ramps: tuple[slice, ...]  #: ``OBJECT``
+    size: int  #: D
+
+
+def layout(n_agents: int, n_boxes: int, n_ramps: int, n_lidar: int) -> Layout:
+    """The same for all agents."""
+    sizes = [len(SELF), n_lidar, *[len(OTHER)] * (n_agents - 1), *[len(OBJECT)] * (n_boxes + n_ramps)]
+    ends = np.cumsum(sizes).tolist()
+    slices = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    own, rays, *rest = slices
+    others, boxes, ramps = (rest[: n_agents - 1], rest[n_agents - 1 :][:n_boxes], rest[n_agents - 1 + n_boxes :])
+    return Layout(own, rays, tuple(others), tuple(boxes), tuple(ramps), ends[-1])
+
+
+def observe(state: State, n_boxes: int, n_lidar: int, is_hider: np.ndarray, prep_steps: float) -> jax.Array:
+    """What each agent observes, ``[A, D]``."""
+    b, z = state.bodies, state.z
+    n_agents, n_objects = z.shape[0], state.half_x.shape[0]
+    hider = jnp.broadcast_to(column(is_hider.astype(np.float32), z), z.shape)
+    cos, sin = jnp.cos(b.yaw), jnp.sin(b.yaw)
+    agents = (b.x, b.y, z, cos, sin, b.vx, b.vy, state.vz, b.spin, hider)
+    features = jnp.stack([part[:n_agents] for part in agents], axis=1)  # [A, 10]
+    prepared = jnp.broadcast_to(jnp.minimum(1, state.clock / prep_steps)[None, None], (n_agents, 1, *z.shape[1:]))
+    parts = [features, prepared]
+    boxes = objects(state, n_boxes)
+    if n_lidar:
+        parts.append(lidar(b, z, boxes, state.walls, n_lidar))
+    for offset in range(1, n_agents):
+        seen = jnp.stack([state.visible[i, (i + offset) % n_agents] for i in range(n_agents)])[:, None]
+        other = jnp.roll(features, -offset, axis=0)
+        parts += [jnp.where(seen, other, 0), seen.astype(other.dtype)]
+
+    x, y, turned_cos, turned_sin, vx, vy, spin = (part[n_agents:] for part in (b.x, b.y, cos, sin, b.vx, b.vy, b.spin))
+    height = jnp.full_like(x, OBJECT_HEIGHT)
+    of_all = jnp.stack([x, y, turned_cos, turned_sin, vx, vy, spin, 2 * state.half_x, 2 * state.half_y, height], axis=1)
+    of_hiders = (state.locker < int(is_hider.sum()))[None]
+    shape = (n_agents, n_objects, *z.shape[1:])
+    locks = [
+        column(np.arange(n_agents)[:, None], state.visible, axes=2) == state.locker[None],
+        of_hiders == column(is_hider[:, None], state.visible, axes=2),
+        jnp.ones(shape, bool),
+    ]
+    locked = jnp.stack([by & state.locked[None] for by in locks], axis=2)  # [A, O, 3]
+    seen = state.visible[:, n_agents:, None]
+    everything = [jnp.broadcast_to(of_all[None], (n_agents, *of_all.shape)), locked.astype(of_all.dtype)]
+    one = jnp.where(seen, jnp.concatenate(everything, axis=2), 0)
+    one = jnp.concatenate([one, seen.astype(of_all.dtype)], axis=2)
+    parts.append(one.reshape(n_agents, n_objects * len(OBJECT), *z.shape[1:]))
+    return jnp.concatenate(parts, axis=1)
