@@ -34,8 +34,8 @@ ENVIRONMENTS = {
 SLOW = {("Taxi-v4", "adaptive-dp")}  #: a sweep over 500 states after every step: left out
 EXPLAINED = (
     "Steps until the greedy policy is first worth {enough:.0%} of the optimal value of the start, exactly, over "
-    "{seeds} seeds; a seed that does not get there within the steps given counts as these. All with gamma {gamma}, epsilon "
-    "{epsilon} from the start, ten updates from the model per step, learning rate 0.5 where there is one."
+    "{seeds} seeds; a seed that does not get there within the steps given counts as these. All with gamma {gamma}, "
+    "epsilon {epsilon} from the start, ten updates from the model per step, learning rate 0.5 where there is one."
 )
 
 

@@ -202,7 +202,7 @@ class DDPG(Algorithm):
         step of the model comes first, and targets follow from what it imagines.
         """
         steps = batch.rows
-        of_model: Metrics = {}
+        of_model: dict[str, Any] = {}
         if learner.dynamics:
             key, model_key = jax.random.split(key)
             given = learner.dynamics, learner.actor.spaces.action, steps, model_key, self.model_settings
