@@ -9,7 +9,7 @@ from benchmarks.cases import CASES
 
 SCORES, GENERAL, LADDER, DEFAULTS = "scores.json", "general-ppo.json", "ladder.json", "defaults.json"
 GO_OPTIONS, TABULAR_PLANNING = "go-options.json", "tabular-planning.json"
-VALUE_EXPANSION = "value-expansion.json"
+VALUE_EXPANSION, HIDE_AND_SEEK = "value-expansion.json", "hide-and-seek.json"
 _HOW = """\
 Each measurement is a process of its own. The sides of a case run in turn, one at a time, every second round backwards;
 nothing else should run on the machine. Figures are medians, with the least and the greatest in brackets. A ratio is
@@ -32,7 +32,7 @@ def write(folder: Path) -> None:
     parts = ["# Benchmark results", *(_speed(cases) if cases else []), *(_scores(scores) if scores else [])]
     studies = [
         json.loads((folder / name).read_text())
-        for name in (GENERAL, DEFAULTS, LADDER, TABULAR_PLANNING, VALUE_EXPANSION, GO_OPTIONS)
+        for name in (GENERAL, DEFAULTS, LADDER, TABULAR_PLANNING, VALUE_EXPANSION, HIDE_AND_SEEK, GO_OPTIONS)
         if (folder / name).exists()
     ]
     parts += [part for study in studies for part in _study(study)]
