@@ -1,5 +1,6 @@
 """Model-predictive control with given and learned models: what particles play, what is learned, what is refused."""
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,6 +78,50 @@ def test_particles_change_networks_at_every_step(by_hand):
     np.testing.assert_allclose(times / 4000, [1 / 8, 3 / 8, 3 / 8, 1 / 8], atol=0.04)
 
 
+@pytest.mark.parametrize(("sampling", "expected"), [("ts1", 2.0), ("tsinf", 5.5)])
+def test_an_end_belongs_to_the_particle_and_not_to_the_network(by_hand, sampling, expected):
+    """One network always ends and the other never does, each step pays 1: with a network drawn anew at each step, half
+    of those alive end at each; with one network each, half of them play all ten steps."""
+    ensemble = by_hand.ensemble
+    weight, bias = jnp.zeros_like(ensemble.weights[0]), jnp.zeros_like(ensemble.biases[0])
+    bias = bias.at[:, 0, 2].set(1.0).at[:, 0, 6].set(jnp.array([1.0, -1.0]))
+    made = jax.tree.unflatten(jax.tree.structure(ensemble), [weight, bias, *jax.tree.leaves(ensemble)[2:]])
+    model, particles = learned_model(ACTIONS, settings(), sampling), jnp.zeros((4000, 1, 2))
+    found = discounted_return(model, by_hand._replace(ensemble=made), KEY, particles, jnp.zeros((10, 1, 1)), 1.0)
+    assert float(found[0]) == pytest.approx(expected, abs=0.1)
+
+
+def test_a_rare_large_reward_is_learned():
+    """What is predicted is not clipped: one reward in a thousand is 100."""
+    given, reward = settings(net_arch=(16,)), np.zeros(1000, np.float32)
+    reward[:1] = 100
+    observation = np.zeros((1000, 2), np.float32)
+    observation[:1] = 3
+    nothing = np.zeros(1000, bool)
+    steps = Step(observation, np.zeros((1000, 1), np.float32), reward, observation, nothing, nothing, ())
+    steps = jax.tree.map(jnp.asarray, steps)
+    dynamics = with_moments(new_dynamics(KEY, SPEC, given), ACTIONS, steps)
+
+    @jax.jit
+    def fit(dynamics):
+        def descend(dynamics, key):
+            return learned(dynamics, ACTIONS, steps, key, given)
+
+        return jax.lax.scan(descend, dynamics, jax.random.split(KEY, 500))[0]
+
+    rare = jnp.full((2, 1, 2), 3.0)
+    outcome, _ = imagined(fit(dynamics), ACTIONS, KEY, jnp.zeros((2, 1, 1)), rare, given)
+    np.testing.assert_allclose(outcome.reward, 100, rtol=0.1)
+
+
+def test_an_agent_that_plans_in_its_environment_asks_for_it(tmp_path):
+    agent = tegu.train("FrozenLake-v1", "mpc", steps=20, folder=None, horizon=2, n_candidates=8, n_elite=2)
+    agent.save(tmp_path / "agent")
+    assert tegu.load(tmp_path / "agent").predict(0)[0] in range(4)
+    with pytest.raises(TeguError, match=r"^MPC: it plans in FrozenLake-v1 itself: pass an environment in JAX"):
+        tegu.load(tmp_path / "agent", environment=gymnasium.make("FrozenLake-v1")).predict(0)
+
+
 def test_probabilistic_networks_draw_what_they_predict(by_hand):
     """The standard deviation of what is imagined is the one predicted."""
     given = settings(probabilistic=True)
@@ -107,7 +152,7 @@ def test_a_linear_world_is_learned(probabilistic):
         return jax.lax.scan(descend, dynamics, jax.random.split(KEY, 600))
 
     dynamics, metrics = fit(dynamics)
-    assert float(model_metrics(dynamics, ACTIONS, steps)["model_error_ratio"]) < 0.01
+    assert float(model_metrics(dynamics, ACTIONS, steps, given)["model_error_ratio"]) < 0.01
     assert float(metrics["model_end_loss"][-1]) < 0.2 * float(metrics["model_end_loss"][0])
     outcome, _ = imagined(
         dynamics, ACTIONS, KEY, jnp.stack([steps.action] * 2), jnp.stack([steps.observation] * 2), given
@@ -127,7 +172,12 @@ def test_discrete_actions_are_seen_one_hot():
         ("CartPole-v1", "mpc", {"n_elite": 500}, "MPC: n_elite must be at most n_candidates, got 500 of 400"),
         ("CartPole-v1", "pets", {"n_particles": 7}, "pets: n_particles must be a multiple of ensemble_size"),
         ("CartPole-v1", "pets", {"trajectory_sampling": "ts2"}, "pets: trajectory_sampling must be one of ts1, tsinf"),
-        ("FrozenLake-v1", "pets", {}, "pets: normalize_observation needs a Box of floats"),
+        (
+            "FrozenLake-v1",
+            "pets",
+            {},
+            "pets: a model is learned of observations that are vectors of floats, the environment has",
+        ),
         ("TMaze-v0", "mpc", {}, "MPC: model='given' cannot be: TMaze-v0: its observations do not tell its state"),
     ],
 )
@@ -140,5 +190,7 @@ def test_what_does_not_fit_is_refused(environment, name, given, says):
 
 
 def test_an_environment_of_the_host_is_no_model():
-    with pytest.raises(TeguError, match=r"^MPC: model='given' needs an environment in JAX; test is not"):
+    with pytest.raises(
+        TeguError, match=r"^MPC: model='given' needs an environment in JAX, test is none; set model='learned'"
+    ):
         algorithm("mpc", {}).validate(SPEC)

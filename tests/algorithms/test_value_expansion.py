@@ -94,5 +94,10 @@ def test_targets_are_the_sums_of_the_paper(learner, monkeypatch, horizon, td_k):
 
 def test_observations_without_a_model_are_refused():
     spec = EnvironmentSpec("test", spaces.Discrete(3), spaces.Box(-1, 1, (1,)))
-    with pytest.raises(TeguError, match="mve-ddpg: normalize_observation needs a Box of floats"):
+    with pytest.raises(TeguError, match="mve-ddpg: a model is learned of observations that are vectors of floats"):
         tegu.MVEDDPG().validate(spec)
+
+
+def test_the_layers_of_the_model_are_checked():
+    with pytest.raises(TeguError, match="net_arch must be widths from 1"):
+        tegu.MVEDDPG(model_arch=(0,)).validate(SPEC)

@@ -142,9 +142,28 @@ def test_plans_come_to_the_best_sequence(name):
     np.testing.assert_allclose(found.action, [0.5, 0.75], atol=0.08)
 
 
-def test_a_nan_is_never_among_the_elite():
-    returns = jnp.array([1.0, jnp.nan, 3.0, 2.0])
-    np.testing.assert_allclose(shooting.weights(optimizer("cem", n_elite=2), returns), [0, 0, 0.5, 0.5])
+@pytest.mark.parametrize("name", ["random", "cem", "mppi"])
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_never_chosen(name, broken):
+    """Half of the sequences, those that would be best, have no finite return."""
+
+    def returns(actions):
+        first = actions[0, :, 0]
+        return jnp.where(first > 0, broken, first)
+
+    plan = shooting.new_plan(BOX, 3)
+    found = plan_ahead(BOX, returns, plan, KEY, optimizer(name, n_candidates=400, n_iterations=5, temperature=0.01))
+    assert float(found.action[0]) < 0.1
+    assert np.isfinite(found.value)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found.plan))
+
+
+def test_nothing_counts_after_the_end():
+    def diverges(parameters, key, action, state):
+        return Outcome(state, state > 0), jnp.inf * (state + 1)
+
+    found = discounted_return(diverges, (), KEY, jnp.ones(1), jnp.zeros((4, 1)), 1.0)
+    np.testing.assert_allclose(found, [1.0])
 
 
 def test_draws_stay_within_bounds_and_follow_the_plan():

@@ -54,6 +54,7 @@ from tegu.experience.base import Batch, Replay, hindsight
 from tegu.exploration import ornstein_uhlenbeck
 from tegu.nn.custom import Signature, check_custom, custom_networks
 from tegu.nn.heads import ActionValue, CustomPolicy, DeterministicPolicy
+from tegu.nn.mlp import check_network
 from tegu.nn.optimizers import adam, descend, follow
 from tegu.returns import td_target
 from tegu.spaces.bounds import from_unit, to_unit
@@ -131,6 +132,7 @@ class DDPG(Algorithm):
             raise TeguError(f"{self.title}: noise_type must be one of {', '.join(NOISES)}, got {self.noise_type!r}")
         if self.model_steps:
             check_dynamics(self.title, spec)
+            check_network("relu", self.model_arch)
         if self.network is not None:
             if self.layer_norm:
                 raise TeguError(f"{self.title}: layer_norm needs Tegu's network, it cannot be used with your own")

@@ -1,5 +1,6 @@
 """What algorithms with a learned model of the environment share: what it is, how it learns, and how it is played."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -7,7 +8,6 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
-from tegu.algorithms.base import check_standardised
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
@@ -16,6 +16,7 @@ from tegu.nn.moments import RunningMoments
 from tegu.nn.optimizers import adam, descend
 from tegu.search.shooting import Outcome
 from tegu.spaces.bounds import to_unit
+from tegu.spaces.features import one_line
 
 BOUNDS_WEIGHT = 0.01  #: of the bounds of variances in the loss (Chua et al. 2018, appendix A.1)
 
@@ -50,9 +51,16 @@ class Settings(NamedTuple):
 
 def check_dynamics(title: str, spec: EnvironmentSpec) -> None:
     """Raise ``TeguError`` unless a model can be learned of the environment."""
-    check_standardised(title, spec.observation_space)
-    if len(spec.observation_space.shape) != 1:
-        raise TeguError(f"{title}: a model is learned of vectors, the environment has {spec.observation_space}")
+    if not is_vector(spec.observation_space):
+        raise TeguError(
+            f"{title}: a model is learned of observations that are vectors of floats, the environment has "
+            f"{one_line(spec.observation_space)}"
+        )
+
+
+def is_vector(space: Any) -> bool:
+    """Whether observations are vectors of floats."""
+    return isinstance(space, spaces.Box) and space.dtype.kind == "f" and len(space.shape) == 1
 
 
 def deterministic(net_arch: tuple[int, ...], learning_rate: Any) -> Settings:
@@ -63,7 +71,8 @@ def deterministic(net_arch: tuple[int, ...], learning_rate: Any) -> Settings:
 def new_dynamics(key: jax.Array, spec: EnvironmentSpec, settings: Settings) -> LearnedDynamics:
     """A model that knows nothing."""
     (observed,) = spec.observation_space.shape
-    seen = observed + action_features(spec.action_space, spec.action_space.sample()).size
+    space = spec.action_space
+    seen = observed + (int(space.n) if isinstance(space, spaces.Discrete) else math.prod(space.shape))
     ensemble = Ensemble(key, settings.members, seen, settings.net_arch, observed + 1, settings.activation)
     return LearnedDynamics(
         ensemble, adam().init(ensemble), RunningMoments.start((seen,)), RunningMoments.start((observed + 1,))
@@ -106,7 +115,7 @@ def learned(
     index = jax.random.randint(key, (settings.members, len(steps.reward)), 0, len(steps.reward))
     drawn = jax.tree.map(lambda leaf: leaf[index], steps)
     x = dynamics.inputs.normalize(inputs_of(space, drawn.observation, drawn.action))
-    target = dynamics.outputs.normalize(outputs_of(drawn))
+    target = dynamics.outputs.normalize(outputs_of(drawn), clip=jnp.inf)  # a rare reward may be large
     ended = drawn.terminated.astype(jnp.float32)
 
     def loss(ensemble: Ensemble) -> tuple[jax.Array, dict[str, jax.Array]]:

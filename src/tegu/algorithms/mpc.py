@@ -25,8 +25,10 @@ from tegu.algorithms.learned_dynamics import (
     Settings,
     check_dynamics,
     imagined,
+    is_vector,
     learned,
     new_dynamics,
+    outputs_of,
     predicted,
     with_moments,
 )
@@ -67,7 +69,14 @@ class About(eqx.Module):
     """What is known of the environment, and never changes."""
 
     spaces: Spaces = eqx.field(static=True)
-    model: Environment | None = eqx.field(static=True)  #: the environment, where it is the model
+    given: "Given" = eqx.field(static=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """The environment itself, where it is the model. It is compiled in, with the arrays that it may hold."""
+
+    model: Environment | None
 
 
 class MPC(Algorithm):
@@ -160,8 +169,10 @@ class MPC(Algorithm):
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> MPCLearner:
         given = self.model == "given"
+        if given and spec.model is None:
+            raise TeguError(f"{self.title}: it plans in {spec.id} itself: pass an environment in JAX")
         dynamics = () if given else new_dynamics(key, spec, self.settings)
-        return MPCLearner(dynamics, jnp.int32(0), About(spec.spaces, spec.model if given else None))
+        return MPCLearner(dynamics, jnp.int32(0), About(spec.spaces, Given(spec.model if given else None)))
 
     def begin(self, learner: MPCLearner, key: jax.Array, n: int) -> PyTree:
         """Plans ``[n, ...]`` that know nothing."""
@@ -190,13 +201,13 @@ class MPC(Algorithm):
 
     def returns(self, learner: MPCLearner, observation: PyTree, key: jax.Array, actions: jax.Array) -> jax.Array:
         """What sequences of actions ``[H, N, ...]`` earn from one observation, in the model: ``[N]``."""
-        about, n = learner.about, actions.shape[1]
-        if about.model is not None:
-            state = about.model.state_of(observation)
+        environment, n = learner.about.given.model, actions.shape[1]
+        if environment is not None:
+            state = environment.state_of(observation)
             states = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (n, *jnp.shape(leaf))), state)
-            return discounted_return(given_model(about.model), (), key, states, actions, self.gamma)
+            return discounted_return(given_model(environment), (), key, states, actions, self.gamma)
         particles = jnp.broadcast_to(observation, (self.n_particles, n, *observation.shape))
-        model = learned_model(about.spaces.action, self.settings, self.trajectory_sampling)
+        model = learned_model(learner.about.spaces.action, self.settings, self.trajectory_sampling)
         return discounted_return(model, learner.dynamics, key, particles, actions, self.gamma)
 
     def take(self, learner: MPCLearner, steps: Step) -> tuple[MPCLearner, PyTree]:
@@ -218,19 +229,19 @@ class MPC(Algorithm):
     def diagnose(self, learner: MPCLearner, steps: Step) -> Metrics:
         """How far the networks' mean is from what came, as a fraction of how far that varies: 1 is no better than
         predicting the mean change. ``calibration`` is the share of what came within one standard deviation."""
-        if isinstance(learner.dynamics, tuple) and not learner.dynamics:
-            return {}
-        return model_metrics(learner.dynamics, learner.about.spaces.action, steps)
+        dynamics: Any = learner.dynamics
+        return model_metrics(dynamics, learner.about.spaces.action, steps, self.settings) if dynamics else {}
 
 
 def check_given(title: str, spec: EnvironmentSpec) -> None:
     """Raise ``TeguError`` unless the environment can be a model itself."""
+    hint = "; set model='learned'" if is_vector(spec.observation_space) else ""
     if spec.model is None:
-        raise TeguError(f"{title}: model='given' needs an environment in JAX; {spec.id} is not: set model='learned'")
+        raise TeguError(f"{title}: model='given' needs an environment in JAX, {spec.id} is none{hint}")
     try:
         jax.eval_shape(lambda key: spec.model.state_of(spec.model.reset(key)[1]), jax.random.key(0))
     except AttributeError as error:
-        raise TeguError(f"{title}: model='given' cannot be: {error}; set model='learned'") from error
+        raise TeguError(f"{title}: model='given' cannot be: {error}{hint}") from error
 
 
 def given_model(environment: Environment) -> Model:
@@ -255,32 +266,33 @@ def learned_model(space: Any, settings: Settings, sampling: str) -> Model:
     ) -> tuple[Outcome, jax.Array]:
         particles, n = observation.shape[:2]
         shuffle_key, key = jax.random.split(key)
-        if sampling == "ts1" and settings.members > 1:
-            observation = observation[jax.random.permutation(shuffle_key, particles)]
+        shuffled = sampling == "ts1" and settings.members > 1
+        order = jax.random.permutation(shuffle_key, particles) if shuffled else jnp.arange(particles)
+        observation = observation[order]
         rows = settings.members, particles // settings.members * n
         actions = jnp.broadcast_to(action, (particles, *action.shape)).reshape((*rows, *action.shape[1:]))
         seen = observation.reshape((*rows, -1))
         outcome, following = imagined(dynamics, space, key, actions, seen, settings)
-        outcome = Outcome(*(part.reshape((particles, n)) for part in outcome))
-        return outcome, following.reshape(observation.shape)
+        back = jnp.argsort(order)  # a particle stays in its row, where its return is summed and its end is noted
+        outcome = Outcome(*(part.reshape((particles, n))[back] for part in outcome))
+        return outcome, following.reshape(observation.shape)[back]
 
     return step
 
 
-def model_metrics(dynamics: Any, space: Any, steps: Step) -> dict[str, jax.Array]:
+def model_metrics(dynamics: LearnedDynamics, space: Any, steps: Step, settings: Settings) -> dict[str, jax.Array]:
     """What ``diagnose`` reports of a learned model."""
-    members = dynamics.ensemble.members
-    seen, action = (jnp.broadcast_to(x, (members, *x.shape)) for x in (steps.observation, steps.action))
+    seen, action = (jnp.broadcast_to(x, (settings.members, *x.shape)) for x in (steps.observation, steps.action))
     following, reward, found = predicted(dynamics, space, seen, action)
-    came = jnp.concatenate([steps.next_observation - steps.observation, steps.reward[..., None]], axis=-1)
+    came = outputs_of(steps)
     said = jnp.concatenate([following - seen, reward[..., None]], axis=-1)
     scale = jnp.sqrt(dynamics.outputs.variance + 1e-8)
     error = (said - came) / scale
     varies = ((came - dynamics.outputs.mean) / scale) ** 2
-    within = jnp.abs(error) < jnp.exp(0.5 * found.log_variance)
-    disagreement = (said / scale).std(axis=0).mean()
-    return {
+    metrics = {
         "model_error_ratio": (error.mean(axis=0) ** 2).mean() / jnp.maximum(varies.mean(), 1e-8),
-        "calibration": within.mean(),
-        "disagreement": disagreement,
+        "disagreement": (said / scale).std(axis=0).mean(),
     }
+    if settings.probabilistic:
+        metrics["calibration"] = (jnp.abs(error) < jnp.exp(0.5 * found.log_variance)).mean()
+    return metrics

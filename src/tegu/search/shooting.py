@@ -101,7 +101,7 @@ def plan_ahead(
 
     def improve(plan: Plan, key: jax.Array) -> tuple[Plan, jax.Array]:
         candidates = draw(plan, key, optimizer.n_candidates)
-        found = returns(to_environment(space, candidates))
+        found = finite(returns(to_environment(space, candidates)))
         weight = weights(optimizer, found)
         fitted = fit(plan, candidates, weight, keep_std=optimizer.name == "mppi")
         mixed = jax.tree.map(lambda old, new: optimizer.smoothing * old + (1 - optimizer.smoothing) * new, plan, fitted)
@@ -110,7 +110,7 @@ def plan_ahead(
     if optimizer.name == "random":
         candidates = draw_uniform(plan, key, optimizer.n_candidates)
         actions = to_environment(space, candidates)
-        found = returns(actions)
+        found = finite(returns(actions))
         best = found.argmax()
         return Found(actions[0, best], plan, found[best])
     plan, values = jax.lax.scan(improve, plan, jax.random.split(key, optimizer.n_iterations))
@@ -122,12 +122,19 @@ def best_action(plan: Plan) -> jax.Array:
     return plan.probability[0].argmax().astype(jnp.int32) if isinstance(plan, CategoricalPlan) else plan.mean[0]
 
 
+def finite(returns: jax.Array) -> jax.Array:
+    """Returns ``[N]``, the worst of them in place of those that are no finite numbers: a model may diverge."""
+    fine = jnp.isfinite(returns)
+    worst = jnp.where(fine, returns, jnp.inf).min()
+    return jnp.where(fine, returns, jnp.where(jnp.isfinite(worst), worst, 0.0))
+
+
 def weights(optimizer: Optimizer, returns: jax.Array) -> jax.Array:
     """What each sequence counts in the fit ``[N]``, for their returns ``[N]``; they sum to 1."""
     if optimizer.name == "mppi":
         return jax.nn.softmax(returns / optimizer.temperature)
-    # The elites by rank, so that there are exactly as many even where returns are equal; a NaN is never among them.
-    order = jnp.argsort(jnp.where(jnp.isnan(returns), -jnp.inf, returns), descending=True)
+    # The elites by rank, so that there are exactly as many even where returns are equal
+    order = jnp.argsort(returns, descending=True)
     return jnp.zeros_like(returns).at[order[: optimizer.n_elite]].set(1 / optimizer.n_elite)
 
 
@@ -181,11 +188,13 @@ def discounted_return(
         state, alive, discount, total = carry
         action, key = given
         outcome, state = model(parameters, key, action, state)
-        total = total + alive * discount * outcome.reward
-        return (state, alive * ~outcome.terminated, discount * gamma, total), None
+        total = total + jnp.where(
+            alive, discount * outcome.reward, 0.0
+        )  # what is imagined after an end may be infinite
+        return (state, alive & ~outcome.terminated, discount * gamma, total), None
 
     keys = jax.random.split(key, len(actions))
     outcome, _ = jax.eval_shape(model, parameters, keys[0], actions[0], state)
-    ones = jnp.ones(outcome.reward.shape)
-    (_, _, _, total), _ = jax.lax.scan(play, (state, ones, jnp.float32(1), jnp.zeros_like(ones)), (actions, keys))
+    alive, nothing = jnp.ones(outcome.reward.shape, bool), jnp.zeros(outcome.reward.shape)
+    (_, _, _, total), _ = jax.lax.scan(play, (state, alive, jnp.float32(1), nothing), (actions, keys))
     return total.reshape((-1, actions.shape[1])).mean(axis=0)

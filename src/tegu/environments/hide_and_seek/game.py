@@ -60,12 +60,22 @@ class HideAndSeek(Environment):
             value = getattr(self, name)
             if not isinstance(value, int) or value < low:
                 raise TeguError(f"{self.id}: {name} must be a whole number from {low}, got {value!r}")
-        if self.n_buckets < 3 or self.n_buckets % 2 == 0:
-            raise TeguError(f"{self.id}: n_buckets must be odd and at least 3, got {self.n_buckets}")
-        if not 0 <= self.prep_fraction < 1:
-            raise TeguError(f"{self.id}: prep_fraction must be in [0, 1), got {self.prep_fraction}")
+        if not isinstance(self.n_buckets, int) or self.n_buckets < 3 or self.n_buckets % 2 == 0:
+            raise TeguError(f"{self.id}: n_buckets must be odd and at least 3, got {self.n_buckets!r}")
+        for name, low, high in (
+            ("prep_fraction", 0, 0.99),
+            ("one_door", 0, 1),
+            ("max_force", 0, 1e4),
+            ("max_torque", 0, 1e4),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+                raise TeguError(f"{self.id}: {name} must be from {low:g} to {high:g}, got {value!r}")
         if not (1 <= self.room_left <= self.floor - 1 and 1 <= self.room_top <= self.floor):
             raise TeguError(f"{self.id}: the room must be at least 1 m long and wide, and leave 1 m on its left")
+        widest = min(self.floor - self.room_left, self.room_top) - 2 * rooms.CORNER
+        if not 0 < self.door <= widest:
+            raise TeguError(f"{self.id}: door must be above 0 and at most {widest:g} m, got {self.door!r}")
 
     @property
     def agents(self) -> tuple[str, ...]:
