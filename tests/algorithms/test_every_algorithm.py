@@ -117,7 +117,7 @@ def test_figures_are_scalars(home):
     state = jax.eval_shape(lambda made: loop.init(jnp.int32(0), made), made)
     _, _, happened = jax.eval_shape(lambda *given: loop.iteration(*given, learns=True), state, made, CLOCK, CLOCK)
     metrics = happened[2]
-    assert len(metrics) > 2
+    assert len(metrics) > (0 if made.name == "mpc" else 2)  # which learns nothing
     assert {(leaf.shape, leaf.dtype) for leaf in metrics.values()} == {((), np.dtype(np.float32))}
 
 

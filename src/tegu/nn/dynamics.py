@@ -43,8 +43,8 @@ class Ensemble(eqx.Module):
             for key, shape in zip(keys, shapes, strict=True)
         )
         self.biases = tuple(jnp.zeros((members, 1, outputs)) for _, outputs in shapes)
-        self.max_log_variance = jnp.full(predicted, 0.5)
-        self.min_log_variance = jnp.full(predicted, -10.0)
+        self.max_log_variance = jnp.full(predicted, 0.5, float)
+        self.min_log_variance = jnp.full(predicted, -10.0, float)
         self.activation = activation
 
     def __call__(self, x: jax.Array) -> Prediction:

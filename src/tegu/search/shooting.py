@@ -72,9 +72,9 @@ class Found(NamedTuple):
 def new_plan(space: spaces.Box | spaces.Discrete, horizon: int) -> Plan:
     """A plan that knows nothing."""
     if isinstance(space, spaces.Discrete):
-        return CategoricalPlan(jnp.full((horizon, int(space.n)), 1 / int(space.n)))
+        return CategoricalPlan(jnp.full((horizon, int(space.n)), 1 / int(space.n), float))
     shape = horizon, math.prod(space.shape)
-    return GaussianPlan(jnp.zeros(shape), jnp.full(shape, INITIAL_STD))
+    return GaussianPlan(jnp.zeros(shape), jnp.full(shape, INITIAL_STD, float))
 
 
 def next_plan(plan: Plan) -> Plan:
