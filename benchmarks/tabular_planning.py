@@ -35,7 +35,8 @@ SLOW = {("Taxi-v4", "adaptive-dp")}  #: a sweep over 500 states after every step
 EXPLAINED = (
     "Steps until the greedy policy is first worth {enough:.0%} of the optimal value of the start, exactly, over "
     "{seeds} seeds; a seed that does not get there within the steps given counts as these. All with gamma {gamma}, "
-    "epsilon {epsilon} from the start, ten updates from the model per step, learning rate 0.5 where there is one."
+    "epsilon {epsilon} from the start, ten updates from the model per step (adaptive DP: one sweep), learning rate 0.5 "
+    "where there is one."
 )
 
 

@@ -8,8 +8,16 @@ import pytest
 from gymnasium import spaces
 
 import tegu
-from tegu.algorithms.learned_dynamics import Settings, action_features, imagined, learned, new_dynamics, with_moments
-from tegu.algorithms.mpc import learned_model, model_metrics
+from tegu.algorithms.learned_dynamics import (
+    Settings,
+    action_features,
+    imagined,
+    learned,
+    model_metrics,
+    new_dynamics,
+    with_moments,
+)
+from tegu.algorithms.mpc import learned_model
 from tegu.algorithms.registry import algorithm
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec

@@ -110,7 +110,6 @@ class DDPG(Algorithm):
     layer_norm: bool = eqx.field(static=True, default=False)  #: normalise what enters each activation
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
-
     model_steps: Natural = eqx.field(static=True, default=0)  #: steps that a learned model imagines in targets (MVE)
     td_k: bool = eqx.field(static=True, default=True)  #: with a model: whether critics learn of what is imagined, too
     model_arch: tuple[int, ...] = eqx.field(static=True, default=(128, 128, 128))  #: hidden layers of the model

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from tegu.algorithms.base import Algorithm, Update, derived, falling_epsilon, named
+from tegu.algorithms.q_learning import learned_from
 from tegu.algorithms.ranges import Fraction, Natural, Rate
 from tegu.algorithms.tabular import QTable, added, check_spaces, new_table, table_metrics
 from tegu.algorithms.tabular_model import TabularModel, backup, check_model, empty_model, seen
@@ -16,7 +17,6 @@ from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step, flatten_time
 from tegu.experience.base import Rollout
 from tegu.exploration import choose
-from tegu.returns import td_target
 
 
 class DynaQLearner(NamedTuple):
@@ -72,13 +72,10 @@ class DynaQ(Algorithm):
 
         def learn(learner: DynaQLearner, given: tuple[Step, jax.Array]) -> tuple[DynaQLearner, jax.Array]:
             step, key = given
-            values = learner.table.values
-            target = td_target(step.reward, values[step.next_observation].max(), step.terminated, self.gamma)
-            error = target - values[step.observation, step.action]
-            values = added(values, (step.observation,), step.action, self.learning_rate * error)
+            values, error = learned_from(learner.table.values, step, self.learning_rate, self.gamma)
             learner = remember(learner._replace(model=seen(learner.model, step)), step)
             values = self.plan(learner, values, key)
-            return learner._replace(table=QTable(values, table.spaces)), jnp.abs(error)
+            return learner._replace(table=QTable(values, table.spaces)), error
 
         learner, errors = jax.lax.scan(learn, learner, (steps, jax.random.split(key, len(steps.reward))))
         return Update(learner, table_metrics(self, errors.mean()))

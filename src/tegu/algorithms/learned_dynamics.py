@@ -20,7 +20,6 @@ from tegu.spaces.features import one_line
 
 BOUNDS_WEIGHT = 0.01  #: of the bounds of variances in the loss (Chua et al. 2018, appendix A.1)
 
-
 Space = spaces.Box | spaces.Discrete  #: of actions
 
 
@@ -97,6 +96,11 @@ def outputs_of(steps: Step) -> jax.Array:
     return jnp.concatenate([steps.next_observation - steps.observation, steps.reward[..., None]], axis=-1)
 
 
+def target_of(dynamics: LearnedDynamics, steps: Step) -> jax.Array:
+    """The same, standardised; not clipped, since a rare reward may be large."""
+    return dynamics.outputs.normalize(outputs_of(steps), clip=jnp.inf)
+
+
 def with_moments(dynamics: LearnedDynamics, space: Space, steps: Step) -> LearnedDynamics:
     """The model, whose statistics have taken in new steps ``[..., o]``."""
     return dynamics._replace(
@@ -115,7 +119,7 @@ def learned(
     index = jax.random.randint(key, (settings.members, len(steps.reward)), 0, len(steps.reward))
     drawn = jax.tree.map(lambda leaf: leaf[index], steps)
     x = dynamics.inputs.normalize(inputs_of(space, drawn.observation, drawn.action))
-    target = dynamics.outputs.normalize(outputs_of(drawn), clip=jnp.inf)  # a rare reward may be large
+    target = target_of(dynamics, drawn)
     ended = drawn.terminated.astype(jnp.float32)
 
     def loss(ensemble: Ensemble) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -134,14 +138,9 @@ def learned(
     return dynamics._replace(ensemble=ensemble, optimizer=optimizer), metrics
 
 
-def predicted(
-    dynamics: LearnedDynamics, space: Space, observation: jax.Array, action: jax.Array
-) -> tuple[jax.Array, jax.Array, Prediction]:
-    """What each network says of observations ``[E, N, o]`` and actions ``[E, N, ...]``: the means of the next
-    observations ``[E, N, o]`` and rewards ``[E, N]``, and the distributions behind them."""
-    found = dynamics.ensemble(dynamics.inputs.normalize(inputs_of(space, observation, action)))
-    output = denormalized(dynamics, found.mean)
-    return observation + output[..., :-1], output[..., -1], found
+def predicted(dynamics: LearnedDynamics, space: Space, observation: jax.Array, action: jax.Array) -> Prediction:
+    """What each network says of observations ``[E, N, o]`` and actions ``[E, N, ...]``, standardised."""
+    return dynamics.ensemble(dynamics.inputs.normalize(inputs_of(space, observation, action)))
 
 
 def denormalized(dynamics: LearnedDynamics, output: jax.Array) -> jax.Array:
@@ -159,10 +158,24 @@ def imagined(
 ) -> tuple[Outcome, jax.Array]:
     """What comes of actions ``[E, N, ...]``, by one network for each row: rewards and ends ``[E, N]``, and the next
     observations ``[E, N, o]``. They are drawn from what the networks predict where those are probabilistic."""
-    _, _, found = predicted(dynamics, space, observation, action)
+    found = predicted(dynamics, space, observation, action)
     output = found.mean
     if settings.probabilistic:
         output = output + jnp.exp(0.5 * found.log_variance) * jax.random.normal(key, output.shape)
     output = denormalized(dynamics, output)
     ends = found.end > 0 if settings.learns_end else jnp.zeros(found.end.shape, bool)
     return Outcome(output[..., -1], ends), observation + output[..., :-1]
+
+
+def model_metrics(dynamics: LearnedDynamics, space: Space, steps: Step, settings: Settings) -> dict[str, jax.Array]:
+    """What ``diagnose`` reports of a learned model."""
+    seen, action = (jnp.broadcast_to(x, (settings.members, *x.shape)) for x in (steps.observation, steps.action))
+    found, target = predicted(dynamics, space, seen, action), target_of(dynamics, steps)
+    error = found.mean - target
+    metrics = {
+        "model_error_ratio": (error.mean(axis=0) ** 2).mean() / jnp.maximum((target**2).mean(), 1e-8),
+        "disagreement": found.mean.std(axis=0).mean(),
+    }
+    if settings.probabilistic:
+        metrics["calibration"] = (jnp.abs(error) < jnp.exp(0.5 * found.log_variance)).mean()
+    return metrics

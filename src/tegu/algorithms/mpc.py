@@ -27,9 +27,8 @@ from tegu.algorithms.learned_dynamics import (
     imagined,
     is_vector,
     learned,
+    model_metrics,
     new_dynamics,
-    outputs_of,
-    predicted,
     with_moments,
 )
 from tegu.algorithms.ranges import Count, Few, Fraction, Natural, NonNegative, Positive, Rate, Several
@@ -52,7 +51,7 @@ from tegu.search.shooting import (
     plan_ahead,
     to_environment,
 )
-from tegu.spaces.features import require
+from tegu.spaces.features import one_line, require
 
 MODELS = ("given", "learned")
 PLANNERS = ("random", "cem", "mppi")
@@ -152,7 +151,9 @@ class MPC(Algorithm):
                 raise TeguError(f"{title}: {field} must be one of {', '.join(choices)}, got {getattr(self, field)!r}")
         require(title, "action", action_space, spaces.Box, spaces.Discrete)
         if isinstance(action_space, spaces.Box) and action_space.dtype.kind != "f":
-            raise TeguError(f"{title}: needs actions of floats or a Discrete space, the environment has {action_space}")
+            raise TeguError(
+                f"{title}: needs actions of floats or a Discrete space, the environment has {one_line(action_space)}"
+            )
         if self.planner == "cem" and self.n_elite > self.n_candidates:
             raise TeguError(f"{title}: n_elite must be at most n_candidates, got {self.n_elite} of {self.n_candidates}")
         if self.model == "given":
@@ -183,8 +184,8 @@ class MPC(Algorithm):
         """The first actions of plans made for the observations ``[B, ...]``; without exploring, too, they are drawn by
         ``key``."""
         space: Any = learner.about.spaces.action
+        n = jax.tree.leaves(memory)[0].shape[0]
         plan_key, random_key = jax.random.split(key)
-        keys = jax.random.split(plan_key, jax.tree.leaves(memory)[0].shape[0])
 
         def decide(observation: PyTree, plan: Plan, key: jax.Array) -> tuple[jax.Array, Plan, jax.Array]:
             draw_key, play_key = jax.random.split(key)
@@ -193,10 +194,15 @@ class MPC(Algorithm):
             found = plan_ahead(space, returns, plan, draw_key, self.optimizer)
             return found.action, next_plan(found.plan), found.value
 
-        action, plan, value = jax.vmap(decide)(observation, memory, keys)
-        if explore and self.model == "learned":
-            first = draw_uniform(new_plan(space, 1), random_key, len(keys))[0]
-            action = jnp.where(self.random_actions, to_environment(space, first), action)
+        def planned() -> tuple[jax.Array, Plan, jax.Array]:
+            return jax.vmap(decide)(observation, memory, jax.random.split(plan_key, n))
+
+        def random() -> tuple[jax.Array, Plan, jax.Array]:
+            first = draw_uniform(new_plan(space, 1), random_key, n)[0]
+            return to_environment(space, first), memory, jnp.zeros(n)
+
+        waits = explore and self.model == "learned"
+        action, plan, value = jax.lax.cond(self.random_actions, random, planned) if waits else planned()
         return Decision(action, plan, extras=value)
 
     def returns(self, learner: MPCLearner, observation: PyTree, key: jax.Array, actions: jax.Array) -> jax.Array:
@@ -278,21 +284,3 @@ def learned_model(space: Any, settings: Settings, sampling: str) -> Model:
         return outcome, following.reshape(observation.shape)[back]
 
     return step
-
-
-def model_metrics(dynamics: LearnedDynamics, space: Any, steps: Step, settings: Settings) -> dict[str, jax.Array]:
-    """What ``diagnose`` reports of a learned model."""
-    seen, action = (jnp.broadcast_to(x, (settings.members, *x.shape)) for x in (steps.observation, steps.action))
-    following, reward, found = predicted(dynamics, space, seen, action)
-    came = outputs_of(steps)
-    said = jnp.concatenate([following - seen, reward[..., None]], axis=-1)
-    scale = jnp.sqrt(dynamics.outputs.variance + 1e-8)
-    error = (said - came) / scale
-    varies = ((came - dynamics.outputs.mean) / scale) ** 2
-    metrics = {
-        "model_error_ratio": (error.mean(axis=0) ** 2).mean() / jnp.maximum(varies.mean(), 1e-8),
-        "disagreement": (said / scale).std(axis=0).mean(),
-    }
-    if settings.probabilistic:
-        metrics["calibration"] = (jnp.abs(error) < jnp.exp(0.5 * found.log_variance)).mean()
-    return metrics

@@ -54,9 +54,16 @@ class QLearning(Algorithm):
         table = learner.table
 
         def learn(values: jax.Array, step: Step) -> tuple[jax.Array, jax.Array]:
-            target = td_target(step.reward, values[step.next_observation].max(), step.terminated, self.gamma)
-            error = target - values[step.observation, step.action]
-            return added(values, (step.observation,), step.action, self.learning_rate * error), jnp.abs(error)
+            return learned_from(values, step, self.learning_rate, self.gamma)
 
         values, errors = jax.lax.scan(learn, table.values, flatten_time(table.indices(batch)))
         return Update(TabularLearner(QTable(values, table.spaces)), table_metrics(self, errors.mean()))
+
+
+def learned_from(
+    values: jax.Array, step: Step, learning_rate: float | jax.Array, gamma: float | jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Action values ``[S, A]`` after one step (equation 6.8), and how large its error was."""
+    target = td_target(step.reward, values[step.next_observation].max(), step.terminated, gamma)
+    error = target - values[step.observation, step.action]
+    return added(values, (step.observation,), step.action, learning_rate * error), jnp.abs(error)

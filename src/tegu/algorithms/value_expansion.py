@@ -32,7 +32,7 @@ def expanded(algorithm: Any, learner: Any, steps: Step, key: jax.Array) -> tuple
     value_key, *keys = jax.random.split(key, 1 + algorithm.model_steps)
     start = steps.next_observation, ~steps.terminated
     (last, _), on_the_way = jax.lax.scan(play, start, jnp.stack(keys))
-    observations, actions, rewards, terminated, alive = jax.lax.stop_gradient(on_the_way)
+    observations, actions, rewards, terminated, alive = on_the_way
 
     def backwards(value: jax.Array, given: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         value = td_target(given[0], value, given[1], algorithm.gamma)
@@ -44,9 +44,11 @@ def expanded(algorithm: Any, learner: Any, steps: Step, key: jax.Array) -> tuple
     action = to_unit(space, steps.action)
     if not algorithm.td_k:
         return steps.observation, action, target
-    # What is imagined after an end is no step: the real one counts in its place.
-    observations = jnp.where(alive[..., None], observations, steps.observation)
-    actions = jnp.where(alive.reshape((*alive.shape, *(1,) * len(space.shape))), actions, action)
-    targets = jnp.where(alive, targets, target)
-    every = ((steps.observation, observations), (action, actions), (target, targets))
-    return tuple(jnp.concatenate([first[None], later]).reshape((-1, *first.shape[1:])) for first, later in every)  # type: ignore[return-value]
+
+    def with_imagined(real: jax.Array, later: jax.Array) -> jax.Array:
+        """Real steps and those that follow; what is imagined after an end is no step: the real one counts again."""
+        goes_on = alive.reshape((*alive.shape, *(1,) * (real.ndim - 1)))
+        return jnp.concatenate([real[None], jnp.where(goes_on, later, real)]).reshape((-1, *real.shape[1:]))
+
+    seen = with_imagined(steps.observation, observations)
+    return seen, with_imagined(action, actions), with_imagined(target, targets)

@@ -188,9 +188,8 @@ def discounted_return(
         state, alive, discount, total = carry
         action, key = given
         outcome, state = model(parameters, key, action, state)
-        total = total + jnp.where(
-            alive, discount * outcome.reward, 0.0
-        )  # what is imagined after an end may be infinite
+        # What is imagined after an end may be infinite
+        total = total + jnp.where(alive, discount * outcome.reward, 0.0)
         return (state, alive & ~outcome.terminated, discount * gamma, total), None
 
     keys = jax.random.split(key, len(actions))

@@ -8,7 +8,7 @@ import numpy as np
 
 from tegu.environments.hide_and_seek.geometry import objects
 from tegu.environments.hide_and_seek.sight import lidar
-from tegu.environments.hide_and_seek.world import OBJECT_HEIGHT, State, column
+from tegu.environments.hide_and_seek.world import OBJECT_HEIGHT, State, column, of_hiders
 
 SELF = ("x", "y", "z", "cos", "sin", "vx", "vy", "vz", "spin", "is_hider", "prepared")
 """Of itself. Lengths in metres in the frame of the world; ``cos`` and ``sin`` of the yaw; ``prepared``: the fraction
@@ -29,9 +29,7 @@ class Layout(NamedTuple):
 
     own: slice  #: ``SELF``
     lidar: slice  #: one distance per ray, in metres
-    others: tuple[
-        slice, ...
-    ]  #: ``OTHER``, for each other agent, those after the observer first, then from the first on
+    others: tuple[slice, ...]  #: ``OTHER``, of the agents after the observer, then of those before it
     boxes: tuple[slice, ...]  #: ``OBJECT``
     ramps: tuple[slice, ...]  #: ``OBJECT``
     size: int  #: D
@@ -68,11 +66,10 @@ def observe(state: State, n_boxes: int, n_lidar: int, is_hider: np.ndarray, prep
     x, y, turned_cos, turned_sin, vx, vy, spin = (part[n_agents:] for part in (b.x, b.y, cos, sin, b.vx, b.vy, b.spin))
     height = jnp.full_like(x, OBJECT_HEIGHT)
     of_all = jnp.stack([x, y, turned_cos, turned_sin, vx, vy, spin, 2 * state.half_x, 2 * state.half_y, height], axis=1)
-    of_hiders = (state.locker < int(is_hider.sum()))[None]
     shape = (n_agents, n_objects, *z.shape[1:])
     locks = [
         column(np.arange(n_agents)[:, None], state.visible, axes=2) == state.locker[None],
-        of_hiders == column(is_hider[:, None], state.visible, axes=2),
+        of_hiders(state, is_hider) == column(is_hider[:, None], state.visible, axes=2),
         jnp.ones(shape, bool),
     ]
     locked = jnp.stack([by & state.locked[None] for by in locks], axis=2)  # [A, O, 3]

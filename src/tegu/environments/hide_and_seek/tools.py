@@ -6,7 +6,7 @@ import numpy as np
 
 from tegu.environments.hide_and_seek.geometry import at, nearest, objects
 from tegu.environments.hide_and_seek.sight import EYE
-from tegu.environments.hide_and_seek.world import OBJECT_HEIGHT, State, column, reduced
+from tegu.environments.hide_and_seek.world import OBJECT_HEIGHT, State, column, of_hiders, reduced
 
 REACH = 0.25  #: metres from an agent's centre to an object, within which it grabs and locks
 
@@ -28,7 +28,7 @@ def grab(state: State, distance: jax.Array, wants: jax.Array, is_hider: np.ndarr
     """
     n_agents, n_objects = distance.shape[:2]
     visible = state.visible[:, n_agents:]
-    theirs = state.locked & (_of_hiders(state, is_hider) != column(is_hider[:, None], distance, axes=2))
+    theirs = state.locked & (of_hiders(state, is_hider) != column(is_hider[:, None], distance, axes=2))
     may = (distance <= REACH) & visible & ~theirs
     distance = jnp.where(may, distance, jnp.inf)
     nearest = reduced(jnp.minimum, distance, 1)
@@ -50,7 +50,7 @@ def lock(state: State, distance: jax.Array, wants: jax.Array, is_hider: np.ndarr
     n_agents = distance.shape[0]
     close = (distance <= REACH) & state.visible[:, n_agents:] & column(lockable[None], distance, axes=2)
     wants = wants[:, None]
-    of_team = _of_hiders(state, is_hider) == column(is_hider[:, None], distance, axes=2)
+    of_team = of_hiders(state, is_hider) == column(is_hider[:, None], distance, axes=2)
     unlocks = reduced(jnp.logical_or, close & ~wants & of_team, 0)
     locks = reduced(jnp.logical_or, close & wants, 0) & ~unlocks
     # The original draws the locker among those who want it; here it is the first of them.
@@ -58,8 +58,3 @@ def lock(state: State, distance: jax.Array, wants: jax.Array, is_hider: np.ndarr
     first = reduced(jnp.minimum, jnp.where(close & wants, number, n_agents), 0)
     locker = jnp.where(locks & ~state.locked, first, state.locker).astype(state.locker.dtype)
     return state._replace(locked=(state.locked & ~unlocks) | locks, locker=locker)
-
-
-def _of_hiders(state: State, is_hider: np.ndarray) -> jax.Array:
-    """Whether the locker of each object is a hider, bool ``[1, O]``; hiders come first among the agents."""
-    return (state.locker < int(is_hider.sum()))[None]

@@ -78,6 +78,11 @@ class State(NamedTuple):
     clock: jax.Array  #: int32: steps done
 
 
+def of_hiders(state: State, is_hider: np.ndarray) -> jax.Array:
+    """Whether the locker of each object is a hider, bool ``[1, O]``; hiders come first among the agents."""
+    return (state.locker < int(is_hider.sum()))[None]
+
+
 def column(values: Any, like: jax.Array, axes: int = 1) -> jax.Array:
     """Constants for the first ``axes`` axes of ``like``, to be broadcast over the others."""
     values = np.asarray(values)
