@@ -15,3 +15,12 @@ def test_it_finds_what_one_compiled_afterwards_does(seeds):
     prepared = agent.evaluate(4)
     agent._evaluators.clear()
     np.testing.assert_array_equal(prepared.returns, agent.evaluate(4).returns)
+
+
+def test_nothing_is_said_of_learners_that_it_is_compiled_with():
+    """A greedy policy of an empty table never leaves the first state: an evaluation warns of that, preparing it does
+    not."""
+    agent = tegu.train("CliffWalking-v1", "q-learning", steps=2, folder=None, n_envs=1)
+    agent.prepare(2, agent.learners)
+    with pytest.warns(UserWarning, match="no episode of the evaluation ended"):
+        agent.evaluate(2)

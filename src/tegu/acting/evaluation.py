@@ -103,8 +103,7 @@ class JaxEvaluator:
 
     def __call__(self, learners: Learner, clock: Clock) -> Evaluation:
         """Play with ``learners`` ``[S, ...]``; the first call compiles. Warns if no episode ends."""
-        parts = self.layout.split(learners), self.layout.split(np.asarray(self.seeds))
-        played = self.layout.join(self._play(*parts, self.algorithm, clock))
+        played = self.play(learners, clock)
         if self.game is not None:
             first, second = (played.returns[player] for player in self.game.agents)
             returns = np.where(np.arange(first.shape[1]) % 2 == 0, first, second)
@@ -114,6 +113,11 @@ class JaxEvaluator:
         means = {f"{name}/mean": total / played.lengths for name, total in played.sums.items()}
         ends = {f"{name}/end": last for name, last in played.ends.items()}
         return Evaluation.of(played.returns, played.lengths, means | ends, *played.expected)
+
+    def play(self, learners: Learner, clock: Clock) -> Any:
+        """The episodes alone, ``Played`` of NumPy arrays ``[S, episodes]``, without a warning."""
+        parts = self.layout.split(learners), self.layout.split(np.asarray(self.seeds))
+        return self.layout.join(self._play(*parts, self.algorithm, clock))
 
 
 def _play(

@@ -134,8 +134,10 @@ class Agent:
         return self._evaluators[wanted]
 
     def prepare(self, episodes: int, learners: Learner) -> None:
-        """Compile an evaluation of so many episodes by playing it with ``learners``."""
-        self.evaluator(episodes, deterministic=True)(learners, self.clock)
+        """Compile an evaluation in JAX by playing it with ``learners``, who may have learned nothing yet."""
+        evaluator = self.evaluator(episodes, deterministic=True)
+        if isinstance(evaluator, JaxEvaluator):
+            evaluator.play(learners, self.clock)
 
     def environments(self, seed: int, n: int) -> HostEnvironments:
         """Environments of the host for evaluation, with a randomness that training does not use."""
