@@ -111,6 +111,13 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "mpc": ("Pendulum-v1", _MPC | {"steps": 500}, None),
     "random-shooting": ("CartPole-v1", _MPC | _MODEL | {"n_particles": 1}, "gymnasium"),
     "pets": ("Pendulum-v1", _MPC | _MODEL | {"n_particles": 4, "ensemble_size": 2}, "gymnasium"),
+    "mbpo": (
+        "Pendulum-v1",
+        _REPLAY
+        | {"n_envs": 2, "train_freq": 4, "gradient_steps": 2, "ensemble_size": 3, "model_arch": [8], "model_delay": 2}
+        | {"rollout_length": {"initial": 1.0, "final": 3.0}, "max_rollout_length": 3},
+        "gymnasium",
+    ),
     "alphazero": ("tic-tac-toe", _ALPHAZERO | {"n_envs": 32}, None),
     "alphago": ("tic-tac-toe", _ALPHAGO, None),
     "maddpg": ("simple_speaker_listener_v4", _PARTICLES | {"ensemble": 2}, "pettingzoo"),
