@@ -398,7 +398,7 @@ def test_its_stages_share_the_steps(tmp_path):
     stages = algorithm.stages(SPEC, 1000)
     assert [stage.steps for stage in stages] == [250, 500, 250]
     assert [stage.algorithm.stage for stage in stages] == ["supervised", "reinforced", "value"]
-    assert isinstance(stages[0].environment, RecordedGames)
+    assert isinstance(stages[0].environment(), RecordedGames)
     assert [stage.algorithm.experience.n_steps for stage in stages] == [4, 9, 9]
     assert [stage.algorithm.experience.whole for stage in stages] == [False, True, True]
     assert min(stage.steps for stage in algorithm.stages(SPEC, 1)) == 1

@@ -19,6 +19,8 @@ from tegu.core.step import Decision
 from tegu.experience.base import Rollout
 from tegu.training.trainer import Progress
 
+MADE: list[int] = []  #: the longest episodes of the environments that stages have asked for
+
 
 class Halves(Algorithm):
     """Counts its updates by ones, and in a second stage by hundreds, in an environment of its own."""
@@ -29,10 +31,13 @@ class Halves(Algorithm):
     experience = Rollout(5)
 
     def stages(self, spec, steps):
-        doubled = Metronome(max_episode_steps=2)
+        def doubled(before, fresh):
+            return Only(before.updates * 2)
+
+        later = replace(self, unit=100), steps - steps // 2
         return (
-            Stage(self, steps // 2),
-            Stage(replace(self, unit=100), steps - steps // 2, doubled, lambda before, fresh: Only(before.updates * 2)),
+            Stage(self, steps // 2, lambda: MADE.append(100) or Metronome()),
+            Stage(*later, lambda: MADE.append(2) or Metronome(max_episode_steps=2), doubled),
         )
 
     def init(self, key, spec):
@@ -99,6 +104,15 @@ def test_a_run_is_resumed_in_any_stage(tmp_path: Path, where: Any) -> None:
 
     stop = killed_between if where == "between" else lambda progress: progress.steps < where
     resumed(tmp_path, train, stop, environment=Metronome(), algorithm=Halves)
+
+
+def test_what_a_stage_needs_is_not_made_for_a_run_that_is_past_it(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"steps": 200, "n_envs": 2, "log_interval": 10, "folder": tmp_path}
+    run = tegu.train(Metronome(), Halves(), callbacks=lambda progress: progress.steps < 150, **given).run
+    assert MADE[-2:] == [100, 2]
+    MADE.clear()
+    assert tegu.resume(run, environment=Metronome(), algorithm=Halves).steps == 200
+    assert MADE == [2]
 
 
 def test_steps_of_all_stages_can_be_changed_in_the_first(tmp_path: Path) -> None:

@@ -121,12 +121,16 @@ class AlphaGo(Algorithm):
 
     def stages(self, spec: EnvironmentSpec, steps: int) -> Sequence[Stage]:
         """Learn from the expert's games, improve the policy against its past, learn the value of its games."""
-        asked = {"n": self.n_expert_games, "level": self.expert_level, "opening": self.expert_opening}
-        games = expert_games(spec.model, self.expert_games, **asked, seed=self.expert_seed)
+
+        def recorded() -> RecordedGames:
+            asked = {"n": self.n_expert_games, "level": self.expert_level, "opening": self.expert_opening}
+            games = expert_games(spec.model, self.expert_games, **asked, seed=self.expert_seed)
+            return RecordedGames.of(spec.model, games)
+
         first, second = (max(round(steps * part), 1) for part in (self.supervised_fraction, self.reinforced_fraction))
         whole = {"n_steps": spec.model.most_moves}
         return (
-            Stage(replace(self, stage="supervised"), first, RecordedGames.of(spec.model, games)),
+            Stage(replace(self, stage="supervised"), first, recorded),
             Stage(replace(self, stage="reinforced", **whole), second, hand_over=self.starting_from_supervised),
             Stage(replace(self, stage="value", **whole), max(steps - first - second, 1)),
         )

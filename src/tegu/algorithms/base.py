@@ -48,7 +48,7 @@ class Stage(NamedTuple):
 
     algorithm: "Algorithm"  #: how it acts and learns in this stage
     steps: int  #: environment steps
-    environment: Any = None  #: where, an environment in JAX with the same actions; None: where the run is
+    environment: Callable[[], Any] | None = None  #: makes one in JAX with the same actions; None: the run's
     hand_over: HandOver | None = None  #: None: the learners of the stage before are kept unchanged
 
 
@@ -99,8 +99,9 @@ class Algorithm(eqx.Module):
 
         All stages have the same learner, whose ``init`` is given ``spec``, and with the algorithm as it is (not as it
         is in a stage) the learner is evaluated, saved, and played with. The same arguments give the same stages, so
-        that a run can be resumed, and all seeds have the same: what has to be made for them first, such as data to
-        learn from, is the same for the same hyper-parameters. The first stage has no ``hand_over``.
+        that a run can be resumed, and all seeds have the same. What has to be made for a stage first, such as data to
+        learn from, is the same for the same hyper-parameters, and made by the stage's ``environment``: a run that is
+        resumed in a later stage does not need it. The first stage has no ``hand_over``.
         """
         return ()
 

@@ -228,7 +228,7 @@ def make_loop(plan: Plan) -> FusedLoop | SplitLoop:
     validate(algorithm, spec)
     require_frames(native)
     warn_of_no_learning(algorithm, plan.n_envs, plan.steps)
-    world = native if plan.stage is None or plan.stage.environment is None else plan.stage.environment
+    world = native if plan.stage is None or plan.stage.environment is None else plan.stage.environment()
     if len(seeds) == 1 and MulticoreCollector.pays(JaxCollector(algorithm, world, plan.n_envs)):
         programs = Programs(algorithm, spec)
         return SplitLoop(programs, {seeds[0]: MulticoreCollector(algorithm, programs.shapes, world, plan.n_envs)})

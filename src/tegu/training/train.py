@@ -127,7 +127,8 @@ def resume(
             warnings.warn(f"a newer checkpoint is skipped: {reason}", stacklevel=3)
         if saved is not None:
             _go_on(plans, run, saved, steps, stretch=stretch_schedules)
-        training = _Training(plans, first.steps, callbacks, observers, prepare_evaluation)
+        begin = saved.state["phase"] if saved is not None else 0
+        training = _Training(plans, first.steps, callbacks, observers, prepare_evaluation, begin)
         with closing(LiveLog(run, formats)) as live:
             return training.run(run, saved, live)
 
@@ -203,22 +204,22 @@ class _Training:
         callbacks: Sequence[Callback],
         observers: Sequence[Observer],
         episodes: int,
+        begin: int = 0,
     ):
-        self.plans = plans
-        self.loops: list[Loop] = [make_loop(plan) for plan in plans]
+        self.begin = begin  # the phase with which it goes on
+        self.plans = plans[begin:]
+        self.loops: list[Loop] = [make_loop(plan) for plan in self.plans]
         self.planned_steps = planned_steps  # of all stages of the first phase
         self.callbacks, self.observers, self.episodes = list(callbacks), observers, episodes
 
     def run(self, run: Run | None, saved: checkpoint.Checkpoint | None, *live: Callback) -> Agent:
         """Train, with callbacks that come before all others."""
         self.callbacks = [*live, *self.callbacks]
-        first, before = (saved.state["phase"], _before(saved)) if saved is not None else (0, 0)
+        before = _before(saved) if saved is not None else 0
         learners = None
         background = ThreadPoolExecutor(1)
         try:
             for number, (plan, loop) in enumerate(zip(self.plans, self.loops, strict=True)):
-                if number < first:
-                    continue
                 agent = Agent(plan.algorithm, loop.spec, None, plan.seeds, before, plan.source, run)
                 trainer = self._trainer(number, run, agent, before, background)
                 state = None
@@ -228,7 +229,7 @@ class _Training:
                         learners = plan.hand_over(learners, loop.learners(state))
                     state = loop.with_learners(state, learners)
                 try:
-                    state = trainer.train(state, saved if number == first else None)
+                    state = trainer.train(state, saved if number == 0 else None)
                 except UnsavedError as error:
                     agent.now(loop.learners(trainer.state), trainer.steps, trainer.schedule_total)
                     error.agent = agent
@@ -264,7 +265,7 @@ class _Training:
             steps=plan.steps,
             log_interval=plan.log_interval,
             checkpoint_every=plan.checkpoint_every,
-            facts=known | {"phase": number, "planned_steps": self.planned_steps},
+            facts=known | {"phase": self.begin + number, "planned_steps": self.planned_steps},
             callbacks=self.callbacks,
             observers=observers,
             ready=prepare,
