@@ -1,6 +1,6 @@
 """One episode of an agent, kept to be looked at."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate
 from statistics import fmean
@@ -15,7 +15,7 @@ from tegu.acting.jax_collector import CollectorState, start_episodes, step_and_r
 from tegu.agents.agent import Agent
 from tegu.core.code import is_code, one_line
 from tegu.core.errors import TeguError
-from tegu.core.step import PyTree, episode_ended
+from tegu.core.step import PyTree, Step, episode_ended
 from tegu.environments.games.base import Game
 from tegu.environments.grids.finite import FiniteEnvironment
 from tegu.environments.hints import of_tegu
@@ -63,10 +63,8 @@ def record(agent: Agent, seed_index: int = 0, deterministic: bool = True, max_st
 
     It is the same episode whenever the agent is the same.
     """
-    if not 0 <= seed_index < len(agent.seeds):
-        raise TeguError(f"seed_index must lie in 0..{len(agent.seeds) - 1}, got {seed_index}")
-    if agent.source is None:
-        raise TeguError("this agent has no environment: load its run, or pass environment= to tegu.load")
+    require_seed(agent, seed_index)
+    assert agent.source is not None
     if agent.source.native is not None:
         return _record_jax(agent, seed_index, deterministic, max_steps)
     try:
@@ -75,37 +73,54 @@ def record(agent: Agent, seed_index: int = 0, deterministic: bool = True, max_st
         raise TeguError(f"cannot draw {agent.spec.id}: {of_tegu(str(error))}") from error
 
 
+def require_seed(agent: Agent, seed_index: int) -> None:
+    """Raise ``TeguError`` unless the agent has so many seeds, and an environment to play in."""
+    if not 0 <= seed_index < len(agent.seeds):
+        raise TeguError(f"seed_index must lie in 0..{len(agent.seeds) - 1}, got {seed_index}")
+    if agent.source is None:
+        raise TeguError("this agent has no environment: load its run, or pass environment= to tegu.load")
+
+
 def _record_jax(agent: Agent, seed_index: int, deterministic: bool, max_steps: int) -> Episode:
+    assert agent.source is not None
+    environment = agent.source.native
+    assert environment is not None
+    fps = 2.0 if isinstance(environment, Game) else 4.0 if isinstance(environment, FiniteEnvironment) else 30.0
+    episode = Episode(environment.image, environment.text, fps)
+    for step, state in steps_in_jax(agent, seed_index, deterministic, max_steps):
+        episode.states.append(state)
+        if step is not None:
+            episode.actions.append(step.action)
+            episode.rewards.append(_mean(step.reward))
+    return episode
+
+
+def steps_in_jax(
+    agent: Agent, seed_index: int, deterministic: bool, max_steps: int
+) -> Iterator[tuple[Step | None, PyTree]]:
+    """An episode in an environment in JAX, in NumPy: its states, and each but the first with the step to it."""
     assert agent.source is not None
     environment, learner = agent.source.native, agent.learner(seed_index)
     algorithm = agent.algorithm.at(agent.clock)
     assert environment is not None
 
     @jax.jit
-    def advance(
-        state: CollectorState, key: jax.Array
-    ) -> tuple[CollectorState, jax.Array, tuple[PyTree, Any, Any, Any]]:
+    def advance(state: CollectorState, key: jax.Array) -> tuple[CollectorState, jax.Array, tuple[Step, PyTree]]:
         key, step_key = jax.random.split(key)
         given = algorithm, environment, learner, state, step_key
         state, step, before_reset = step_and_reset(*given, explore=not deterministic)
-        ended = episode_ended(step.terminated, step.truncated)
-        seen = (before_reset.env_state, step.action, step.reward, ended)
+        seen = step._replace(extras=()), before_reset.env_state
         return state, key, jax.tree.map(lambda leaf: leaf[0], seen)
 
     key, start_key = jax.random.split(jax.random.fold_in(jax.random.key(agent.seeds[seed_index]), EVALUATION))
     state = start_episodes(environment, start_key, 1, algorithm.begin(learner, start_key, 1))
-    fps = 2.0 if isinstance(environment, Game) else 4.0 if isinstance(environment, FiniteEnvironment) else 30.0
-    episode = Episode(environment.image, environment.text, fps)
-    episode.states.append(jax.device_get(jax.tree.map(lambda leaf: leaf[0], state.env_state)))
+    yield None, jax.device_get(jax.tree.map(lambda leaf: leaf[0], state.env_state))
     for _ in range(max_steps):
         state, key, seen = advance(state, key)
-        env_state, action, reward, done = jax.device_get(seen)
-        episode.states.append(env_state)
-        episode.actions.append(action)
-        episode.rewards.append(_mean(reward))
-        if done:
-            break
-    return episode
+        step, env_state = jax.device_get(seen)
+        yield step, env_state
+        if episode_ended(step.terminated, step.truncated):
+            return
 
 
 def _record_gymnasium(agent: Agent, seed_index: int, deterministic: bool, max_steps: int) -> Episode:

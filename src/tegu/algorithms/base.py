@@ -43,6 +43,14 @@ class ExpectedReturn(NamedTuple):
     gamma: Any  #: to the power of the steps until then
 
 
+class Imagined(NamedTuple):
+    """What ``Algorithm.imagine`` returns: ``H`` steps from each of ``B`` observations, by ``M`` networks or draws."""
+
+    observation: PyTree  #: ``[M, H, B, ...]``: what is observed after each action
+    reward: jax.Array  #: ``[M, H, B]``
+    terminated: jax.Array  #: bool ``[M, H, B]``: whether the episode has ended; what comes later means nothing
+
+
 class Stage(NamedTuple):
     """One of the stages in which an algorithm trains (``Algorithm.stages``): each is a phase of the run."""
 
@@ -144,6 +152,12 @@ class Algorithm(eqx.Module):
         """What ``act`` with ``explore=False`` is expected to earn from observations ``[B, ...]`` on.
 
         None where the learner has no such opinion. Evaluations compare it with what was earned.
+        """
+        return None
+
+    def imagine(self, learner: Learner, observation: PyTree, actions: PyTree, key: jax.Array) -> Imagined | None:
+        """What a learned model says comes of the environment's ``actions`` ``[H, B, ...]`` from observations
+        ``[B, ...]`` on, with nothing seen in between (open loop). None where no model is learned.
         """
         return None
 

@@ -14,6 +14,7 @@ from gymnasium import spaces
 from tegu.algorithms.base import (
     Algorithm,
     ExpectedReturn,
+    Imagined,
     Metrics,
     Update,
     check_deep,
@@ -33,6 +34,7 @@ from tegu.algorithms.learned_dynamics import (
     deterministic,
     learned,
     new_dynamics,
+    open_loop,
     with_moments,
 )
 from tegu.algorithms.ranges import (
@@ -275,3 +277,9 @@ class DDPG(Algorithm):
     def expected_return(self, learner: DDPGLearner, observation: PyTree, memory: PyTree) -> ExpectedReturn:
         value = lowest(values(learner.critics, observation, learner.actor(observation)))
         return ExpectedReturn(value, self.gamma)
+
+    def imagine(
+        self, learner: DDPGLearner, observation: jax.Array, actions: jax.Array, key: jax.Array
+    ) -> Imagined | None:
+        dynamics, space = learner.dynamics, learner.actor.spaces.action
+        return open_loop(dynamics, space, observation, actions, self.model_settings) if dynamics else None

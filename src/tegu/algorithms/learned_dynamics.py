@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
+from tegu.algorithms.base import Imagined
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
@@ -165,6 +166,22 @@ def imagined(
     output = denormalized(dynamics, output)
     ends = found.end > 0 if settings.learns_end else jnp.zeros(found.end.shape, bool)
     return Outcome(output[..., -1], ends), observation + output[..., :-1]
+
+
+def open_loop(
+    dynamics: LearnedDynamics, space: Space, observation: jax.Array, actions: jax.Array, settings: Settings
+) -> Imagined:
+    """What each network says comes of actions ``[H, B, ...]`` from observations ``[B, o]`` on, by its means."""
+
+    def step(observation: jax.Array, action: jax.Array) -> tuple[jax.Array, Imagined]:
+        action = jnp.broadcast_to(action, (settings.members, *action.shape))
+        means = settings._replace(probabilistic=False)
+        outcome, following = imagined(dynamics, space, jax.random.key(0), action, observation, means)
+        return following, Imagined(following, *outcome)
+
+    start = jnp.broadcast_to(observation, (settings.members, *observation.shape))
+    steps = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), jax.lax.scan(step, start, actions)[1])
+    return steps._replace(terminated=jax.lax.cummax(steps.terminated.astype(jnp.int8), axis=1).astype(bool))
 
 
 def model_metrics(dynamics: LearnedDynamics, space: Space, steps: Step, settings: Settings) -> dict[str, jax.Array]:

@@ -9,7 +9,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from tegu.algorithms.base import Algorithm, ExpectedReturn, Metrics, Update, check_replay, derived, named, replay
+from tegu.algorithms.base import (
+    Algorithm,
+    ExpectedReturn,
+    Imagined,
+    Metrics,
+    Update,
+    check_replay,
+    derived,
+    named,
+    replay,
+)
 from tegu.algorithms.learned_dynamics import (
     LearnedDynamics,
     Settings,
@@ -18,6 +28,7 @@ from tegu.algorithms.learned_dynamics import (
     learned,
     model_metrics,
     new_dynamics,
+    open_loop,
     with_moments,
 )
 from tegu.algorithms.ranges import (
@@ -203,6 +214,10 @@ class MBPO(Algorithm):
         space: Any = learner.policy.actor.spaces.action
         of_model = model_metrics(learner.dynamics, space, steps, self.settings)
         return {**self.sac.diagnose(learner.policy, steps), **of_model}
+
+    def imagine(self, learner: MBPOLearner, observation: jax.Array, actions: jax.Array, key: jax.Array) -> Imagined:
+        space: Any = learner.policy.actor.spaces.action
+        return open_loop(learner.dynamics, space, observation, actions, self.settings)
 
     def expected_return(self, learner: MBPOLearner, observation: PyTree, memory: PyTree) -> ExpectedReturn:
         """With the entropy to come, which critics count."""

@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 from tegu.algorithms.base import (
     Algorithm,
+    Imagined,
     Metrics,
     Update,
     check_replay,
@@ -29,6 +30,7 @@ from tegu.algorithms.learned_dynamics import (
     learned,
     model_metrics,
     new_dynamics,
+    open_loop,
     with_moments,
 )
 from tegu.algorithms.ranges import Count, Few, Fraction, Natural, NonNegative, Positive, Rate, Several
@@ -237,6 +239,12 @@ class MPC(Algorithm):
         predicting the mean change. ``calibration`` is the share of what came within one standard deviation."""
         dynamics: Any = learner.dynamics
         return model_metrics(dynamics, learner.about.spaces.action, steps, self.settings) if dynamics else {}
+
+    def imagine(
+        self, learner: MPCLearner, observation: jax.Array, actions: jax.Array, key: jax.Array
+    ) -> Imagined | None:
+        dynamics, space = learner.dynamics, learner.about.spaces.action
+        return open_loop(dynamics, space, observation, actions, self.settings) if dynamics else None
 
 
 def check_given(title: str, spec: EnvironmentSpec) -> None:

@@ -49,20 +49,20 @@ def plot_comparison(groups: Sequence[Group], path: Path | str, *, statistic: str
     panels = {environment: [g for g in groups if g.environment == environment] for environment in _in_order(groups)}
     styles = {label: index for index, label in enumerate(dict.fromkeys(group.label for group in groups))}
     tallest = max((sum(_height(_label(group, statistic)) for group in panel) for panel in panels.values()), default=0)
-    figure, axes = _figure(len(panels), at_least=tallest)
+    figure, axes = figure_of(len(panels), at_least=tallest)
     for ax, (environment, panel) in zip(axes, panels.items(), strict=True):
         _prepare(ax, environment, panel)
         for group in panel:
             _draw(ax, group, styles[group.label], statistic, thin=group.n <= _FEW, band=group.n > _FEW)
         _label_lines(ax, panel, styles, statistic)
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def plot_curves(run: Run, path: Path | str, metrics: Sequence[str] = (RETURN,)) -> "Figure":
     """Plot one run's learning curves into a .png, .svg or .pdf file: a panel per metric, thin lines for the seeds, a
     thick one for their mean. Beside the return while training, that of evaluations, where there were any. Elo has the
     intervals that were logged with it."""
-    figure, axes = _figure(len(metrics))
+    figure, axes = figure_of(len(metrics))
     for ax, metric in zip(axes, metrics, strict=True):
         groups = _beside_evaluation(run, curves([run], metric))
         _prepare(ax, run.name, groups)
@@ -75,7 +75,7 @@ def plot_curves(run: Run, path: Path | str, metrics: Sequence[str] = (RETURN,)) 
             ax.legend(frameon=False, fontsize=_FONT, labelcolor=INK)
         note = "1 seed" if groups[0].n == 1 else f"mean of {groups[0].n} seeds, each thin"
         ax.set_title(note, loc="right", fontsize=_FONT - 1, color=INK)
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def sparkline(values: Sequence[float] | np.ndarray, width: int = 40, *, ascii: bool = False) -> str:
@@ -106,7 +106,7 @@ def _in_order(groups: Sequence[Group]) -> list[str]:
     return list(dict.fromkeys(group.environment for group in groups))
 
 
-def _figure(panels: int, at_least: float = 0.0) -> "tuple[Figure, list[Axes]]":
+def figure_of(panels: int, at_least: float = 0.0) -> "tuple[Figure, list[Axes]]":
     """A figure with up to three panels side by side, each ``at_least`` so many inches high."""
     with plotting():
         from matplotlib.figure import Figure
@@ -210,7 +210,7 @@ def _compact(value: float) -> str:
     return f"{value:.6g}"
 
 
-def _saved(figure: "Figure", path: Path | str) -> "Figure":
+def saved(figure: "Figure", path: Path | str) -> "Figure":
     path = checked_path(path, ".png", ".svg", ".pdf")
     with written(path) as temporary:
         figure.savefig(temporary)

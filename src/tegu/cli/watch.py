@@ -17,6 +17,7 @@ Record one episode into replays/ of the run: an animation (an MP4 video, a GIF o
 with a few frames of the episode side by side. --terminal shows it in the terminal instead. RUN is a run's name, the
 beginning of one (the newest is meant), a folder, or last; RUN@best is the best agent of --eval-every; or a folder that
 Agent.save wrote.
+--model: not the episode is shown, but what a learned model predicts of it, beside what came.
 Instead of a RUN, game.sgf, a record of a game of Go: a table of what the player of --run thinks of each move, which of
 them were mistakes, and what it would have played; with --out pictures of the game, too."""
 
@@ -37,6 +38,12 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--terminal", action="store_true", help="show the episode in the terminal (Tegu's own environments)"
+    )
+    parser.add_argument(
+        "--model", action="store_true", help="how far ahead a learned model (of pets, mbpo, ...) predicts the episode"
+    )
+    parser.add_argument(
+        "--horizon", type=count, metavar="H", help="with --model: steps that are predicted with nothing seen (20)"
     )
     parser.add_argument("--fps", type=number, metavar="X", help="frames per second (the environment's)")
     parser.add_argument("--format", choices=_FORMATS, help="format of the animation (mp4 with tegu[video], else gif)")
@@ -61,6 +68,11 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
             raise UsageError(f"--mistake must be above 0 and at most 1, got {args.mistake:g}")
     elif (args.run, args.mistake, args.seed) != (None, None, None):
         raise UsageError(f"--run, --mistake and --seed are for a game record: expected game.sgf, got {args.selector}")
+    if args.horizon is not None and not (args.model and args.horizon):
+        raise UsageError("--horizon is for --model, and must be at least 1")
+    args.horizon = args.horizon or 20
+    if args.model and (args.terminal or args.format or args.selector.lower().endswith(".sgf")):
+        raise UsageError("--model draws one picture of a RUN: leave --terminal and --format out")
     if args.fps is not None and args.fps <= 0:
         raise UsageError(f"--fps must be above 0, got {args.fps:g}")
     if (named := _format_of(args.out)) and args.format not in (None, named):
@@ -75,7 +87,7 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     from tegu.cli.loading import load, place
 
     format = _format_of(args.out) or args.format or ("mp4" if can_write_videos() else "gif")
-    if format == "mp4" and not args.terminal:
+    if format == "mp4" and not args.terminal and not args.model:
         require_video()
     if args.selector.lower().endswith(".sgf"):
         from tegu.cli.game_review import run as review
@@ -84,6 +96,12 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
         return review(args, args.out if named else args.out / f"{Path(args.selector).stem}.{format}", out)
     with working(args, "playing an episode"):
         agent = load(args)
+    if args.model:
+        from tegu.cli.open_loop import run as against_model
+
+        folder = args.out or place(agent, args) / "replays"
+        return against_model(agent, folder / f"{agent.steps}-seed-{agent.seeds[args.seed_index]}-model.png", args, out)
+    with working(args, "playing an episode"):
         episode: Episode = record(agent, args.seed_index, not args.stochastic, args.max_steps)
     fps = args.fps or episode.fps
     name = f"{agent.steps}-seed-{agent.seeds[args.seed_index]}" + "-stochastic" * args.stochastic

@@ -1,0 +1,94 @@
+"""A learned model beside what really came: its predictions over the steps to come, with nothing seen in between."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tegu.agents.agent import Agent
+from tegu.agents.recording import require_seed, steps_in_jax
+from tegu.algorithms.base import Imagined
+from tegu.core.errors import TeguError
+from tegu.core.step import Step
+from tegu.spaces.features import zeros
+
+
+class OpenLoop(NamedTuple):
+    """One episode of ``T`` steps, and what the model predicted from each of its ``B`` first observations."""
+
+    observation: np.ndarray  #: ``[T + 1, o]``: all that were observed
+    reward: np.ndarray  #: ``[T]``
+    imagined: Imagined  #: ``[M, H, B, ...]``, in NumPy; ``B`` is ``T - H + 1``
+
+    @property
+    def horizon(self) -> int:
+        return self.imagined.reward.shape[1]
+
+    def errors(self) -> dict[str, np.ndarray]:
+        """Mean squared errors ``[H]`` after 1 to ``H`` steps, as shares of the variance over the episode.
+
+        ``model`` is of the mean prediction of observations, ``reward`` of rewards, and ``no change`` that of who
+        predicts that observations stay as they were. Numbers that never change count as predicted.
+        """
+        starts = len(self.observation) - self.horizon
+        index = np.arange(self.horizon)[:, None] + np.arange(starts)
+        true = self.observation[1:][index]
+
+        def shares(predicted: np.ndarray, true: np.ndarray, scale: np.ndarray) -> np.ndarray:
+            share = (predicted - true) ** 2 / np.where(scale > 1e-8, scale, np.inf)
+            return share.reshape((self.horizon, -1)).mean(axis=1)
+
+        scale = self.observation.var(axis=0)
+        return {
+            "model": shares(self.imagined.observation.mean(axis=0), true, scale),
+            "no change": shares(self.observation[:starts], true, scale),
+            "reward": shares(np.asarray(self.imagined.reward).mean(axis=0), self.reward[index], self.reward.var()),
+        }
+
+
+def open_loop(
+    agent: Agent, horizon: int = 20, seed_index: int = 0, deterministic: bool = True, max_steps: int = 1000
+) -> OpenLoop:
+    """Play one episode with what the ``seed_index``-th seed has learned, and predict it from its model.
+
+    ``TeguError`` where no model was learned, or the episode is shorter than ``horizon`` steps.
+    """
+    require_seed(agent, seed_index)
+    learner, algorithm = agent.learner(seed_index), agent.algorithm.at(agent.clock)
+    given = zeros(agent.spec.observation_space), zeros(agent.spec.action_space)
+    seen, action = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], given)
+    one = jax.tree.map(lambda leaf: leaf[None], action)
+    known = jax.eval_shape(lambda: algorithm.imagine(learner, seen, one, jax.random.key(0)))
+    if known is None:
+        raise TeguError(f"{algorithm.title} has learned no model: expected an algorithm such as pets or mbpo")
+    steps = played(agent, seed_index, deterministic, max_steps)
+    length = len(steps.reward)
+    if length < horizon:
+        raise TeguError(f"the episode has {length:,} steps: horizon must be at most that, got {horizon:,}")
+    starts = length - horizon + 1
+    actions = steps.action[np.arange(horizon)[:, None] + np.arange(starts)]
+    imagined = jax.jit(algorithm.imagine)(learner, steps.observation[:starts], actions, jax.random.key(0))
+    observation = np.concatenate([steps.observation, steps.next_observation[-1:]])
+    return OpenLoop(observation, steps.reward, jax.device_get(imagined))
+
+
+def played(agent: Agent, seed_index: int, deterministic: bool, max_steps: int) -> Step:
+    """The steps ``[T, ...]`` of one episode, up to ``max_steps``, in NumPy."""
+    assert agent.source is not None
+    if agent.source.native is not None:
+        found = [step for step, _ in steps_in_jax(agent, seed_index, deterministic, max_steps) if step is not None]
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *found)
+    environments, memory, steps = agent.environments(agent.seeds[seed_index], 1), None, list[Step]()
+    try:
+        observation, begins = environments.reset(), True
+        for _ in range(max_steps):
+            action, memory = agent.predict(observation, memory, [begins], deterministic, index=seed_index)
+            now = environments.step(action)
+            steps.append(Step(observation, action, now.reward, now.next_observation, now.terminated, now.truncated))
+            observation, begins = now.observation, False
+            if now.over.any():
+                break
+    finally:
+        environments.close()
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *steps)
