@@ -103,7 +103,7 @@ def test_a_schedule_lets_rollouts_grow_to_their_whole_length(monkeypatch):
 
 
 def test_sac_learns_from_real_and_imagined_steps_and_the_model_from_real_ones_now_and_then(monkeypatch):
-    algorithm, batch = tegu.MBPO(real_ratio=0.25, model_delay=3, **SIZES), steps()
+    algorithm, batch = tegu.MBPO(real_ratio=0.25, model_delay=3, model_warm_up=2, **SIZES), steps()
     other = jax.tree.map(lambda leaf: leaf[::-1], batch)
     monkeypatch.setattr(tegu.MBPO, "rollouts", lambda *given: other)
     learner = algorithm.init(KEY, SPEC)
@@ -112,25 +112,15 @@ def test_sac_learns_from_real_and_imagined_steps_and_the_model_from_real_ones_no
     changed = []
     for seed in range(6):
         key = jax.random.key(seed)
-        mixed = jax.tree.map(lambda real, new: np.concatenate([real[:3], new[3:]]), batch, other)
+        n_real = B if seed < 2 else 3
+        mixed = jax.tree.map(lambda real, new, n=n_real: np.concatenate([real[:n], new[n:]]), batch, other)
         policy_key = jax.random.split(key, 3)[2]
         expected = sac_update(expected, Batch(mixed, jnp.ones(B)), policy_key).learner
         after = update(learner, Batch(batch, jnp.ones(B)), key).learner
         changed.append(not np.array_equal(after.dynamics.ensemble.weights[0], learner.dynamics.ensemble.weights[0]))
         learner = after
-    assert changed == [True, False, False, True, False, False]
+    assert changed == [True, True, False, True, False, False]
     for one, two in zip(jax.tree.leaves(learner.policy), jax.tree.leaves(expected), strict=True):
-        assert np.allclose(one, two, atol=1e-6)
-
-
-def test_without_imagined_steps_it_is_sac():
-    algorithm, batch = tegu.MBPO(real_ratio=1.0, **SIZES), steps()
-    learner = algorithm.init(KEY, SPEC)
-    after = jax.jit(algorithm.update)(learner, Batch(batch, jnp.ones(B)), KEY).learner.policy
-    expected = jax.jit(algorithm.sac.update)(
-        learner.policy, Batch(batch, jnp.ones(B)), jax.random.split(KEY, 3)[2]
-    ).learner
-    for one, two in zip(jax.tree.leaves(after), jax.tree.leaves(expected), strict=True):
         assert np.allclose(one, two, atol=1e-6)
 
 
@@ -142,7 +132,7 @@ def test_without_imagined_steps_it_is_sac():
             {"rollout_length": Linear(1.0, 5.0), "max_rollout_length": 4},
             "MBPO: rollout_length must be at most max_rollout_length, got 5 and 4",
         ),
-        ({"model_arch": (0,)}, "net_arch"),
+        ({"model_arch": (0,)}, "model_arch must be widths from 1 to"),
     ],
 )
 def test_wrong_settings_are_refused_in_one_line(options, message):

@@ -9,13 +9,14 @@ import numpy as np
 from tegu.agents.agent import Agent
 from tegu.agents.recording import require_seed, steps_in_jax
 from tegu.algorithms.base import Imagined
+from tegu.algorithms.hyper_parameters import whole
 from tegu.core.errors import TeguError
 from tegu.core.step import Step
 from tegu.spaces.features import zeros
 
 
 class OpenLoop(NamedTuple):
-    """One episode of ``T`` steps, and what the model predicted from each of its ``B`` first observations."""
+    """One episode of ``T`` steps, and what the model predicted from each of its first ``B`` observations."""
 
     observation: np.ndarray  #: ``[T + 1, o]``: all that were observed
     reward: np.ndarray  #: ``[T]``
@@ -28,23 +29,28 @@ class OpenLoop(NamedTuple):
     def errors(self) -> dict[str, np.ndarray]:
         """Mean squared errors ``[H]`` after 1 to ``H`` steps, as shares of the variance over the episode.
 
-        ``model`` is of the mean prediction of observations, ``reward`` of rewards, and ``no change`` that of who
-        predicts that observations stay as they were. Numbers that never change count as predicted.
+        ``model`` is of the mean prediction of observations, ``reward`` of rewards, and ``no change`` is that of
+        predicting that observations stay as they are. Dimensions that never change are left out; NaN where none does.
         """
         starts = len(self.observation) - self.horizon
         index = np.arange(self.horizon)[:, None] + np.arange(starts)
-        true = self.observation[1:][index]
-
-        def shares(predicted: np.ndarray, true: np.ndarray, scale: np.ndarray) -> np.ndarray:
-            share = (predicted - true) ** 2 / np.where(scale > 1e-8, scale, np.inf)
-            return share.reshape((self.horizon, -1)).mean(axis=1)
-
-        scale = self.observation.var(axis=0)
+        seen, reward = self.observation.astype(np.float64), self.reward.astype(np.float64)[:, None]
+        observation, paid = (np.asarray(part, np.float64).mean(axis=0) for part in self.imagined[:2])
         return {
-            "model": shares(self.imagined.observation.mean(axis=0), true, scale),
-            "no change": shares(self.observation[:starts], true, scale),
-            "reward": shares(np.asarray(self.imagined.reward).mean(axis=0), self.reward[index], self.reward.var()),
+            "model": _shares(observation, seen[1:][index], seen),
+            "no change": _shares(seen[:starts], seen[1:][index], seen),
+            "reward": _shares(paid[..., None], reward[index], reward),
         }
+
+
+def _shares(predicted: np.ndarray, true: np.ndarray, series: np.ndarray) -> np.ndarray:
+    """The mean squared error ``[H]`` of what was ``predicted`` ``[H, B, n]``, as a share of the variance of the
+    ``series`` ``[T, n]``, over its dimensions that change by more than rounding."""
+    scale = series.var(axis=0)
+    varies = scale > 1e-10 * (series**2).mean(axis=0)
+    if not varies.any():
+        return np.full(len(true), np.nan)
+    return (((predicted - true) ** 2)[..., varies] / scale[varies]).mean(axis=(1, 2))
 
 
 def open_loop(
@@ -55,6 +61,9 @@ def open_loop(
     ``TeguError`` where no model was learned, or the episode is shorter than ``horizon`` steps.
     """
     require_seed(agent, seed_index)
+    for name, number in (("horizon", horizon), ("max_steps", max_steps)):
+        if whole(number, name) < 1:
+            raise TeguError(f"{name} must be at least 1, got {number}")
     learner, algorithm = agent.learner(seed_index), agent.algorithm.at(agent.clock)
     given = zeros(agent.spec.observation_space), zeros(agent.spec.action_space)
     seen, action = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], given)
@@ -65,7 +74,9 @@ def open_loop(
     steps = played(agent, seed_index, deterministic, max_steps)
     length = len(steps.reward)
     if length < horizon:
-        raise TeguError(f"the episode has {length:,} steps: horizon must be at most that, got {horizon:,}")
+        cut = f"the episode was cut after {length:,} steps (max_steps)"
+        says = cut if length == max_steps else f"the episode has {length:,} steps"
+        raise TeguError(f"{says}: horizon must be at most that, got {horizon:,}")
     starts = length - horizon + 1
     actions = steps.action[np.arange(horizon)[:, None] + np.arange(starts)]
     imagined = jax.jit(algorithm.imagine)(learner, steps.observation[:starts], actions, jax.random.key(0))

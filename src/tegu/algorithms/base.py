@@ -56,7 +56,7 @@ class Stage(NamedTuple):
 
     algorithm: "Algorithm"  #: how it acts and learns in this stage
     steps: int  #: environment steps
-    environment: Callable[[], Any] | None = None  #: makes one in JAX with the same actions; None: the run's
+    environment: Callable[[], Any] | None = None  #: makes one in JAX, same actions; None: the run's
     hand_over: HandOver | None = None  #: None: the learners of the stage before are kept unchanged
 
 
@@ -157,7 +157,8 @@ class Algorithm(eqx.Module):
 
     def imagine(self, learner: Learner, observation: PyTree, actions: PyTree, key: jax.Array) -> Imagined | None:
         """What a learned model says comes of the environment's ``actions`` ``[H, B, ...]`` from observations
-        ``[B, ...]`` on, with nothing seen in between (open loop). None where no model is learned.
+        ``[B, ...]`` on, with nothing seen in between (open loop). None where no model is learned. With ``key`` a model
+        draws that draws.
         """
         return None
 

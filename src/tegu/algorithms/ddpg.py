@@ -133,7 +133,7 @@ class DDPG(Algorithm):
             raise TeguError(f"{self.title}: noise_type must be one of {', '.join(NOISES)}, got {self.noise_type!r}")
         if self.model_steps:
             check_dynamics(self.title, spec)
-            check_network("relu", self.model_arch)
+            check_network("relu", self.model_arch, "model_arch")
         if self.network is not None:
             if self.layer_norm:
                 raise TeguError(f"{self.title}: layer_norm needs Tegu's network, it cannot be used with your own")

@@ -179,7 +179,7 @@ def open_loop(
         outcome, following = imagined(dynamics, space, jax.random.key(0), action, observation, means)
         return following, Imagined(following, *outcome)
 
-    start = jnp.broadcast_to(observation, (settings.members, *observation.shape))
+    start = jnp.broadcast_to(observation.astype(jnp.float32), (settings.members, *observation.shape))
     steps = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), jax.lax.scan(step, start, actions)[1])
     return steps._replace(terminated=jax.lax.cummax(steps.terminated.astype(jnp.int8), axis=1).astype(bool))
 

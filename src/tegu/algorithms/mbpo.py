@@ -87,6 +87,7 @@ class MBPO(Algorithm):
     model_learning_rate: Rate = 1e-3  #: Adam's learning rate of the model, or a schedule
     model_weight_decay: NonNegative = 1e-4  #: of the model's parameters, per learning rate and gradient step
     model_delay: Count = eqx.field(static=True, default=5)  #: updates of SAC per update of the model
+    model_warm_up: Natural = 1000  #: first updates, in which the model learns each time, and SAC from real steps alone
     learn_termination: bool = eqx.field(static=True, default=True)  #: whether the model predicts the end of episodes
 
     random_actions: Any = derived(False)  #: whether learning has not begun
@@ -123,7 +124,7 @@ class MBPO(Algorithm):
     def validate(self, spec: EnvironmentSpec) -> None:
         check_replay(self)
         check_dynamics(self.title, spec)
-        check_network("silu", self.model_arch)
+        check_network("silu", self.model_arch, "model_arch")
         self.sac.validate(spec)
         longest = self.rollout_length
         longest = max(longest.initial, longest.final) if isinstance(longest, Linear) else longest
@@ -163,11 +164,13 @@ class MBPO(Algorithm):
             return learned(learner.dynamics, space, batch.rows, model_key, self.settings)
 
         waiting = learner.dynamics, learner.model_metrics
-        due = learner.policy.updates % self.model_delay == 0
+        updates = learner.policy.updates
+        warm = updates < self.model_warm_up
+        due = warm | (updates % self.model_delay == 0)
         dynamics, metrics = jax.lax.cond(due, learn, lambda: waiting)
         imagined_steps = self.rollouts(dynamics, learner.policy, batch.rows, rollout_key)
         rows = jnp.arange(self.batch_size)
-        rows = jnp.where(rows < jnp.round(self.real_ratio * self.batch_size), rows, rows + self.batch_size)
+        rows = jnp.where(warm | (rows < jnp.round(self.real_ratio * self.batch_size)), rows, rows + self.batch_size)
         mixed = jax.tree.map(lambda real, new: jnp.concatenate([real, new])[rows], batch.rows, imagined_steps)
         update = self.sac.update(learner.policy, Batch(mixed, batch.weight), policy_key)
         return Update(MBPOLearner(dynamics, update.learner, metrics), {**update.metrics, **metrics})
@@ -199,7 +202,7 @@ class MBPO(Algorithm):
             kept = jax.tree.map(lambda all_steps, new: all_steps.at[t].set(new), kept, step)
             return following, alive & ~ended, kept, counts.at[t].set(alive)
 
-        start = steps.observation[jax.random.randint(start_key, (rows,), 0, n)]
+        start = steps.observation.astype(jnp.float32)[jax.random.randint(start_key, (rows,), 0, n)]
         shape = self.max_rollout_length, rows
         kept = jax.tree.map(lambda leaf: jnp.zeros((*shape, *leaf.shape[1:]), leaf.dtype), steps)
         carry = start, jnp.ones(rows, bool), kept, jnp.zeros(shape, bool)

@@ -1,4 +1,4 @@
-"""A picture of how far a learned model can be trusted: what it predicts beside what came."""
+"""A picture of how far a learned model can be trusted: what it predicts beside what was observed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANELS = 5  # numbers of the observation that are drawn, beside the panel of errors
+_PANELS = 5  # dimensions of the observation that are drawn, beside the panel of errors
 _STARTS = 8  # from so many steps of the episode predictions are drawn
-_STYLES = {"model": "-", "reward": "--", "no change": ":"}
+_STYLES = {"model": (COLOURS[0], "-"), "reward": (COLOURS[1], "--"), "no change": (INK, ":")}
 
 
 def plot_open_loop(
@@ -23,14 +23,15 @@ def plot_open_loop(
     """Plot an episode's observations ``[T + 1, o]`` and what ``M`` networks predicted of them, ``[M, H, B, o]``, from
     each of the first ``B`` on; and the ``errors`` ``[H]`` by how many steps ahead. A .png, .svg or .pdf file.
 
-    Of the observation the first five numbers are drawn: as a line the mean of the networks, as a band how they differ.
+    Of the observation the first five dimensions are drawn: the mean of the networks as a line, how they differ as a
+    band.
     """
     shown = min(observation.shape[1], _PANELS)
     figure, axes = figure_of(shown + 1)
     horizon, starts = imagined.shape[1:3]
     for number, ax in enumerate(axes[:shown]):
         _prepare(ax, f"observation[{number}]", "step of the episode")
-        ax.plot(observation[:, number], color=INK, linewidth=1.2, label="what came")
+        ax.plot(observation[:, number], color=INK, linewidth=1.2, label="observed")
         for start in np.unique(np.linspace(0, starts - 1, _STARTS).astype(int)):
             time = np.arange(start, start + horizon + 1)
             ahead = imagined[:, :, start, number]
@@ -41,8 +42,8 @@ def plot_open_loop(
     axes[0].legend(frameon=False, labelcolor=INK, fontsize=9)
     _prepare(axes[-1], "squared error, as a share of the variance", "steps ahead")
     for name, error in errors.items():
-        colour = INK if name == "no change" else COLOURS[name == "reward"]
-        axes[-1].plot(np.arange(1, horizon + 1), error, _STYLES[name], color=colour, linewidth=1.6, label=name)
+        colour, dash = _STYLES[name]
+        axes[-1].plot(np.arange(1, horizon + 1), error, dash, color=colour, linewidth=1.6, label=name)
     axes[-1].set_yscale("log")
     axes[-1].legend(frameon=False, labelcolor=INK, fontsize=9)
     return saved(figure, path)

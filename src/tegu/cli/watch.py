@@ -71,8 +71,14 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     if args.horizon is not None and not (args.model and args.horizon):
         raise UsageError("--horizon is for --model, and must be at least 1")
     args.horizon = args.horizon or 20
-    if args.model and (args.terminal or args.format or args.selector.lower().endswith(".sgf")):
-        raise UsageError("--model draws one picture of a RUN: leave --terminal and --format out")
+    if args.model and (args.terminal or args.format or args.fps or args.selector.lower().endswith(".sgf")):
+        raise UsageError("--model draws one picture of a RUN: leave --terminal, --format and --fps out")
+    if args.model:
+        if args.out is not None and args.out.suffix.lower() not in ("", ".png", ".svg", ".pdf"):
+            raise UsageError(
+                f"--out {args.out}: with --model expected a folder, or a name that ends in .png, .svg or .pdf"
+            )
+        return args
     if args.fps is not None and args.fps <= 0:
         raise UsageError(f"--fps must be above 0, got {args.fps:g}")
     if (named := _format_of(args.out)) and args.format not in (None, named):
@@ -86,8 +92,12 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     from tegu.analysis.video import can_write_videos, require_video
     from tegu.cli.loading import load, place
 
+    if args.model:
+        from tegu.cli.open_loop import run as predict
+
+        return predict(args, out)
     format = _format_of(args.out) or args.format or ("mp4" if can_write_videos() else "gif")
-    if format == "mp4" and not args.terminal and not args.model:
+    if format == "mp4" and not args.terminal:
         require_video()
     if args.selector.lower().endswith(".sgf"):
         from tegu.cli.game_review import run as review
@@ -96,12 +106,6 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
         return review(args, args.out if named else args.out / f"{Path(args.selector).stem}.{format}", out)
     with working(args, "playing an episode"):
         agent = load(args)
-    if args.model:
-        from tegu.cli.open_loop import run as against_model
-
-        folder = args.out or place(agent, args) / "replays"
-        return against_model(agent, folder / f"{agent.steps}-seed-{agent.seeds[args.seed_index]}-model.png", args, out)
-    with working(args, "playing an episode"):
         episode: Episode = record(agent, args.seed_index, not args.stochastic, args.max_steps)
     fps = args.fps or episode.fps
     name = f"{agent.steps}-seed-{agent.seeds[args.seed_index]}" + "-stochastic" * args.stochastic

@@ -46,7 +46,7 @@ class StepCount(NamedTuple):
 
 
 class Linear(eqx.Module):
-    """A value that falls linearly from ``initial`` to ``final`` over the first ``fraction`` of training."""
+    """A value that changes linearly from ``initial`` to ``final`` over the first ``fraction`` of training."""
 
     initial: float
     final: float = 0.0

@@ -25,12 +25,12 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
-def check_network(activation: str, net_arch: Sequence[int]) -> None:
-    """Raise ``TeguError`` in one line unless these describe a network."""
+def check_network(activation: str, net_arch: Sequence[int], name: str = "net_arch") -> None:
+    """Raise ``TeguError`` in one line unless these describe a network; ``name``: of the hyper-parameter."""
     if activation not in ACTIVATIONS:
         raise TeguError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
     if any(not 1 <= width <= WIDEST for width in net_arch):
-        raise TeguError(f"net_arch must be widths from 1 to {WIDEST:,}, got {shorten(list(net_arch))}")
+        raise TeguError(f"{name} must be widths from 1 to {WIDEST:,}, got {shorten(list(net_arch))}")
 
 
 class Dropout(eqx.Module):
