@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -121,16 +122,12 @@ class AlphaGo(Algorithm):
 
     def stages(self, spec: EnvironmentSpec, steps: int) -> Sequence[Stage]:
         """Learn from the expert's games, improve the policy against its past, learn the value of its games."""
-
-        def recorded() -> RecordedGames:
-            asked = {"n": self.n_expert_games, "level": self.expert_level, "opening": self.expert_opening}
-            games = expert_games(spec.model, self.expert_games, **asked, seed=self.expert_seed)
-            return RecordedGames.of(spec.model, games)
-
+        asked = {"n": self.n_expert_games, "level": self.expert_level, "opening": self.expert_opening}
+        games = partial(expert_games, spec.model, self.expert_games, **asked, seed=self.expert_seed)
         first, second = (max(round(steps * part), 1) for part in (self.supervised_fraction, self.reinforced_fraction))
         whole = {"n_steps": spec.model.most_moves}
         return (
-            Stage(replace(self, stage="supervised"), first, recorded),
+            Stage(replace(self, stage="supervised"), first, lambda: RecordedGames.of(spec.model, games())),
             Stage(replace(self, stage="reinforced", **whole), second, hand_over=self.starting_from_supervised),
             Stage(replace(self, stage="value", **whole), max(steps - first - second, 1)),
         )
