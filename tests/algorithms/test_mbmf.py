@@ -23,7 +23,7 @@ from tegu.training.plan import spec_of
 
 KEY = jax.random.key(0)
 SMALL = {"horizon": 3, "n_candidates": 8, "model_arch": (8,), "net_arch": (8,), "buffer_size": 64, "batch_size": 16}
-SMALL |= {"learning_starts": 8, "train_freq": 8, "gradient_steps": 2, "imitation_steps": 2, "n_steps": 8}
+SMALL |= {"learning_starts": 8, "train_freq": 8, "gradient_steps": 2, "imitation_gradient_steps": 2, "n_steps": 8}
 
 
 class Point(Environment):
@@ -120,7 +120,7 @@ class Kept:
 def stages(request):
     """An algorithm, and its learners after each of three stages, of discrete or continuous pushes of the point."""
     settings = SMALL | {"model_arch": (32,), "n_candidates": 64, "buffer_size": 1000, "batch_size": 50, "n_steps": 50}
-    settings |= {"train_freq": 10, "gradient_steps": 10, "imitation_steps": 10, "learning_starts": 200}
+    settings |= {"train_freq": 10, "gradient_steps": 10, "imitation_gradient_steps": 10, "learning_starts": 200}
     settings |= {"imitation_learning_rate": 0.01, "model_fraction": 1 / 3, "imitation_fraction": 1 / 3}
     kept, world = Kept(), Point(discrete=request.param)
     agent = tegu.train(world, "mbmf", steps=3_000, n_envs=2, seed=3, folder=None, observers=kept, **settings)

@@ -62,7 +62,7 @@ class MBMF(Algorithm):
     learning_starts: Natural = eqx.field(static=True, default=1000)  #: random steps before the dynamics are learned
     train_freq: Count = eqx.field(static=True, default=50)  #: environment steps between two rounds of updates
     gradient_steps: int = eqx.field(static=True, default=50)  #: the dynamics' updates per round; -1: as many as steps
-    imitation_steps: Count = eqx.field(static=True, default=100)  #: the imitation's updates per round
+    imitation_gradient_steps: Count = eqx.field(static=True, default=100)  #: the imitation's updates per round
     imitation_learning_rate: Rate = 1e-3  #: Adam's learning rate of the imitation
     expert_fraction: Fraction = 0.2  #: fraction of the imitation in which MPC acts (beta = 1), and not the policy
     learning_rate: Rate = 1e-3  #: Adam's learning rate of the fine-tuning: of trpo's critic, of all of ppo
@@ -128,7 +128,7 @@ class MBMF(Algorithm):
             return self.policy.experience
         if self.stage == MODEL:
             return self.mpc.experience
-        return Replay(self.buffer_size, self.batch_size, 0, self.train_freq, self.imitation_steps)
+        return Replay(self.buffer_size, self.batch_size, 0, self.train_freq, self.imitation_gradient_steps)
 
     def at(self, clock: Clock) -> Self:
         now = super().at(clock)
