@@ -89,7 +89,8 @@ def test_stages_share_all_the_steps(model, imitation, shares):
 )
 def test_every_stage_keeps_the_learners_types(world, stage, fine_tune):
     """So that stages can hand it on, and the learner is the same in all."""
-    one = replace(made(fine_tune=fine_tune, normalize_observation=True), stage=stage)
+    falling = dict.fromkeys(("learning_rate", "model_learning_rate", "imitation_learning_rate"), "lin_1e-3")
+    one = replace(made(fine_tune=fine_tune, normalize_observation=True, **falling), stage=stage)
     loop, clock = Fused(one, world, spec_of(world.id, world, 2)), Clock.of(20, 100)
     state = jax.eval_shape(lambda one: loop.init(jnp.int32(0), one), one)
     clock = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), clock)

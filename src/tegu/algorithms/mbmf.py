@@ -16,7 +16,7 @@ from tegu.algorithms.ppo import PPO
 from tegu.algorithms.ranges import Count, Fraction, Natural, Positive, Rate, Several
 from tegu.algorithms.trpo import TRPO
 from tegu.core.errors import TeguError
-from tegu.core.schedule import Clock
+from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Batch, Replay, Rollout
@@ -95,7 +95,7 @@ class MBMF(Algorithm):
             probabilistic=False,
             net_arch=self.model_arch,
             activation="relu",
-            learning_rate=self.model_learning_rate,
+            learning_rate=first_rate(self.model_learning_rate),
             buffer_size=self.buffer_size,
             learning_starts=self.learning_starts,
             batch_size=self.batch_size,
@@ -109,7 +109,7 @@ class MBMF(Algorithm):
         """What learns the policy in the end, and makes it in the beginning."""
         given: dict[str, Any] = {
             "name": self.title,
-            "learning_rate": self.learning_rate,
+            "learning_rate": first_rate(self.learning_rate),
             "n_steps": self.n_steps,
             "batch_size": self.batch_size,
             "gamma": self.gamma,
@@ -211,6 +211,11 @@ class MBMF(Algorithm):
     def diagnose(self, learner: MBMFLearner, steps: Any) -> Metrics:
         """How good the dynamics are, while they are learned."""
         return self.mpc.diagnose(learner.mpc, steps) if self.stage == MODEL else {}
+
+
+def first_rate(rate: Any) -> Any:
+    """The number with which a schedule begins: whoever learns has been ``at`` a clock, and others need no rate."""
+    return rate.initial if isinstance(rate, Linear) else rate
 
 
 def imitation_loss(policy: Distribution, action: jax.Array) -> tuple[jax.Array, Metrics]:
