@@ -169,7 +169,6 @@ def test_after_the_imitation_the_policy_is_nearly_the_best_there_is(stages):
 
     choices = np.linspace(-0.5, 0.5, 3 if world.discrete else 1001)
     best = played(lambda x: choices[np.abs(x[:, None] + choices).argmin(axis=1)])
-    print(best, played(by(imitation)), played(by(model)))
     assert played(by(model)) < best - 6
     assert played(by(imitation)) > best - 2.5
 
