@@ -9,7 +9,8 @@ from benchmarks.cases import CASES
 
 SCORES, GENERAL, LADDER, DEFAULTS = "scores.json", "general-ppo.json", "ladder.json", "defaults.json"
 GO_OPTIONS, TABULAR_PLANNING = "go-options.json", "tabular-planning.json"
-VALUE_EXPANSION, HIDE_AND_SEEK = "value-expansion.json", "hide-and-seek.json"
+VALUE_EXPANSION, MBMF, HIDE_AND_SEEK = "value-expansion.json", "mbmf.json", "hide-and-seek.json"
+_STUDIES = GENERAL, DEFAULTS, LADDER, TABULAR_PLANNING, VALUE_EXPANSION, MBMF, HIDE_AND_SEEK, GO_OPTIONS
 _HOW = """\
 Each measurement is a process of its own. The sides of a case run in turn, one at a time, every second round backwards;
 nothing else should run on the machine. Figures are medians, with the least and the greatest in brackets. A ratio is
@@ -30,11 +31,7 @@ def write(folder: Path) -> None:
     cases = [json.loads(file.read_text()) for file in files if file.exists()]
     scores = json.loads((folder / SCORES).read_text()) if (folder / SCORES).exists() else None
     parts = ["# Benchmark results", *(_speed(cases) if cases else []), *(_scores(scores) if scores else [])]
-    studies = [
-        json.loads((folder / name).read_text())
-        for name in (GENERAL, DEFAULTS, LADDER, TABULAR_PLANNING, VALUE_EXPANSION, HIDE_AND_SEEK, GO_OPTIONS)
-        if (folder / name).exists()
-    ]
+    studies = [json.loads((folder / name).read_text()) for name in _STUDIES if (folder / name).exists()]
     parts += [part for study in studies for part in _study(study)]
     parts += _surroundings([*cases, *([scores] if scores else []), *studies])
     (folder / "README.md").write_text("\n\n".join(part.strip("\n") for part in parts) + "\n")

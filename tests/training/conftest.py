@@ -29,6 +29,9 @@ _MPC = {"n_envs": 2, "horizon": 3, "n_candidates": 8, "n_iterations": 2, "n_elit
 _MPC |= {"log_interval": 20}
 _MODEL = {"learning_starts": 50, "buffer_size": 120, "batch_size": 16, "net_arch": [8], "train_freq": 4}
 _MODEL |= {"gradient_steps": 2, "learning_rate": "lin_1e-2"}
+_MBMF = _MODEL | {"n_envs": 2, "horizon": 3, "n_candidates": 8, "model_arch": [8], "n_steps": 16, "steps": 600}
+_MBMF |= {"imitation_gradient_steps": 3, "model_fraction": 0.4, "imitation_fraction": 0.3, "log_interval": 20}
+_MBMF |= {"model_learning_rate": "lin_1e-2", "imitation_learning_rate": "lin_1e-2", "normalize_observation": True}
 _SEARCH = {"n_envs": 4, "n_steps": 15, "steps": 600, "log_interval": 60, "learning_rate": "lin_0.5"}
 _HINDSIGHT = _REPLAY | {"n_sampled_goal": 4, "n_envs": 2, "train_freq": 4, "environment_options": {"n_bits": 5}}
 _PARTICLES = _REPLAY | {"n_envs": 2, "train_freq": 20}
@@ -118,6 +121,7 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
         | {"rollout_length": {"initial": 1.0, "final": 3.0}, "max_rollout_length": 3},
         "gymnasium",
     ),
+    "mbmf": ("Pendulum-v1", _MBMF | {"normalize_reward": True}, "gymnasium"),
     "alphazero": ("tic-tac-toe", _ALPHAZERO | {"n_envs": 32}, None),
     "alphago": ("tic-tac-toe", _ALPHAGO, None),
     "maddpg": ("simple_speaker_listener_v4", _PARTICLES | {"ensemble": 2}, "pettingzoo"),

@@ -140,11 +140,12 @@ PATH = f"{__name__}:Halves"
 
 @pytest.mark.long
 @pytest.mark.parametrize("where", [100, 300, 520, "between"])
-def test_alphago_is_resumed_in_any_stage(tmp_path: Path, where: Any) -> None:
-    environment, settings, _ = SMALL["alphago"]
+@pytest.mark.parametrize("name", ["alphago", "mbmf"])
+def test_an_algorithm_is_resumed_in_any_of_its_stages(tmp_path: Path, name: str, where: Any) -> None:
+    environment, settings, _ = SMALL[name]
 
     def train(**more: Any) -> Any:
-        return tegu.train(environment, "alphago", **settings, **more)
+        return tegu.train(environment, name, **settings, **more)
 
     stop = killed_between if where == "between" else lambda progress: progress.steps < where
     resumed(tmp_path, train, stop)

@@ -214,6 +214,7 @@ ALGORITHMS: dict[str, Entry] = {
         "MPC with an ensemble of probabilistic networks that learn the environment (Chua et al. 2018).",
     ),
     "mbpo": Entry("tegu.algorithms.mbpo:MBPO", "MBPO"),
+    "mbmf": Entry("tegu.algorithms.mbmf:MBMF", "MBMF"),
     "alphazero": Entry("tegu.algorithms.alphazero:AlphaZero", "AlphaZero"),
     "alphago": Entry("tegu.algorithms.alphago:AlphaGo", "AlphaGo"),
     "maddpg": Entry(_MADDPG, "MADDPG"),
