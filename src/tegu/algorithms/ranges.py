@@ -89,4 +89,6 @@ def check_ranges(algorithm: Any) -> None:
             fits = fits and allowed.least <= value.final <= allowed.most and 0 <= value.fraction <= 1
         if not fits:
             got = shorten(value) if isinstance(value, int) else value
+            if isinstance(value, Linear):
+                got = f"a schedule from {value.initial:g} to {value.final:g} over {value.fraction:g} of the training"
             raise TeguError(f"{algorithm.title}: {name} must be {allowed}, got {got}")
