@@ -22,7 +22,10 @@ UNBOUNDED |= {"gradient_steps"}  # may be -1, too
         (lambda: tegu.PPO(gamma=2.0), "PPO: gamma must be from 0 to 1, got 2.0"),
         (lambda: tegu.PPO(gamma=-1), "PPO: gamma must be from 0 to 1, got -1"),
         (lambda: tegu.PPO(learning_rate=-1.0), "PPO: learning_rate must be at least 0, got -1.0"),
-        (lambda: tegu.PPO(clip_range=tegu.Linear(0.0)), "PPO: clip_range must be above 0, got a schedule from 0 to 0 over 1 of"),
+        (
+            lambda: tegu.PPO(clip_range=tegu.Linear(0.0)),
+            "PPO: clip_range must be above 0, got one that goes from 0 to 0 (fraction 1)",
+        ),
         (lambda: tegu.PPO(clip_range=-0.1), "PPO: clip_range must be above 0, got -0.1"),
         (lambda: tegu.PPO(max_grad_norm=-1.0), "PPO: max_grad_norm must be above 0, got -1.0"),
         (lambda: tegu.PPO(gae_lambda=5.0), "PPO: gae_lambda must be from 0 to 1, got 5.0"),
