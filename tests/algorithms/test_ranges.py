@@ -24,7 +24,7 @@ UNBOUNDED |= {"gradient_steps"}  # may be -1, too
         (lambda: tegu.PPO(learning_rate=-1.0), "PPO: learning_rate must be at least 0, got -1.0"),
         (
             lambda: tegu.PPO(clip_range=tegu.Linear(0.0)),
-            "PPO: clip_range must be above 0, got one that goes from 0 to 0 (fraction 1)",
+            "PPO: clip_range must be above 0, got one that goes from 0.0 to 0.0 (fraction 1.0)",
         ),
         (lambda: tegu.PPO(clip_range=-0.1), "PPO: clip_range must be above 0, got -0.1"),
         (lambda: tegu.PPO(max_grad_norm=-1.0), "PPO: max_grad_norm must be above 0, got -1.0"),

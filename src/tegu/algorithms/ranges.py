@@ -90,5 +90,5 @@ def check_ranges(algorithm: Any) -> None:
         if not fits:
             got = shorten(value) if isinstance(value, int) else value
             if isinstance(value, Linear):
-                got = f"one that goes from {value.initial:g} to {value.final:g} (fraction {value.fraction:g})"
+                got = f"one that goes from {value.initial} to {value.final} (fraction {value.fraction})"
             raise TeguError(f"{algorithm.title}: {name} must be {allowed}, got {got}")
