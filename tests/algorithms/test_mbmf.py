@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import equinox as eqx
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from point_world import Point
 
 import tegu
 from tegu.algorithms.mbmf import FINE_TUNING, IMITATION, MODEL, Demonstration, imitation_loss
@@ -15,7 +15,6 @@ from tegu.algorithms.registry import algorithm
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock
 from tegu.core.step import Step
-from tegu.environments.base import Environment, Timestep
 from tegu.experience.base import Replay, Rollout
 from tegu.nn.distributions import Categorical, DiagonalGaussian, Reshaped
 from tegu.training.fused import Fused
@@ -24,31 +23,6 @@ from tegu.training.plan import spec_of
 KEY = jax.random.key(0)
 SMALL = {"horizon": 3, "n_candidates": 8, "model_arch": (8,), "net_arch": (8,), "buffer_size": 64, "batch_size": 16}
 SMALL |= {"learning_starts": 8, "train_freq": 8, "gradient_steps": 2, "imitation_gradient_steps": 2, "n_steps": 8}
-
-
-class Point(Environment):
-    """A point on a line, which pays for being near 0 and goes where it is pushed: by up to 0.5 in two dimensions of
-    which only the first counts, or by -0.5, 0 or 0.5."""
-
-    id: str = eqx.field(static=True, kw_only=True, default="point")
-    max_episode_steps: int | None = eqx.field(static=True, kw_only=True, default=10)
-    discrete: bool = eqx.field(static=True, default=False)
-
-    @property
-    def observation_space(self):
-        return gymnasium.spaces.Box(-10, 10, (1,))
-
-    @property
-    def action_space(self):
-        return gymnasium.spaces.Discrete(3) if self.discrete else gymnasium.spaces.Box(-0.5, 0.5, (1, 2))
-
-    def reset(self, key):
-        x = jax.random.uniform(key, (1,), minval=-2, maxval=2)
-        return x, x
-
-    def step(self, state, action, key):
-        x = state + (0.5 * (action - 1) if self.discrete else action[0, 0])
-        return Timestep(x, x, -jnp.abs(x[0]), jnp.zeros((), bool))
 
 
 @pytest.fixture(params=["CartPole-v1", "Pendulum-v1"])
