@@ -213,6 +213,7 @@ ALGORITHMS: dict[str, Entry] = {
         {"model": "learned"},
         "MPC with an ensemble of probabilistic networks that learn the environment (Chua et al. 2018).",
     ),
+    "dreamer": Entry("tegu.algorithms.dreamer:Dreamer", "Dreamer"),
     "alphazero": Entry("tegu.algorithms.alphazero:AlphaZero", "AlphaZero"),
     "alphago": Entry("tegu.algorithms.alphago:AlphaGo", "AlphaGo"),
     "maddpg": Entry(_MADDPG, "MADDPG"),
