@@ -58,8 +58,8 @@ def lambda_returns(
     """Sums of rewards that are mixed at each step with the value of what comes next (Sutton & Barto 2018, equation
     12.18): ``G = r + d ((1 - l) v' + l G')``.
 
-    ``rewards``, ``discounts`` (0 where nothing follows) and ``next_values`` are ``[T, B]``; ``lambdas`` may be. ``last``
-    ``[B]`` stands for the sum of all that follows them. Returns ``[T, B]``.
+    ``rewards``, ``discounts`` (0 where nothing follows) and ``next_values`` are ``[T, B]``, and ``lambdas`` may be.
+    ``last`` ``[B]`` stands for the sum of all that follows them. Returns ``[T, B]``.
     """
 
     def backwards(later: jax.Array, step: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:

@@ -34,7 +34,18 @@ from tegu.algorithms.dreamer_losses import (
     world_losses,
 )
 from tegu.algorithms.dreamer_sequences import observations
-from tegu.algorithms.ranges import Count, Few, Fraction, Natural, NonNegative, Positive, PositiveFraction, Rate, Several, Width
+from tegu.algorithms.ranges import (
+    Count,
+    Few,
+    Fraction,
+    Natural,
+    NonNegative,
+    Positive,
+    PositiveFraction,
+    Rate,
+    Several,
+    Width,
+)
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
@@ -60,12 +71,12 @@ class Dreamer(Algorithm):
 
     name: str = named("dreamer")
 
-    learning_rate: Rate = 3e-4  #: LaProp's learning rate, a number or a schedule such as "lin_3e-4"
+    learning_rate: Rate = 5e-4  #: LaProp's learning rate, a number or a schedule such as "lin_5e-4"
     buffer_size: Count = eqx.field(static=True, default=100_000)  #: steps the replay buffer keeps
     learning_starts: Natural = eqx.field(static=True, default=1000)  #: steps of the fresh policy before learning begins
-    batch_size: Count = eqx.field(static=True, default=16)  #: sequences per update
+    batch_size: Count = eqx.field(static=True, default=8)  #: sequences per update
     sequence_length: Several = eqx.field(static=True, default=32)  #: steps in each of them
-    train_freq: Count = eqx.field(static=True, default=8)  #: environment steps between two rounds of updates
+    train_freq: Count = eqx.field(static=True, default=4)  #: environment steps between two rounds of updates
     gradient_steps: int = eqx.field(static=True, default=1)  #: updates per round; -1: as many as steps were taken
     gamma: Fraction = 0.997  #: discount factor
     gae_lambda: Fraction = 0.95  #: how much of what comes later counts in returns rather than the critic's values
@@ -77,13 +88,13 @@ class Dreamer(Algorithm):
     representation_scale: NonNegative = 0.1  #: weight of the loss by which the posterior stays near the prior
     replay_value_scale: NonNegative = 0.3  #: weight of the critic's loss on replayed rewards
     clip_ratio: Positive = 0.3  #: the gradient's norm is clipped to this share of the parameters', array by array
-    deterministic_size: Width = eqx.field(static=True, default=256)  #: units of the recurrent network
+    deterministic_size: Width = eqx.field(static=True, default=128)  #: units of the recurrent network
     n_categoricals: Few = eqx.field(static=True, default=16)  #: categorical variables in a state
-    n_classes: Several = eqx.field(static=True, default=16)  #: classes of each of them
-    units: Width = eqx.field(static=True, default=128)  #: of each hidden layer
+    n_classes: Several = eqx.field(static=True, default=8)  #: classes of each of them
+    units: Width = eqx.field(static=True, default=64)  #: of each hidden layer
     n_layers: Few = eqx.field(static=True, default=2)  #: hidden layers of encoder, decoder, actor and critic each
     channels: Width = eqx.field(static=True, default=16)  #: of the last layer that draws images
-    n_bins: Several = eqx.field(static=True, default=255)  #: of the distributions of rewards and values
+    n_bins: Several = eqx.field(static=True, default=63)  #: of the distributions of rewards and values
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
 
     @property
@@ -100,7 +111,13 @@ class Dreamer(Algorithm):
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> DreamerLearner:
         sizes = Sizes(
-            self.deterministic_size, self.n_categoricals, self.n_classes, self.units, self.n_layers, self.channels, self.n_bins
+            self.deterministic_size,
+            self.n_categoricals,
+            self.n_classes,
+            self.units,
+            self.n_layers,
+            self.channels,
+            self.n_bins,
         )
         networks = Networks(key, spec, sizes, self.features_extractor)
         zero = jnp.zeros((), jnp.int32)

@@ -75,7 +75,7 @@ def world_losses(
 ) -> tuple[Losses, State]:
     """The world model's losses (equations 4 and 5), and its states ``[L, B, ...]``.
 
-    ``memory`` ``[B, ...]`` is that before the first observation; ``noise`` ``[L, B, S]`` is what the states are drawn with.
+    ``memory`` ``[B, ...]`` is that before the first observation; with ``noise`` ``[L, B, S]`` the states are drawn.
     """
     embedding, action = world.embed(seen.observation), world.action_features(seen.action)
     states, posterior = world.rssm.unroll(memory, action, embedding, seen.first, noise)
@@ -139,8 +139,9 @@ def actor_loss(
 
 
 def critic_loss(critic: MLP, slow_critic: MLP, x: jax.Array, returns: jax.Array) -> jax.Array:
-    """The cross-entropy ``[...]`` of returns ``[...]``, and of what a slowly following critic says of the features ``x``
-    ``[..., n]``, which keeps the critic near it (page 6)."""
+    """The cross-entropy ``[...]`` of returns ``[...]``, and that of what a slowly following critic says.
+
+    The latter keeps the critic near it. ``x`` ``[..., n]`` are the features of the states."""
     logits, slow = critic(x), symexp_mean(slow_critic(x))
     return symexp_loss(logits, returns) + symexp_loss(logits, jax.lax.stop_gradient(slow))
 
@@ -148,7 +149,7 @@ def critic_loss(critic: MLP, slow_critic: MLP, x: jax.Array, returns: jax.Array)
 def replayed_returns(
     seen: Observations, returns: jax.Array, gamma: float | jax.Array, lambda_: float | jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns ``[L - 1, B]`` of what was observed, by the rewards that came, and whether they are known: not after the end.
+    """Returns ``[L - 1, B]`` of what was observed, by the rewards that came, and whether there are any.
 
     ``returns`` ``[L, B]`` imagined from each state stand for what comes later.
     """

@@ -27,8 +27,8 @@ class Observations(NamedTuple):
 def observations(steps: Step) -> Observations:
     """Windows of steps ``[T, B, ...]`` as ``T + 1`` observations.
 
-    Each step leads to its true next observation. Where an episode has ended, the first of the next one follows that; for
-    each such case an observation at the end of the window is left out.
+    Each step leads to its true next observation. Where an episode has ended, the first of the next one follows that;
+    for each such case an observation at the end of the window is left out.
     """
     ended = steps.terminated | steps.truncated
     begins = jnp.concatenate([jnp.ones_like(ended[:1]), ended[:-1]])

@@ -78,7 +78,7 @@ class RSSM(eqx.Module):
         shape: tuple[int, int],
         units: int,
     ):
-        """``embedding`` and ``actions``: lengths of what is observed and done, as features; ``units``: of hidden layers."""
+        """``embedding`` and ``actions``: lengths of what is observed and done; ``units``: of hidden layers."""
         keys, (categoricals, classes) = jax.random.split(key, 4), shape
         latent = categoricals * classes
         self.inputs = MLP(keys[0], (latent + actions, units), ACTIVATION)
@@ -106,7 +106,7 @@ class RSSM(eqx.Module):
         return Memory(state.deterministic, state.stochastic.argmax(axis=-1).astype(jnp.int32), action)
 
     def forward(self, state: State, action: jax.Array) -> jax.Array:
-        """The next deterministic part ``[..., D]``. An action ``[..., A]`` beyond [-1, 1] counts as one at the bounds."""
+        """The next deterministic part ``[..., D]``. Of an action ``[..., A]``, what lies beyond [-1, 1] is cut off."""
         action = action / jnp.maximum(1.0, jnp.abs(jax.lax.stop_gradient(action)))
         x = jnp.concatenate([flat(state.stochastic), action], axis=-1)
         return self.cell(ACTIVATIONS[ACTIVATION](normalized(self.inputs(x))), state.deterministic)
@@ -122,7 +122,7 @@ class RSSM(eqx.Module):
     def observe(
         self, before: State, action: jax.Array, embedding: jax.Array, noise: jax.Array | None
     ) -> tuple[State, jax.Array]:
-        """The state after an ``action`` ``[B, A]`` and what was seen of it ``[B, E]``, and its posterior's log-probabilities.
+        """The state after an ``action`` ``[B, A]`` and what was seen ``[B, E]``, and the posterior's log-probabilities.
 
         ``noise``: as for ``draw``; None, every categorical has its likeliest class.
         """
@@ -135,9 +135,9 @@ class RSSM(eqx.Module):
     ) -> tuple[State, jax.Array]:
         """The states ``[T, B, ...]`` of a sequence and the log-probabilities ``[T, B, S, C]`` of their posteriors.
 
-        ``action`` ``[T, B, A]`` led to what was observed, ``embedding`` ``[T, B, E]``; that of ``memory`` led to the first.
-        Where an episode begins (``first``, bool ``[T, B]``), it begins with nothing, but for the first row, which goes
-        on from the memory. ``noise`` ``[T, B, S]``: as for ``draw``.
+        ``action`` ``[T, B, A]`` led to what was observed, ``embedding`` ``[T, B, E]``, and that of ``memory`` to the
+        first. Where an episode begins (``first``, bool ``[T, B]``), it begins with nothing, but for the first row,
+        which goes on from the memory. ``noise`` ``[T, B, S]``: as for ``draw``.
         """
         fresh = self.start(*action.shape[1:])
         nothing, first = self.recalled(fresh), first.at[0].set(False)
@@ -168,8 +168,8 @@ def mixed(logits: jax.Array) -> jax.Array:
 def draw(log_prob: jax.Array, noise: jax.Array) -> jax.Array:
     """One-hot vectors ``[..., C]``, which pass gradients straight to the probabilities (Bengio et al. 2013).
 
-    ``noise`` ``[...]`` is uniform in [0, 1): which class's share of that interval it falls into. Drawing as many numbers
-    as there are classes, as ``jax.random.categorical`` does, takes longer than all the rest on a CPU.
+    ``noise`` ``[...]``, uniform in [0, 1), falls into the share of that interval that a class has. So one random number
+    is drawn for each categorical, in place of one for each class as in ``jax.random.categorical``.
     """
     probability = jnp.exp(log_prob)
     classes = probability.shape[-1]

@@ -133,7 +133,7 @@ class WorldModel(eqx.Module):
         return ACTIVATIONS[ACTIVATION](normalized(self.embedding(self.encoder(x))))
 
     def action_features(self, action: Any) -> jax.Array:
-        """What it sees of the environment's actions: those of a Box in units of its bounds, or one-hot: ``[..., A]``."""
+        """What it sees of the environment's actions ``[..., A]``: scaled to [-1, 1], or one-hot."""
         space = self.spaces.action
         if isinstance(space, spaces.Discrete):
             return features(space, action)
@@ -171,7 +171,7 @@ class Policy(eqx.Module):
         return jax.nn.one_hot(action, n_features(self.space.action)) if discrete else action
 
     def to_space(self, action: jax.Array) -> jax.Array:
-        """A distribution's actions as the environment takes them, ``[B, *shape]``; of a Box perhaps beyond its bounds."""
+        """A distribution's actions as the environment takes them, ``[B, *shape]``; a Box's may exceed its bounds."""
         space = self.space.action
         if isinstance(space, spaces.Discrete):
             return action + int(space.start)
@@ -202,9 +202,7 @@ class Networks(eqx.Module):
 def head(key: jax.Array, sizes: Sequence[int], gain: float = 1.0) -> MLP:
     """Normalised layers whose last one is scaled by ``gain`` at first: by 0, that it says nothing."""
     layers = MLP(key, sizes, ACTIVATION, layer_norm=True)
-    weights, biases = (
-        (*each[:-1], each[-1] * jnp.float32(gain)) for each in (layers.weights, layers.biases)
-    )
+    weights, biases = ((*each[:-1], each[-1] * jnp.float32(gain)) for each in (layers.weights, layers.biases))
     return eqx.tree_at(lambda mlp: (mlp.weights, mlp.biases), layers, (weights, biases))
 
 
