@@ -30,6 +30,9 @@ _MPC |= {"log_interval": 20}
 _MODEL = {"learning_starts": 50, "buffer_size": 120, "batch_size": 16, "net_arch": [8], "train_freq": 4}
 _MODEL |= {"gradient_steps": 2, "learning_rate": "lin_1e-2"}
 _SEARCH = {"n_envs": 4, "n_steps": 15, "steps": 600, "log_interval": 60, "learning_rate": "lin_0.5"}
+_DREAMER = {"n_envs": 2, "learning_starts": 50, "buffer_size": 120, "batch_size": 4, "sequence_length": 5, "steps": 600}
+_DREAMER |= {"train_freq": 20, "horizon": 2, "deterministic_size": 8, "n_categoricals": 2, "n_classes": 3, "units": 8}
+_DREAMER |= {"n_layers": 1, "n_bins": 7, "log_interval": 60, "learning_rate": "lin_1e-2"}
 _HINDSIGHT = _REPLAY | {"n_sampled_goal": 4, "n_envs": 2, "train_freq": 4, "environment_options": {"n_bits": 5}}
 _PARTICLES = _REPLAY | {"n_envs": 2, "train_freq": 20}
 _ALPHAZERO = {"simulations": 2, "random_moves": 2, "train_freq": 256, "buffer_size": 768, "batch_size": 32}
@@ -111,6 +114,7 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "mpc": ("Pendulum-v1", _MPC | {"steps": 500}, None),
     "random-shooting": ("CartPole-v1", _MPC | _MODEL | {"n_particles": 1}, "gymnasium"),
     "pets": ("Pendulum-v1", _MPC | _MODEL | {"n_particles": 4, "ensemble_size": 2}, "gymnasium"),
+    "dreamer": ("Pendulum-v1", _DREAMER, "gymnasium"),
     "alphazero": ("tic-tac-toe", _ALPHAZERO | {"n_envs": 32}, None),
     "alphago": ("tic-tac-toe", _ALPHAGO, None),
     "maddpg": ("simple_speaker_listener_v4", _PARTICLES | {"ensemble": 2}, "pettingzoo"),

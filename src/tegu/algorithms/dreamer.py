@@ -93,7 +93,7 @@ class Dreamer(Algorithm):
     n_classes: Several = eqx.field(static=True, default=8)  #: classes of each of them
     units: Width = eqx.field(static=True, default=64)  #: of each hidden layer
     n_layers: Few = eqx.field(static=True, default=2)  #: hidden layers of encoder, decoder, actor and critic each
-    channels: Width = eqx.field(static=True, default=16)  #: of the last layer that draws images
+    channels: Width = eqx.field(static=True, default=16)  #: that the last convolution that draws images sees
     n_bins: Several = eqx.field(static=True, default=63)  #: of the distributions of rewards and values
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
 

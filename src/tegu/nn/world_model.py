@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -34,7 +35,7 @@ class Sizes(NamedTuple):
     classes: int  #: C
     units: int  #: of each hidden layer
     layers: int  #: hidden ones of encoder, decoder, actor and critic; the others have one
-    channels: int  #: of the image decoder's last layer
+    channels: int  #: that the image decoder's last convolution sees
     bins: int  #: of rewards and values
 
 
@@ -49,12 +50,11 @@ class ImageDecoder(eqx.Module):
     def __init__(self, key: jax.Array, inputs: int, size: tuple[int, int, int], channels: int):
         height, width, _ = size
         doublings = max(math.ceil(math.log2(min(height, width) / SMALLEST)), 1)
-        self.size, widths = size, [channels * 2**i for i in range(doublings)][::-1]
-        self.small = -(-height // 2**doublings), -(-width // 2**doublings), 2 * widths[0]
+        self.size, widths = size, [*(channels * 2**i for i in reversed(range(doublings))), size[-1]]
+        self.small = -(-height // 2**doublings), -(-width // 2**doublings), widths[0]
         first, *keys = jax.random.split(key, 1 + doublings)
         self.first = MLP(first, (inputs, math.prod(self.small)), ACTIVATION)
-        sizes = [2 * widths[0], *widths[:-1]], [*widths[1:], size[-1]]
-        self.layers = tuple(Conv(k, a, b, None) for k, a, b in zip(keys, *sizes, strict=True))
+        self.layers = tuple(Conv(k, *pair, None) for k, pair in zip(keys, pairwise(widths), strict=True))
 
     def __call__(self, x: jax.Array) -> jax.Array:
         x = self.first(x)
@@ -89,8 +89,10 @@ class Decoder(eqx.Module):
     def error(self, x: jax.Array, seen: Observed) -> jax.Array:
         """The sum of squared errors ``[...]`` of what was ``seen``, where the features are ``x`` ``[..., n]``."""
         pairs = zip(self.images, seen.images, strict=True)
-        total = sum(((decoder(x) - image) ** 2).sum(axis=(-3, -2, -1)) for decoder, image in pairs)
-        return total if self.vector is None else total + ((self.vector(x) - seen.vector) ** 2).sum(axis=-1)
+        errors = [((decoder(x) - image) ** 2).sum(axis=(-3, -2, -1)) for decoder, image in pairs]
+        if self.vector is not None:
+            errors.append(((self.vector(x) - seen.vector) ** 2).sum(axis=-1))
+        return sum(errors, jnp.zeros(()))
 
 
 class WorldModel(eqx.Module):
