@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from tegu.nn.optimizers import adam, one_vector, radam
+from tegu.nn.optimizers import adam, adaptively_clipped, laprop, one_vector, radam
 
 SHAPES = {"scalar": (), "bias": (3,), "weight": (5, 4), "filters": (2, 2, 1, 3)}
 
@@ -47,3 +47,28 @@ def test_steps_are_those_of_optax(ours: Any, theirs: Any) -> None:
         assert jax.tree.map(jnp.shape, direction) == SHAPES
         for name in SHAPES:
             np.testing.assert_allclose(direction[name], expected[name], rtol=1e-5)
+
+
+def test_laprop_is_the_mean_of_scaled_gradients() -> None:
+    """Ziyin et al. 2020, algorithm 1, in float64."""
+    optimizer, m, v = laprop(), 0.0, 0.0
+    state = optimizer.init(numbers(0))
+    for t in range(1, 6):
+        gradient = np.asarray(numbers(t)["weight"], np.float64)
+        direction, state = optimizer.update(numbers(t), state)
+        v = 0.99 * v + 0.01 * gradient**2
+        m = 0.9 * m + 0.1 * gradient / np.sqrt(v / (1 - 0.99**t))
+        np.testing.assert_allclose(direction["weight"], m / (1 - 0.9**t), rtol=1e-4)
+    nothing = jax.tree.map(jnp.zeros_like, numbers(0))
+    np.testing.assert_array_equal(optimizer.update(nothing, optimizer.init(nothing))[0]["weight"], 0)
+
+
+def test_gradients_are_clipped_to_a_share_of_their_parameters() -> None:
+    gradient, parameters = numbers(0), numbers(1) | {"bias": jnp.zeros(3)}
+    parameters["filters"] = 100 * parameters["filters"]
+    found = adaptively_clipped(gradient, parameters, 0.3)
+    for name in SHAPES:
+        g, p = np.linalg.norm(np.ravel(gradient[name])), np.linalg.norm(np.ravel(parameters[name]))
+        expected = gradient[name] * min(1, 0.3 * max(p, 1e-3) / g)
+        np.testing.assert_allclose(found[name], expected, rtol=1e-5)
+    np.testing.assert_array_equal(found["filters"], gradient["filters"])  # small beside its parameters

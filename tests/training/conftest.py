@@ -33,6 +33,9 @@ _MBMF = _MODEL | {"n_envs": 2, "horizon": 3, "n_candidates": 8, "model_arch": [8
 _MBMF |= {"imitation_gradient_steps": 3, "model_fraction": 0.4, "imitation_fraction": 0.3, "log_interval": 20}
 _MBMF |= {"model_learning_rate": "lin_1e-2", "imitation_learning_rate": "lin_1e-2", "normalize_observation": True}
 _SEARCH = {"n_envs": 4, "n_steps": 15, "steps": 600, "log_interval": 60, "learning_rate": "lin_0.5"}
+_DREAMER = {"n_envs": 2, "learning_starts": 50, "buffer_size": 120, "batch_size": 4, "sequence_length": 5, "steps": 600}
+_DREAMER |= {"train_freq": 20, "horizon": 2, "deterministic_size": 8, "n_categoricals": 2, "n_classes": 3, "units": 8}
+_DREAMER |= {"n_layers": 1, "n_bins": 7, "log_interval": 60, "learning_rate": "lin_1e-2"}
 _HINDSIGHT = _REPLAY | {"n_sampled_goal": 4, "n_envs": 2, "train_freq": 4, "environment_options": {"n_bits": 5}}
 _PARTICLES = _REPLAY | {"n_envs": 2, "train_freq": 20}
 _ALPHAZERO = {"simulations": 2, "random_moves": 2, "train_freq": 256, "buffer_size": 768, "batch_size": 32}
@@ -122,6 +125,7 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
         "gymnasium",
     ),
     "mbmf": ("Pendulum-v1", _MBMF | {"normalize_reward": True}, "gymnasium"),
+    "dreamer": ("Pendulum-v1", _DREAMER, "gymnasium"),
     "alphazero": ("tic-tac-toe", _ALPHAZERO | {"n_envs": 32}, None),
     "alphago": ("tic-tac-toe", _ALPHAGO, None),
     "maddpg": ("simple_speaker_listener_v4", _PARTICLES | {"ensemble": 2}, "pettingzoo"),

@@ -35,6 +35,26 @@ def rmsprop(
     return _behind_a_clip(max_grad_norm, optax.scale_by_rms(decay=0.99, eps=eps, eps_in_sqrt=False))
 
 
+def laprop(eps: float = 1e-20) -> optax.GradientTransformation:
+    """LaProp (Ziyin et al. 2020), with a learning rate of 1: the mean of gradients that are scaled first.
+
+    Means of squares forget 1 % at each step, those of gradients 10 %.
+    """
+    scaled = optax.scale_by_rms(decay=0.99, eps=eps, eps_in_sqrt=False, bias_correction=True)
+    return on_one_vector(optax.chain(scaled, optax.ema(0.9)))
+
+
+def adaptively_clipped(gradient: Parameters, parameters: Parameters, ratio: float | jax.Array) -> Parameters:
+    """The gradient, of which no array's norm is more than ``ratio`` times that of its parameters (Brock et al. 2021,
+    here for whole arrays, as in DreamerV3). Arrays of parameters count as of norm 0.001 at least."""
+
+    def clipped(gradient: jax.Array, parameter: jax.Array) -> jax.Array:
+        most = ratio * jnp.maximum(jnp.linalg.norm(parameter.ravel()), 1e-3)
+        return gradient * jnp.minimum(1.0, most / jnp.maximum(jnp.linalg.norm(gradient.ravel()), 1e-30))
+
+    return jax.tree.map(clipped, gradient, parameters)
+
+
 def _behind_a_clip(
     max_grad_norm: float | jax.Array | None, scaled: optax.GradientTransformation
 ) -> optax.GradientTransformation:
