@@ -66,6 +66,10 @@ def compare_seeds(printed: str) -> bool:
     return number(r"with probability ([\d.]+)", printed) > 0.5
 
 
+def sokoban(printed: str) -> bool:
+    return "the last step pays 10.9, terminated True" in printed
+
+
 @pytest.mark.parametrize(
     "learned",
     [
@@ -81,6 +85,7 @@ def compare_seeds(printed: str) -> bool:
         pytest.param(tictactoe, marks=pytest.mark.long),
         finite_environment,
         pytest.param(compare_seeds, marks=pytest.mark.long),
+        pytest.param(sokoban, marks=pytest.mark.long),
     ],
 )
 def test_an_example_learns(learned: Callable[[str], bool], tmp_path: Path) -> None:

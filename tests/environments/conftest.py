@@ -15,6 +15,7 @@ from tegu.environments.minatar.breakout import Breakout
 from tegu.environments.minatar.freeway import Freeway
 from tegu.environments.minatar.seaquest import Seaquest
 from tegu.environments.minatar.space_invaders import SpaceInvaders
+from tegu.environments.sokoban.game import Sokoban
 
 ENVIRONMENTS = [
     CartPole(),
@@ -35,6 +36,7 @@ ENVIRONMENTS = [
     Freeway(),
     Seaquest(),
     SpaceInvaders(),
+    Sokoban(n_levels=200),
 ]
 
 

@@ -27,6 +27,8 @@ NATIVE = {
     "MinAtar/Seaquest-v1": "tegu.environments.minatar.seaquest:Seaquest",
     "MinAtar/SpaceInvaders-v0": "tegu.environments.minatar.space_invaders:SpaceInvaders",
     "MinAtar/SpaceInvaders-v1": "tegu.environments.minatar.space_invaders:SpaceInvaders",
+    "Sokoban-7x7-v0": "tegu.environments.sokoban.game:Sokoban",
+    "Sokoban-10x10-v0": "tegu.environments.sokoban.game:Sokoban",
     "simple_v3": "tegu.environments.particle.simple:Simple",
     "simple_spread_v3": "tegu.environments.particle.spread:Spread",
     "simple_speaker_listener_v4": "tegu.environments.particle.speaker_listener:SpeakerListener",
@@ -47,6 +49,7 @@ NATIVE = {
 OPTIONS: dict[str, dict[str, Any]] = {
     "FrozenLake8x8-v1": {"map_name": "8x8"},
     "CliffWalkingSlippery-v1": {"is_slippery": True},
+    "Sokoban-10x10-v0": {"size": 10, "boxes": 4, "id": "Sokoban-10x10-v0"},
     "hide-and-seek-quadrant": {
         "id": "hide-and-seek-quadrant",
         **{"hiders": 2, "seekers": 2, "boxes": 2, "ramps": 1, "hiders_anywhere": True},

@@ -1,0 +1,1 @@
+"""Sokoban: the game, its levels as text and generated, and a solver."""
