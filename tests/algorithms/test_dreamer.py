@@ -423,6 +423,7 @@ def corridor(seed, length, n):
     return Step(states[seen], action.astype(np.int32), reward, states[after], terminated, nothing)
 
 
+@pytest.mark.long
 def test_a_world_of_two_states_is_learned_and_solved():
     """Values, by hand: 1 in the second state, 0.9 of it in the first; both by action 1.
 
