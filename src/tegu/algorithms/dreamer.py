@@ -56,8 +56,8 @@ from tegu.nn.encoder import check_extractor
 from tegu.nn.mlp import MLP
 from tegu.nn.optimizers import adaptively_clipped, descend, follow, laprop
 from tegu.nn.rssm import Memory, State, divergence
+from tegu.nn.symlog import symexp
 from tegu.nn.world_model import Networks, Sizes
-from tegu.returns import symexp
 from tegu.spaces.features import action_mask, require
 
 DRAWS = 8  #: by ``imagine``, of what follows from each observation

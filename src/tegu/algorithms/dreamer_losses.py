@@ -9,8 +9,9 @@ import optax
 from tegu.algorithms.dreamer_sequences import Observations
 from tegu.nn.mlp import MLP
 from tegu.nn.rssm import Memory, State, divergence
+from tegu.nn.symlog import mean_of_bins, symexp_bins, two_hot
 from tegu.nn.world_model import Networks, WorldModel
-from tegu.returns import lambda_returns, mean_of_bins, symexp_bins, two_hot
+from tegu.returns import lambda_returns
 
 RATE = 0.01  #: of the moving average by which returns are scaled
 

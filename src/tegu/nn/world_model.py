@@ -19,7 +19,7 @@ from tegu.nn.distributions import Categorical, DiagonalGaussian
 from tegu.nn.encoder import Encoder, Image
 from tegu.nn.mlp import ACTIVATIONS, MLP, normalized
 from tegu.nn.rssm import ACTIVATION, RSSM, mixed
-from tegu.returns import symlog
+from tegu.nn.symlog import symlog
 from tegu.spaces.bounds import from_unit, to_unit
 from tegu.spaces.features import features, n_features
 
