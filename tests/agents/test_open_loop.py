@@ -117,7 +117,7 @@ def test_what_cannot_be_predicted_is_said() -> None:
     with pytest.raises(TeguError, match=r"cut after 7 steps \(max_steps\): horizon must be at most that, got 8"):
         open_loop(agent("jax"), 8, max_steps=7)
     lizard = tegu.train("lizard", steps=100, folder=None)
-    with pytest.raises(TeguError, match="QLearning has learned no model: expected an algorithm such as pets or mbpo"):
+    with pytest.raises(TeguError, match="QLearning predicts no observations of lizard: expected an algorithm with"):
         open_loop(lizard)
     with pytest.raises(TeguError, match=r"seed_index must lie in 0..0, got 1"):
         open_loop(lizard, seed_index=1)

@@ -235,7 +235,7 @@ def test_replayed_returns_end_with_the_episode():
             np.testing.assert_allclose(found[t, b], total, rtol=1e-10)
 
 
-def without_noise(world, seen, memory, noise):
+def losses_alone(world, seen, memory, noise):
     """The losses alone, of which no state depends on what is differentiated."""
     return world_losses(world, seen, memory, noise, 0.0)[0]
 
@@ -247,7 +247,7 @@ def test_heads_of_the_world_model_learn_by_finite_differences(numerics):
     seen, memory = observations(steps), jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), steps.extras)
     noise = np.random.default_rng(0).random((T + 1, B, 2))
     world = learner.networks.world
-    of = jax.jit(lambda world: without_noise(world, seen, memory, noise))
+    of = jax.jit(lambda world: losses_alone(world, seen, memory, noise))
     losses, states = jax.jit(lambda world: world_losses(world, seen, memory, noise, 0.0))(world)
     x = np.asarray(states.features)
 
@@ -287,6 +287,53 @@ def replace(module, name, part):
     for field in dataclasses.fields(module):
         object.__setattr__(changed, field.name, part if field.name == name else getattr(module, field.name))
     return changed
+
+
+@pytest.mark.parametrize("spec", [BOX, CHOICE], ids=["box", "choice"])
+def test_rollouts_are_the_actors_steps_in_the_model(spec):
+    """Each with the keys and the noise that the whole was given."""
+    networks = learner_of(spec).networks
+    rssm, actor, n = networks.world.rssm, networks.actor, networks.world.n_actions
+    state = rssm.imagine(rssm.recalled(rssm.start(5, n)), jnp.zeros((5, n)), jnp.full((5, 2), 0.5))
+    found = jax.jit(partial(rollouts, horizon=3))(networks, state, KEY)
+    noise_key, action_key = jax.random.split(KEY)
+    noise, keys = jax.random.uniform(noise_key, (3, 5, 2)), jax.random.split(action_key, 3)
+    np.testing.assert_array_equal(found.features[0], state.features)
+    for t in range(3):
+        action = actor(state.features).sample(keys[t])
+        np.testing.assert_allclose(found.action[t], action, atol=1e-5)
+        state = rssm.imagine(state, actor.as_features(action), noise[t])
+        np.testing.assert_allclose(found.features[t + 1], state.features, atol=1e-5)
+
+
+def test_images_vectors_and_masks_in_one_observation_go_through_all_of_it():
+    """Shapes alone; and that no parameter is counted twice."""
+    parts = {"image": spaces.Box(0, 255, (16, 16, 3), np.uint8), "vector": spaces.Box(-1, 1, (2,))}
+    spec = EnvironmentSpec(
+        "dict", spaces.Dict(parts | {"action_mask": spaces.MultiBinary(3)}), spaces.Discrete(3, start=1)
+    )
+    algorithm = dataclasses.replace(ALGORITHM, features_extractor="auto")
+    seen = {
+        "image": np.zeros((B, 16, 16, 3), np.uint8),
+        "vector": np.zeros((B, 2)),
+        "action_mask": np.ones((B, 3), bool),
+    }
+
+    def whole(key):
+        learner = algorithm.init(key, spec)
+        decision = algorithm.act(learner, seen, algorithm.begin(learner, key, B), key, explore=True)
+        flags = jnp.zeros(B, bool)
+        step = Step(seen, decision.action, jnp.zeros(B), seen, flags, flags, decision.extras)
+        steps = jax.tree.map(lambda leaf: jnp.stack([leaf] * T), step)
+        update = algorithm.update(learner, Batch(steps, jnp.ones(B)), key)
+        return learner, update.learner, algorithm.diagnose(learner, step)
+
+    before, after, _ = jax.eval_shape(whole, KEY)
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), before) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), after
+    )
+    count = sum(leaf.size for _, part in before.networks.parts for leaf in jax.tree.leaves(part))
+    assert count == sum(leaf.size for leaf in jax.tree.leaves(before.networks))
 
 
 @exact
@@ -362,10 +409,13 @@ def test_one_update_moves_every_network_and_what_is_imagined_teaches_no_world():
     parts = {name: float(metrics[name]) for name in metrics if name.endswith("_loss")}
     weights = {"representation_loss": 0.1, "replay_value_loss": 0.3}
     assert float(metrics["loss"]) == pytest.approx(sum(weights.get(n, 1) * part for n, part in parts.items()), rel=1e-5)
-    # another discount changes what actor and critic are taught, and nothing of the world model
-    other, _ = update(dataclasses.replace(algorithm, gamma=0.5))
-    jax.tree.map(np.testing.assert_array_equal, other.networks.world, after.networks.world)
-    assert np.abs(other.networks.critic.weights[0] - after.networks.critic.weights[0]).max() > 0
+    # another discount changes what actor and critic are taught; of the world model what values of replayed steps teach
+    without = dataclasses.replace(algorithm, replay_value_scale=0.0)
+    for one, same in ((without, True), (algorithm, False)):
+        (first, _), (other, _) = update(one), update(dataclasses.replace(one, gamma=0.5))
+        alike = jax.tree.map(np.array_equal, other.networks.world.rssm, first.networks.world.rssm)
+        assert all(jax.tree.leaves(alike)) == same
+        assert np.abs(other.networks.critic.weights[0] - first.networks.critic.weights[0]).max() > 0
 
 
 def test_without_exploration_nothing_is_drawn():
@@ -471,6 +521,8 @@ def test_what_is_imagined_of_given_actions_is_what_the_model_says_step_by_step()
     algorithm, spec = tegu.Dreamer(**SMALL), EnvironmentSpec("test", spaces.Box(-9, 9, (2,)), spaces.Discrete(3))
     learner = algorithm.init(KEY, spec)
     sharp = eqx.tree_at(lambda m: m.rssm.prior_head.weights[-1], learner.networks.world, replace_fn=lambda w: 1e4 * w)
+    heads = jax.random.normal(KEY, sharp.reward.weights[-1].shape), 100 * sharp.goes_on.weights[-1]
+    sharp = eqx.tree_at(lambda m: (m.reward.weights[-1], m.goes_on.weights[-1]), sharp, heads)
     learner = learner._replace(networks=eqx.tree_at(lambda n: n.world, learner.networks, sharp))
     random = np.random.default_rng(0)
     observation, actions = random.normal(size=(4, 2)).astype(np.float32), random.integers(0, 3, (3, 4))
@@ -488,5 +540,8 @@ def test_what_is_imagined_of_given_actions_is_what_the_model_says_step_by_step()
         ended |= np.asarray(sharp.goes_on(state.features)[..., 0]) < 0
         agree = (np.abs(found.observation[:, h] - predicted).max(axis=-1) < 1e-3).mean()
         assert agree > 0.8, "but for the one percent that is uniform"
-        if h == 0:
-            assert (found.terminated[:, h] == ended).mean() > 0.8
+        assert (found.terminated[:, h] == ended).mean() > 0.8
+        mean = np.asarray(symexp_mean(sharp.reward(state.features)))
+        assert (np.abs(found.reward[:, h] - mean) < 1e-2 * (1 + np.abs(mean))).mean() > 0.8
+    assert 0 < found.terminated.mean() < 1
+    assert np.abs(found.reward).max() > 0.01

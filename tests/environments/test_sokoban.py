@@ -189,9 +189,10 @@ def test_levels_come_from_files(tmp_path: Path):
     [
         ("#####\n#@  #\n#.$  \n#   #\n#####", "a.txt, level 0: a level must have walls all round"),
         (LEVEL.replace("@", " "), "level 0: a level must have one player, got 0"),
-        (LEVEL.replace("$", " "), "as many targets as boxes, and one or more, got 0 boxes, 1"),
+        (LEVEL.replace("$", " "), "as many targets as boxes, and one or more, got 0 and 1"),
         (LEVEL.replace("@", "X"), "level 0: a level is drawn with '# .$*@+', got 'X'"),
         (f"{LEVEL}\n; 1\n######\n#@$ .#\n######", "level 1: expected 5 x 5 cells, got 3 x 6"),
+        (LEVEL.replace("$", " ").replace(".", "*"), "level 0: it is solved already"),
         ("; 0\n", "holds no levels of Sokoban"),
         ("§", "does not hold levels of Sokoban as text"),
     ],
@@ -213,7 +214,7 @@ def test_files_that_hold_something_else_are_refused_in_one_line(tmp_path: Path, 
         ({"n_levels": 0}, "n_levels must be a whole number from 1 to 1,000,000, got 0"),
         ({"levels_seed": -1}, "levels_seed must be a whole number from 0"),
         ({"pixels": 1}, "pixels must be True or False, got 1"),
-        ({"levels": 3}, "levels must be the path of a file or folder, got 3"),
+        ({"levels": 3}, "levels must be the path of a file or folder, as text, got 3"),
         ({"levels": "/none.txt"}, "cannot read the levels /none.txt: No such file or directory"),
         ({"max_episode_steps": 0}, "max_episode_steps must be a whole number from 1"),
     ],
@@ -224,9 +225,15 @@ def test_options_that_do_not_fit_are_refused(options, said):
     assert said in str(error.value)
 
 
-def test_too_many_boxes_for_the_room_are_refused():
-    with pytest.raises(TeguError, match="rooms of 5 x 5 cells are too small for levels with 7 boxes"):
-        Sokoban(size=5, boxes=7).reset(KEY)
+@pytest.mark.parametrize(("size", "boxes"), [(5, 7), (10, 60), (30, 500)])
+def test_too_many_boxes_for_the_room_are_refused(size, boxes):
+    with pytest.raises(TeguError, match=f"hardly any level of {size} x {size} cells with {boxes} boxes can be"):
+        tegu.make("Sokoban-7x7-v0", size=size, boxes=boxes)
+
+
+def test_no_text_is_no_level():
+    with pytest.raises(TeguError, match="a level must have walls all round"):
+        solve("")
 
 
 def test_names_have_their_sizes():
@@ -248,6 +255,9 @@ def test_pixels_show_each_cell_by_its_tile_and_tell_the_state():
             np.testing.assert_array_equal(tile, tiles()[level[row, column]])
         np.testing.assert_array_equal(environment.state_of(seen), level)
     assert environment.step(level, UP, KEY).observation.dtype == jnp.uint8
+    every = environment.pool[0].copy()
+    every[1, 1:5], every[2, 1:4] = kinds[:4], kinds[4:]
+    np.testing.assert_array_equal(environment.state_of(environment.observe(every)), every)
 
 
 def test_it_is_drawn():

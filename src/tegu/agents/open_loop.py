@@ -70,7 +70,10 @@ def open_loop(
     one = jax.tree.map(lambda leaf: leaf[None], action)
     known = jax.eval_shape(lambda: algorithm.imagine(learner, seen, one, jax.random.key(0)))
     if known is None:
-        raise TeguError(f"{algorithm.title} has learned no model: expected an algorithm such as pets or mbpo")
+        raise TeguError(
+            f"{algorithm.title} predicts no observations of {agent.spec.id}: expected an algorithm with a learned "
+            "model, such as pets or mbpo, and observations that are vectors of floats"
+        )
     steps = played(agent, seed_index, deterministic, max_steps)
     length = len(steps.reward)
     if length < horizon:

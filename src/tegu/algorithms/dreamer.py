@@ -30,8 +30,8 @@ from tegu.algorithms.dreamer_losses import (
     rollouts,
     symexp_mean,
     targets,
-    total,
     weighted_mean,
+    weighted_sum,
     world_losses,
 )
 from tegu.algorithms.dreamer_sequences import observations
@@ -55,7 +55,7 @@ from tegu.experience.base import Batch, Replay
 from tegu.nn.encoder import check_extractor
 from tegu.nn.mlp import MLP
 from tegu.nn.optimizers import adaptively_clipped, descend, follow, laprop
-from tegu.nn.rssm import Memory, State, divergence
+from tegu.nn.rssm import Memory, State, divergence, likeliest
 from tegu.nn.symlog import symexp
 from tegu.nn.world_model import Networks, Sizes
 from tegu.spaces.features import action_mask, require
@@ -72,7 +72,7 @@ class DreamerLearner(NamedTuple):
 
 
 class Dreamer(Algorithm):
-    """A recurrent model of the world, and an actor and a critic that learn from what it imagines (algorithm 1)."""
+    """A recurrent model of the world, and an actor and a critic that learn from what it imagines."""
 
     name: str = named("dreamer")
 
@@ -169,9 +169,10 @@ class Dreamer(Algorithm):
 
         def loss(networks: Networks) -> tuple[jax.Array, tuple[Losses, ReturnRange, Metrics]]:
             losses, states = world_losses(networks.world, seen, start, noise, self.free_nats)
-            # what is imagined teaches the actor and the critic only, and its gradients end there
-            fixed, states = jax.lax.stop_gradient((networks, states))
-            apart = jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:])), states)
+            # What is imagined teaches the actor and the critic only. The values of what was replayed teach the world
+            # model, too: its states are to tell what comes
+            fixed, held = jax.lax.stop_gradient((networks, states))
+            apart = jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:])), held)
             imagined = rollouts(fixed, apart, imagine_key, self.horizon)
             found = targets(fixed, imagined, seen.terminated.ravel(), self.gamma, self.gae_lambda)
             return_range = learner.return_range.merge(found.returns)
@@ -183,7 +184,7 @@ class Dreamer(Algorithm):
             errors = critic_loss(networks.critic, learner.slow_critic, states.features[:-1], returns)
             losses["replay_value_loss"] = weighted_mean(errors, known)
             more = {"entropy": entropy, "return_mean": found.returns.mean(), "return_scale": return_range.scale}
-            return total(losses, weights), (losses, return_range, more)
+            return weighted_sum(losses, weights), (losses, return_range, more)
 
         (error, (losses, return_range, more)), gradient = jax.value_and_grad(loss, has_aux=True)(learner.networks)
         norm = optax.tree.norm(gradient)
@@ -202,7 +203,7 @@ class Dreamer(Algorithm):
         deterministic = world.rssm.forward(state, action)
         prior = world.rssm.prior(deterministic)
         posterior = world.rssm.posterior(deterministic, world.embed(steps.next_observation))
-        expected = State(deterministic, jnp.exp(prior)).features
+        expected = State(deterministic, likeliest(prior)).features
         hidden = networks.critic.hidden(state.features)
         return {
             "surprise": divergence(posterior, prior).mean(),

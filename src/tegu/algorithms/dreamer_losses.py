@@ -46,7 +46,7 @@ class Rollouts(NamedTuple):
 
 
 def symexp_loss(logits: jax.Array, value: jax.Array) -> jax.Array:
-    """The cross-entropy ``[...]`` of logits ``[..., n]`` of bins where the ``value`` ``[...]`` came (equation 10)."""
+    """The cross-entropy ``[...]`` of logits ``[..., n]`` of bins where the ``value`` ``[...]`` came (equation 11)."""
     target = two_hot(symexp_bins(logits.shape[-1]), value)
     return -(target * jax.nn.log_softmax(logits)).sum(axis=-1)
 
@@ -62,7 +62,7 @@ def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def divergences(posterior: jax.Array, prior: jax.Array, free: float | jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The dynamics loss, which moves the prior, and the representation loss, which moves the posterior (equation 5).
+    """The dynamics loss, which moves the prior, and the representation loss, which moves the posterior (equation 3).
 
     Log-probabilities ``[..., S, C]``; both losses ``[...]`` are clipped below ``free`` nats, where they move nothing.
     """
@@ -74,7 +74,7 @@ def divergences(posterior: jax.Array, prior: jax.Array, free: float | jax.Array)
 def world_losses(
     world: WorldModel, seen: Observations, memory: Memory, noise: jax.Array, free: float | jax.Array
 ) -> tuple[Losses, State]:
-    """The world model's losses (equations 4 and 5), and its states ``[L, B, ...]``.
+    """The world model's losses (equations 2 and 3), and its states ``[L, B, ...]``.
 
     ``memory`` ``[B, ...]`` is that before the first observation; with ``noise`` ``[L, B, S]`` the states are drawn.
     """
@@ -120,7 +120,7 @@ class Targets(NamedTuple):
 def targets(
     networks: Networks, imagined: Rollouts, ended: jax.Array, gamma: float | jax.Array, lambda_: float | jax.Array
 ) -> Targets:
-    """Returns of imagined steps (equation 6); ``ended`` (bool ``[N]``): where the first state was an episode's end."""
+    """Returns of imagined steps (equation 5); ``ended`` (bool ``[N]``): where the first state was an episode's end."""
     later = imagined.features[1:]
     reward, value = symexp_mean(networks.world.reward(later)), symexp_mean(networks.critic(imagined.features))
     discount = gamma * jax.nn.sigmoid(networks.world.goes_on(later)[..., 0])
@@ -132,7 +132,7 @@ def targets(
 def actor_loss(
     networks: Networks, imagined: Rollouts, targets: Targets, scale: jax.Array, ent_coef: float | jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """REINFORCE with a baseline and the entropy (equation 8), and the mean entropy."""
+    """REINFORCE with a baseline and the entropy (equation 6), and the mean entropy."""
     policy = networks.actor(imagined.features[:-1])
     advantage, entropy = (targets.returns - targets.value) / scale, policy.entropy()
     loss = -(policy.log_prob(imagined.action) * advantage + ent_coef * entropy)
@@ -160,6 +160,6 @@ def replayed_returns(
     return found, ~seen.last[:-1]
 
 
-def total(losses: Losses, weights: dict[str, Any]) -> jax.Array:
+def weighted_sum(losses: Losses, weights: dict[str, Any]) -> jax.Array:
     """Their weighted sum; those without a weight count once."""
     return sum((weights.get(name, 1.0) * loss for name, loss in losses.items()), jnp.zeros(()))

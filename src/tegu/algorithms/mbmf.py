@@ -21,6 +21,7 @@ from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Batch, Replay, Rollout
 from tegu.nn.distributions import Categorical, Distribution
+from tegu.nn.mlp import check_network
 from tegu.nn.optimizers import adam, descend
 
 MODEL, IMITATION, FINE_TUNING = "model", "imitation", "fine-tuning"  #: the stages
@@ -44,8 +45,8 @@ class Demonstration(NamedTuple):
 class MBMF(Algorithm):
     """Model-predictive control with learned dynamics, then a policy that imitates it, then TRPO or PPO from there on.
 
-    Each of the three is a stage, and a phase of one run. Planned is by random shooting, imitated with DAgger. The agent
-    is the policy.
+    Each of the three is a stage, and a phase of one run. MPC plans by random shooting, and is imitated with DAgger. The
+    agent is the policy.
     """
 
     plans: ClassVar[bool] = True
@@ -74,7 +75,7 @@ class MBMF(Algorithm):
     normalize_observation: bool = eqx.field(static=True, default=False)  #: the policy sees standardised observations
     normalize_reward: bool = eqx.field(static=True, default=False)  #: fine-tuning: divide rewards by the std of returns
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers of policy and critic each
-    activation: str = eqx.field(static=True, default="tanh")  #: tanh, relu, elu, gelu or silu, of these
+    activation: str = eqx.field(static=True, default="tanh")  #: of policy and critic: tanh, relu, elu, gelu or silu
     log_std_init: float = -0.5  #: log standard deviation of continuous actions when fine-tuning begins
 
     stage: str = eqx.field(static=True, kw_only=True, default=FINE_TUNING, metadata={"derived": True})
@@ -140,6 +141,12 @@ class MBMF(Algorithm):
             raise TeguError(f"{self.title}: fine_tune must be one of {', '.join(FINE_TUNERS)}, got {self.fine_tune!r}")
         if (before := self.model_fraction + self.imitation_fraction) > 1:
             raise TeguError(f"{self.title}: model_fraction and imitation_fraction come to {before:g}, more than 1")
+        if (self.model_fraction > 0) != (self.imitation_fraction > 0):
+            raise TeguError(
+                f"{self.title}: model_fraction and imitation_fraction must both be above 0, or both 0, since one stage "
+                f"teaches the other, got {self.model_fraction:g} and {self.imitation_fraction:g}"
+            )
+        check_network("relu", self.model_arch, "model_arch")
         self.mpc.validate(spec)
         self.policy.validate(spec)
 
@@ -147,6 +154,11 @@ class MBMF(Algorithm):
         """Learn the dynamics, imitate MPC, fine-tune: those that get steps. All learners are kept as they are."""
         model = round(steps * self.model_fraction)
         imitation = round(steps * (self.model_fraction + self.imitation_fraction)) - model
+        if imitation and model <= self.learning_starts:
+            raise TeguError(
+                f"{self.title}: the model stage must have more than learning_starts = {self.learning_starts:,} steps, "
+                f"got {model:,} (model_fraction = {self.model_fraction:g} of {steps:,})"
+            )
         shares = ((MODEL, model), (IMITATION, imitation), (FINE_TUNING, steps - model - imitation))
         return [Stage(replace(self, stage=stage), share) for stage, share in shares if share]
 

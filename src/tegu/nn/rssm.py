@@ -60,7 +60,7 @@ class NormalizedGRU(eqx.Module):
 
 class RSSM(eqx.Module):
     """How states follow each other: ``h' = f(h, z, a)``, the prior of z' given h', and its posterior given h' and what
-    was observed (equation 3 of DreamerV3)."""
+    was observed (equation 1 of DreamerV3)."""
 
     inputs: MLP
     cell: NormalizedGRU
@@ -173,7 +173,8 @@ def draw(log_prob: jax.Array, noise: jax.Array) -> jax.Array:
     """
     probability = jnp.exp(log_prob)
     classes = probability.shape[-1]
-    sums = jax.lax.stop_gradient(probability) @ jnp.triu(jnp.ones((classes, classes)))
+    triangle = jnp.triu(jnp.ones((classes, classes), probability.dtype))
+    sums = jnp.matmul(jax.lax.stop_gradient(probability), triangle, precision="highest")
     index = (sums[..., :-1] <= noise[..., None]).sum(axis=-1)
     return straight_through(jax.nn.one_hot(index, classes), probability)
 

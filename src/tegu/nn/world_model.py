@@ -1,4 +1,4 @@
-"""The networks of DreamerV3 (Hafner et al. 2023, equations 3 and 6): a world model, an actor and a critic."""
+"""The networks of DreamerV3 (Hafner et al. 2023, equations 1 and 4): a world model, an actor and a critic."""
 
 import math
 from collections.abc import Sequence
@@ -143,17 +143,17 @@ class WorldModel(eqx.Module):
         return unit.reshape((*unit.shape[: unit.ndim - len(space.shape)], -1))
 
 
-class Policy(eqx.Module):
+class Actor(eqx.Module):
     """The actor: a distribution over actions by the state's features."""
 
     layers: MLP
-    space: Any = eqx.field(static=True)  #: of actions, by a ``Spaces``
+    spaces: Spaces = eqx.field(static=True)
 
     def __init__(self, key: jax.Array, inputs: int, spec: EnvironmentSpec, sizes: Sizes):
         per_action = 1 if isinstance(spec.action_space, spaces.Discrete) else 2
         outputs = per_action * n_features(spec.action_space)
         self.layers = head(key, (inputs, *[sizes.units] * sizes.layers, outputs), 0.01)
-        self.space = spec.spaces
+        self.spaces = spec.spaces
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> Categorical | DiagonalGaussian:
         """Of one-hot or scaled actions, for features ``[..., n]``; ``mask`` ``[..., A]`` marks the legal ones.
@@ -161,7 +161,7 @@ class Policy(eqx.Module):
         A normal distribution's mean is within (-1, 1), its standard deviation between ``MIN_STD`` and ``MAX_STD``.
         """
         outputs = self.layers(x)
-        if isinstance(self.space.action, spaces.Discrete):
+        if isinstance(self.spaces.action, spaces.Discrete):
             return Categorical(masked(mixed(outputs), mask))
         mean, spread = jnp.split(outputs, 2, axis=-1)
         std = MIN_STD + (MAX_STD - MIN_STD) * jax.nn.sigmoid(spread + 2)
@@ -169,12 +169,12 @@ class Policy(eqx.Module):
 
     def as_features(self, action: jax.Array) -> jax.Array:
         """A distribution's actions as the world model sees them, ``[..., A]``."""
-        discrete = isinstance(self.space.action, spaces.Discrete)
-        return jax.nn.one_hot(action, n_features(self.space.action)) if discrete else action
+        discrete = isinstance(self.spaces.action, spaces.Discrete)
+        return jax.nn.one_hot(action, n_features(self.spaces.action)) if discrete else action
 
     def to_space(self, action: jax.Array) -> jax.Array:
         """A distribution's actions as the environment takes them, ``[B, *shape]``; a Box's may exceed its bounds."""
-        space = self.space.action
+        space = self.spaces.action
         if isinstance(space, spaces.Discrete):
             return action + int(space.start)
         return from_unit(space, action.reshape((*action.shape[:-1], *space.shape)))
@@ -184,21 +184,22 @@ class Networks(eqx.Module):
     """All that is learned."""
 
     world: WorldModel
-    actor: Policy
+    actor: Actor
     critic: MLP  #: logits of the bins of symexp
 
     def __init__(self, key: jax.Array, spec: EnvironmentSpec, sizes: Sizes, features_extractor: str):
         world, actor, critic = jax.random.split(key, 3)
         self.world = WorldModel(world, spec, sizes, features_extractor)
         inputs = self.world.rssm.n_features
-        self.actor = Policy(actor, inputs, spec, sizes)
+        self.actor = Actor(actor, inputs, spec, sizes)
         self.critic = head(critic, (inputs, *[sizes.units] * sizes.layers, sizes.bins), 0.0)
 
     @property
     def parts(self) -> tuple[tuple[str, Any], ...]:
         world = self.world
-        shown = (("", world.encoder),) if world.encoder.images else ()
-        return (*shown, ("model", world), ("actor", self.actor.layers), ("critic", self.critic))
+        rest: Any = eqx.tree_at(lambda model: model.encoder, world, None)
+        shown = [("", world.encoder), ("model", rest)] if world.encoder.images else [("model", world)]
+        return (*shown, ("actor", self.actor.layers), ("critic", self.critic))
 
 
 def head(key: jax.Array, sizes: Sequence[int], gain: float = 1.0) -> MLP:

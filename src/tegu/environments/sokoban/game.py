@@ -1,7 +1,5 @@
 """Sokoban: push all boxes onto targets; what is pushed into a corner stays there."""
 
-from pathlib import Path
-
 import equinox as eqx
 import gymnasium
 import jax
@@ -10,7 +8,7 @@ import numpy as np
 
 from tegu.core.errors import TeguError
 from tegu.environments.base import Environment, Timestep
-from tegu.environments.sokoban.generation import generate
+from tegu.environments.sokoban.generation import generate, require_levels
 from tegu.environments.sokoban.levels import BOX, DIRECTIONS, PLAYER, TARGET, WALL, level_text, read_levels
 from tegu.environments.sokoban.tiles import N_CELLS, TILE, picture, tiles
 
@@ -59,13 +57,14 @@ class Sokoban(Environment):
                 raise TeguError(f"{self.id}: {name} must be a whole number from {least} to {most:,}, got {given!r}")
         if not isinstance(self.pixels, bool):
             raise TeguError(f"{self.id}: pixels must be True or False, got {self.pixels!r}")
-        if self.levels is not None and not isinstance(self.levels, str | Path):
-            raise TeguError(f"{self.id}: levels must be the path of a file or folder, got {self.levels!r}")
+        if self.levels is not None and not isinstance(self.levels, str):
+            raise TeguError(f"{self.id}: levels must be the path of a file or folder, as text, got {self.levels!r}")
         self._read = None
         if self.levels is not None:
-            self.levels = str(self.levels)
             read = read_levels(self.levels, self.size)
             self._read = read.tobytes(), len(read)
+        else:
+            require_levels(self.size, self.boxes)
 
     @property
     def pool(self) -> np.ndarray:
@@ -124,11 +123,13 @@ class Sokoban(Environment):
         return jnp.argmax(alike, axis=-1).astype(jnp.int8)
 
     def measures(self, state: jax.Array) -> dict[str, jax.Array]:
-        """``boxes_on_target``: how many there are."""
-        return {"boxes_on_target": ((state & BOX > 0) & (state & TARGET > 0)).sum().astype(jnp.float32)}
+        """``boxes_on_target``: how many there are, and ``solved``: whether that is all (1) or not (0)."""
+        box, target = state & BOX > 0, state & TARGET > 0
+        solved = ~(box & ~target).any()
+        return {"boxes_on_target": (box & target).sum().astype(jnp.float32), "solved": solved.astype(jnp.float32)}
 
     def image(self, state: np.ndarray) -> np.ndarray:
-        return picture(np.asarray(state) % N_CELLS)
+        return picture(np.asarray(state))
 
     def text(self, state: np.ndarray) -> str:
         """The room in the characters of Boxoban's files: # wall, . target, $ box, * box on a target, @ player, + player

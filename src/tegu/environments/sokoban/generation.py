@@ -15,7 +15,7 @@ _BATCH = 2_000  #: rooms that are made side by side
 _TURN = 35  #: per cent of the steps in which the walk that carves a room turns
 _STEPS_BACK = 300  #: of the game played backwards
 _LEAVE = 5  #: per cent of these in which the player leaves a box that it could pull
-_PATIENCE = 10  #: batches, after which there must be a level for each of them
+_TRIED, _WANTED = 500, 5  #: rooms that are tried before a pool is made, and how many of them must become levels
 
 _BRUSHES = np.array(
     [
@@ -44,20 +44,27 @@ class _Draws:
 @lru_cache(maxsize=16)
 def generate(n_levels: int, size: int, boxes: int, seed: int) -> np.ndarray:
     """``n_levels`` levels, int8 ``[N, size, size]``. Each can be solved, with no fewer than ``boxes + 1`` pushes, and
-    has no box on a target. More levels of the same seed begin with the same ones.
-
-    Raises ``TeguError`` where rooms of this size hardly ever have a place for so many boxes.
-    """
-    draws, found, count, batches = _Draws(seed, size, boxes), [], 0, 0
+    has no box on a target. More levels of the same seed begin with the same ones."""
+    draws, found, count = _Draws(seed, size, boxes), [], 0
     while count < n_levels:
-        levels = _backwards(draws, _placed(draws, _rooms(draws, _BATCH, size), boxes))
-        found.append(levels)
-        count, batches = count + len(levels), batches + 1
-        if batches >= _PATIENCE and count < batches:
-            raise TeguError(f"rooms of {size} x {size} cells are too small for levels with {boxes} boxes")
+        found.append(_levels(draws, _BATCH, size, boxes))
+        count += len(found[-1])
     pool = np.concatenate(found)[:n_levels]
     pool.flags.writeable = False
     return pool
+
+
+@lru_cache(maxsize=64)
+def require_levels(size: int, boxes: int) -> None:
+    """Raise ``TeguError`` where hardly any room of this size becomes a level with so many boxes."""
+    if len(_levels(_Draws(0, size, boxes), _TRIED, size, boxes)) < _WANTED:
+        raise TeguError(f"hardly any level of {size} x {size} cells with {boxes} boxes can be generated: fewer boxes?")
+
+
+def _levels(draws: _Draws, rooms: int, size: int, boxes: int) -> np.ndarray:
+    """The levels that so many rooms become."""
+    placed = _placed(draws, _rooms(draws, rooms, size), boxes)
+    return _backwards(draws, placed) if len(placed) else placed
 
 
 def _rooms(draws: _Draws, n: int, size: int) -> np.ndarray:

@@ -30,7 +30,7 @@ def level_text(level: np.ndarray) -> str:
 
 
 def parse_level(text: str) -> np.ndarray:
-    """The level, int8 ``[rows, columns]``, that lines of text show. Rows may leave out spaces at their end.
+    """The level, int8 ``[rows, columns]``, that lines of text show.
 
     Raises ``TeguError``: there must be walls all round, one player, and as many targets as boxes.
     """
@@ -38,7 +38,9 @@ def parse_level(text: str) -> np.ndarray:
     width = max(map(len, rows), default=0)
     if unknown := sorted(set("".join(rows)) - set(SYMBOLS)):
         raise TeguError(f"a level is drawn with {''.join(SYMBOLS)!r}, got {unknown[0]!r}")
-    level = np.array([[SYMBOLS[symbol] for symbol in row.ljust(width)] for row in rows], np.int8).reshape(-1, width)
+    level = np.array([[SYMBOLS[symbol] for symbol in row.ljust(width)] for row in rows], np.int8).reshape(
+        len(rows), width
+    )
     border = np.concatenate([level[:1].ravel(), level[-1:].ravel(), level[:, :1].ravel(), level[:, -1:].ravel()])
     players, boxes, targets = (int((level & thing > 0).sum()) for thing in (PLAYER, BOX, TARGET))
     if not level.size or (border != WALL).any():
@@ -46,7 +48,7 @@ def parse_level(text: str) -> np.ndarray:
     if players != 1:
         raise TeguError(f"a level must have one player, got {players}")
     if boxes != targets or not boxes:
-        raise TeguError(f"a level must have as many targets as boxes, and one or more, got {boxes} boxes, {targets}")
+        raise TeguError(f"a level must have as many targets as boxes, and one or more, got {boxes} and {targets}")
     return level
 
 
@@ -57,7 +59,7 @@ def read_levels(path: str | Path, size: int) -> np.ndarray:
     files = sorted(path.glob("*.txt")) if path.is_dir() else [path]
     found = [level for file in files for level in _in_file(file, size)]
     if not found:
-        raise TeguError(f"{path} holds no levels of Sokoban")
+        raise TeguError(f"{path} holds no levels of Sokoban (of a folder its own .txt files are read)")
     return np.stack(found)
 
 
@@ -78,6 +80,8 @@ def _in_file(file: Path, size: int) -> list[np.ndarray]:
             raise TeguError(
                 f"{file}, level {number}: expected {size} x {size} cells, got {level.shape[0]} x {level.shape[1]}"
             )
+        if not ((level & BOX > 0) & (level & TARGET == 0)).any():
+            raise TeguError(f"{file}, level {number}: it is solved already")
         levels.append(level)
     return levels
 
