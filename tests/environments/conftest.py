@@ -15,6 +15,7 @@ from tegu.environments.minatar.breakout import Breakout
 from tegu.environments.minatar.freeway import Freeway
 from tegu.environments.minatar.seaquest import Seaquest
 from tegu.environments.minatar.space_invaders import SpaceInvaders
+from tegu.environments.mini_pacman.game import MiniPacman
 from tegu.environments.sokoban.game import Sokoban
 
 ENVIRONMENTS = [
@@ -37,6 +38,7 @@ ENVIRONMENTS = [
     Seaquest(),
     SpaceInvaders(),
     Sokoban(n_levels=200),
+    MiniPacman(),
 ]
 
 

@@ -29,6 +29,7 @@ NATIVE = {
     "MinAtar/SpaceInvaders-v1": "tegu.environments.minatar.space_invaders:SpaceInvaders",
     "Sokoban-7x7-v0": "tegu.environments.sokoban.game:Sokoban",
     "Sokoban-10x10-v0": "tegu.environments.sokoban.game:Sokoban",
+    "MiniPacman-v0": "tegu.environments.mini_pacman.game:MiniPacman",
     "simple_v3": "tegu.environments.particle.simple:Simple",
     "simple_spread_v3": "tegu.environments.particle.spread:Spread",
     "simple_speaker_listener_v4": "tegu.environments.particle.speaker_listener:SpeakerListener",
