@@ -95,6 +95,7 @@ def stages(request):
     settings = SMALL | {"model_arch": (32,), "n_candidates": 64, "buffer_size": 1000, "batch_size": 50, "n_steps": 50}
     settings |= {"train_freq": 10, "gradient_steps": 10, "imitation_gradient_steps": 10, "learning_starts": 200}
     settings |= {"imitation_learning_rate": 0.01, "model_fraction": 1 / 3, "imitation_fraction": 1 / 3}
+    settings |= {"normalize_observation": False}  # whose statistics all stages would change
     kept, world = Kept(), Point(discrete=request.param)
     agent = tegu.train(world, "mbmf", steps=3_000, n_envs=2, seed=3, folder=None, observers=kept, **settings)
     return agent.algorithm, world, kept.learners
@@ -260,7 +261,11 @@ def test_the_policy_becomes_what_it_is_shown(discrete):
         ("CartPole-v1", {"horizon": 0}, "MBMF: horizon must be at least 1, got 0"),
         ("CartPole-v1", {"gradient_steps": 0}, "MBMF: gradient_steps must be at least 1, or -1, got 0"),
         ("CartPole-v1", {"batch_size": 100, "n_steps": 64}, "MBMF: n_steps x n_envs must be a multiple of batch_size"),
-        ("CartPole-v1", {"buffer_size": 100}, "MBMF: batch_size must be at most buffer_size, got 128"),
+        (
+            "CartPole-v1",
+            {"buffer_size": 100, "learning_starts": 5},
+            "MBMF: batch_size must be at most buffer_size, got 128",
+        ),
         ("CartPole-v1", {"activation": "sine"}, "activation must be one of"),
         ("lizard", {}, "MBMF: a model is learned of observations that are vectors of floats"),
     ],

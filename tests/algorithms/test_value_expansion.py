@@ -99,5 +99,5 @@ def test_observations_without_a_model_are_refused():
 
 
 def test_the_layers_of_the_model_are_checked():
-    with pytest.raises(TeguError, match="net_arch must be widths from 1"):
+    with pytest.raises(TeguError, match="model_arch must be widths from 1"):
         tegu.MVEDDPG(model_arch=(0,)).validate(SPEC)
