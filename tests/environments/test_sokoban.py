@@ -102,7 +102,7 @@ def test_generated_levels_are_solved_and_the_solution_pays_ten():
         assert np.argmax(steps.terminated) == len(actions) - 1
         assert steps.reward[len(actions) - 1] == pytest.approx(10.9)
         assert steps.reward[: len(actions)].sum() == pytest.approx(12 - 0.1 * len(actions), abs=1e-4)
-        assert environment.measures(steps.state[-1]) == {"boxes_on_target": 2}
+        assert environment.measures(steps.state[-1]) == {"boxes_on_target": 2, "solved": 1}
 
 
 def fewest_pushes(level):
@@ -178,7 +178,7 @@ def test_levels_come_from_files(tmp_path: Path):
     (tmp_path / "notes.md").write_text("no levels")
     file = tegu.make("Sokoban-7x7-v0", size=5, levels=str(tmp_path / "a.txt"))
     assert [file.text(level) for level in file.pool] == [one, two]
-    folder = Sokoban(size=5, levels=tmp_path)
+    folder = Sokoban(size=5, levels=str(tmp_path))
     assert [level_text(level) for level in folder.pool] == [one, two, two]
     state, _ = jax.jit(folder.reset)(KEY)
     assert folder.text(np.asarray(state)) in (one, two)
