@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -76,3 +77,9 @@ def test_an_own_algorithm_declares_ranges_the_same_way() -> None:
     assert str(ranges_of(Own)["share"]) == "from 0 to 1"
     with pytest.raises(tegu.TeguError, match=r"Own: share must be from 0 to 1, got 2\.0"):
         Own(share=2.0)
+
+
+def test_schedules_in_a_compiled_program_are_not_looked_at() -> None:
+    """Algorithms that are made of others make these there."""
+    rate = jax.jit(lambda rate: tegu.MBPO(learning_rate=rate).sac.learning_rate)(tegu.Linear(0.5))
+    assert float(rate.initial) == 0.5

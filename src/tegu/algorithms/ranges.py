@@ -8,6 +8,8 @@ from functools import cache
 from reprlib import repr as shorten
 from typing import Annotated, Any
 
+import jax
+
 from tegu.core.auto import Auto
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Linear, Schedule
@@ -85,7 +87,7 @@ def check_ranges(algorithm: Any) -> None:
         value = getattr(algorithm, name)
         first = value.initial if isinstance(value, Linear) else value
         fits = not isinstance(first, int | float) or first in allowed
-        if isinstance(value, Linear):
+        if isinstance(value, Linear) and not isinstance(value.final, jax.Array):
             fits = fits and allowed.least <= value.final <= allowed.most and 0 <= value.fraction <= 1
         if not fits:
             got = shorten(value) if isinstance(value, int) else value
