@@ -132,6 +132,8 @@ def _scores(scores: Mapping[str, Any]) -> list[str]:
 def _besides(case: Mapping[str, Any]) -> str:
     """What a case was judged by besides its score."""
     found = []
+    if training := case.get("while_training"):
+        found.append(f"while training {number(training['mean'])}")
     if optimal := case.get("optimal"):
         found.append(f"{sum(optimal)} of {len(optimal)} optimal")
     if perfect := case.get("perfect"):

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import tempfile
 import tomllib
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from benchmarks.__main__ import RESULTS
 from benchmarks.cases import OURS
 from benchmarks.execution import ROOT, BenchmarkError, environment, run
 from tegu.analysis import mean_interval
+from tegu.runs import Run
 
 
 class Learning(NamedTuple):
@@ -57,6 +59,8 @@ CASES = (
     Learning("MinAtar/Freeway-v0", "pqn", 1_000_000),
     Learning("MinAtar/Breakout-v0", "dqn"),
     Learning("MinAtar/Freeway-v0", "dqn"),
+    Learning("CartPole-v1", "dreamer", seeds=3),
+    Learning("Pendulum-v1", "dreamer", seeds=3),
     Learning("tic-tac-toe", "alphazero", seeds=5, judge="perfect"),
     Learning("connect-four", "alphazero", seeds=1, judge="matches", rivals=("mcts:1000",), openings=(0, 4)),
     Learning("go-5x5", "alphazero", seeds=1, judge="matches", rivals=GNU_GO, openings=(2,)),  # needs GNU Go
@@ -96,11 +100,20 @@ def learn(case: Learning, folder: Path) -> dict[str, Any]:
             "steps": int(found["steps"]),
             "episodes": case.episodes,
             **summary(scores),
+            **while_training(path),
             **{name: found["deterministic"][name] for name in ("agents", "measures") if found["deterministic"][name]},
             **judged(case, path, folder),
         }
     except (KeyError, TypeError, ValueError) as error:
         raise BenchmarkError(f"the output of tegu lacks or misnames {error}") from error
+
+
+def while_training(path: Path) -> dict[str, Any]:
+    """What each seed's last episodes of training returned, on average, exploration included, as papers often report."""
+    with Run(path).metrics(read_only=True) as store:
+        last = [store.read("rollout/ep_rew_mean", seed)[1][-1:] for seed in store.seeds()]
+    known = all(len(each) and math.isfinite(each[0]) for each in last)
+    return {"while_training": summary([float(each[0]) for each in last])} if known and last else {}
 
 
 def trained(case: Learning, folder: Path) -> tuple[Path, float]:

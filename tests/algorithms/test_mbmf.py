@@ -73,8 +73,6 @@ def test_every_stage_keeps_the_learners_types(world, stage, fine_tune):
         for a, b in zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True):
             assert (a.shape, a.dtype, a.weak_type) == (b.shape, b.dtype, b.weak_type)
     assert {"learning_rate", "n_updates"} <= happened[2].keys()
-    fresh = replace(one, stage=MODEL).init(KEY, spec_of(world.id, world, 2))
-    assert jax.tree.structure(fresh) == jax.tree.structure(state.learner)
 
 
 class Kept:

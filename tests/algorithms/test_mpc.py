@@ -10,7 +10,6 @@ from gymnasium import spaces
 import tegu
 from tegu.algorithms.learned_dynamics import (
     Settings,
-    action_features,
     imagined,
     learned,
     model_metrics,
@@ -24,6 +23,7 @@ from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
 from tegu.nn.moments import RunningMoments
 from tegu.search.shooting import discounted_return
+from tegu.spaces.relaxed import action_features
 
 ACTIONS = spaces.Box(-1, 1, (1,))
 SPEC = EnvironmentSpec("test", spaces.Box(-10, 10, (2,)), ACTIONS)
@@ -184,7 +184,7 @@ def test_discrete_actions_are_seen_one_hot():
             "FrozenLake-v1",
             "pets",
             {},
-            "pets: a model is learned of observations that are vectors of floats, the environment has",
+            "pets: a model is learned of observations that are vectors of floats (float32 or float64), the",
         ),
         ("TMaze-v0", "mpc", {}, "MPC: model='given' cannot be: TMaze-v0: its observations do not tell its state"),
     ],

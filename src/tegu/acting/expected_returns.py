@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tegu.acting.jax_collector import where
-from tegu.core.step import PyTree, Step
+from tegu.core.step import PyTree, Step, where
 
 Expect = Callable[[PyTree, PyTree], Any]  #: of observations and memories ``[n, ...]``: an ``ExpectedReturn``, or None
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from tegu.acting.episodes import Episodes
 from tegu.algorithms.base import Algorithm, Learner
-from tegu.core.step import PyTree, Step, episode_ended, flatten_time
+from tegu.core.step import PyTree, Step, episode_ended, flatten_time, where
 from tegu.environments.base import Environment
 from tegu.spaces.bounds import to_bounds
 
@@ -157,8 +157,3 @@ def step_and_reset(
     fresh = start_episodes(environment, reset_key, state.elapsed.shape[0], after.memory)
     ended = step.terminated | step.truncated
     return jax.tree.map(lambda new, old: where(ended, new, old), fresh, after), step, after
-
-
-def where(condition: jax.Array, yes: jax.Array, no: jax.Array) -> jax.Array:
-    """``jnp.where`` with a condition ``[B]`` for leaves ``[B, ...]``."""
-    return jnp.where(condition.reshape(condition.shape + (1,) * (yes.ndim - condition.ndim)), yes, no)

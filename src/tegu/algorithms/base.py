@@ -68,7 +68,7 @@ class Algorithm(eqx.Module):
     """
 
     multi_agent: ClassVar[bool] = False  #: whether it is for multi-agent environments, or for two players
-    plans: ClassVar[bool] = False  #: whether ``act`` searches ahead with the environment as its model
+    plans: ClassVar[bool] = False  #: whether ``act`` searches ahead in a model, which takes long
 
     name: str = eqx.field(static=True, kw_only=True, default="")  #: as registered
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from tegu.core.step import PyTree, Step
+from tegu.core.step import PyTree, Step, where
 
 
 class Observations(NamedTuple):
@@ -39,8 +39,7 @@ def observations(steps: Step) -> Observations:
     step, is_start, column = place // 2, place % 2 == 0, jnp.arange(n)
 
     def either(start: jax.Array, led_to: jax.Array) -> jax.Array:
-        flag = is_start.reshape((*is_start.shape, *[1] * (start.ndim - 2)))
-        return jnp.where(flag, start[step, column], led_to[step, column])
+        return where(is_start, start[step, column], led_to[step, column])
 
     no = jnp.zeros_like(ended)
     return Observations(

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from gymnasium import spaces
 
@@ -16,8 +17,8 @@ from tegu.nn.dynamics import Ensemble, Prediction, negative_log_likelihood
 from tegu.nn.moments import RunningMoments
 from tegu.nn.optimizers import adam, descend
 from tegu.search.shooting import Outcome
-from tegu.spaces.bounds import to_unit
 from tegu.spaces.features import one_line
+from tegu.spaces.relaxed import action_features
 
 BOUNDS_WEIGHT = 0.01  #: of the bounds of variances in the loss (Chua et al. 2018, appendix A.1)
 
@@ -53,14 +54,14 @@ def check_dynamics(title: str, spec: EnvironmentSpec) -> None:
     """Raise ``TeguError`` unless a model can be learned of the environment."""
     if not is_vector(spec.observation_space):
         raise TeguError(
-            f"{title}: a model is learned of observations that are vectors of floats, the environment has "
-            f"{one_line(spec.observation_space)}"
+            f"{title}: a model is learned of observations that are vectors of floats (float32 or float64), the "
+            f"environment has {one_line(spec.observation_space)}"
         )
 
 
 def is_vector(space: Any) -> bool:
-    """Whether observations are vectors of floats."""
-    return isinstance(space, spaces.Box) and space.dtype.kind == "f" and len(space.shape) == 1
+    """Whether observations are vectors of floats, which are float32 to a model."""
+    return isinstance(space, spaces.Box) and space.dtype in (np.float32, np.float64) and len(space.shape) == 1
 
 
 def deterministic(net_arch: tuple[int, ...], learning_rate: Any) -> Settings:
@@ -77,14 +78,6 @@ def new_dynamics(key: jax.Array, spec: EnvironmentSpec, settings: Settings) -> L
     return LearnedDynamics(
         ensemble, adam().init(ensemble), RunningMoments.start((seen,)), RunningMoments.start((observed + 1,))
     )
-
-
-def action_features(space: Space, action: Any) -> jax.Array:
-    """What the networks see of the environment's actions: scaled to [-1, 1] ``[..., k]``, or one-hot ``[..., A]``."""
-    if isinstance(space, spaces.Discrete):
-        return jax.nn.one_hot(jnp.asarray(action) - int(space.start), int(space.n))
-    unit = to_unit(space, jnp.asarray(action))
-    return unit.reshape((*unit.shape[: unit.ndim - len(space.shape)], -1))
 
 
 def inputs_of(space: Space, observation: jax.Array, action: jax.Array) -> jax.Array:
@@ -179,9 +172,9 @@ def open_loop(
         outcome, following = imagined(dynamics, space, jax.random.key(0), action, observation, means)
         return following, Imagined(following, *outcome)
 
-    start = jnp.broadcast_to(observation.astype(jnp.float32), (settings.members, *observation.shape))
+    start = jnp.broadcast_to(observation, (settings.members, *observation.shape))
     steps = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), jax.lax.scan(step, start, actions)[1])
-    return steps._replace(terminated=jax.lax.cummax(steps.terminated.astype(jnp.int8), axis=1).astype(bool))
+    return steps._replace(terminated=jnp.cumsum(steps.terminated, axis=1) > 0)
 
 
 def model_metrics(dynamics: LearnedDynamics, space: Space, steps: Step, settings: Settings) -> dict[str, jax.Array]:

@@ -16,7 +16,7 @@ from tegu.algorithms.ppo import PPO
 from tegu.algorithms.ranges import Count, Fraction, Natural, Positive, Rate, Several
 from tegu.algorithms.trpo import TRPO
 from tegu.core.errors import TeguError
-from tegu.core.schedule import Clock, Linear
+from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Batch, Replay, Rollout
@@ -96,7 +96,7 @@ class MBMF(Algorithm):
             probabilistic=False,
             net_arch=self.model_arch,
             activation="relu",
-            learning_rate=first_rate(self.model_learning_rate),
+            learning_rate=self.model_learning_rate,
             buffer_size=self.buffer_size,
             learning_starts=self.learning_starts,
             batch_size=self.batch_size,
@@ -110,7 +110,7 @@ class MBMF(Algorithm):
         """What learns the policy in the end, and makes it in the beginning."""
         given: dict[str, Any] = {
             "name": self.title,
-            "learning_rate": first_rate(self.learning_rate),
+            "learning_rate": self.learning_rate,
             "n_steps": self.n_steps,
             "batch_size": self.batch_size,
             "gamma": self.gamma,
@@ -132,9 +132,8 @@ class MBMF(Algorithm):
         return Replay(self.buffer_size, self.batch_size, 0, self.train_freq, self.imitation_gradient_steps)
 
     def at(self, clock: Clock) -> Self:
-        now = super().at(clock)
-        waits, expert_acts = now.mpc.at(clock).random_actions, clock.progress < self.expert_fraction
-        return replace(now, random_actions=waits, expert_acts=expert_acts)
+        waits, expert_acts = clock.steps < self.learning_starts, clock.progress < self.expert_fraction
+        return replace(super().at(clock), random_actions=waits, expert_acts=expert_acts)
 
     def validate(self, spec: EnvironmentSpec) -> None:
         if self.fine_tune not in FINE_TUNERS:
@@ -226,11 +225,6 @@ class MBMF(Algorithm):
 
     def imagine(self, learner: MBMFLearner, observation: PyTree, actions: PyTree, key: jax.Array) -> Imagined | None:
         return self.mpc.imagine(learner.mpc, observation, actions, key)
-
-
-def first_rate(rate: Any) -> Any:
-    """The number with which a schedule begins: whoever learns has been ``at`` a clock, and others need no rate."""
-    return rate.initial if isinstance(rate, Linear) else rate
 
 
 def imitation_loss(policy: Distribution, action: jax.Array) -> tuple[jax.Array, Metrics]:

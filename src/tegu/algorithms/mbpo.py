@@ -202,7 +202,7 @@ class MBPO(Algorithm):
             kept = jax.tree.map(lambda all_steps, new: all_steps.at[t].set(new), kept, step)
             return following, alive & ~ended, kept, counts.at[t].set(alive)
 
-        start = steps.observation.astype(jnp.float32)[jax.random.randint(start_key, (rows,), 0, n)]
+        start = steps.observation[jax.random.randint(start_key, (rows,), 0, n)]
         shape = self.max_rollout_length, rows
         kept = jax.tree.map(lambda leaf: jnp.zeros((*shape, *leaf.shape[1:]), leaf.dtype), steps)
         carry = start, jnp.ones(rows, bool), kept, jnp.zeros(shape, bool)

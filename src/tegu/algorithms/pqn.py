@@ -33,7 +33,7 @@ from tegu.exploration import choose, masked
 from tegu.nn.custom import CustomNetwork, Signature, check_custom, custom_networks
 from tegu.nn.heads import QNetwork
 from tegu.nn.optimizers import descend, radam
-from tegu.returns import gae, next_values
+from tegu.returns import lambda_returns, next_values
 from tegu.spaces.features import action_mask, features
 
 
@@ -144,14 +144,12 @@ class PQN(Algorithm):
         return ExpectedReturn(self.values(learner.network, observation).max(axis=-1), self.gamma)
 
     def returns(self, network: QNetwork | CustomNetwork, batch: Step) -> jax.Array:
-        """The lambda-returns ``[T, B]``: r + gamma ((1 - lambda) max Q(s', .) + lambda times the next return).
-
-        They are generalised advantages with the best action's value as that of a state, and this value added again.
-        """
+        """The lambda-returns ``[T, B]``: r + gamma ((1 - lambda) max Q(s', .) + lambda times the next return)."""
 
         def value(observation: PyTree) -> jax.Array:
             return self.values(network, observation).max(axis=-1)
 
-        values, ends = value(batch.observation), (batch.terminated, batch.truncated)
-        following = next_values(value, batch.next_observation, values, batch.truncated)
-        return values + gae(batch.reward, values, following, *ends, self.gamma, self.q_lambda)
+        following = next_values(value, batch.next_observation, value(batch.observation), batch.truncated)
+        discount = self.gamma * (1.0 - batch.terminated)
+        shares = jnp.where(batch.terminated | batch.truncated, 0.0, self.q_lambda)
+        return lambda_returns(batch.reward, discount, following, shares, following[-1])

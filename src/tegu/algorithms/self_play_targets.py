@@ -5,7 +5,7 @@ for shapes what the network knows of a position.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from tegu.core.errors import TeguError
-from tegu.core.step import Step
+from tegu.core.step import Step, where
 from tegu.environments.games.base import Game
 from tegu.nn.residual import ResidualConv, ResidualMLP
 
@@ -102,11 +102,7 @@ def of_the_end(last: Any, terminated: jax.Array, cut: jax.Array) -> tuple[Any, j
 
     def backwards(later: tuple[Any, jax.Array], step: tuple[Any, jax.Array, jax.Array]) -> tuple[Any, Any]:
         (said, known), (now, terminated, cut) = later, step
-
-        def chosen(now: jax.Array, later: jax.Array) -> jax.Array:
-            return jnp.where(terminated.reshape((-1,) + (1,) * (now.ndim - 1)), now, later)
-
-        found = jax.tree.map(chosen, now, said), (terminated | known) & ~cut
+        found = jax.tree.map(partial(where, terminated), now, said), (terminated | known) & ~cut
         return found, found
 
     nothing = jax.tree.map(lambda leaf: jnp.zeros_like(leaf[0]), last), jnp.zeros_like(terminated[0])

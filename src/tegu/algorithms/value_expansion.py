@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from tegu.algorithms.learned_dynamics import imagined
-from tegu.core.step import Step
+from tegu.core.step import Step, where
 from tegu.returns import td_target
 from tegu.spaces.bounds import from_unit, to_unit
 
@@ -47,8 +47,7 @@ def expanded(algorithm: Any, learner: Any, steps: Step, key: jax.Array) -> tuple
 
     def with_imagined(real: jax.Array, later: jax.Array) -> jax.Array:
         """Real steps and those that follow; what is imagined after an end is no step: the real one counts again."""
-        goes_on = alive.reshape((*alive.shape, *(1,) * (real.ndim - 1)))
-        return jnp.concatenate([real[None], jnp.where(goes_on, later, real)]).reshape((-1, *real.shape[1:]))
+        return jnp.concatenate([real[None], where(alive, later, real)]).reshape((-1, *real.shape[1:]))
 
     seen = with_imagined(steps.observation, observations)
     return seen, with_imagined(action, actions), with_imagined(target, targets)

@@ -211,6 +211,7 @@ def _compact(value: float) -> str:
 
 
 def saved(figure: "Figure", path: Path | str) -> "Figure":
+    """Write it to a .png, .svg or .pdf file, whole or not at all."""
     path = checked_path(path, ".png", ".svg", ".pdf")
     with written(path) as temporary:
         figure.savefig(temporary)

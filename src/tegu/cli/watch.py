@@ -17,7 +17,7 @@ Record one episode into replays/ of the run: an animation (an MP4 video, a GIF o
 with a few frames of the episode side by side. --terminal shows it in the terminal instead. RUN is a run's name, the
 beginning of one (the newest is meant), a folder, or last; RUN@best is the best agent of --eval-every; or a folder that
 Agent.save wrote.
---model: not the episode is shown, but what a learned model predicts of it, beside what came.
+--model: not the episode is shown, but what a learned model predicts of it, beside what was observed.
 Instead of a RUN, game.sgf, a record of a game of Go: a table of what the player of --run thinks of each move, which of
 them were mistakes, and what it would have played; with --out pictures of the game, too."""
 

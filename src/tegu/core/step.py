@@ -5,6 +5,7 @@ from operator import and_, or_
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 PyTree = Any
 
@@ -42,3 +43,8 @@ def of_agent(tree: PyTree, agent: str) -> Any:
 def flatten_time(tree: PyTree) -> PyTree:
     """``[T, B, ...]`` to ``[T * B, ...]``: steps of one environment come to lie ``B`` apart."""
     return jax.tree.map(lambda leaf: leaf.reshape((leaf.shape[0] * leaf.shape[1], *leaf.shape[2:])), tree)
+
+
+def where(condition: jax.Array, yes: jax.Array, no: jax.Array) -> jax.Array:
+    """``jnp.where`` with a condition ``[B]`` (or ``[T, B]``...) for leaves ``[B, ...]``."""
+    return jnp.where(condition.reshape(condition.shape + (1,) * (yes.ndim - condition.ndim)), yes, no)

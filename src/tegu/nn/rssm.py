@@ -4,12 +4,14 @@ Its state has a deterministic part, a recurrent network's, and a stochastic part
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from tegu.core.step import where
 from tegu.nn.mlp import ACTIVATIONS, MLP, normalized
 
 ACTIVATION = "silu"
@@ -145,7 +147,7 @@ class RSSM(eqx.Module):
 
         def forwards(state: State, given: Sequence[jax.Array]) -> tuple[State, tuple[State, jax.Array]]:
             action, embedding, first, noise = given
-            state = jax.tree.map(lambda new, old: jnp.where(expanded(first, old), new, old), nothing, state)
+            state = jax.tree.map(partial(where, first), nothing, state)
             state, log_prob = self.observe(state, action, embedding, noise)
             return state, (state, log_prob)
 
@@ -197,8 +199,3 @@ def divergence(log_prob: jax.Array, other: jax.Array) -> jax.Array:
 def flat(stochastic: jax.Array) -> jax.Array:
     """``[..., S, C]`` as ``[..., S C]``."""
     return stochastic.reshape((*stochastic.shape[:-2], -1))
-
-
-def expanded(flag: jax.Array, like: jax.Array) -> jax.Array:
-    """``[B]`` with as many axes as ``like`` ``[B, ...]``."""
-    return flag.reshape((*flag.shape, *[1] * (like.ndim - flag.ndim)))

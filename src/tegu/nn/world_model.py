@@ -20,8 +20,9 @@ from tegu.nn.encoder import Encoder, Image
 from tegu.nn.mlp import ACTIVATIONS, MLP, normalized
 from tegu.nn.rssm import ACTIVATION, RSSM, mixed
 from tegu.nn.symlog import symlog
-from tegu.spaces.bounds import from_unit, to_unit
+from tegu.spaces.bounds import from_unit
 from tegu.spaces.features import features, n_features
+from tegu.spaces.relaxed import action_features
 
 MIN_STD, MAX_STD = 0.1, 1.0  #: of the normal distribution of continuous actions
 SMALLEST = 8  #: pixels of an image's shorter side from which it is drawn: halved until it is no longer
@@ -135,12 +136,8 @@ class WorldModel(eqx.Module):
         return ACTIVATIONS[ACTIVATION](normalized(self.embedding(self.encoder(x))))
 
     def action_features(self, action: Any) -> jax.Array:
-        """What it sees of the environment's actions ``[..., A]``: scaled to [-1, 1], or one-hot."""
-        space = self.spaces.action
-        if isinstance(space, spaces.Discrete):
-            return features(space, action)
-        unit = to_unit(space, action)
-        return unit.reshape((*unit.shape[: unit.ndim - len(space.shape)], -1))
+        """What it sees of the environment's actions: ``[..., A]``."""
+        return action_features(self.spaces.action, action)
 
 
 class Actor(eqx.Module):

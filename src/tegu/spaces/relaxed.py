@@ -14,6 +14,14 @@ from tegu.spaces.features import features
 RELAXATIONS = ("soft", "straight_through")
 
 
+def action_features(space: Any, action: Any) -> jax.Array:
+    """Actions ``[..., *shape]`` of a Discrete space or a Box as vectors ``[..., n]``: one-hot, or scaled to [-1, 1]."""
+    if isinstance(space, spaces.Discrete):
+        return features(space, action)
+    unit = to_unit(space, jnp.asarray(action))
+    return unit.reshape((*unit.shape[: unit.ndim - len(space.shape)], -1))
+
+
 @dataclass(frozen=True)
 class RelaxedActions:
     """How a policy network's output ``[B, n]`` becomes an action vector ``[B, n]``, and that an action.
@@ -83,7 +91,4 @@ class RelaxedActions:
 
     def from_action(self, action: jax.Array) -> jax.Array:
         """What a critic sees of an action taken."""
-        if self.is_choice:
-            return features(self.space, action)
-        unit = to_unit(self.space, action)
-        return unit.reshape((*unit.shape[: unit.ndim - len(self.space.shape)], -1))
+        return features(self.space, action) if self.is_choice else action_features(self.space, action)
