@@ -9,6 +9,7 @@ from tegu.algorithms.self_play_targets import (
     SearchResult,
     Target,
     auxiliary_losses,
+    expected_end,
     mean_of,
     symmetric_targets,
     targets,
@@ -20,6 +21,26 @@ from tegu.environments.games.go import Go
 
 GAME = Go(size=3, komi=0.5, max_moves=9)
 T, B, POINTS = 60, 4, 9
+
+
+def test_what_is_expected_of_the_end_is_what_the_losses_teach():
+    """Where the heads say exactly this, the losses have no gradient."""
+    random = np.random.default_rng(3)
+    outputs = {
+        "ownership": random.normal(size=(5, 9)).astype(np.float32),
+        "score": random.normal(size=(5, 1)).astype(np.float32),
+        "reply": random.normal(size=(5, 10)).astype(np.float32),
+    }
+    expected = expected_end(outputs, (3, 3))
+    assert {name: value.shape for name, value in expected.items()} == {"ownership": (5, 3, 3), "score": (5,)}
+    sure = jnp.ones(5, bool)
+    known = {
+        "ownership": Target(expected["ownership"], sure),
+        "score": Target(expected["score"] / POINTS, sure),  # which are in points for each point of the board
+    }
+    gradient = jax.grad(lambda outputs: sum(auxiliary_losses(outputs, known).values()))(outputs)
+    assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient)) < 1e-6
+    assert expected_end({"reply": outputs["reply"]}, (3, 3)) == {}
 
 
 def owners(board):

@@ -57,7 +57,7 @@ class Planner(Fixed):
 def untrained(algorithm, game=None):
     """An agent of two seeds that can be saved; to load it, its algorithm must be ``known``."""
     game = game or TicTacToe()
-    spec = EnvironmentSpec(game.id, game.observation_space, game.action_space)
+    spec = EnvironmentSpec(game.id, game.observation_space, game.action_space, model=game)
     learners = jax.vmap(lambda key: algorithm.init(key, spec))(jax.random.split(jax.random.key(0), 2))
     return Agent(algorithm, spec, learners, (0, 1), 100, Source(game.id, native=game, backend="jax"))
 

@@ -84,6 +84,18 @@ def test_the_words_of_katago():
     )
 
 
+def test_what_is_expected_of_the_end_is_said_where_it_is_asked_for():
+    expected = FOUND._replace(score=-2.5, ownership=np.linspace(-1, 1, 25).reshape(5, 5))
+    (_, line), _, _ = analysed("kata-analyze 50 maxmoves 0 rootInfo true ownership true", expected)
+    root, owners = line.split(" ownership ")
+    assert root == "rootInfo visits 14 winrate 0.750000 scoreLead -2.500000"
+    np.testing.assert_allclose([float(word) for word in owners.split(" ")], np.linspace(-1, 1, 25), atol=1e-6)
+    (_, line), _, _ = analysed("kata-analyze 50 maxmoves 1 ownership false", expected)
+    assert line.endswith("pv D4 C3 pass")
+    (_, line), _, _ = analysed("lz-analyze 50 maxmoves 1 rootInfo true ownership true", expected)
+    assert line.endswith("pv D4 C3 pass")
+
+
 def test_what_is_not_known_is_left_out():
     (_, line), _, _ = analysed("kata-analyze w 50", explanation(["C3"], [3], [0.0]))
     assert line == "info move C3 visits 3 winrate 0.500000 order 0 pv C3"

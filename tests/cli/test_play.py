@@ -1,11 +1,23 @@
 """``tegu play``: a person who types is played by a list of words."""
 
+import argparse
+import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 from arena.conftest import Fixed, Planner, known, untrained
 from cli.conftest import Answer, Command, one_line
+
+from tegu.algorithms.alphazero import AlphaZero
+from tegu.arena.base import Explanation
+from tegu.cli.common import console
+from tegu.cli.human_game import HumanGame
+from tegu.environments.games.base import Position
+from tegu.environments.games.go import Go
 
 Person = Callable[..., Answer]
 
@@ -46,7 +58,7 @@ def test_a_whole_game(person: Person) -> None:
     answer = person("a3 b3 c3 a2 b2 c2 a1 b1 c1", "tic-tac-toe", "--opponent", "minimax", "--seed", "3")
     assert answer.status == 0
     lines = answer.out.splitlines()
-    assert lines[0] == "tic-tac-toe against minimax. Type a move, hint, undo or quit."
+    assert lines[0] == "tic-tac-toe against minimax. Type a move, hint, score, undo, resign or quit."
     assert lines[2] == "  ┌───┬───┬───┐"
     assert "your move (X)> " in answer.out
     assert "minimax plays " in answer.out
@@ -104,6 +116,49 @@ def test_a_hint_shows_the_numbers(person: Person, agents: Path) -> None:
     assert "this position: +0.32" in out
     assert "random cannot explain its moves" in person("hint", "tic-tac-toe", "--opponent", "random").out
     assert "fixed cannot explain its moves" in person("hint", agents / "fixed").out
+
+
+def test_the_score_as_it_is_and_as_it_is_expected(person: Person, tmp_path: Path) -> None:
+    algorithm = AlphaZero(network="mlp", width=4, blocks=1, simulations=2, ownership_weight=1.0, score_weight=1.0)
+    untrained(algorithm, Go(size=5, id="go-5x5")).save(tmp_path / "heads")
+    out = person("score", tmp_path / "heads", "--seed", "0").out
+    assert "if the game ended here: ○ leads by 7.5" in out  # an empty board, and the komi
+    assert len(re.findall(r"expects: (?:[●○] leads by \d+\.\d|even)\n", out)) == 1
+    assert out.count("expects these points") == 1
+    assert "tic-tac-toe is not about points" in person("score", "tic-tac-toe", "--opponent", "minimax").out
+
+
+class Expects:
+    """Plays in the middle, and knows how the game ends."""
+
+    name = "somebody"
+
+    def act(self, positions: Position, key: jax.Array) -> np.ndarray:
+        return np.array([4])
+
+    def explain(self, position: Position, key: jax.Array) -> Explanation:
+        owners = np.array([[-0.9, -0.6, 0.2], [0.7, 0.1, -0.2], [1.0, 0.6, -1.0]])
+        return Explanation(np.full(10, 0.1), 0.0, score=2.25, ownership=owners)
+
+
+def test_what_is_expected_is_told_of_the_player_it_is_about(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second player is to move: what is its own is White's."""
+    words = iter(["score", "resign"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(words))
+    args = argparse.Namespace(side="second", seed=0, quiet=True)
+    reward = HumanGame(Go(size=3, komi=0.5), Expects(), console(sys.stdout), args).play()
+    assert reward == -1
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[-1] == "you resign"
+    assert "if the game ended here: ● leads by 8.5" in lines  # a stone in the middle of 3 x 3
+    start = lines.index("somebody expects: ○ leads by 2.2")
+    assert [line.split()[1:-1] for line in lines[start + 3 : start + 6]] == [
+        ["●", "●", "·"],
+        ["○", "+", "·"] if "+" in lines[start + 4] else ["○", "·", "·"],
+        ["○", "○", "●"],
+    ]
 
 
 @pytest.mark.parametrize("ending", ["quit", "q", "exit", "Ctrl-C", "Ctrl-D"])

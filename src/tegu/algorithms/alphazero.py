@@ -165,6 +165,10 @@ class AlphaZero(Algorithm):
             temperature=self.temperature if explore else 0.0,
         )
 
+    def expected_end(self, learner: AlphaZeroLearner, positions: Position) -> dict[str, jax.Array]:
+        """``"ownership"`` and ``"score"`` that are expected of the end of the game, where they are learned."""
+        return self.player(learner).expected_end(positions)
+
     def begin(self, learner: AlphaZeroLearner, key: jax.Array, n: int) -> PyTree:
         """With how many random moves each game begins, int32 ``[n]``: from none to ``random_moves``."""
         return jax.random.randint(key, (n,), 0, self.random_moves + 1)

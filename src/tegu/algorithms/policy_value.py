@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from gymnasium import spaces
 
-from tegu.algorithms.self_play_targets import auxiliary_heads
+from tegu.algorithms.self_play_targets import auxiliary_heads, expected_end
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
 from tegu.environments.games.base import Game, Position
@@ -40,6 +40,12 @@ class PolicyValue(eqx.Module):
         assert not isinstance(self.network, CustomNetwork)
         seen = self.network.trunk(planes)
         return (*policy_and_value(self.network, seen), {name: head(seen) for name, head in self.auxiliary.items()})
+
+    def expected_end(self, positions: Position) -> dict[str, jax.Array]:
+        """What the auxiliary heads expect of the end of the game, as in ``self_play_targets.expected_end``."""
+        planes = jax.vmap(self.game.features)(positions)
+        height, width = planes.shape[1:3]
+        return expected_end(self.predict(planes)[2], (height, width))
 
 
 def policy_value(

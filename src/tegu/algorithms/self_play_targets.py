@@ -146,6 +146,20 @@ def auxiliary_losses(outputs: Mapping[str, jax.Array], known: Mapping[str, Targe
     return losses
 
 
+def expected_end(outputs: Mapping[str, jax.Array], shape: tuple[int, int]) -> dict[str, jax.Array]:
+    """What the heads' ``outputs`` for positions ``[B]`` on a board of ``shape`` H, W say of the end of the game.
+
+    For the player to move: ``"ownership"`` ``[B, H, W]`` in [-1, 1], the expected owner of each point, and ``"score"``
+    ``[B]``, the points by which it will be ahead; as far as there are such heads.
+    """
+    expected = {}
+    if "ownership" in outputs:
+        expected["ownership"] = jnp.tanh(outputs["ownership"]).reshape(-1, *shape)
+    if "score" in outputs:
+        expected["score"] = outputs["score"][..., 0] * shape[0] * shape[1]
+    return expected
+
+
 def mean_of(errors: jax.Array, *weights: jax.Array | None) -> jax.Array:
     """The mean of ``errors`` ``[B]`` by the product of the ``weights`` ``[B]`` that are not None; 0 if none counts."""
     given = [weight for weight in weights if weight is not None]

@@ -45,6 +45,8 @@ class Explanation(NamedTuple):
     visits: np.ndarray | None = None  #: int ``[A]``: simulations of a search that began with each action
     prior: np.ndarray | None = None  #: float ``[A]``: probability of each action before the search
     lines: np.ndarray | None = None  #: int ``[A, D]``: each action and what follows it, -1 beyond what is known
+    score: float | None = None  #: points by which the player to move is expected to be ahead at the end
+    ownership: np.ndarray | None = None  #: float ``[H, W]``: 1 where a point is expected to be its own then, -1 not
 
 
 @runtime_checkable

@@ -92,6 +92,15 @@ class Plans(Protocol):
         ...
 
 
+@runtime_checkable
+class ExpectsEnd(Protocol):
+    """An algorithm that learns what the board will be at the end of a game, as ``AlphaZero`` may."""
+
+    def expected_end(self, learner: Any, positions: Position) -> dict[str, jax.Array]:
+        """``"ownership"`` ``[B, H, W]`` and ``"score"`` ``[B]`` for the player to move, where they are learned."""
+        ...
+
+
 class AgentPlayer:
     """An agent that plays greedily, by what it has learned so far. ``index`` chooses among its seeds.
 
@@ -123,7 +132,7 @@ class AgentPlayer:
             settings = {"simulations": simulations, **settings}
         if settings:
             self._algorithm = _with_settings(agent, settings, name)
-        self._act, self._plan = jax.jit(self._greedy), jax.jit(self._search)
+        self._act, self._plan, self._end = jax.jit(self._greedy), jax.jit(self._search), jax.jit(self._expected_end)
 
     def act(self, positions: Position, key: jax.Array) -> np.ndarray:
         return np.asarray(self._act(self._agent.learner(self._index), positions, key))
@@ -132,12 +141,17 @@ class AgentPlayer:
         """What its search finds; None if it does not search."""
         if not isinstance(self._algorithm, Plans):
             return None
-        found = self._plan(self._agent.learner(self._index), _one(position), key)
-        found = jax.tree.map(lambda leaf: np.asarray(leaf)[0], found)
+        learner = self._agent.learner(self._index)
+        found, end = self._plan(learner, _one(position), key), self._end(learner, _one(position))
+        found, end = jax.tree.map(lambda leaf: np.asarray(leaf)[0], (found, end))
+        score = float(end["score"]) if "score" in end else None
+        explanation = Explanation(
+            found.policy, float(found.value), prior=found.prior, score=score, ownership=end.get("ownership")
+        )
         if not found.visits.any():  # a policy alone
-            return Explanation(found.policy, float(found.value), prior=found.prior)
+            return explanation
         values = np.where(found.visits > 0, found.action_values, np.nan)
-        return Explanation(found.policy, float(found.value), values, found.visits, found.prior, found.lines)
+        return explanation._replace(action_values=values, visits=found.visits, lines=found.lines)
 
     def _greedy(self, learner: Any, positions: Position, key: jax.Array) -> jax.Array:
         memory = self._algorithm.begin(learner, key, len(positions["to_play"]))
@@ -146,6 +160,9 @@ class AgentPlayer:
     def _search(self, learner: Any, positions: Position, key: jax.Array) -> Search:
         assert isinstance(self._algorithm, Plans)
         return self._algorithm.plan(learner, positions, key, simulations=self._algorithm.simulations, explore=False)
+
+    def _expected_end(self, learner: Any, positions: Position) -> dict[str, jax.Array]:
+        return self._algorithm.expected_end(learner, positions) if isinstance(self._algorithm, ExpectsEnd) else {}
 
 
 def _with_settings(agent: Agent, settings: Mapping[str, Any], name: str) -> Algorithm:

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tegu.arena.base import Explains, Explanation, Player, SeesMoves
+from tegu.arena.base import RESIGNATION, Explains, Explanation, Player, SeesMoves
 from tegu.arena.positions import begin, play, take
 from tegu.cli.common import working
 from tegu.core.errors import TeguError
@@ -32,8 +32,9 @@ class HumanGame:
             self._show()
         while (action := self._next()) is not None:
             if action < 0:
-                self.screen.print(f"{self.opponent.name} gives up")
-                return 1.0
+                own = self._mover() == self.side
+                self.screen.print("you resign" if own else f"{self.opponent.name} gives up")
+                return -1.0 if own else 1.0
             timestep = play(self.game, self.positions[-1], np.array([action]))
             self.moves.append(self.game.action_name(action))
             self.positions.append(timestep.state)
@@ -61,7 +62,7 @@ class HumanGame:
         return int(self.opponent.act(position, key)[0])
 
     def _ask(self) -> int | None:
-        """Ask the person until there is a legal move; None to quit."""
+        """Ask the person until there is a legal move, or ``RESIGNATION``; None to quit."""
         prompt = f"your move ({self.game.stones[self.side]})> "
         while True:
             word = input("" if self.screen.quiet else prompt).strip()
@@ -70,10 +71,14 @@ class HumanGame:
                     pass
                 case "quit" | "q" | "exit":
                     return None
+                case "resign":
+                    return RESIGNATION
                 case "undo" | "u":
                     self._undo()
                 case "hint" | "h" | "?":
                     self._hint()
+                case "score":
+                    self._score()
                 case _:
                     try:
                         return self._legal(word)
@@ -99,14 +104,37 @@ class HumanGame:
 
     def _hint(self) -> None:
         """Show what the opponent thinks of the person's moves."""
-        hint, position = None, take(self.positions[-1], 0)
-        if isinstance(self.opponent, Explains):
-            hint = self.opponent.explain(position, self._fresh_key())
+        hint, position = self._explained(), take(self.positions[-1], 0)
         if hint is None:
             self.screen.print(f"{self.opponent.name} cannot explain its moves")
         else:
             self.screen.print(hint_table(self.game, position, hint))
             self.screen.print(f"value: -1 you lose, 1 you win; this position: {hint.value:+.2f}\n")
+
+    def _score(self) -> None:
+        """Show the score if the game ended here, then what the opponent expects of its end, and of each point."""
+        if type(self.game).score is Game.score:
+            self.screen.print(f"{self.game.id} is not about points")
+            return
+        position = take(self.positions[-1], 0)
+        self.screen.print(f"if the game ended here: {self._lead(float(self.game.score(position)))}")
+        expected, own = self._explained(), 1 if self._mover() == 0 else -1
+        if expected is not None and expected.score is not None:
+            self.screen.print(f"{self.opponent.name} expects: {self._lead(own * expected.score)}")
+        if expected is not None and expected.ownership is not None:
+            owners = np.where(np.abs(expected.ownership) < 0.5, 0, np.sign(own * expected.ownership)).astype(np.int8)
+            self.screen.print(f"{self.opponent.name} expects these points to be whose stone is shown:")
+            self.screen.print(f"{self.game.text({**position, 'board': owners})}\n")
+
+    def _lead(self, points: float) -> str:
+        """``points`` by which the first player is ahead, in words."""
+        return "even" if points == 0 else f"{self.game.stones[points < 0]} leads by {abs(points):.1f}"
+
+    def _explained(self) -> Explanation | None:
+        """What the opponent thinks of the position; None if it does not say."""
+        if not isinstance(self.opponent, Explains):
+            return None
+        return self.opponent.explain(take(self.positions[-1], 0), self._fresh_key())
 
     def _mover(self) -> int:
         return int(self.positions[-1]["to_play"][0])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # slow to import: not for --help
 _DESCRIPTION = """\
 Play a board game in the terminal against a trained agent, or against the player that --opponent names. RUN is a run's
 name, the beginning of one (the latest is meant), a folder, or last, and RUN@64 searches with 64 simulations; the name
-of a game works, too. While you play, type a move such as b2 or 4, or hint, undo or quit."""
+of a game works, too. While you play, type a move such as b2 or 4, or hint, score, undo, resign or quit."""
 _DEFAULT = "mcts:1000"  # the opponent where there is no run
 
 
@@ -61,7 +61,7 @@ def _played(game: "Game", opponent: "Player", args: argparse.Namespace) -> Outco
     from tegu.cli.human_game import HumanGame
 
     screen = console(sys.stdout, quiet=args.quiet)  # not ``out``: with --json the game is played on stderr
-    screen.print(f"{game.id} against {opponent.name}. Type a move, hint, undo or quit.\n", style="bold")
+    screen.print(f"{game.id} against {opponent.name}. Type a move, hint, score, undo, resign or quit.\n", style="bold")
     human = HumanGame(game, opponent, screen, args)
     try:
         reward = human.play()

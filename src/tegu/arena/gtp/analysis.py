@@ -17,7 +17,6 @@ from tegu.environments.games.go import Go
 _INTERVAL = 100.0  # hundredths of a second
 _UNKNOWN_HERE = frozenset(  # what else KataGo tells if asked
     (
-        "ownership",
         "ownershipStdev",
         "movesOwnership",
         "movesOwnershipStdev",
@@ -45,6 +44,7 @@ class Wanted(NamedTuple):
     interval: float  #: seconds between two lines
     most_moves: int | None = None
     root: bool = False  #: whether the position itself is reported, too
+    ownership: bool = False  #: whether the expected owner of each point is, where the player knows
 
 
 def wanted(words: list[str]) -> Wanted:
@@ -59,11 +59,11 @@ def wanted(words: list[str]) -> Wanted:
     given = dict(zip(words[::2], words[1::2], strict=True))
     interval = real(given.pop("interval")) if "interval" in given else interval
     most = whole(given.pop("maxmoves")) if "maxmoves" in given else None
-    root = given.pop("rootInfo", "false").lower() == "true"
+    root, ownership = (given.pop(name, "false").lower() == "true" for name in ("rootInfo", "ownership"))
     given.pop("minmoves", None)  # moves without a visit are not reported
     if interval < 0 or not given.keys() <= _UNKNOWN_HERE:
         raise Refused("syntax error")
-    return Wanted(side, interval / 100, most, root)
+    return Wanted(side, interval / 100, most, root, ownership)
 
 
 def ranked(found: Explanation) -> list[int]:
@@ -101,7 +101,7 @@ def line(game: Go, found: Explanation, actions: list[int], asked: Wanted, leela:
     """``info move D4 visits 8 ...`` for each of ``actions`` all on one line; nothing where there are none.
 
     Win rates are those of the player to move, from 0 to 1; in the words of ``leela`` zero as whole numbers up to 10000.
-    A draw is half a win.
+    A draw is half a win. Ownership is the player's to move, row by row from the top left.
     """
     visits = _visits(found)
     reports = []
@@ -114,7 +114,10 @@ def line(game: Go, found: Explanation, actions: list[int], asked: Wanted, leela:
         words.append(f"order {order} pv {' '.join(game.action_name(each) for each in follow)}")
         reports.append(" ".join(words))
     if asked.root and not leela:
-        reports.append(f"rootInfo visits {visits.sum()} winrate {_rate(found.value, leela)}")
+        lead = "" if found.score is None else f" scoreLead {found.score:.6f}"
+        reports.append(f"rootInfo visits {visits.sum()} winrate {_rate(found.value, leela)}{lead}")
+    if asked.ownership and found.ownership is not None and not leela:
+        reports.append(f"ownership {' '.join(f'{owner:.6f}' for owner in found.ownership.ravel())}")
     return f"{' '.join(reports)}\n" if reports else ""
 
 
