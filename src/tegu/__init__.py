@@ -32,6 +32,7 @@ _PUBLIC = {
     "make": "tegu.environments.make",
     "Agent": "tegu.agents.agent",
     "load": "tegu.agents.agent",
+    "import_sb3": "tegu.agents.sb3_files",
     "train": "tegu.api",
     "resume": "tegu.api",
     "sweep": "tegu.api",

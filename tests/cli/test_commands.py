@@ -3,6 +3,7 @@
 import csv
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,34 @@ def test_evaluate_a_saved_agent(tegu: Command, runs: Path, tmp_path: Path) -> No
     library.load(runs / RUN).save(tmp_path / "agent")
     data = tegu("evaluate", tmp_path / "agent", "--episodes", "5", "--json").data
     assert (data["run"], data["environment"]) == (str(tmp_path / "agent"), "lizard")
+
+
+def test_import_a_model_of_stable_baselines3(tegu: Command, tmp_path: Path) -> None:
+    model = Path(__file__).parents[1] / "agents/sb3_models/a2c.zip"
+    answer = tegu("import", model, "--env", "CartPole-v1", "--out", tmp_path / "agent")
+    assert answer.status == 0
+    assert answer.out.splitlines() == [
+        "A2C on CartPole-v1, 200 steps, actor MLP 4-5-4-2, tanh; critic MLP 4-5-4-1, tanh; 113 parameters -> "
+        f"{tmp_path / 'agent'}"
+    ]
+    data = tegu("evaluate", tmp_path / "agent", "--episodes", "2", "--json").data
+    assert (data["environment"], data["algorithm"], data["steps"]) == ("CartPole-v1", "a2c", 200)
+    assert "exists: name another folder with --out" in one_line(
+        tegu("import", model, "--env", "CartPole-v1", "--out", tmp_path / "agent"), 1
+    )
+    sac = model.with_name("sac.zip")
+    answer = tegu("import", sac, "--env", "Pendulum-v1", "--out", tmp_path / "sac", "--json")
+    assert (answer.data["algorithm"], answer.data["left_out"]) == ("sac", ["train_freq"])
+    assert "does not fit CartPole-v1" in one_line(tegu("import", sac, "--env", "CartPole-v1", "--out", "new"), 1)
+    assert "it has no data" in one_line(tegu("import", other_zip(tmp_path), "--env", "CartPole-v1", "--out", "new"), 1)
+    assert not (tmp_path / "new").exists()
+
+
+def other_zip(folder: Path) -> Path:
+    """A zip that Stable-Baselines3 has not written."""
+    with zipfile.ZipFile(folder / "other.zip", "w") as archive:
+        archive.writestr("policy.pth", b"")
+    return folder / "other.zip"
 
 
 def test_one_episode_has_no_interval() -> None:

@@ -56,7 +56,10 @@ def unpacked(file: Path) -> Iterator[Path]:
 def _check(file: Path, inside: list[zipfile.ZipInfo]) -> None:
     names = [each.filename for each in inside]
     if "pytorch_variables.pth" in names or "policy.pth" in names:
-        raise TeguError(f"{file} is not loaded: files of Stable-Baselines3 hold pickles, which can run any code")
+        raise TeguError(
+            f"{file} is not loaded: files of Stable-Baselines3 hold pickles, which can run any code; "
+            "tegu import (import_sb3) reads their networks without running any"
+        )
     plain = all(len(PurePosixPath(name).parts) == 2 and ".." not in name and name[0] not in "/\\" for name in names)
     # ``pack`` compresses nothing, so that no small file becomes a large one
     small = sum(each.file_size for each in inside) <= file.stat().st_size

@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": "compare runs over seeds: a table and a plot",
     "list": "list environments, algorithms, presets and runs",
     "check": "test an environment and report what is wrong with it",
+    "import": "read a model of Stable-Baselines3, without unpickling, and write it as an agent",
     "export": "write a run's metrics as CSV or for TensorBoard, or its games of Go as records",
 }
 _ALIASES = {"enjoy": "watch", "eval": "evaluate", "plot": "compare"}  # other libraries' words

@@ -1,0 +1,222 @@
+"""Models that Stable-Baselines3 saved, as agents: their networks and settings, without unpickling anything."""
+
+import json
+import math
+import re
+import zipfile
+from collections.abc import Mapping
+from functools import partial
+from itertools import count, takewhile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tegu.agents.agent import Agent
+from tegu.agents.torch_file import LARGEST, tensors
+from tegu.algorithms.registry import algorithm as make_algorithm
+from tegu.algorithms.registry import settings as known_settings
+from tegu.core.errors import TeguError
+from tegu.core.paths import path_of
+from tegu.core.runtime import configure_jax
+from tegu.core.spec import EnvironmentSpec
+from tegu.core.text import printable
+from tegu.core.trees import from_arrays, to_arrays
+from tegu.environments.adapters.contract import spaces_made
+from tegu.environments.make import find
+from tegu.runs.schema import MOST_AT_ONCE, MOST_SEED, MOST_STEPS
+
+Arrays = Mapping[str, np.ndarray]
+
+_ACTIVATIONS = {"Tanh": "tanh", "ReLU": "relu", "ELU": "elu", "SiLU": "silu"}  # GELU is another function in JAX
+_ACTIVATION = re.compile(r"<class 'torch\.nn\.modules\.activation\.(\w+)'>")
+_CONSTANT = re.compile(r"ConstantSchedule\(val=([-+.\de]+)\)")
+_ALONE = {"log_std": ".network.log_std", "log_ent_coef": ".log_ent_coef"}  # arrays that are no layers
+
+Layers = dict[str, list[str]]
+"""PyTorch's layers by the MLP here that they make up, in order; those joined by ``+`` are one, side by side."""
+
+
+class Imported(NamedTuple):
+    """What became of a model of Stable-Baselines3."""
+
+    agent: Agent
+    left_out: list[str]  #: settings that could not be read, and are Tegu's defaults
+
+
+def import_sb3(path: str | Path, environment: Any) -> Agent:
+    """The agent in a file of Stable-Baselines3: ``import_sb3("ppo_cartpole.zip", "CartPole-v1")``.
+
+    Models with ``"MlpPolicy"`` of A2C, PPO, DQN, SAC, TD3 and DDPG are read: networks and settings, not what an
+    optimizer remembers. Nothing in the file is unpickled. ``environment`` is the one that it was trained in, by name or
+    as ``train`` takes one. ``TeguError`` if the file holds something else, or does not fit the environment.
+    """
+    return imported(path, environment).agent
+
+
+def imported(path: str | Path, environment: Any) -> Imported:
+    """As ``import_sb3``, and which settings were left out."""
+    configure_jax()
+    path = path_of(path, "path", "a file that Stable-Baselines3 saved")
+    data, arrays = _read(path)
+    name = _algorithm(data, arrays, path)
+    layers = _layers(name, arrays)
+    settings, left_out = _settings(name, data)
+    shape = {"features_extractor": "flatten", "activation": _activation(name, data, path), **_widths(layers, arrays)}
+    source = find(environment)
+    native = source.native
+    spaces = spaces_made(source.make) if native is None else (native.observation_space, native.action_space)  # type: ignore[arg-type]
+    n_envs = _whole(data, "n_envs", 1, MOST_AT_ONCE)
+    spec = EnvironmentSpec(source.id, *spaces, n_envs, model=native)
+    if name == "ppo":  # whose last minibatch is cut short there; here all are of one size
+        sizes = (_whole(data, key, 1, MOST_STEPS) for key in ("batch_size", "n_steps"))
+        settings["batch_size"] = math.gcd(next(sizes), next(sizes) * n_envs)
+    algorithm = make_algorithm(name, settings | shape)
+    algorithm.validate(spec)
+    fresh = jax.jit(partial(algorithm.init, spec=spec))(jax.random.key(0))
+    known, new = to_arrays(fresh), _named(layers, arrays, path)
+    for key, array in new.items():
+        if key not in known or known[key].shape != array.shape:
+            wanted = list(known[key].shape) if key in known else "none"
+            raise TeguError(f"{path} does not fit {source.id}: {key} is {list(array.shape)}, expected {wanted}")
+    learner = from_arrays(fresh, known | new, str(path))
+    learners = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], learner)
+    steps, seed = _whole(data, "num_timesteps", 0, MOST_STEPS), _whole(data, "seed", 0, MOST_SEED)
+    return Imported(Agent(algorithm, spec, learners, (seed,), steps, source), left_out)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The plain part of a model's settings, and its networks' arrays."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = {each.filename: each.file_size for each in archive.infolist()}
+            if missing := sorted({"data", "policy.pth"} - inside.keys()):
+                raise TeguError(f"{path} is no model of Stable-Baselines3: it has no {missing[0]}")
+            if sum(inside.values()) > LARGEST:
+                raise TeguError(f"{path} is not loaded: it holds more than {LARGEST:,} bytes")
+            data = json.loads(archive.read("data"))
+            arrays = tensors(archive.read("policy.pth"), f"{path}: policy.pth")
+            if "pytorch_variables.pth" in inside:  # SAC's entropy coefficient
+                others = tensors(archive.read("pytorch_variables.pth"), f"{path}: pytorch_variables.pth")
+                arrays |= {name: others[name] for name in ("log_ent_coef",) if name in others}
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, RecursionError) as error:
+        raise TeguError(
+            f"{path} cannot be read as a model of Stable-Baselines3: {printable(str(error), 200)}"
+        ) from error
+    if not isinstance(data, dict):
+        raise TeguError(f"{path} is no model of Stable-Baselines3: data is no table")
+    return data, arrays
+
+
+def _algorithm(data: Mapping[str, Any], arrays: Arrays, path: Path) -> str:
+    """The name of the algorithm of a model, by the module of its policy and by the settings it has."""
+    policy = data.get("policy_class")
+    module = str(policy.get("__module__")) if isinstance(policy, dict) else ""
+    of_td3 = "ddpg" if "critic.qf1.0.weight" not in arrays and data.get("policy_delay") == 1 else "td3"
+    on_policy = "ppo" if "clip_range" in data else "a2c"
+    names = {"dqn.policies": "dqn", "sac.policies": "sac", "td3.policies": of_td3, "common.policies": on_policy}
+    name = names.get(module.removeprefix("stable_baselines3."))
+    if name is None:
+        raise TeguError(f"{path}: a model with a policy of {printable(module, 100) or 'its own'} cannot be imported")
+    if data.get("use_sde"):
+        raise TeguError(f"{path}: a model with use_sde=True cannot be imported")
+    if odd := sorted(key for key in arrays if "features_extractor" in key):
+        raise TeguError(f"{path}: only models with MlpPolicy can be imported, this one has {printable(odd[0], 100)}")
+    return name
+
+
+def _whole(data: Mapping[str, Any], key: str, least: int, most: int) -> int:
+    """A whole number of the model's; the least, where it has none that makes sense."""
+    value = data.get(key)
+    return value if isinstance(value, int) and least <= value <= most else least
+
+
+def _settings(name: str, data: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Hyper-parameters that have the same name and meaning here, and those that are not readable."""
+    found, left_out = {}, []
+    for key in known_settings(name):
+        if key not in data:
+            continue
+        value = data[key]
+        if isinstance(value, dict):  # an object: its pickle, and what it is as text
+            constant = _CONSTANT.fullmatch(str(value.get("value_schedule")))
+            value = float(constant[1]) if constant else value
+        if isinstance(value, dict | list):
+            left_out.append(key)
+        elif key == "action_noise":
+            found[key] = 0.0
+        else:
+            found[key] = value
+    return found, left_out
+
+
+def _activation(name: str, data: Mapping[str, Any], path: Path) -> str:
+    kwargs = data.get("policy_kwargs")
+    given = str(kwargs.get("activation_fn", "")) if isinstance(kwargs, dict) else ""
+    if not given:
+        return "tanh" if name in ("ppo", "a2c") else "relu"  # SB3's defaults
+    match = _ACTIVATION.fullmatch(given)
+    if match is None or match[1] not in _ACTIVATIONS:
+        known = ", ".join(_ACTIVATIONS)
+        raise TeguError(f"{path}: activation_fn must be one of {known}, it is {printable(given, 100)}")
+    return _ACTIVATIONS[match[1]]
+
+
+def _layers(name: str, arrays: Arrays) -> Layers:
+    """Where the layers of an algorithm's networks are; what is not there has none."""
+
+    def chain(prefix: str) -> list[str]:
+        return list(takewhile(lambda layer: f"{layer}.weight" in arrays, (f"{prefix}.{i}" for i in count(0, 2))))
+
+    if name in ("ppo", "a2c"):
+        return {
+            ".network.actor": [*chain("mlp_extractor.policy_net"), "action_net"],
+            ".network.critic": [*chain("mlp_extractor.value_net"), "value_net"],
+        }
+    if name == "dqn":
+        return {".online.mlp": chain("q_net.q_net"), ".target.mlp": chain("q_net_target.q_net")}
+    critics = takewhile(lambda i: f"critic.qf{i}.0.weight" in arrays, count())
+    layers = {
+        f".{ours}[{i}].mlp": chain(f"{theirs}.qf{i}")
+        for i in critics
+        for ours, theirs in (("critics", "critic"), ("target_critics", "critic_target"))
+    }
+    if name == "sac":
+        return {".actor.mlp": [*chain("actor.latent_pi"), "actor.mu+actor.log_std"], **layers}
+    return {".actor.mlp": chain("actor.mu"), ".target_actor.mlp": chain("actor_target.mu"), **layers}
+
+
+def _widths(layers: Layers, arrays: Arrays) -> dict[str, Any]:
+    """The hyper-parameters that say how large the networks are."""
+
+    def hidden(names: list[str]) -> tuple[int, ...]:
+        return tuple(int(arrays[f"{name}.bias"].size) for name in names[:-1] if f"{name}.bias" in arrays)
+
+    actor, *others = [name for name in layers if "target" not in name]
+    found: dict[str, Any] = {"net_arch": hidden(layers[actor])}
+    if others and hidden(layers[others[0]]) != found["net_arch"]:
+        found["critic_arch"] = hidden(layers[others[0]])
+    if n_critics := sum(name.startswith(".critics") for name in layers):
+        found["n_critics"] = n_critics
+    return found
+
+
+def _named(layers: Layers, arrays: Arrays, path: Path) -> dict[str, np.ndarray]:
+    """The arrays under the names that they have here. ``TeguError`` if one is missing, or has no place here."""
+    used = {theirs for theirs in _ALONE if theirs in arrays}
+    found = {_ALONE[theirs]: arrays[theirs] for theirs in used}
+    if "log_ent_coef" in used:
+        found[".log_ent_coef"] = arrays["log_ent_coef"].reshape(-1)[0]  # theirs is [1]
+    for network, joined in layers.items():
+        for number, names in enumerate(name.split("+") for name in joined):
+            for part, ours in (("weight", "weights"), ("bias", "biases")):
+                theirs = [f"{name}.{part}" for name in names]
+                if missing := [name for name in theirs if name not in arrays]:
+                    raise TeguError(f"{path} has no {missing[0]}: only usual networks can be imported")
+                found[f"{network}.{ours}[{number}]"] = np.concatenate([arrays[name] for name in theirs]).T
+                used.update(theirs)
+    if left := sorted(arrays.keys() - used):
+        raise TeguError(f"{path} has {printable(left[0], 100)}: only usual networks can be imported")
+    return found
