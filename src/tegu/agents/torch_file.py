@@ -52,7 +52,7 @@ class _Refused(Exception):
 
 
 def tensors(data: bytes, what: str) -> dict[str, np.ndarray]:
-    """The tensors that ``torch.save`` wrote as a dict, by name. ``TeguError`` about ``what`` if it is another file."""
+    """The tensors of a dict that ``torch.save`` wrote, read-only. ``TeguError`` if ``what`` is another file."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = _members(archive)
@@ -165,7 +165,10 @@ def _result(function: Any, given: tuple[Any, ...]) -> Any:
 
 
 def _tensor(storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
-    """A copy of the numbers of a tensor; ``strides`` are in numbers, and ``offset`` is where it begins."""
+    """A tensor as a view of its numbers, so that many of one storage take no memory of their own.
+
+    ``strides`` are in numbers, and ``offset`` is where it begins.
+    """
     numbers = storage.array
     if min((offset, *shape, *strides)) < 0 or len(shape) != len(strides):
         raise _Refused("a tensor has negative sizes")
@@ -176,4 +179,4 @@ def _tensor(storage: _Storage, offset: int, shape: tuple[int, ...], strides: tup
     if not size:
         return np.zeros(shape, numbers.dtype)
     steps = tuple(stride * numbers.itemsize for stride in strides)
-    return np.lib.stride_tricks.as_strided(numbers[offset:], shape, steps, writeable=False).copy()
+    return np.lib.stride_tricks.as_strided(numbers[offset:], shape, steps, writeable=False)
