@@ -1,5 +1,7 @@
 """Cart-pole seen by a camera: one grey picture, in which nothing moves."""
 
+import math
+
 import equinox as eqx
 import gymnasium
 import jax
@@ -11,23 +13,23 @@ from tegu.environments.base import Environment, Timestep
 from tegu.environments.classic.cartpole import CartPole
 from tegu.environments.drawing import PAPER, Canvas
 
+VIEW = 1.2  #: half the picture's width, m
 CART = 0.2, 0.12  #: half the cart's width and height, m
 THICKNESS = 0.06  #: half the pole's thickness, m
 SMALLEST, LARGEST = 8, 256  #: pixels of a side
 
 
 class CartPolePixels(Environment):
-    """Cart-pole whose observation is a grey picture ``[size, size, 1]`` uint8, as large as the track is wide.
+    """Cart-pole whose observation is a grey picture ``[size, size, 1]`` uint8 of the cart and its pole.
 
-    Both velocities, which keep the pole upright, are not in it: they must be remembered from the pictures before. The
-    physics are those of ``CartPole``, with a pole of 2 m on a track of 2.4 m, on which the cart starts anywhere in the
-    middle half. A push is held for ``frame_skip`` steps of 0.02 s. Each action pays 1 and an episode has at most 200.
-    The state is that of ``CartPole``.
+    How fast the pole falls, without which it cannot be kept upright, is not in it: that must be remembered from the
+    pictures before. The camera, whose picture is 2.4 m wide, follows the cart, and the track has no end. Else the
+    physics are those of ``CartPole``, with a pole of 2 m. A push is held for ``frame_skip`` steps of 0.02 s. Each
+    action pays 1, and an episode has at most 200. The state is that of ``CartPole``.
     """
 
     size: int = eqx.field(static=True, default=24)  #: pixels of a side
     frame_skip: int = eqx.field(static=True, default=2)  #: steps of the physics for each action
-    x_threshold: float = 1.2  #: m
     length: float = 1.0  #: half the pole's length, m
     id: str = eqx.field(static=True, kw_only=True, default="CartPolePixels-v0")
     max_episode_steps: int | None = eqx.field(static=True, kw_only=True, default=200)
@@ -40,7 +42,7 @@ class CartPolePixels(Environment):
 
     @property
     def physics(self) -> CartPole:
-        return CartPole(x_threshold=self.x_threshold, length=self.length)
+        return CartPole(x_threshold=math.inf, length=self.length)
 
     @property
     def observation_space(self) -> gymnasium.spaces.Box:
@@ -48,13 +50,10 @@ class CartPolePixels(Environment):
 
     @property
     def action_space(self) -> gymnasium.spaces.Discrete:
-        return self.physics.action_space
+        return gymnasium.spaces.Discrete(2)
 
     def reset(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-        near_key, place_key = jax.random.split(key)
-        state, _ = self.physics.reset(near_key)
-        place = jax.random.uniform(place_key, minval=-0.5, maxval=0.5) * self.x_threshold
-        state = state.at[0].set(place)
+        state, _ = self.physics.reset(key)
         return state, self.observe(state)
 
     def step(self, state: jax.Array, action: jax.Array, key: jax.Array) -> Timestep:
@@ -68,10 +67,10 @@ class CartPolePixels(Environment):
     def observe(self, state: jax.Array) -> jax.Array:
         """The picture of a state: cart and pole are white, with edges as soft as a pixel is wide.
 
-        The camera does not move. The lowest row of pixels is the track.
+        The lowest row of pixels is the track.
         """
-        pixel = 2 * self.x_threshold / self.size
-        x = (jnp.arange(self.size) + 0.5) * pixel - self.x_threshold - state[0]  # from the cart, m
+        pixel = 2 * VIEW / self.size
+        x = (jnp.arange(self.size) + 0.5) * pixel - VIEW  # from the cart, m
         y = ((jnp.arange(self.size) + 0.5) * pixel)[::-1, None]  # above the track, m
         half_width, half_height = CART
         cart = jnp.maximum(jnp.abs(x) - half_width, jnp.abs(y - half_height) - half_height)
