@@ -27,7 +27,9 @@ def density(mixture, value):
 
 def test_the_density_is_the_weighted_sum_of_those_of_the_components():
     made, value = mixture(6, 2, 3, 4), np.random.default_rng(2).normal(size=(6, 2, 3)) * 3
-    np.testing.assert_allclose(jax.jit(Mixture.log_prob)(made, value), np.log(density(made, value)).sum(axis=-1), rtol=1e-10)
+    np.testing.assert_allclose(
+        jax.jit(Mixture.log_prob)(made, value), np.log(density(made, value)).sum(axis=-1), rtol=1e-10
+    )
 
 
 def test_a_density_far_from_all_components_is_still_a_number():
