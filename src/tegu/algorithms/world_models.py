@@ -234,7 +234,8 @@ class WorldModels(Algorithm):
             return memory_loss(part, vision, steps, key)
 
         of_vision = self.stage == VISION
-        gradient, metrics = jax.grad(loss, has_aux=True)(part := vision if of_vision else memory)
+        part: Any = vision if of_vision else memory
+        gradient, metrics = jax.grad(loss, has_aux=True)(part)
         rate, state = self.learning_rate if of_vision else self.memory_learning_rate, learner.optimizers[self.stage]
         part, state = descend(self.optimizer(self.stage), rate, part, gradient, state)
         updates = learner.updates | {self.stage: learner.updates[self.stage] + 1}
