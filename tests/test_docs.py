@@ -110,6 +110,7 @@ def test_every_hyper_parameter_is_documented(name: str) -> None:
         ("Pendulum-v1", "mbpo"),
         ("Pendulum-v1", "mbmf"),
         ("Pendulum-v1", "dreamer"),
+        ("Pendulum-v1", "world-models"),
         ("tic-tac-toe", "alphazero"),
         ("tic-tac-toe", "alphago"),
         ("simple_push_v3", "maddpg"),

@@ -16,6 +16,7 @@ from tegu.environments.minatar.freeway import Freeway
 from tegu.environments.minatar.seaquest import Seaquest
 from tegu.environments.minatar.space_invaders import SpaceInvaders
 from tegu.environments.mini_pacman.game import MiniPacman
+from tegu.environments.pixels.cartpole import CartPolePixels
 from tegu.environments.sokoban.game import Sokoban
 
 ENVIRONMENTS = [
@@ -32,6 +33,7 @@ ENVIRONMENTS = [
     Taxi(),
     BitFlip(),
     TMaze(),
+    CartPolePixels(),
     Asterix(),
     Breakout(),
     Freeway(),

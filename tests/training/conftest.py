@@ -36,6 +36,11 @@ _SEARCH = {"n_envs": 4, "n_steps": 15, "steps": 600, "log_interval": 60, "learni
 _DREAMER = {"n_envs": 2, "learning_starts": 50, "buffer_size": 120, "batch_size": 4, "sequence_length": 5, "steps": 600}
 _DREAMER |= {"train_freq": 20, "horizon": 2, "deterministic_size": 8, "n_categoricals": 2, "n_classes": 3, "units": 8}
 _DREAMER |= {"n_layers": 1, "n_bins": 7, "log_interval": 60, "learning_rate": "lin_1e-2"}
+_WORLD_MODELS = {"n_envs": 2, "learning_starts": 50, "buffer_size": 120, "batch_size": 8, "memory_batch_size": 4}
+_WORLD_MODELS |= {"sequence_length": 5, "train_freq": 20, "gradient_steps": 2, "latent_size": 3, "units": 8}
+_WORLD_MODELS |= {"lstm_hidden_size": 4, "n_mixtures": 2, "population_size": 4, "n_steps": 15, "n_eval_episodes": 1}
+_WORLD_MODELS |= {"vision_fraction": 0.3, "memory_fraction": 0.3, "learning_rate": "lin_1e-2", "dream": True}
+_WORLD_MODELS |= {"dream_generations": 2, "steps": 600, "log_interval": 20}
 _HINDSIGHT = _REPLAY | {"n_sampled_goal": 4, "n_envs": 2, "train_freq": 4, "environment_options": {"n_bits": 5}}
 _PARTICLES = _REPLAY | {"n_envs": 2, "train_freq": 20}
 _ALPHAZERO = {"simulations": 2, "random_moves": 2, "train_freq": 256, "buffer_size": 768, "batch_size": 32}
@@ -126,6 +131,7 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     ),
     "mbmf": ("Pendulum-v1", _MBMF | {"normalize_reward": True}, "gymnasium"),
     "dreamer": ("Pendulum-v1", _DREAMER, "gymnasium"),
+    "world-models": ("Pendulum-v1", _WORLD_MODELS, "gymnasium"),
     "alphazero": ("tic-tac-toe", _ALPHAZERO | {"n_envs": 32}, None),
     "alphago": ("tic-tac-toe", _ALPHAGO, None),
     "maddpg": ("simple_speaker_listener_v4", _PARTICLES | {"ensemble": 2}, "pettingzoo"),

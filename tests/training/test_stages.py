@@ -140,7 +140,7 @@ PATH = f"{__name__}:Halves"
 
 @pytest.mark.long
 @pytest.mark.parametrize("where", [100, 300, 520, "between"])
-@pytest.mark.parametrize("name", ["alphago", "mbmf"])
+@pytest.mark.parametrize("name", ["alphago", "mbmf", "world-models"])
 def test_an_algorithm_is_resumed_in_any_of_its_stages(tmp_path: Path, name: str, where: Any) -> None:
     environment, settings, _ = SMALL[name]
 

@@ -216,6 +216,7 @@ ALGORITHMS: dict[str, Entry] = {
     "mbpo": Entry("tegu.algorithms.mbpo:MBPO", "MBPO"),
     "mbmf": Entry("tegu.algorithms.mbmf:MBMF", "MBMF"),
     "dreamer": Entry("tegu.algorithms.dreamer:Dreamer", "Dreamer"),
+    "world-models": Entry("tegu.algorithms.world_models:WorldModels", "WorldModels"),
     "alphazero": Entry("tegu.algorithms.alphazero:AlphaZero", "AlphaZero"),
     "alphago": Entry("tegu.algorithms.alphago:AlphaGo", "AlphaGo"),
     "maddpg": Entry(_MADDPG, "MADDPG"),

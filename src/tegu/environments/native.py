@@ -16,6 +16,7 @@ NATIVE = {
     "CliffWalkingSlippery-v1": "tegu.environments.grids.cliff_walking:CliffWalking",
     "Taxi-v4": "tegu.environments.grids.taxi:Taxi",
     "TMaze-v0": "tegu.environments.memory.t_maze:TMaze",
+    "CartPolePixels-v0": "tegu.environments.pixels.cartpole:CartPolePixels",
     "BitFlip-v0": "tegu.environments.goals.bit_flip:BitFlip",
     "MinAtar/Asterix-v0": "tegu.environments.minatar.asterix:Asterix",
     "MinAtar/Asterix-v1": "tegu.environments.minatar.asterix:Asterix",

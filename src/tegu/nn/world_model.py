@@ -125,15 +125,12 @@ class WorldModel(eqx.Module):
 
     def seen(self, observation: PyTree) -> DecoderTargets:
         """Observations ``[..., *shape]`` as they are predicted."""
-        x = features(self.spaces.observation, observation)
-        images = tuple(image.of(x) for image in self.encoder.images)
-        return DecoderTargets(symlog(x[..., vector_features(self.encoder)]), images)
+        return decoder_targets(self.encoder, self.spaces.observation, observation)
 
     def embed(self, observation: PyTree) -> jax.Array:
         """What the recurrent model sees of observations ``[..., *shape]``: ``[..., units]``."""
-        x, index = features(self.spaces.observation, observation), vector_features(self.encoder)
-        x = x.at[..., index].set(symlog(x[..., index])) if self.encoder.images else symlog(x)
-        return ACTIVATIONS[ACTIVATION](normalized(self.embedding(self.encoder(x))))
+        encoded = encode(self.encoder, self.spaces.observation, observation)
+        return ACTIVATIONS[ACTIVATION](normalized(self.embedding(encoded)))
 
     def action_features(self, action: Any) -> jax.Array:
         """What it sees of the environment's actions: ``[..., A]``."""
@@ -204,6 +201,18 @@ def head(key: jax.Array, sizes: Sequence[int], gain: float = 1.0) -> MLP:
     layers = MLP(key, sizes, ACTIVATION, layer_norm=True)
     weights, biases = ((*each[:-1], each[-1] * jnp.float32(gain)) for each in (layers.weights, layers.biases))
     return eqx.tree_at(lambda mlp: (mlp.weights, mlp.biases), layers, (weights, biases))
+
+
+def decoder_targets(encoder: Encoder, space: spaces.Space, observation: PyTree) -> DecoderTargets:
+    """Observations ``[..., *shape]`` in a ``space`` as they are predicted."""
+    x = features(space, observation)
+    return DecoderTargets(symlog(x[..., vector_features(encoder)]), tuple(image.of(x) for image in encoder.images))
+
+
+def encode(encoder: Encoder, space: spaces.Space, observation: PyTree) -> jax.Array:
+    """What an encoder makes ``[..., n]`` of observations ``[..., *shape]`` in a ``space``, on the same scale."""
+    x, index = features(space, observation), vector_features(encoder)
+    return encoder(x.at[..., index].set(symlog(x[..., index])) if encoder.images else symlog(x))
 
 
 def vector_features(encoder: Encoder) -> np.ndarray:
