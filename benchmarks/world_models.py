@@ -19,7 +19,7 @@ CONTROLS: dict[str, tuple[dict[str, Any], bool]] = {
     "V and an untrained M": ({}, False),
     "V and M": ({}, True),
 }  #: settings, and whether M is learned
-TEMPERATURES = (0.1, 0.5, 1.0, 1.15, 1.3)
+TEMPERATURES = (0.1, 0.5, 1.0, 1.3)
 DREAMS = {"dream": True, "n_envs": 16, "gradient_steps": 16, "dream_generations": 20}
 EXPLAINED = (
     "World Models on {environment} with its preset: greedy scores of {episodes} fresh episodes over {seeds} seeds, of "
@@ -96,10 +96,10 @@ def over_temperatures(given: argparse.Namespace, seconds: dict[str, float]) -> d
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.world_models", description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--model-steps", type=int, default=20_000, help="for each of V and M")
-    parser.add_argument("--controller-steps", type=int, default=560_000)
-    parser.add_argument("--dream-steps", type=int, default=40_000, help="for each of V and M, where C is to dream")
-    parser.add_argument("--generations", type=int, default=200, help="that are dreamt")
+    parser.add_argument("--model-steps", type=int, default=14_000, help="for each of V and M")
+    parser.add_argument("--controller-steps", type=int, default=280_000)
+    parser.add_argument("--dream-steps", type=int, default=24_000, help="for each of V and M, where C is to dream")
+    parser.add_argument("--generations", type=int, default=100, help="that are dreamt")
     parser.add_argument("--temperatures", type=float, nargs="+", default=TEMPERATURES)
     parser.add_argument("--episodes", type=int, default=100, help="of each policy")
     parser.add_argument("--output", type=Path, default=RESULTS, help=f"folder for the figures (default: {RESULTS})")
