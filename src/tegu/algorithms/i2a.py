@@ -56,6 +56,14 @@ class I2ALearner(NamedTuple):
     updates: jax.Array  #: int32: updates of the network so far
 
 
+class Kept(NamedTuple):
+    """What ``act`` keeps of each step ``[B, ...]``, so that ``update`` need not compute it again."""
+
+    rollouts: Rollouts | None  #: what was imagined
+    logits: jax.Array  #: of the policy
+    value: jax.Array  #: of the observation
+
+
 class I2A(Algorithm):
     """Advantage actor-critic that also sees an imagined rollout for each action, in a model that it learned before.
 
@@ -83,7 +91,7 @@ class I2A(Algorithm):
     channels: Width = eqx.field(static=True, default=16)  #: filters of each convolution that looks at planes
     hidden_size: Width = eqx.field(static=True, default=64)  #: of the LSTM that reads rollouts
     model_arch: tuple[int, ...] = eqx.field(static=True, default=(200, 200))  #: hidden layers of a model of vectors
-    model_channels: Width = eqx.field(static=True, default=32)  #: filters of each convolution of a model of planes
+    model_channels: Width = eqx.field(static=True, default=16)  #: filters of each convolution of a model of planes
 
     stage: str = eqx.field(static=True, kw_only=True, default=IMAGINATION, metadata={"derived": True})
 
@@ -171,17 +179,17 @@ class I2A(Algorithm):
     def act(
         self, learner: I2ALearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
     ) -> Decision:
-        """The extras are what was imagined."""
         imagine_key, action_key = jax.random.split(key)
         seen = self.see(learner, observation, imagine_key, explore=explore)
-        policy, _ = learner.network(seen)
+        policy, value = learner.network(seen)
         action = policy.sample(action_key) if explore else policy.mode()
-        return Decision(action, memory, extras=seen.rollouts)
+        return Decision(action, memory, extras=Kept(seen.rollouts, policy.logits, value))
 
     def update(self, learner: I2ALearner, batch: Step, key: jax.Array) -> Update:
         """One gradient step on a rollout ``[T, B, ...]``, and in the first stage ``model_epochs`` of the model."""
         sample, critic_metrics = self.sample(learner, batch, key)
-        gradient, report = jax.grad(self.loss, has_aux=True)(learner.network, sample)
+        logits = flatten_time(batch.extras.logits)
+        gradient, report = jax.grad(self.loss, has_aux=True)(learner.network, sample, logits)
         network, optimizer = descend(
             self.a2c.optimizer(), self.learning_rate, learner.network, gradient, learner.optimizer
         )
@@ -193,31 +201,30 @@ class I2A(Algorithm):
         return Update(learner, report | critic_metrics | learning_metrics(self.learning_rate, learner.updates))
 
     def sample(self, learner: I2ALearner, batch: Step, key: jax.Array) -> tuple[Sample, dict[str, jax.Array]]:
-        """The samples ``[T * B, ...]`` of a rollout ``[T, B, ...]``, and how well its critic did.
-
-        What was imagined when the steps were taken is not imagined again.
-        """
-        network = learner.network
-        seen = Seen(features(network.spaces.observation, batch.observation), batch.extras)
-        _, values = network(seen)
+        """The samples ``[T * B, ...]`` of a rollout ``[T, B, ...]``, and how well its critic did."""
+        network, kept = learner.network, batch.extras
 
         def value(observation: PyTree) -> jax.Array:
             return network(self.see(learner, observation, key, explore=True))[1]
 
-        bootstrap = next_values(value, batch.next_observation, values, batch.truncated)
+        bootstrap = next_values(value, batch.next_observation, kept.value, batch.truncated)
         ends = batch.terminated, batch.truncated
-        advantages = gae(batch.reward, values, bootstrap, *ends, self.gamma, self.gae_lambda)
-        target = advantages + values
-        sample = Sample(seen, None, batch.action, (), values, advantages, target)
+        advantages = gae(batch.reward, kept.value, bootstrap, *ends, self.gamma, self.gae_lambda)
+        target = advantages + kept.value
+        seen = Seen(features(network.spaces.observation, batch.observation), kept.rollouts)
+        sample = Sample(seen, None, batch.action, (), kept.value, advantages, target)
         return flatten_time(sample), {"explained_variance": 1 - advantages.var() / (target.var() + 1e-8)}
 
-    def loss(self, network: ImaginationAugmented, sample: Sample) -> tuple[jax.Array, Metrics]:
-        """A2C's loss and the rollout policy's; ``sample`` is ``[N, ...]``. No gradient goes through what was imagined."""
+    def loss(self, network: ImaginationAugmented, sample: Sample, logits: jax.Array) -> tuple[jax.Array, Metrics]:
+        """A2C's loss on a ``sample`` ``[N, ...]``, and the rollout policy's, which is to follow the policy with these
+        ``logits`` ``[N, A]``.
+
+        What was imagined is given: no gradient goes into the model, nor into the rollout policy for what it did there.
+        """
         loss, metrics = self.a2c.loss(network, sample)
         if network.rollout_policy is None:
             return loss, metrics
-        policy, _ = network(sample.x)
-        distilled = distillation_loss(policy.logits, network.rollout_policy(sample.x.x))
+        distilled = distillation_loss(logits, network.rollout_policy(sample.x.x))
         loss = loss + self.distillation_coef * distilled
         return loss, {**metrics, "loss": loss, "distillation_loss": distilled}
 
@@ -240,6 +247,5 @@ class I2A(Algorithm):
 
 def distillation_loss(policy: jax.Array, rollout_policy: jax.Array) -> jax.Array:
     """The mean cross-entropy of the rollout policy with the policy, of logits ``[N, A]`` both (Weber et al. 2017,
-    section 3.2). The policy does not learn from it."""
-    target = jax.nn.softmax(jax.lax.stop_gradient(policy))
-    return -(target * jax.nn.log_softmax(rollout_policy)).sum(axis=-1).mean()
+    section 3.2)."""
+    return -(jax.nn.softmax(policy) * jax.nn.log_softmax(rollout_policy)).sum(axis=-1).mean()

@@ -16,7 +16,7 @@ from tegu.nn.recurrent import LSTM, unroll
 
 
 class Rollouts(NamedTuple):
-    """What is imagined from each of ``...`` observations: for each of ``A`` first actions one rollout of ``L`` steps."""
+    """What is imagined from observations ``[...]``: for each of ``A`` first actions one rollout of ``L`` steps."""
 
     x: jax.Array  #: ``[..., A, L, n]``: features of what would be observed after each action
     reward: jax.Array  #: ``[..., A, L]``

@@ -15,6 +15,8 @@ from tegu.spaces.features import n_features
 
 SMALLEST = 3  #: cells of a side; a smaller Box of three dimensions is seen as a vector
 
+STAYS = 4.0  #: logit of a cell that holds 1 to hold it still, before a model has learned anything
+
 Planes = tuple[int, int, int]  #: height, width and channels
 
 
@@ -66,7 +68,7 @@ class PlanesModel(eqx.Module):
     """What follows from planes and an action: the next planes, the reward, and whether the episode ends.
 
     Convolutions keep the size of the planes. Between them all cells are told what there is anywhere on the planes, its
-    mean and its maximum (pool-and-inject, Weber et al. 2017, appendix).
+    mean and its maximum (pool-and-inject, Weber et al. 2017, appendix). A fresh model says that cells stay as they are.
     """
 
     first: Conv
@@ -80,7 +82,7 @@ class PlanesModel(eqx.Module):
         self.first = Conv(keys[0], planes[-1] + actions, channels)
         self.second = Conv(keys[1], channels, channels)
         self.everywhere = Dense(keys[2], 2 * channels, channels, 1.0, view=pooled)
-        self.cells = Dense(keys[3], channels, planes[-1], 1.0)
+        self.cells = Dense(keys[3], channels, planes[-1], 0.1)
         self.outcome = Dense(keys[4], 2 * channels, 2, 0.1, view=pooled)
 
     def __call__(self, planes: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -92,7 +94,7 @@ class PlanesModel(eqx.Module):
         x = jax.nn.relu(self.first(jnp.concatenate([planes, spread], axis=-1)))
         x = jax.nn.relu(self.second(x) + self.everywhere(x)[..., None, None, :])
         reward, end = jnp.moveaxis(self.outcome(x), -1, 0)
-        return self.cells(x), reward, end
+        return self.cells(x) + STAYS * (2 * planes - 1), reward, end
 
 
 def shaped(planes: Planes, x: Any) -> jax.Array:
