@@ -21,8 +21,9 @@ from tegu.algorithms.learned_dynamics import (
     new_dynamics,
     with_moments,
 )
-from tegu.core.spec import EnvironmentSpec
-from tegu.core.step import Step
+from tegu.algorithms.minibatches import epochs
+from tegu.core.spec import EnvironmentSpec, Spaces
+from tegu.core.step import PyTree, Step
 from tegu.nn.distributions import Categorical
 from tegu.nn.imagination import Rollouts
 from tegu.nn.optimizers import adam, descend
@@ -116,34 +117,43 @@ def as_features(space: spaces.Space, steps: Step) -> Step:
 
 
 def fitted(
-    model: EnvironmentModel, spec_spaces: Any, steps: Step, key: jax.Array, epochs: int, settings: Settings
+    model: EnvironmentModel,
+    seen: Spaces,
+    steps: Step,
+    key: jax.Array,
+    n_epochs: int,
+    batch_size: int,
+    settings: Settings,
 ) -> tuple[EnvironmentModel, dict[str, jax.Array]]:
-    """The model after ``epochs`` gradient steps on all of ``steps`` ``[N, ...]``, and the means of their metrics."""
-    steps = as_features(spec_spaces.observation, steps)
+    """The model after ``n_epochs`` over minibatches of ``steps`` ``[N, ...]``, and the means of their metrics."""
+    steps = as_features(seen.observation, steps)
     if isinstance(model, LearnedDynamics):
-        model = with_moments(model, spec_spaces.action, steps)
+        model = with_moments(model, seen.action, steps)
 
-    def epoch(model: Any, key: jax.Array) -> tuple[Any, Metrics]:
+    def minibatch(carry: PyTree, steps: Step) -> tuple[PyTree, Metrics]:
+        model, key = carry
         if isinstance(model, LearnedDynamics):
-            return learned(model, spec_spaces.action, steps, key, settings)
-        (_, metrics), gradient = jax.value_and_grad(planes_loss, has_aux=True)(model.network, spec_spaces, steps)
-        return LearnedPlanes(
-            *descend(adam(), settings.learning_rate, model.network, gradient, model.optimizer)
-        ), metrics
+            key, drawn = jax.random.split(key)
+            model, metrics = learned(model, seen.action, steps, drawn, settings)
+            return (model, key), metrics
+        (_, metrics), gradient = jax.value_and_grad(planes_loss, has_aux=True)(model.network, seen, steps)
+        network, state = descend(adam(), settings.learning_rate, model.network, gradient, model.optimizer)
+        return (LearnedPlanes(network, state), key), metrics
 
-    model, metrics = jax.lax.scan(epoch, model, jax.random.split(key, epochs))
-    return model, {name: value.mean() for name, value in metrics.items()}
+    shuffle_key, key = jax.random.split(key)
+    (model, _), metrics = epochs(minibatch, (model, key), steps._replace(extras=()), shuffle_key, n_epochs, batch_size)
+    return model, metrics
 
 
-def planes_loss(network: PlanesModel, spec_spaces: Any, steps: Step) -> tuple[jax.Array, dict[str, jax.Array]]:
+def planes_loss(network: PlanesModel, seen: Spaces, steps: Step) -> tuple[jax.Array, dict[str, jax.Array]]:
     """How far the model is from ``steps`` ``[N, ...]``, whose observations are features, and metrics.
 
     The cross-entropy of each cell with what it becomes, which may be between 0 and 1, summed over the cells; half the
     squared error of the reward; the cross-entropy of the end.
     """
-    planes = planes_of(spec_spaces.observation)
+    planes = planes_of(seen.observation)
     x, target = shaped(planes, steps.observation), shaped(planes, steps.next_observation)
-    cells, reward, end = network(x, action_features(spec_spaces.action, steps.action))
+    cells, reward, end = network(x, action_features(seen.action, steps.action))
     cross_entropy = optax.sigmoid_binary_cross_entropy(cells, target).sum(axis=(-3, -2, -1)).mean()
     reward_loss = 0.5 * ((reward - steps.reward) ** 2).mean()
     end_loss = optax.sigmoid_binary_cross_entropy(end, steps.terminated.astype(jnp.float32)).mean()

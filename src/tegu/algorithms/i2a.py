@@ -34,11 +34,14 @@ from tegu.algorithms.environment_model import (
     unchanged,
 )
 from tegu.algorithms.learned_dynamics import Settings, deterministic
-from tegu.algorithms.ranges import Count, Few, Fraction, NonNegative, Positive, Rate, Width
+from tegu.algorithms.minibatches import check_minibatches, epochs
+from tegu.algorithms.ppo import PPO
+from tegu.algorithms.ranges import Count, Few, Fraction, NonNegative, Positive, PositiveRate, Rate, Width
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step, flatten_time
 from tegu.experience.base import Rollout
+from tegu.nn.distributions import Categorical
 from tegu.nn.imagination import ImaginationAugmented, Rollouts, Seen
 from tegu.nn.mlp import check_network
 from tegu.nn.optimizers import descend
@@ -75,8 +78,9 @@ class I2A(Algorithm):
 
     imagination: str = eqx.field(static=True, default=LEARNED)  #: model, copy (imagines that nothing changes) or none
     model_fraction: Fraction = 0.2  #: fraction of the steps in which the model is learned; for imagination model
+    policy_update: str = eqx.field(static=True, default="a2c")  #: what a rollout is learned from by: a2c or ppo
     rollout_length: Few = eqx.field(static=True, default=5)  #: steps of each imagined rollout
-    learning_rate: Rate = 7e-4  #: RMSprop's learning rate, a number or a schedule such as "lin_7e-4"
+    learning_rate: Rate = 7e-4  #: of a2c's RMSprop or ppo's Adam, a number or a schedule such as "lin_7e-4"
     n_steps: Count = eqx.field(static=True, default=5)  #: steps per environment between two updates
     gamma: Fraction = 0.99  #: discount factor
     gae_lambda: Fraction = 1.0  #: lambda of GAE: 1 is the n-step return, lower has less variance and more bias
@@ -84,8 +88,11 @@ class I2A(Algorithm):
     vf_coef: NonNegative = 0.5  #: weight of the value loss
     distillation_coef: NonNegative = 0.1  #: weight of the loss by which the rollout policy follows the policy
     max_grad_norm: Positive = 0.5  #: the gradient's norm is clipped to this
+    batch_size: Count = eqx.field(static=True, default=64)  #: ppo: steps per minibatch
+    n_epochs: Count = eqx.field(static=True, default=4)  #: ppo: epochs of updates over each rollout
+    clip_range: PositiveRate = 0.2  #: ppo: how far the probability ratio may move
     model_learning_rate: Rate = 1e-3  #: Adam's learning rate of the model
-    model_epochs: Count = eqx.field(static=True, default=4)  #: gradient steps of the model on each rollout
+    model_epochs: Count = eqx.field(static=True, default=4)  #: epochs of the model over each rollout
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(128,))  #: hidden layers of the policies
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
     channels: Width = eqx.field(static=True, default=16)  #: filters of each convolution that looks at planes
@@ -96,18 +103,21 @@ class I2A(Algorithm):
     stage: str = eqx.field(static=True, kw_only=True, default=IMAGINATION, metadata={"derived": True})
 
     @property
-    def a2c(self) -> A2C:
+    def model_free(self) -> A2C | PPO:
         """What learns policy and values."""
-        return A2C(
-            name=self.title,
-            learning_rate=self.learning_rate,
-            n_steps=self.n_steps,
-            gamma=self.gamma,
-            gae_lambda=self.gae_lambda,
-            ent_coef=self.ent_coef,
-            vf_coef=self.vf_coef,
-            max_grad_norm=self.max_grad_norm,
-        )
+        given: dict[str, Any] = {
+            "name": self.title,
+            "learning_rate": self.learning_rate,
+            "n_steps": self.n_steps,
+            "gamma": self.gamma,
+            "gae_lambda": self.gae_lambda,
+            "ent_coef": self.ent_coef,
+            "vf_coef": self.vf_coef,
+            "max_grad_norm": self.max_grad_norm,
+        }
+        if self.policy_update == "a2c":
+            return A2C(**given)
+        return PPO(batch_size=self.batch_size, n_epochs=self.n_epochs, clip_range=self.clip_range, **given)
 
     @property
     def experience(self) -> Rollout:
@@ -122,6 +132,10 @@ class I2A(Algorithm):
         if self.imagination not in (LEARNED, COPY, NONE):
             choices = f"{LEARNED}, {COPY} or {NONE}"
             raise TeguError(f"{self.title}: imagination must be {choices}, got {self.imagination!r}")
+        if self.policy_update not in ("a2c", "ppo"):
+            raise TeguError(f"{self.title}: policy_update must be a2c or ppo, got {self.policy_update!r}")
+        if self.policy_update == "ppo":
+            check_minibatches(self, spec)
         require(self.title, "action", spec.action_space, spaces.Discrete)
         require(self.title, "observation", spec.observation_space, spaces.Box, spaces.Discrete)
         check_network(self.activation, self.net_arch)
@@ -144,7 +158,7 @@ class I2A(Algorithm):
         model: Any = ()
         if self.imagination == LEARNED:
             model = new_model(model_key, spec, self.model_channels, self.settings)
-        return I2ALearner(network, self.a2c.optimizer().init(network), model, jnp.zeros((), jnp.int32))
+        return I2ALearner(network, self.model_free.optimizer().init(network), model, jnp.zeros((), jnp.int32))
 
     def networks(self, learner: I2ALearner) -> Sequence[tuple[str, Any]]:
         return learner.network.parts if learner.model == () else (*learner.network.parts, ("model", learner.model[0]))
@@ -186,22 +200,39 @@ class I2A(Algorithm):
         return Decision(action, memory, extras=Kept(seen.rollouts, policy.logits, value))
 
     def update(self, learner: I2ALearner, batch: Step, key: jax.Array) -> Update:
-        """One gradient step on a rollout ``[T, B, ...]``, and in the first stage ``model_epochs`` of the model."""
-        sample, critic_metrics = self.sample(learner, batch, key)
-        logits = flatten_time(batch.extras.logits)
-        gradient, report = jax.grad(self.loss, has_aux=True)(learner.network, sample, logits)
-        network, optimizer = descend(
-            self.a2c.optimizer(), self.learning_rate, learner.network, gradient, learner.optimizer
-        )
-        learner = learner._replace(network=network, optimizer=optimizer, updates=learner.updates + 1)
+        """Learn from a rollout ``[T, B, ...]`` as A2C or PPO do; in the first stage the model does, too."""
+        samples, critic_metrics = self.samples(learner, batch, key)
+        learner, report = self.learn(learner, samples, key)
         if self.stage == MODEL and learner.model != ():
-            steps = flatten_time(batch)
-            model, model_metrics = fitted(learner.model, network.spaces, steps, key, self.model_epochs, self.settings)
+            steps, spaces = flatten_time(batch), learner.network.spaces
+            size = len(steps.reward) if self.policy_update == "a2c" else self.batch_size
+            how = self.model_epochs, size, self.settings
+            model, model_metrics = fitted(learner.model, spaces, steps, key, *how)
             learner, report = learner._replace(model=model), report | model_metrics
         return Update(learner, report | critic_metrics | learning_metrics(self.learning_rate, learner.updates))
 
-    def sample(self, learner: I2ALearner, batch: Step, key: jax.Array) -> tuple[Sample, dict[str, jax.Array]]:
-        """The samples ``[T * B, ...]`` of a rollout ``[T, B, ...]``, and how well its critic did."""
+    def learn(self, learner: I2ALearner, samples: PyTree, key: jax.Array) -> tuple[I2ALearner, dict[str, jax.Array]]:
+        """One gradient step of the network on all ``samples``, or, with PPO, epochs of them on minibatches."""
+        optimizer = self.model_free.optimizer()
+
+        def step(carry: PyTree, sample: PyTree) -> tuple[PyTree, Metrics]:
+            network, state, updates = carry
+            gradient, metrics = jax.grad(self.loss, has_aux=True)(network, *sample)
+            return (*descend(optimizer, self.learning_rate, network, gradient, state), updates + 1), metrics
+
+        carry = learner.network, learner.optimizer, learner.updates
+        if self.policy_update == "a2c":
+            carry, report = step(carry, samples)
+        else:
+            carry, report = epochs(step, carry, samples, key, self.n_epochs, self.batch_size)
+        network, state, updates = carry
+        return learner._replace(network=network, optimizer=state, updates=updates), dict(report)
+
+    def samples(
+        self, learner: I2ALearner, batch: Step, key: jax.Array
+    ) -> tuple[tuple[Sample, jax.Array], dict[str, jax.Array]]:
+        """The samples ``[T * B, ...]`` of a rollout ``[T, B, ...]`` and the policy's logits, and how well its critic
+        did."""
         network, kept = learner.network, batch.extras
 
         def value(observation: PyTree) -> jax.Array:
@@ -212,16 +243,17 @@ class I2A(Algorithm):
         advantages = gae(batch.reward, kept.value, bootstrap, *ends, self.gamma, self.gae_lambda)
         target = advantages + kept.value
         seen = Seen(features(network.spaces.observation, batch.observation), kept.rollouts)
-        sample = Sample(seen, None, batch.action, (), kept.value, advantages, target)
-        return flatten_time(sample), {"explained_variance": 1 - advantages.var() / (target.var() + 1e-8)}
+        log_prob = Categorical(kept.logits, int(network.spaces.action.start)).log_prob(batch.action)
+        sample = Sample(seen, None, batch.action, log_prob, kept.value, advantages, target)
+        return flatten_time((sample, kept.logits)), {"explained_variance": 1 - advantages.var() / (target.var() + 1e-8)}
 
     def loss(self, network: ImaginationAugmented, sample: Sample, logits: jax.Array) -> tuple[jax.Array, Metrics]:
-        """A2C's loss on a ``sample`` ``[N, ...]``, and the rollout policy's, which is to follow the policy with these
-        ``logits`` ``[N, A]``.
+        """A2C's or PPO's loss on a ``sample`` ``[N, ...]``, and that of the rollout policy, which follows the policy
+        with these ``logits`` ``[N, A]``.
 
         What was imagined is given: no gradient goes into the model, nor into the rollout policy for what it did there.
         """
-        loss, metrics = self.a2c.loss(network, sample)
+        loss, metrics = self.model_free.loss(network, sample)
         if network.rollout_policy is None:
             return loss, metrics
         distilled = distillation_loss(logits, network.rollout_policy(sample.x.x))
