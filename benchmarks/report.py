@@ -10,7 +10,8 @@ from benchmarks.cases import CASES
 SCORES, GENERAL, LADDER, DEFAULTS = "scores.json", "general-ppo.json", "ladder.json", "defaults.json"
 GO_OPTIONS, TABULAR_PLANNING = "go-options.json", "tabular-planning.json"
 VALUE_EXPANSION, MBMF, HIDE_AND_SEEK = "value-expansion.json", "mbmf.json", "hide-and-seek.json"
-_STUDIES = GENERAL, DEFAULTS, LADDER, TABULAR_PLANNING, VALUE_EXPANSION, MBMF, HIDE_AND_SEEK, GO_OPTIONS
+I2A = "i2a.json"
+_STUDIES = GENERAL, DEFAULTS, LADDER, TABULAR_PLANNING, VALUE_EXPANSION, MBMF, I2A, HIDE_AND_SEEK, GO_OPTIONS
 _HOW = """\
 Each measurement is a process of its own. The sides of a case run in turn, one at a time, every second round backwards;
 nothing else should run on the machine. Figures are medians, with the least and the greatest in brackets. A ratio is
