@@ -20,9 +20,10 @@ SHARED: dict[str, Any] = {"policy_update": "ppo", "n_steps": 64, "batch_size": 2
 SHARED |= {"learning_rate": 5e-4, "ent_coef": 0.03, "channels": 8, "hidden_size": 32}
 VARIANTS = {"imagination in a learned model": "model", "copy model": "copy", "no imagination": "none"}
 EXPLAINED = (
-    "I2A on {environment} with one box, {steps:,} steps in all (of which I2A spends a part on its model), {seeds} seeds: "
-    "share of fresh levels of the training pool that are solved when training ends, of {episodes} for each seed, greedily and "
-    "with drawn actions. Shared settings: {shared}; all else as in tegu.I2A. Seconds of training: {seconds}."
+    "I2A on {environment} with one box, {steps:,} steps in all (of which I2A spends a part on its model), {seeds} "
+    "seeds: share of levels of the training pool that are solved when training ends, of {episodes} for each seed, "
+    "greedily and with drawn actions. Shared settings: {shared}; all else as in tegu.I2A. Seconds of training: "
+    "{seconds}."
 )
 
 

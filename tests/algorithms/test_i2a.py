@@ -105,7 +105,7 @@ def test_the_rollout_policy_draws_its_actions():
 def test_the_copy_model_imagines_that_nothing_changes(sokoban):
     one, spec = stages_of(sokoban, imagination="copy")
     learner = one.init(KEY, spec)
-    assert learner.model == ()
+    assert learner.model is None
     observation = jax.vmap(sokoban.reset)(jax.random.split(KEY, 2))[1]
     kept = one.act(learner, observation, (), KEY, explore=True).extras.rollouts
     x = np.asarray(observation, np.float32).reshape((2, 1, 1, -1))

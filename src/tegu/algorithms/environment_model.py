@@ -97,7 +97,7 @@ def rollouts(
     first = jnp.tile(jnp.arange(start, start + actions, dtype=jnp.int32), batch)
     begin = jnp.repeat(x, actions, axis=0), first, jnp.zeros(batch * actions, bool)
 
-    def step(carry: tuple[jax.Array, ...], key: jax.Array) -> tuple[tuple[jax.Array, ...], Rollouts]:
+    def step(carry: PyTree, key: jax.Array) -> tuple[PyTree, Rollouts]:
         x, action, over = carry
         outcome, following = transition(x, action)
         x = jnp.where(over[:, None], x, following)

@@ -55,7 +55,7 @@ LEARNED, COPY, NONE = "model", "copy", "none"  #: what imagines
 class I2ALearner(NamedTuple):
     network: ImaginationAugmented
     optimizer: optax.OptState
-    model: EnvironmentModel | tuple[()]  #: learned in the first stage only; () where nothing is learned of it
+    model: EnvironmentModel | None  #: learned in the first stage only; None where nothing is
     updates: jax.Array  #: int32: updates of the network so far
 
 
@@ -155,17 +155,17 @@ class I2A(Algorithm):
         network_key, model_key = jax.random.split(key)
         sizes = self.net_arch, self.activation, self.channels, self.hidden_size
         network = ImaginationAugmented(network_key, spec, *sizes, self.imagination != NONE)
-        model: Any = ()
+        model = None
         if self.imagination == LEARNED:
             model = new_model(model_key, spec, self.model_channels, self.settings)
         return I2ALearner(network, self.model_free.optimizer().init(network), model, jnp.zeros((), jnp.int32))
 
     def networks(self, learner: I2ALearner) -> Sequence[tuple[str, Any]]:
-        return learner.network.parts if learner.model == () else (*learner.network.parts, ("model", learner.model[0]))
+        return learner.network.parts if learner.model is None else (*learner.network.parts, ("model", learner.model[0]))
 
     def transition(self, learner: I2ALearner) -> Transition:
         """By what is imagined."""
-        if learner.model == ():
+        if learner.model is None:
             return unchanged
         seen = learner.network.spaces
         return transition(learner.model, seen.observation, seen.action, self.settings)
@@ -203,7 +203,7 @@ class I2A(Algorithm):
         """Learn from a rollout ``[T, B, ...]`` as A2C or PPO do; in the first stage the model does, too."""
         samples, critic_metrics = self.samples(learner, batch, key)
         learner, report = self.learn(learner, samples, key)
-        if self.stage == MODEL and learner.model != ():
+        if self.stage == MODEL and learner.model is not None:
             steps, spaces = flatten_time(batch), learner.network.spaces
             size = len(steps.reward) if self.policy_update == "a2c" else self.batch_size
             how = self.model_epochs, size, self.settings
@@ -253,7 +253,8 @@ class I2A(Algorithm):
 
         What was imagined is given: no gradient goes into the model, nor into the rollout policy for what it did there.
         """
-        loss, metrics = self.model_free.loss(network, sample)
+        model_free: Any = self.model_free  # whose losses take any network that gives a policy and values
+        loss, metrics = model_free.loss(network, sample)
         if network.rollout_policy is None:
             return loss, metrics
         distilled = distillation_loss(logits, network.rollout_policy(sample.x.x))
@@ -262,7 +263,7 @@ class I2A(Algorithm):
 
     def diagnose(self, learner: I2ALearner, steps: Step) -> Metrics:
         """How good the model is, where there is one."""
-        if learner.model == ():
+        if learner.model is None:
             return {}
         space = learner.network.spaces.observation
         return {"model_error_ratio": model_error_ratio(self.transition(learner), space, steps)}
@@ -272,7 +273,7 @@ class I2A(Algorithm):
         return ExpectedReturn(learner.network(seen)[1], self.gamma)
 
     def imagine(self, learner: I2ALearner, observation: PyTree, actions: PyTree, key: jax.Array) -> Imagined | None:
-        if learner.model == ():
+        if learner.model is None:
             return None
         return open_loop(self.transition(learner), learner.network.spaces.observation, observation, actions)
 

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from tegu.core.spec import EnvironmentSpec, Spaces
+from tegu.exploration import masked
 from tegu.nn.conv import GAIN
-from tegu.nn.distributions import Distribution, distribution
+from tegu.nn.distributions import Categorical
 from tegu.nn.mlp import ACTIVATIONS, MLP, after_hidden, hidden_layers
 from tegu.nn.planes import PlaneEncoder
 from tegu.nn.recurrent import LSTM, unroll
@@ -77,7 +78,7 @@ class ImaginationAugmented(eqx.Module):
     encoder: PlaneEncoder
     first: MLP  #: the part of the first hidden layer that sees the observation
     rollout_encoder: RolloutEncoder | None
-    code_weight: jax.Array | None  #: ``[A * hidden_size, width]``: the part that sees the codes
+    code_weight: Any  #: ``[A * hidden_size, width]``: the part that sees the codes
     hidden: MLP | None  #: the hidden layers after the first
     actor: MLP
     critic: MLP
@@ -121,11 +122,11 @@ class ImaginationAugmented(eqx.Module):
         acts = self.rollout_policy.encoder, self.rollout_policy.layers
         return (*shown, ("rollout encoder", reads), ("rollout policy", acts))
 
-    def __call__(self, seen: Seen, mask: jax.Array | None = None) -> tuple[Distribution, jax.Array]:
+    def __call__(self, seen: Seen, mask: jax.Array | None = None) -> tuple[Categorical, jax.Array]:
         """The policy and the state values ``[...]``."""
         x = self.first(self.encoder(seen.x))
         if seen.rollouts is not None and self.rollout_encoder is not None:
             codes = self.rollout_encoder(seen.rollouts)
             x = x + codes.reshape((*codes.shape[:-2], -1)) @ self.code_weight
         x = after_hidden(self.hidden, ACTIVATIONS[self.activation](x))
-        return distribution(self.spaces.action, self.actor(x), jnp.zeros(0), mask), self.critic(x)[..., 0]
+        return Categorical(masked(self.actor(x), mask), int(self.spaces.action.start)), self.critic(x)[..., 0]

@@ -97,6 +97,7 @@ class PlanesModel(eqx.Module):
         return self.cells(x) + STAYS * (2 * planes - 1), reward, end
 
 
-def shaped(planes: Planes, x: Any) -> jax.Array:
+def shaped(planes: Planes | None, x: Any) -> jax.Array:
     """Features ``[..., n]`` as planes ``[..., H, W, C]``."""
+    assert planes is not None
     return x.reshape((*x.shape[:-1], *planes))
