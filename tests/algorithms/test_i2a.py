@@ -416,12 +416,3 @@ def test_a_model_of_vectors_learns_them():
     outcome, found = one.transition(learner)(x, action)
     assert np.abs(found - following).mean() < 0.3 * np.abs(unchanged(x, action)[1] - following).mean()
     assert np.corrcoef(outcome.reward, steps.reward)[0, 1] > 0.8
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("imagination", ["model", "copy", "none"])
-def test_it_learns(imagination):
-    """Of -9.6 by chance and -3.6 at best; three seeds each."""
-    one = algorithm("i2a", {"imagination": imagination, "net_arch": (32,), "hidden_size": 16, "rollout_length": 3})
-    agent = tegu.train(Point(discrete=True), one, steps=60_000, n_envs=8, seeds=3, folder=None, progress_bar=False)
-    assert (agent.evaluate(100).returns.mean(axis=-1) > -5).all()
