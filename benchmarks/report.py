@@ -10,8 +10,19 @@ from benchmarks.cases import CASES
 SCORES, GENERAL, LADDER, DEFAULTS = "scores.json", "general-ppo.json", "ladder.json", "defaults.json"
 GO_OPTIONS, TABULAR_PLANNING = "go-options.json", "tabular-planning.json"
 VALUE_EXPANSION, MBMF, HIDE_AND_SEEK = "value-expansion.json", "mbmf.json", "hide-and-seek.json"
-WORLD_MODELS = "world-models.json"
-_STUDIES = GENERAL, DEFAULTS, LADDER, TABULAR_PLANNING, VALUE_EXPANSION, MBMF, WORLD_MODELS, HIDE_AND_SEEK, GO_OPTIONS
+WORLD_MODELS, I2A = "world-models.json", "i2a.json"
+_STUDIES = (
+    GENERAL,
+    DEFAULTS,
+    LADDER,
+    TABULAR_PLANNING,
+    VALUE_EXPANSION,
+    MBMF,
+    WORLD_MODELS,
+    I2A,
+    HIDE_AND_SEEK,
+    GO_OPTIONS,
+)
 _HOW = """\
 Each measurement is a process of its own. The sides of a case run in turn, one at a time, every second round backwards;
 nothing else should run on the machine. Figures are medians, with the least and the greatest in brackets. A ratio is

@@ -109,6 +109,7 @@ def test_every_hyper_parameter_is_documented(name: str) -> None:
         ("Pendulum-v1", "pets"),
         ("Pendulum-v1", "mbpo"),
         ("Pendulum-v1", "mbmf"),
+        ("CartPole-v1", "i2a"),
         ("Pendulum-v1", "dreamer"),
         ("Pendulum-v1", "world-models"),
         ("tic-tac-toe", "alphazero"),

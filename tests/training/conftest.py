@@ -32,6 +32,8 @@ _MODEL |= {"gradient_steps": 2, "learning_rate": "lin_1e-2"}
 _MBMF = _MODEL | {"n_envs": 2, "horizon": 3, "n_candidates": 8, "model_arch": [8], "n_steps": 16, "steps": 600}
 _MBMF |= {"imitation_gradient_steps": 3, "model_fraction": 0.4, "imitation_fraction": 0.3, "log_interval": 20}
 _MBMF |= {"model_learning_rate": "lin_1e-2", "imitation_learning_rate": "lin_1e-2", "normalize_observation": True}
+_I2A = _A2C | {"rollout_length": 2, "hidden_size": 4, "model_arch": [8], "model_epochs": 2, "model_fraction": 0.5}
+_I2A |= {"model_learning_rate": "lin_1e-2"}
 _SEARCH = {"n_envs": 4, "n_steps": 15, "steps": 600, "log_interval": 60, "learning_rate": "lin_0.5"}
 _DREAMER = {"n_envs": 2, "learning_starts": 50, "buffer_size": 120, "batch_size": 4, "sequence_length": 5, "steps": 600}
 _DREAMER |= {"train_freq": 20, "horizon": 2, "deterministic_size": 8, "n_categoricals": 2, "n_classes": 3, "units": 8}
@@ -130,6 +132,7 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
         "gymnasium",
     ),
     "mbmf": ("Pendulum-v1", _MBMF | {"normalize_reward": True}, "gymnasium"),
+    "i2a": ("CartPole-v1", _I2A, "gymnasium"),
     "dreamer": ("Pendulum-v1", _DREAMER, "gymnasium"),
     "world-models": ("Pendulum-v1", _WORLD_MODELS, "gymnasium"),
     "alphazero": ("tic-tac-toe", _ALPHAZERO | {"n_envs": 32}, None),

@@ -215,6 +215,7 @@ ALGORITHMS: dict[str, Entry] = {
     ),
     "mbpo": Entry("tegu.algorithms.mbpo:MBPO", "MBPO"),
     "mbmf": Entry("tegu.algorithms.mbmf:MBMF", "MBMF"),
+    "i2a": Entry("tegu.algorithms.i2a:I2A", "I2A"),
     "dreamer": Entry("tegu.algorithms.dreamer:Dreamer", "Dreamer"),
     "world-models": Entry("tegu.algorithms.world_models:WorldModels", "WorldModels"),
     "alphazero": Entry("tegu.algorithms.alphazero:AlphaZero", "AlphaZero"),

@@ -20,16 +20,20 @@ _STYLES = {"model": (COLOURS[0], "-"), "reward": (COLOURS[1], "--"), "no change"
 def plot_open_loop(
     observation: np.ndarray, imagined: np.ndarray, errors: Mapping[str, np.ndarray], path: Path | str
 ) -> "Figure":
-    """Plot an episode's observations ``[T + 1, o]`` and what ``M`` networks predicted of them, ``[M, H, B, o]``, from
-    each of the first ``B`` on; and the ``errors`` ``[H]`` by how many steps ahead. A .png, .svg or .pdf file.
+    """Plot an episode's observations ``[T + 1, ...]`` and what ``M`` networks predicted of them, ``[M, H, B, ...]``,
+    from each of the first ``B`` on; and the ``errors`` ``[H]`` by how many steps ahead. A .png, .svg or .pdf file.
 
-    Of the observation the first five dimensions are drawn: the mean of the networks as a line, how they differ as a
-    band.
+    Of the observation the first five dimensions are drawn, of planes the first five cells that change: the mean of the
+    networks as a line, how they differ as a band.
     """
-    shown = min(observation.shape[1], _PANELS)
-    figure, axes = figure_of(shown + 1)
+    planes = observation.ndim > 2
+    observation = observation.reshape((len(observation), -1)).astype(np.float64)
     horizon, starts = imagined.shape[1:3]
-    for number, ax in enumerate(axes[:shown]):
+    imagined = imagined.reshape((*imagined.shape[:3], -1))
+    numbers = np.flatnonzero(np.ptp(observation, axis=0)) if planes else np.arange(observation.shape[1])
+    numbers = numbers[:_PANELS]
+    figure, axes = figure_of(len(numbers) + 1)
+    for number, ax in zip(numbers, axes[:-1], strict=True):
         _prepare(ax, f"observation[{number}]", "step of the episode")
         ax.plot(observation[:, number], color=INK, linewidth=1.2, label="observed")
         for start in np.unique(np.linspace(0, starts - 1, _STARTS).astype(int)):
