@@ -121,7 +121,7 @@ class I2A(Algorithm):
 
     @property
     def experience(self) -> Rollout:
-        return Rollout(self.n_steps)
+        return self.model_free.experience
 
     @property
     def settings(self) -> Settings:

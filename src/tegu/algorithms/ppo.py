@@ -84,7 +84,7 @@ class PPO(Algorithm):
 
     @property
     def experience(self) -> Rollout:
-        return Rollout(self.n_steps)
+        return Rollout(self.n_steps, minibatch=self.batch_size)
 
     def at(self, clock: Clock) -> Self:
         return dataclasses.replace(super().at(clock), rollout=clock.steps)

@@ -77,7 +77,7 @@ class PQN(Algorithm):
 
     @property
     def experience(self) -> Rollout:
-        return Rollout(self.n_steps)
+        return Rollout(self.n_steps, minibatch=self.batch_size)
 
     def at(self, clock: Clock) -> Self:
         return dataclasses.replace(super().at(clock), exploration_rate=falling_epsilon(self, clock))

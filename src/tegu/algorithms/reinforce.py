@@ -69,7 +69,7 @@ class REINFORCE(Algorithm):
     @property
     def experience(self) -> Rollout:
         """Without a baseline every rollout begins new episodes, for only whole ones count."""
-        return Rollout(self.n_steps, whole=not self.baseline)
+        return Rollout(self.n_steps, not self.baseline, self.batch_size if self.baseline else None)
 
     def validate(self, spec: EnvironmentSpec) -> None:
         check_actor_critic(self, spec, apart=self.baseline)

@@ -65,7 +65,7 @@ class TRPO(Algorithm):
 
     @property
     def experience(self) -> Rollout:
-        return Rollout(self.n_steps)
+        return Rollout(self.n_steps, minibatch=self.batch_size)
 
     def validate(self, spec: EnvironmentSpec) -> None:
         check_actor_critic(self, spec, apart=True)

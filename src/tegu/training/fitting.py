@@ -49,11 +49,12 @@ def adapted_rollout(
         adapted = adapted_rollout(getattr(algorithm, inner), n_envs, usually, given, samples, algorithm.name)
         fitted: dict[str, Any] = {inner: adapted}
         return algorithm if adapted is getattr(algorithm, inner) else dataclasses.replace(algorithm, **fitted)
-    n_steps: Any = getattr(algorithm, "n_steps", None)
-    batch: Any = getattr(algorithm, "batch_size", None)
-    rollout = isinstance(algorithm.experience, Rollout) and isinstance(n_steps, int) and isinstance(batch, int)
+    experience = algorithm.experience
+    if not isinstance(experience, Rollout) or experience.minibatch is None or {"n_steps", "batch_size"} <= set(given):
+        return algorithm
+    n_steps, batch = experience.n_steps, experience.minibatch
     columns, usual_columns = n_envs * samples, usually * samples
-    if not rollout or n_steps * columns % batch == 0 or {"n_steps", "batch_size"} <= set(given):
+    if n_steps * columns % batch == 0:
         return algorithm
     batches = max(n_steps * usual_columns // batch, 1)
     if "n_steps" in given:
