@@ -26,7 +26,7 @@ SMALL = {"net_arch": (4,), "model_arch": (4,), "ensemble_size": 2}
 
 def agent(backend: str) -> Agent:
     """One that has learned nothing, on either implementation of Pendulum."""
-    plan = make_plan("Pendulum-v1", tegu.MBPO(**SMALL), backend=backend, steps=10)
+    plan = make_plan("Pendulum-v1", tegu.MBPO(learning_rate=tegu.Linear(1e-3), **SMALL), backend=backend, steps=10)
     spec = spec_at(plan.source, 1)
     learners = jax.tree.map(lambda leaf: leaf[None], plan.algorithm.init(jax.random.key(0), spec))
     return Agent(plan.algorithm, spec, learners, (3,), 0, plan.source)

@@ -1,6 +1,7 @@
 """I2A: what is imagined against really stepping, the losses in NumPy, what is learned in which stage, and worlds."""
 
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import equinox as eqx
@@ -73,7 +74,8 @@ def test_a_rollout_in_an_exact_model_is_what_really_comes(sokoban):
 
     weight = np.random.default_rng(0).normal(size=(100, 5))
     x = observations.reshape((2, -1)).astype(jnp.float32)
-    given = transition, lambda x: x @ jnp.asarray(weight, jnp.float32), x, sokoban.action_space, 4, KEY, False
+    sure = jnp.asarray(1e6 * weight, jnp.float32)  # of what it does, so that it can be followed
+    given = transition, lambda x: x @ sure, x, sokoban.action_space, 4, KEY
     found = jax.jit(lambda: rollouts(*given))()
     assert found.x.shape == (2, 5, 4, 100)
     solved = 0
@@ -97,7 +99,7 @@ def test_the_rollout_policy_draws_its_actions():
     chosen = jnp.log(jnp.array([0.5, 0.3, 0.2]))
     given = lambda x, a: (Outcome(jnp.zeros(len(x)), jnp.zeros(len(x), bool)), jax.nn.one_hot(a - 7, 3))  # noqa: E731
     many = given, lambda x: jnp.broadcast_to(chosen, (len(x), 3)), jnp.zeros((800, 3)), spaces.Discrete(3, start=7)
-    x = rollouts(*many, 3, KEY, True).x
+    x = rollouts(*many, 3, KEY).x
     np.testing.assert_array_equal(x[:, :, 0], np.broadcast_to(np.eye(3), (800, 3, 3)))
     np.testing.assert_allclose(x[:, :, 1:].mean((0, 1, 2)), [0.5, 0.3, 0.2], atol=0.03)
 
@@ -160,7 +162,7 @@ def test_the_loss_is_that_of_a2c(imagination):
     np.testing.assert_allclose(batch.extras.logits, logits, rtol=1e-5, atol=1e-6)
 
     def worth(observation):
-        return np.asarray(learner.network(one.see(learner, observation, KEY, explore=True))[1], np.float64)
+        return np.asarray(learner.network(one.see(learner, observation, KEY))[1], np.float64)
 
     following = np.concatenate([value[1:], worth(batch.next_observation[-1])[None]])
     following[2, 1] = worth(batch.next_observation[2, 1:])[0]
@@ -238,6 +240,19 @@ def test_the_model_is_learned_in_the_first_stage_and_frozen_in_the_second(world,
         assert not same(after.network.first, learner.network.first)
         assert not same(after.network.rollout_policy, learner.network.rollout_policy)
         assert after.updates == 1
+
+
+def test_greedy_play_imagines_the_same_each_time_as_in_training(sokoban):
+    """The rollout policy's actions are drawn then, too: the network has never read others."""
+    one, spec = stages_of(sokoban)
+    learner, observation = one.init(KEY, spec), jax.vmap(sokoban.reset)(jax.random.split(KEY, 2))[1]
+    act = jax.jit(partial(one.act, learner, observation, ()), static_argnames="explore")
+    keys = jax.random.split(jax.random.key(9))
+    first, second = (act(key, explore=False) for key in keys)
+    assert same(first, second)
+    drawn = [act(key, explore=True).extras.rollouts for key in keys]
+    assert not same(drawn[0], drawn[1])
+    assert not same(first.extras.rollouts, drawn[0])
 
 
 def test_the_first_stage_does_not_imagine(sokoban):
@@ -346,7 +361,7 @@ def test_codes_alone_tell_which_action_pays():
             draw, act, imagine = jax.random.split(key, 3)
             good = jax.random.randint(draw, (64,), 0, 4)
             x = jax.nn.one_hot(good, 4)
-            found = rollouts(exact, network.rollout_policy, x, acted, 2, imagine, True)
+            found = rollouts(exact, network.rollout_policy, x, acted, 2, imagine)
             found = jax.tree.map(lambda leaf: jnp.where(imagines, leaf, 0).astype(leaf.dtype), found)
             seen = Seen(jnp.ones_like(x), found._replace(x=jnp.zeros_like(found.x)))
             return seen, good, network(seen)[0].sample(act)

@@ -82,7 +82,8 @@ def open_loop(
         raise TeguError(f"{says}: horizon must be at most that, got {horizon:,}")
     starts = length - horizon + 1
     actions = steps.action[np.arange(horizon)[:, None] + np.arange(starts)]
-    imagined = jax.jit(algorithm.imagine)(learner, steps.observation[:starts], actions, jax.random.key(0))
+    imagine = jax.jit(lambda *given: algorithm.imagine(*given))  # a method of an algorithm with schedules has no hash
+    imagined = imagine(learner, steps.observation[:starts], actions, jax.random.key(0))
     observation = np.concatenate([steps.observation, steps.next_observation[-1:]])
     return OpenLoop(observation, steps.reward, jax.device_get(imagined))
 

@@ -85,13 +85,11 @@ def rollouts(
     acted: spaces.Discrete,
     length: int,
     key: jax.Array,
-    explore: bool,
 ) -> Rollouts:
     """What is imagined from features ``[B, n]``: after each first action, ``length`` steps in all, as the ``policy``
     goes on, whose logits ``[N, A]`` are of features ``[N, n]`` (Weber et al. 2017, figure 2a and 2b).
 
-    Its actions are drawn, or, without ``explore``, the likeliest ones. Where the episode has ended nothing changes any
-    more, and nothing is paid.
+    Its actions are drawn. Where the episode has ended nothing changes any more, and nothing is paid.
     """
     batch, actions, start = len(x), int(acted.n), int(acted.start)
     first = jnp.tile(jnp.arange(start, start + actions, dtype=jnp.int32), batch)
@@ -102,8 +100,7 @@ def rollouts(
         outcome, following = transition(x, action)
         x = jnp.where(over[:, None], x, following)
         reward, over = jnp.where(over, 0.0, outcome.reward), over | outcome.terminated
-        later = Categorical(policy(x), start)
-        return (x, later.sample(key) if explore else later.mode(), over), Rollouts(x, reward, over)
+        return (x, Categorical(policy(x), start).sample(key), over), Rollouts(x, reward, over)
 
     found = jax.lax.scan(step, begin, jax.random.split(key, length))[1]  # [L, B * A, ...]
     return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1).reshape((batch, actions, length, *leaf.shape[2:])), found)

@@ -170,11 +170,8 @@ class I2A(Algorithm):
         seen = learner.network.spaces
         return transition(learner.model, seen.observation, seen.action, self.settings)
 
-    def see(self, learner: I2ALearner, observation: PyTree, key: jax.Array, *, explore: bool) -> Seen:
-        """Observations ``[B, ...]`` and what is imagined from them; the model is not imagined with while it is learned.
-
-        Without exploration the rollout policy's likeliest actions are taken, else they are drawn.
-        """
+    def see(self, learner: I2ALearner, observation: PyTree, key: jax.Array) -> Seen:
+        """Observations ``[B, ...]`` and what is imagined from them; nothing is while the model is learned."""
         network = learner.network
         x = features(network.spaces.observation, observation)
         if network.rollout_policy is None or self.stage == MODEL:
@@ -186,7 +183,6 @@ class I2A(Algorithm):
             network.spaces.action,
             self.rollout_length,
             key,
-            explore,
         )
         return Seen(x, found)
 
@@ -194,7 +190,8 @@ class I2A(Algorithm):
         self, learner: I2ALearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
     ) -> Decision:
         imagine_key, action_key = jax.random.split(key)
-        seen = self.see(learner, observation, imagine_key, explore=explore)
+        # drawn when greedy, too, as the network has learned to read such rollouts, but the same each time
+        seen = self.see(learner, observation, imagine_key if explore else jax.random.key(0))
         policy, value = learner.network(seen)
         action = policy.sample(action_key) if explore else policy.mode()
         return Decision(action, memory, extras=Kept(seen.rollouts, policy.logits, value))
@@ -236,7 +233,7 @@ class I2A(Algorithm):
         network, kept = learner.network, batch.extras
 
         def value(observation: PyTree) -> jax.Array:
-            return network(self.see(learner, observation, key, explore=True))[1]
+            return network(self.see(learner, observation, key))[1]
 
         bootstrap = next_values(value, batch.next_observation, kept.value, batch.truncated)
         ends = batch.terminated, batch.truncated
@@ -269,7 +266,7 @@ class I2A(Algorithm):
         return {"model_error_ratio": model_error_ratio(self.transition(learner), space, steps)}
 
     def expected_return(self, learner: I2ALearner, observation: PyTree, memory: PyTree) -> ExpectedReturn:
-        seen = self.see(learner, observation, jax.random.key(0), explore=False)
+        seen = self.see(learner, observation, jax.random.key(0))
         return ExpectedReturn(learner.network(seen)[1], self.gamma)
 
     def imagine(self, learner: I2ALearner, observation: PyTree, actions: PyTree, key: jax.Array) -> Imagined | None:
