@@ -72,7 +72,7 @@ def open_loop(
     if known is None:
         raise TeguError(
             f"{algorithm.title} predicts no observations of {agent.spec.id}: expected an algorithm with a learned "
-            "model, such as pets or mbpo, and observations that are vectors of floats"
+            "model, such as pets or mbpo, and observations that it predicts, such as vectors of floats"
         )
     steps = played(agent, seed_index, deterministic, max_steps)
     length = len(steps.reward)

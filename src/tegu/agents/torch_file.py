@@ -18,6 +18,7 @@ from tegu.core.errors import TeguError
 from tegu.core.text import printable
 
 LARGEST = 2**32  #: bytes of all members of a file: no agent's networks are larger
+MOST_DIMENSIONS = 8  #: of a tensor
 _TYPES = {
     "DoubleStorage": "<f8",
     "FloatStorage": "<f4",
@@ -68,8 +69,6 @@ def tensors(data: bytes, what: str) -> dict[str, np.ndarray]:
         raise TeguError(f"{what} is damaged: {type(error).__name__}: {printable(str(error), 200)}") from error
     if not isinstance(found, dict) or not all(isinstance(leaf, np.ndarray) for leaf in found.values()):
         raise TeguError(f"{what} is not loaded: it holds something else than a dict of tensors")
-    if odd := [name for name in found if not isinstance(name, str)]:
-        raise TeguError(f"{what} is not loaded: a tensor's name is {printable(repr(odd[0]), 100)}")
     return found
 
 
@@ -84,7 +83,7 @@ def _members(archive: zipfile.ZipFile) -> dict[str, bytes]:
 
 
 def _storage(members: dict[str, bytes], kind: Any, key: Any) -> _Storage:
-    module, _, name = kind.path.rpartition(".") if isinstance(kind, _Name) else ("", "", repr(kind))
+    module, _, name = kind.path.rpartition(".") if isinstance(kind, _Name) else ("", "", type(kind).__name__)
     if module != "torch" or name not in _TYPES:
         raise _Refused(f"it holds numbers of an unknown type, {printable(name, 100)}")
     return _Storage(np.frombuffer(members[f"data/{key}"], _TYPES[name]))
@@ -134,14 +133,14 @@ def _follow(program: bytes, storage: Callable[[Any, Any], _Storage]) -> Any:
             stack.append(_Name(argument.replace(" ", ".")))
         elif name == "BINPERSID":
             tag, kind, key, *_ = stack.pop()
-            if tag != "storage":
-                raise _Refused(f"it refers to {printable(repr(tag), 100)}")
+            if not isinstance(tag, str) or tag != "storage" or not isinstance(key, str):
+                raise _Refused("it refers to something else than numbers in the file")
             stack.append(storage(kind, key))
         elif name == "SETITEM":
-            stack[-3].update([popped(2)])
+            _set(stack[-3], popped(2))
         elif name == "SETITEMS":
             items = to_mark()
-            stack[-1].update(zip(items[::2], items[1::2], strict=True))
+            _set(stack[-1], items)
         elif name == "BUILD":  # attributes of the dict, such as the versions of its modules
             stack.pop()
         elif name == "REDUCE":
@@ -152,15 +151,24 @@ def _follow(program: bytes, storage: Callable[[Any, Any], _Storage]) -> Any:
     raise _Refused("its pickle has no end")
 
 
+def _set(table: Any, items: tuple[Any, ...]) -> None:
+    """Set names and values, which follow each other. No other keys: hashing nested tuples can crash."""
+    names, values = items[::2], items[1::2]
+    if not isinstance(table, dict) or not all(isinstance(name, str) for name in names):
+        raise _Refused("it holds something else than tables with names")
+    table.update(zip(names, values, strict=True))
+
+
 def _result(function: Any, given: tuple[Any, ...]) -> Any:
     """What the call of a function, by its name, would return, for the three that state dicts are made of."""
-    if function == _DICT and not given:
-        return {}
-    if function == _TENSOR:
-        return _tensor(*given[:4])
-    if function == _PARAMETER and isinstance(given[0], np.ndarray):
-        return given[0]
-    called = function.path if isinstance(function, _Name) else repr(function)
+    if isinstance(function, _Name):
+        if function == _DICT and not given:
+            return {}
+        if function == _TENSOR:
+            return _tensor(*given[:4])
+        if function == _PARAMETER and isinstance(given[0], np.ndarray):
+            return given[0]
+    called = function.path if isinstance(function, _Name) else f"a {type(function).__name__}"
     raise _Refused(f"it would call {printable(called, 100)}, and only tensors are read")
 
 
@@ -170,6 +178,8 @@ def _tensor(storage: _Storage, offset: int, shape: tuple[int, ...], strides: tup
     ``strides`` are in numbers, and ``offset`` is where it begins.
     """
     numbers = storage.array
+    if max(len(shape), len(strides)) > MOST_DIMENSIONS or max((offset, *shape, *strides)) > LARGEST:
+        raise _Refused("a tensor is too large")
     if min((offset, *shape, *strides)) < 0 or len(shape) != len(strides):
         raise _Refused("a tensor has negative sizes")
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))

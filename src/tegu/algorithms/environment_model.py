@@ -24,7 +24,6 @@ from tegu.algorithms.learned_dynamics import (
 from tegu.algorithms.minibatches import epochs
 from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import PyTree, Step
-from tegu.nn.distributions import Categorical
 from tegu.nn.imagination import Rollouts
 from tegu.nn.optimizers import adam, descend
 from tegu.nn.planes import PlanesModel, planes_of, shaped
@@ -85,11 +84,13 @@ def rollouts(
     acted: spaces.Discrete,
     length: int,
     key: jax.Array,
+    alike: bool = False,
 ) -> Rollouts:
     """What is imagined from features ``[B, n]``: after each first action, ``length`` steps in all, as the ``policy``
     goes on, whose logits ``[N, A]`` are of features ``[N, n]`` (Weber et al. 2017, figure 2a and 2b).
 
-    Its actions are drawn. Where the episode has ended nothing changes any more, and nothing is paid.
+    Its actions are drawn, by the same random numbers for all observations if these are to be seen ``alike``. Where the
+    episode has ended nothing changes any more, and nothing is paid.
     """
     batch, actions, start = len(x), int(acted.n), int(acted.start)
     first = jnp.tile(jnp.arange(start, start + actions, dtype=jnp.int32), batch)
@@ -100,7 +101,9 @@ def rollouts(
         outcome, following = transition(x, action)
         x = jnp.where(over[:, None], x, following)
         reward, over = jnp.where(over, 0.0, outcome.reward), over | outcome.terminated
-        return (x, Categorical(policy(x), start).sample(key), over), Rollouts(x, reward, over)
+        noise = jax.random.gumbel(key, (1 if alike else batch, actions, actions))
+        drawn = (policy(x).reshape(batch, actions, actions) + noise).argmax(axis=-1).ravel()
+        return (x, start + drawn.astype(jnp.int32), over), Rollouts(x, reward, over)
 
     found = jax.lax.scan(step, begin, jax.random.split(key, length))[1]  # [L, B * A, ...]
     return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, 1).reshape((batch, actions, length, *leaf.shape[2:])), found)

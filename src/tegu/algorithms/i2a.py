@@ -34,7 +34,7 @@ from tegu.algorithms.environment_model import (
     unchanged,
 )
 from tegu.algorithms.learned_dynamics import Settings, deterministic
-from tegu.algorithms.minibatches import check_minibatches, epochs
+from tegu.algorithms.minibatches import epochs
 from tegu.algorithms.ppo import PPO
 from tegu.algorithms.ranges import Count, Few, Fraction, NonNegative, Positive, PositiveRate, Rate, Width
 from tegu.core.errors import TeguError
@@ -46,9 +46,10 @@ from tegu.nn.imagination import ImaginationAugmented, Rollouts, Seen
 from tegu.nn.mlp import check_network
 from tegu.nn.optimizers import descend
 from tegu.returns import gae, next_values
-from tegu.spaces.features import features, require
+from tegu.spaces.features import features, n_features, require
 
 MODEL, IMAGINATION = "model", "imagination"  #: the stages
+LARGEST = 10_000  #: numbers in an observation
 LEARNED, COPY, NONE = "model", "copy", "none"  #: what imagines
 
 
@@ -134,10 +135,14 @@ class I2A(Algorithm):
             raise TeguError(f"{self.title}: imagination must be {choices}, got {self.imagination!r}")
         if self.policy_update not in ("a2c", "ppo"):
             raise TeguError(f"{self.title}: policy_update must be a2c or ppo, got {self.policy_update!r}")
-        if self.policy_update == "ppo":
-            check_minibatches(self, spec)
         require(self.title, "action", spec.action_space, spaces.Discrete)
         require(self.title, "observation", spec.observation_space, spaces.Box, spaces.Discrete)
+        self.model_free.validate(spec)
+        if (size := n_features(spec.observation_space)) > LARGEST:
+            raise TeguError(
+                f"{self.title}: observations must have at most {LARGEST:,} numbers, as what is imagined is kept of "
+                f"every step, {spec.id} has {size:,}"
+            )
         check_network(self.activation, self.net_arch)
         check_network(self.activation, self.model_arch, "model_arch")
         if not self.net_arch:
@@ -170,8 +175,11 @@ class I2A(Algorithm):
         seen = learner.network.spaces
         return transition(learner.model, seen.observation, seen.action, self.settings)
 
-    def see(self, learner: I2ALearner, observation: PyTree, key: jax.Array) -> Seen:
-        """Observations ``[B, ...]`` and what is imagined from them; nothing is while the model is learned."""
+    def see(self, learner: I2ALearner, observation: PyTree, key: jax.Array, alike: bool = False) -> Seen:
+        """Observations ``[B, ...]`` and what is imagined from them; nothing is while the model is learned.
+
+        ``alike``: by the same random numbers for each, so that what is decided depends on nothing else in the batch.
+        """
         network = learner.network
         x = features(network.spaces.observation, observation)
         if network.rollout_policy is None or self.stage == MODEL:
@@ -183,6 +191,7 @@ class I2A(Algorithm):
             network.spaces.action,
             self.rollout_length,
             key,
+            alike,
         )
         return Seen(x, found)
 
@@ -191,7 +200,7 @@ class I2A(Algorithm):
     ) -> Decision:
         imagine_key, action_key = jax.random.split(key)
         # drawn when greedy, too, as the network has learned to read such rollouts, but the same each time
-        seen = self.see(learner, observation, imagine_key if explore else jax.random.key(0))
+        seen = self.see(learner, observation, imagine_key if explore else jax.random.key(0), alike=not explore)
         policy, value = learner.network(seen)
         action = policy.sample(action_key) if explore else policy.mode()
         return Decision(action, memory, extras=Kept(seen.rollouts, policy.logits, value))
@@ -266,7 +275,7 @@ class I2A(Algorithm):
         return {"model_error_ratio": model_error_ratio(self.transition(learner), space, steps)}
 
     def expected_return(self, learner: I2ALearner, observation: PyTree, memory: PyTree) -> ExpectedReturn:
-        seen = self.see(learner, observation, jax.random.key(0))
+        seen = self.see(learner, observation, jax.random.key(0), alike=True)
         return ExpectedReturn(learner.network(seen)[1], self.gamma)
 
     def imagine(self, learner: I2ALearner, observation: PyTree, actions: PyTree, key: jax.Array) -> Imagined | None:

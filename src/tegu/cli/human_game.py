@@ -118,7 +118,8 @@ class HumanGame:
             return
         position = take(self.positions[-1], 0)
         self.screen.print(f"if the game ended here: {self._lead(float(self.game.score(position)))}")
-        expected, own = self._explained(), 1 if self._mover() == 0 else -1
+        with working(self.args, f"{self.opponent.name} is thinking"):
+            expected, own = self._explained(), 1 if self._mover() == 0 else -1
         if expected is not None and expected.score is not None:
             self.screen.print(f"{self.opponent.name} expects: {self._lead(own * expected.score)}")
         if expected is not None and expected.ownership is not None:
@@ -128,7 +129,7 @@ class HumanGame:
 
     def _lead(self, points: float) -> str:
         """``points`` by which the first player is ahead, in words."""
-        return "even" if points == 0 else f"{self.game.stones[points < 0]} leads by {abs(points):.1f}"
+        return "even" if round(points, 1) == 0 else f"{self.game.stones[points < 0]} leads by {abs(points):.1f}"
 
     def _explained(self) -> Explanation | None:
         """What the opponent thinks of the position; None if it does not say."""

@@ -27,6 +27,10 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     from tegu.agents.sb3_files import imported
     from tegu.core.errors import TeguError
 
+    if not args.file.is_file():
+        raise TeguError(f"{args.file}: there is no such file")
+    if args.out is None and not args.file.suffix:
+        raise TeguError(f"{args.file} has no ending: name the folder to write with --out")
     folder: Path = args.out or args.file.with_suffix("")
     if folder.exists():
         raise TeguError(f"{folder} exists: name another folder with --out")
@@ -36,7 +40,7 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     title = f"{agent.algorithm.title} on {agent.spec.id}, {agent.steps:,} steps, {agent.network}"
     out.print(f"{title} -> {folder}", soft_wrap=True)
     if left_out:
-        out.print(f"not readable without unpickling, so Tegu's default: {', '.join(left_out)}", soft_wrap=True)
+        out.print(f"not taken over as they were: {', '.join(left_out)}", soft_wrap=True)
     return Outcome(
         {
             "path": str(folder),

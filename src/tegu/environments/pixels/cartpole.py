@@ -40,6 +40,9 @@ class CartPolePixels(Environment):
         if not _whole(self.frame_skip) or self.frame_skip < 1:
             raise TeguError(f"{self.id}: frame_skip must be a whole number from 1, got {self.frame_skip!r}")
 
+        if not isinstance(self.length, int | float) or not 0 < self.length <= 1:
+            raise TeguError(f"{self.id}: length must be above 0 and at most 1 m, got {self.length!r}")
+
     @property
     def physics(self) -> CartPole:
         return CartPole(x_threshold=math.inf, length=self.length)
