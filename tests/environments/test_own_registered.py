@@ -119,7 +119,7 @@ def test_the_extra_that_is_missing_is_named(
 
 def test_what_cannot_run_is_not_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flax", None)  # as if it were not installed
-    with pytest.raises(TeguError, match=r"did you mean CartPole-v1 or CartPole-v0\?$"):
+    with pytest.raises(TeguError, match=r"did you mean CartPole-v1 or CartPole-v0 or CartPolePixels-v0\?$"):
         make("phys2d/Cartpole-v1")
 
 
