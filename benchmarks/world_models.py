@@ -104,6 +104,8 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=100, help="of each policy")
     parser.add_argument("--output", type=Path, default=RESULTS, help=f"folder for the figures (default: {RESULTS})")
     given, seconds = parser.parse_args(), dict[str, float]()
+    if given.generations < DREAMS["dream_generations"]:
+        parser.error(f"--generations must be at least {DREAMS['dream_generations']}, those of one rollout")
     record = {"case": "World Models", **machine.surroundings("benchmarks.world_models")}
     controls = with_controls(given, seconds)
     record["tables"] = {"what C sees": controls, "dreams": over_temperatures(given, seconds)}

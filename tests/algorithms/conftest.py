@@ -3,8 +3,12 @@
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from tegu.core.schedule import Clock
+from tegu.training.fused import Fused
 
 
 def mlp(network, x, activation):
@@ -13,6 +17,24 @@ def mlp(network, x, activation):
     for weight, bias in layers[:-1]:
         x = activation(x @ weight + bias)
     return x @ layers[-1][0] + layers[-1][1]
+
+
+def iterated(algorithm, world, spec):
+    """The metrics of an iteration that learns, by their shapes, which leaves the types of the fused loop's state.
+
+    So that stages can hand the learner on, and a compiled loop goes on with it.
+    """
+    loop, clock = Fused(algorithm, world, spec), jax.eval_shape(lambda: Clock.of(20, 100))
+    state = jax.eval_shape(lambda one: loop.init(jnp.int32(0), one), algorithm)
+    after, _, happened = jax.eval_shape(
+        lambda *given: loop.iteration(*given, learns=True), state, algorithm, clock, clock
+    )
+    for part in ("learner", "buffer", "collector"):
+        old, new = getattr(state, part), getattr(after, part)
+        assert jax.tree.structure(new) == jax.tree.structure(old)
+        for a, b in zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True):
+            assert (a.shape, a.dtype, a.weak_type) == (b.shape, b.dtype, b.weak_type)
+    return happened[2]
 
 
 def flat(tree):

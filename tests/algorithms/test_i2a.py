@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from algorithms.conftest import iterated
 from gymnasium import spaces
 from point_world import Point
 
@@ -19,7 +20,6 @@ from tegu.algorithms.i2a import IMAGINATION, MODEL, distillation_loss
 from tegu.algorithms.registry import algorithm
 from tegu.analysis.open_loop import plot_open_loop
 from tegu.core.errors import TeguError
-from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import Step
 from tegu.environments.sokoban.game import Sokoban
@@ -27,7 +27,6 @@ from tegu.nn.imagination import Seen
 from tegu.nn.planes import PlanesModel
 from tegu.search.shooting import Outcome
 from tegu.training.fitting import validate
-from tegu.training.fused import Fused
 from tegu.training.plan import spec_of
 
 KEY = jax.random.key(0)
@@ -161,7 +160,7 @@ def test_the_loss_is_that_of_a2c(imagination):
     np.testing.assert_allclose(batch.extras.logits, logits, rtol=1e-5, atol=1e-6)
 
     def worth(observation):
-        return np.asarray(learner.network(one.see(learner, observation, KEY))[1], np.float64)
+        return np.asarray(learner.network(one.see(learner, observation, jax.random.split(KEY, 3)[0]))[1], np.float64)
 
     following = np.concatenate([value[1:], worth(batch.next_observation[-1])[None]])
     following[2, 1] = worth(batch.next_observation[2, 1:])[0]
@@ -211,16 +210,11 @@ def test_every_stage_keeps_the_learners_types(world, stage, request):
     """So that stages can hand it on."""
     world = request.getfixturevalue(world) if world == "sokoban" else tegu.make(world)
     falling = dict.fromkeys(("learning_rate", "model_learning_rate"), "lin_1e-3")
-    one = replace(made(**falling), stage=stage)
-    loop, clock = Fused(one, world, spec_of(world.id, world, 2)), Clock.of(20, 100)
-    state = jax.eval_shape(lambda one: loop.init(jnp.int32(0), one), one)
-    clock = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), clock)
-    after, _, happened = jax.eval_shape(lambda *given: loop.iteration(*given, learns=True), state, one, clock, clock)
-    assert jax.tree.structure(after.learner) == jax.tree.structure(state.learner)
-    for a, b in zip(jax.tree.leaves(state.learner), jax.tree.leaves(after.learner), strict=True):
-        assert (a.shape, a.dtype, a.weak_type) == (b.shape, b.dtype, b.weak_type)
-    assert {"learning_rate", "n_updates", "distillation_loss"} <= happened[2].keys()
-    assert ("model_loss" in happened[2]) == (stage == MODEL)
+    for settings in ({}, {"policy_update": "ppo", "batch_size": 4, "n_epochs": 2}):
+        found = iterated(replace(made(**settings, **falling), stage=stage), world, spec_of(world.id, world, 2)).keys()
+        assert {"learning_rate", "n_updates", "distillation_loss"} <= found
+        assert ("model_loss" in found) == (stage == MODEL)
+        assert ("clip_range" in found) == ("policy_update" in settings)
 
 
 def same(one, other):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from algorithms.conftest import iterated
 from point_world import Point
 
 import tegu
@@ -17,7 +18,6 @@ from tegu.core.schedule import Clock
 from tegu.core.step import Step
 from tegu.experience.base import Replay, Rollout
 from tegu.nn.distributions import Categorical, DiagonalGaussian, Reshaped
-from tegu.training.fused import Fused
 from tegu.training.plan import spec_of
 
 KEY = jax.random.key(0)
@@ -63,16 +63,7 @@ def test_every_stage_keeps_the_learners_types(world, stage, fine_tune):
     """So that stages can hand it on, and the learner is the same in all."""
     falling = dict.fromkeys(("learning_rate", "model_learning_rate", "imitation_learning_rate"), "lin_1e-3")
     one = replace(made(fine_tune=fine_tune, normalize_observation=True, **falling), stage=stage)
-    loop, clock = Fused(one, world, spec_of(world.id, world, 2)), Clock.of(20, 100)
-    state = jax.eval_shape(lambda one: loop.init(jnp.int32(0), one), one)
-    clock = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), clock)
-    after, _, happened = jax.eval_shape(lambda *given: loop.iteration(*given, learns=True), state, one, clock, clock)
-    for part in ("learner", "buffer", "collector"):
-        old, new = getattr(state, part), getattr(after, part)
-        assert jax.tree.structure(new) == jax.tree.structure(old)
-        for a, b in zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True):
-            assert (a.shape, a.dtype, a.weak_type) == (b.shape, b.dtype, b.weak_type)
-    assert {"learning_rate", "n_updates"} <= happened[2].keys()
+    assert {"learning_rate", "n_updates"} <= iterated(one, world, spec_of(world.id, world, 2)).keys()
 
 
 class Kept:

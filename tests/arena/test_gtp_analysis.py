@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from arena.test_gtp_engine import Next, answered, engine, told
 
-from tegu.arena.base import Explanation
+from tegu.arena.base import ExpectedEnd, Explanation
 from tegu.arena.gtp.analysis import Wanted, merged, ranked, same, wanted
 from tegu.arena.gtp.text import Refused
 from tegu.arena.players import MCTSPlayer
@@ -85,7 +85,7 @@ def test_the_words_of_katago():
 
 
 def test_what_is_expected_of_the_end_is_said_where_it_is_asked_for():
-    expected = FOUND._replace(score=-2.5, ownership=np.linspace(-1, 1, 25).reshape(5, 5))
+    expected = FOUND._replace(end=ExpectedEnd(-2.5, np.linspace(-1, 1, 25).reshape(5, 5)))
     (_, line), _, _ = analysed("kata-analyze 50 maxmoves 0 rootInfo true ownership true", expected)
     root, owners = line.split(" ownership ")
     assert root == "rootInfo visits 14 winrate 0.750000 scoreLead -2.500000"

@@ -13,7 +13,7 @@ from arena.conftest import Fixed, Planner, known, untrained
 from cli.conftest import Answer, Command, one_line
 
 from tegu.algorithms.alphazero import AlphaZero
-from tegu.arena.base import Explanation
+from tegu.arena.base import ExpectedEnd
 from tegu.cli.common import console
 from tegu.cli.human_game import HumanGame
 from tegu.environments.games.base import Position
@@ -136,9 +136,9 @@ class Expects:
     def act(self, positions: Position, key: jax.Array) -> np.ndarray:
         return np.array([4])
 
-    def explain(self, position: Position, key: jax.Array) -> Explanation:
+    def expected_end(self, position: Position) -> ExpectedEnd:
         owners = np.array([[-0.9, -0.6, 0.2], [0.7, 0.1, -0.2], [1.0, 0.6, -1.0]])
-        return Explanation(np.full(10, 0.1), 0.0, score=2.25, ownership=owners)
+        return ExpectedEnd(2.25, owners)
 
 
 def test_what_is_expected_is_told_of_the_player_it_is_about(

@@ -95,7 +95,7 @@ def test_planes_of_any_size_are_looked_at(side, seen):
     assert encoder.outputs == seen * 5
     x = jnp.ones((2, 3, 2 * side[0] * side[1]))
     assert encoder(x).shape == (2, 3, seen * 5)
-    assert not encoder.inputs - x.shape[-1]
+    assert encoder.inputs == 2 * side[0] * side[1]
     vector = PlaneEncoder(KEY, spaces.Box(-1, 1, (4,)), 5)
     assert vector(x) is x
     assert not jax.tree.leaves(vector)

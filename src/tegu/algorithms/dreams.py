@@ -9,6 +9,7 @@ import optax
 
 from tegu.algorithms.base import Imagined, Metrics
 from tegu.core.step import PyTree, Step
+from tegu.nn.distributions import DiagonalGaussian
 from tegu.nn.mixture_density import MixtureDensityRNN
 from tegu.nn.recurrent import LSTMState
 from tegu.nn.symlog import symexp, symlog
@@ -49,7 +50,8 @@ def vision_loss(
     """
     latents = vision(observation)
     error = vision.error(latents.sample(key), observation).mean()
-    divergence = latents.divergence()
+    nothing = jnp.zeros_like(latents.mean)
+    divergence = latents.kl_divergence(DiagonalGaussian(nothing, nothing))  # from standard normal numbers
     free = kl_tolerance * latents.mean.shape[-1]
     loss = error + jnp.maximum(divergence, free).mean()
     return loss, {"vision_loss": loss, "reconstruction_loss": error, "latent_kl": divergence.mean()}

@@ -207,13 +207,14 @@ class I2A(Algorithm):
 
     def update(self, learner: I2ALearner, batch: Step, key: jax.Array) -> Update:
         """Learn from a rollout ``[T, B, ...]`` as A2C or PPO do; in the first stage the model does, too."""
-        samples, critic_metrics = self.samples(learner, batch, key)
-        learner, report = self.learn(learner, samples, key)
+        imagine_key, learn_key, model_key = jax.random.split(key, 3)
+        samples, critic_metrics = self.samples(learner, batch, imagine_key)
+        learner, report = self.learn(learner, samples, learn_key)
         if self.stage == MODEL and learner.model is not None:
             steps, spaces = flatten_time(batch), learner.network.spaces
             size = len(steps.reward) if self.policy_update == "a2c" else self.batch_size
             how = self.model_epochs, size, self.settings
-            model, model_metrics = fitted(learner.model, spaces, steps, key, *how)
+            model, model_metrics = fitted(learner.model, spaces, steps, model_key, *how)
             learner, report = learner._replace(model=model), report | model_metrics
         return Update(learner, report | critic_metrics | learning_metrics(self.learning_rate, learner.updates))
 
@@ -231,6 +232,7 @@ class I2A(Algorithm):
             carry, report = step(carry, samples)
         else:
             carry, report = epochs(step, carry, samples, key, self.n_epochs, self.batch_size)
+            report["clip_range"] = jnp.asarray(self.clip_range, jnp.float32)
         network, state, updates = carry
         return learner._replace(network=network, optimizer=state, updates=updates), dict(report)
 

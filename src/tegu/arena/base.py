@@ -36,6 +36,13 @@ class SeesMoves(Player, Protocol):
         ...
 
 
+class ExpectedEnd(NamedTuple):
+    """What a player expects of the end of a game, for the player to move; None where it does not know."""
+
+    score: float | None = None  #: points by which the player to move will be ahead
+    ownership: np.ndarray | None = None  #: float ``[H, W]``: from 1, a point will be its own, to -1, the other's
+
+
 class Explanation(NamedTuple):
     """What a player thinks of a position. Values lie in [-1, 1] and are those of the player to move."""
 
@@ -45,8 +52,7 @@ class Explanation(NamedTuple):
     visits: np.ndarray | None = None  #: int ``[A]``: simulations of a search that began with each action
     prior: np.ndarray | None = None  #: float ``[A]``: probability of each action before the search
     lines: np.ndarray | None = None  #: int ``[A, D]``: each action and what follows it, -1 beyond what is known
-    score: float | None = None  #: points by which the player to move is expected to be ahead at the end
-    ownership: np.ndarray | None = None  #: float ``[H, W]``: 1 where a point is expected to be its own then, -1 not
+    end: ExpectedEnd = ExpectedEnd()
 
 
 @runtime_checkable
@@ -55,6 +61,15 @@ class Explains(Protocol):
 
     def explain(self, position: Position, key: jax.Array) -> Explanation | None:
         """The numbers behind an action in one position (no batch axis); None if there are none after all."""
+        ...
+
+
+@runtime_checkable
+class ExpectsEnd(Protocol):
+    """A player that can be asked for the end of a game, without a search."""
+
+    def expected_end(self, position: Position) -> ExpectedEnd:
+        """What it expects of one position (no batch axis)."""
         ...
 
 

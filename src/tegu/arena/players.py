@@ -13,7 +13,7 @@ from tegu.agents.agent import Agent
 from tegu.algorithms.base import Algorithm
 from tegu.algorithms.hyper_parameters import settings_of
 from tegu.algorithms.registry import unknown
-from tegu.arena.base import Explanation
+from tegu.arena.base import ExpectedEnd, Explanation
 from tegu.arena.solve import solve
 from tegu.arena.uct import search
 from tegu.core.code import is_code
@@ -93,7 +93,7 @@ class Plans(Protocol):
 
 
 @runtime_checkable
-class ExpectsEnd(Protocol):
+class LearnsEnd(Protocol):
     """An algorithm that learns what the board will be at the end of a game, as ``AlphaZero`` may."""
 
     def expected_end(self, learner: Any, positions: Position) -> dict[str, jax.Array]:
@@ -132,7 +132,9 @@ class AgentPlayer:
             settings = {"simulations": simulations, **settings}
         if settings:
             self._algorithm = _with_settings(agent, settings, name)
-        self._act, self._plan, self._end = jax.jit(self._greedy), jax.jit(self._search), jax.jit(self._expected_end)
+        self._act, self._plan = jax.jit(self._greedy), jax.jit(self._search)
+        learns = self._algorithm if isinstance(self._algorithm, LearnsEnd) else None
+        self._end = None if learns is None else jax.jit(lambda *given: learns.expected_end(*given))
 
     def act(self, positions: Position, key: jax.Array) -> np.ndarray:
         return np.asarray(self._act(self._agent.learner(self._index), positions, key))
@@ -141,17 +143,21 @@ class AgentPlayer:
         """What its search finds; None if it does not search."""
         if not isinstance(self._algorithm, Plans):
             return None
-        learner = self._agent.learner(self._index)
-        found, end = self._plan(learner, _one(position), key), self._end(learner, _one(position))
-        found, end = jax.tree.map(lambda leaf: np.asarray(leaf)[0], (found, end))
-        score = float(end["score"]) if "score" in end else None
-        explanation = Explanation(
-            found.policy, float(found.value), prior=found.prior, score=score, ownership=end.get("ownership")
-        )
+        found = self._plan(self._agent.learner(self._index), _one(position), key)
+        found = jax.tree.map(lambda leaf: np.asarray(leaf)[0], found)
+        end = self.expected_end(position)
+        explanation = Explanation(found.policy, float(found.value), prior=found.prior, end=end)
         if not found.visits.any():  # a policy alone
             return explanation
         values = np.where(found.visits > 0, found.action_values, np.nan)
         return explanation._replace(action_values=values, visits=found.visits, lines=found.lines)
+
+    def expected_end(self, position: Position) -> ExpectedEnd:
+        if self._end is None:
+            return ExpectedEnd()
+        end = self._end(self._agent.learner(self._index), _one(position))
+        score = float(end["score"][0]) if "score" in end else None
+        return ExpectedEnd(score, np.asarray(end["ownership"])[0] if "ownership" in end else None)
 
     def _greedy(self, learner: Any, positions: Position, key: jax.Array) -> jax.Array:
         memory = self._algorithm.begin(learner, key, len(positions["to_play"]))
@@ -160,9 +166,6 @@ class AgentPlayer:
     def _search(self, learner: Any, positions: Position, key: jax.Array) -> Search:
         assert isinstance(self._algorithm, Plans)
         return self._algorithm.plan(learner, positions, key, simulations=self._algorithm.simulations, explore=False)
-
-    def _expected_end(self, learner: Any, positions: Position) -> dict[str, jax.Array]:
-        return self._algorithm.expected_end(learner, positions) if isinstance(self._algorithm, ExpectsEnd) else {}
 
 
 def _with_settings(agent: Agent, settings: Mapping[str, Any], name: str) -> Algorithm:

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tegu.arena.base import RESIGNATION, Explains, Explanation, Player, SeesMoves
+from tegu.arena.base import RESIGNATION, ExpectsEnd, Explains, Explanation, Player, SeesMoves
 from tegu.arena.positions import begin, play, take
 from tegu.cli.common import working
 from tegu.core.errors import TeguError
@@ -104,7 +104,9 @@ class HumanGame:
 
     def _hint(self) -> None:
         """Show what the opponent thinks of the person's moves."""
-        hint, position = self._explained(), take(self.positions[-1], 0)
+        hint, position = None, take(self.positions[-1], 0)
+        if isinstance(self.opponent, Explains):
+            hint = self.opponent.explain(position, self._fresh_key())
         if hint is None:
             self.screen.print(f"{self.opponent.name} cannot explain its moves")
         else:
@@ -118,24 +120,20 @@ class HumanGame:
             return
         position = take(self.positions[-1], 0)
         self.screen.print(f"if the game ended here: {self._lead(float(self.game.score(position)))}")
-        with working(self.args, f"{self.opponent.name} is thinking"):
-            expected, own = self._explained(), 1 if self._mover() == 0 else -1
-        if expected is not None and expected.score is not None:
-            self.screen.print(f"{self.opponent.name} expects: {self._lead(own * expected.score)}")
-        if expected is not None and expected.ownership is not None:
-            owners = np.where(np.abs(expected.ownership) < 0.5, 0, np.sign(own * expected.ownership)).astype(np.int8)
+        if not isinstance(self.opponent, ExpectsEnd):
+            return
+        score, ownership = self.opponent.expected_end(position)
+        own = 1 if self._mover() == 0 else -1
+        if score is not None:
+            self.screen.print(f"{self.opponent.name} expects: {self._lead(own * score)}")
+        if ownership is not None:
+            owners = np.where(np.abs(ownership) < 0.5, 0, np.sign(own * ownership)).astype(np.int8)
             self.screen.print(f"{self.opponent.name} expects these points to be whose stone is shown:")
             self.screen.print(f"{self.game.text({**position, 'board': owners})}\n")
 
     def _lead(self, points: float) -> str:
         """``points`` by which the first player is ahead, in words."""
         return "even" if round(points, 1) == 0 else f"{self.game.stones[points < 0]} leads by {abs(points):.1f}"
-
-    def _explained(self) -> Explanation | None:
-        """What the opponent thinks of the position; None if it does not say."""
-        if not isinstance(self.opponent, Explains):
-            return None
-        return self.opponent.explain(take(self.positions[-1], 0), self._fresh_key())
 
     def _mover(self) -> int:
         return int(self.positions[-1]["to_play"][0])

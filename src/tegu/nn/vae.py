@@ -1,32 +1,16 @@
 """The variational autoencoder (Kingma & Welling 2014) of observations: images, vectors, or both."""
 
-from typing import NamedTuple
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import PyTree
+from tegu.nn.distributions import DiagonalGaussian
 from tegu.nn.encoder import Encoder
 from tegu.nn.mlp import MLP
 from tegu.nn.rssm import ACTIVATION
 from tegu.nn.world_model import Decoder, Sizes, decoder_targets, encode, vector_features
-
-
-class Latents(NamedTuple):
-    """Normal distributions over latent vectors ``[..., Z]``, of independent numbers."""
-
-    mean: jax.Array
-    log_std: jax.Array
-
-    def sample(self, key: jax.Array) -> jax.Array:
-        return self.mean + jnp.exp(self.log_std) * jax.random.normal(key, self.mean.shape)
-
-    def divergence(self) -> jax.Array:
-        """The Kullback-Leibler divergence ``[...]`` from standard normal numbers, in nats."""
-        each = self.mean**2 + jnp.exp(2 * self.log_std) - 1 - 2 * self.log_std
-        return 0.5 * each.sum(axis=-1)
 
 
 class VAE(eqx.Module):
@@ -47,9 +31,10 @@ class VAE(eqx.Module):
         self.decoder = Decoder(decoder_key, size, vector, self.encoder.images, sizes)
         self.spaces = spec.spaces
 
-    def __call__(self, observation: PyTree) -> Latents:
-        """What stands for observations ``[..., *shape]``."""
-        return Latents(*jnp.split(self.posterior(encode(self.encoder, self.spaces.observation, observation)), 2, -1))
+    def __call__(self, observation: PyTree) -> DiagonalGaussian:
+        """Distributions of the latent vectors ``[..., Z]`` of observations ``[..., *shape]``."""
+        outputs = self.posterior(encode(self.encoder, self.spaces.observation, observation))
+        return DiagonalGaussian(*jnp.split(outputs, 2, axis=-1))
 
     def error(self, latent: jax.Array, observation: PyTree) -> jax.Array:
         """The sum of squared errors ``[...]`` of the ``observation`` that is drawn from a ``latent`` ``[..., Z]``."""

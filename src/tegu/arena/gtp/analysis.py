@@ -114,10 +114,10 @@ def line(game: Go, found: Explanation, actions: list[int], asked: Wanted, leela:
         words.append(f"order {order} pv {' '.join(game.action_name(each) for each in follow)}")
         reports.append(" ".join(words))
     if asked.root and not leela:
-        lead = "" if found.score is None else f" scoreLead {found.score:.6f}"
+        lead = "" if found.end.score is None else f" scoreLead {found.end.score:.6f}"
         reports.append(f"rootInfo visits {visits.sum()} winrate {_rate(found.value, leela)}{lead}")
-    if asked.ownership and found.ownership is not None and not leela:
-        reports.append(f"ownership {' '.join(f'{owner:.6f}' for owner in found.ownership.ravel())}")
+    if asked.ownership and found.end.ownership is not None and not leela:
+        reports.append(f"ownership {' '.join(f'{owner:.6f}' for owner in found.end.ownership.ravel())}")
     return f"{' '.join(reports)}\n" if reports else ""
 
 
