@@ -129,8 +129,8 @@ def test_what_cannot_be_predicted_is_said() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--horizon", "5"], "--horizon is for --model, and must be at least 1"),
-        (["--model", "--horizon", "0"], "--horizon is for --model, and must be at least 1"),
+        (["--horizon", "5"], "--horizon is for --model or --dream, and must be at least 1"),
+        (["--model", "--horizon", "0"], "--horizon is for --model or --dream, and must be at least 1"),
         (["--model", "--terminal"], "--model draws one picture of a RUN: leave --terminal, --format and --fps out"),
         (["--model", "--out", "x.gif"], "--out x.gif: with --model expected a folder, or a name that ends in .png"),
         (["game.sgf", "--model"], "--model draws one picture of a RUN"),

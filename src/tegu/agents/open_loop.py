@@ -1,4 +1,4 @@
-"""A learned model beside what really came: its predictions over the steps to come, with nothing seen in between."""
+"""A learned model beside what really came: its predictions of the steps to come, with nothing seen in between."""
 
 from typing import NamedTuple
 
@@ -8,10 +8,10 @@ import numpy as np
 
 from tegu.agents.agent import Agent
 from tegu.agents.recording import require_seed, steps_in_jax
-from tegu.algorithms.base import Imagined
+from tegu.algorithms.base import Dream, Imagined
 from tegu.algorithms.hyper_parameters import whole
 from tegu.core.errors import TeguError
-from tegu.core.step import Step
+from tegu.core.step import PyTree, Step
 from tegu.spaces.features import zeros
 
 
@@ -84,8 +84,50 @@ def open_loop(
     actions = steps.action[np.arange(horizon)[:, None] + np.arange(starts)]
     imagine = jax.jit(lambda *given: algorithm.imagine(*given))  # a method of an algorithm with schedules has no hash
     imagined = imagine(learner, steps.observation[:starts], actions, jax.random.key(0))
-    observation = np.concatenate([steps.observation, steps.next_observation[-1:]])
-    return OpenLoop(observation, steps.reward, jax.device_get(imagined))
+    return OpenLoop(observed(steps), steps.reward, jax.device_get(imagined))
+
+
+def dream(
+    agent: Agent,
+    seen: int = 10,
+    horizon: int | None = None,
+    seed_index: int = 0,
+    deterministic: bool = True,
+    max_steps: int = 1000,
+) -> Dream:
+    """Play one episode with what the ``seed_index``-th seed has learned, and dream its end, in NumPy.
+
+    The model follows the first ``seen`` observations, and expects what comes of the ``horizon`` actions after them, by
+    default of all. ``TeguError`` where no model draws images, or the episode is shorter.
+    """
+    require_seed(agent, seed_index)
+    for name, number in (("seen", seen), ("horizon", 1 if horizon is None else horizon), ("max_steps", max_steps)):
+        if whole(number, name) < 1:
+            raise TeguError(f"{name} must be at least 1, got {number}")
+    learner, algorithm = agent.learner(seed_index), agent.algorithm.at(agent.clock)
+    seen_two = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), zeros(agent.spec.observation_space))
+    action = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], zeros(agent.spec.action_space))
+    if jax.eval_shape(lambda: algorithm.dream_of(learner, seen_two, action, 1, jax.random.key(0))) is None:
+        raise TeguError(
+            f"{algorithm.title} dreams no images of {agent.spec.id}: expected an algorithm whose model draws them, "
+            "world-models or dreamer, and images that are observed"
+        )
+    steps = played(agent, seed_index, deterministic, max_steps)
+    length = len(steps.reward)
+    if length < seen - 1 + (horizon or 1):
+        cut = f"the episode was cut after {length:,} steps (max_steps)"
+        says = cut if length == max_steps else f"the episode has {length:,} steps"
+        dreamt = "one dreamt step" if horizon is None else f"{horizon:,} dreamt steps"
+        raise TeguError(f"{says}: too few for {seen:,} seen observations and {dreamt}")
+    length = seen - 1 + horizon if horizon else length
+    steps = jax.tree.map(lambda leaf: leaf[:length], steps)
+    dream_of = jax.jit(lambda learner, *given: algorithm.dream_of(learner, given[0], given[1], seen, given[2]))
+    return jax.device_get(dream_of(learner, observed(steps), steps.action, jax.random.key(0)))
+
+
+def observed(steps: Step) -> PyTree:
+    """All ``T + 1`` observations of one episode, ``steps`` ``[T, ...]``."""
+    return jax.tree.map(lambda now, after: np.concatenate([now, after[-1:]]), steps.observation, steps.next_observation)
 
 
 def played(agent: Agent, seed_index: int, deterministic: bool, max_steps: int) -> Step:

@@ -51,6 +51,14 @@ class Imagined(NamedTuple):
     terminated: jax.Array  #: bool ``[M, H, B]``: whether the episode has ended; what comes later means nothing
 
 
+class Dream(NamedTuple):
+    """What ``Algorithm.dream_of`` returns: images of an episode of ``T`` steps, with pixels from 0 to 1."""
+
+    observed: jax.Array  #: ``[T + 1, H, W, C]``
+    reconstructed: jax.Array  #: ``[T + 1, H, W, C]``: drawn from what is known after each observation
+    dreamt: jax.Array  #: ``[T + 1 - seen, H, W, C]``: what is expected in place of those that are not seen
+
+
 class Stage(NamedTuple):
     """One of the stages in which an algorithm trains (``Algorithm.stages``): each is a phase of the run."""
 
@@ -159,6 +167,16 @@ class Algorithm(eqx.Module):
         """What a learned model says comes of the environment's ``actions`` ``[H, B, ...]`` from observations
         ``[B, ...]`` on, with nothing seen in between (open loop). None where no model is learned. With ``key`` a model
         draws that draws.
+        """
+        return None
+
+    def dream_of(
+        self, learner: Learner, observation: PyTree, actions: PyTree, seen: int, key: jax.Array
+    ) -> Dream | None:
+        """What a learned model makes of one episode, the observations ``[T + 1, ...]`` and the environment's
+        ``actions`` ``[T, ...]``: the images it reconstructs, and those it expects once it has seen the first ``seen``.
+
+        None where no model draws images. With ``key`` a model draws that draws.
         """
         return None
 

@@ -11,6 +11,7 @@ from gymnasium import spaces
 
 from tegu.algorithms.base import (
     Algorithm,
+    Dream,
     ExpectedReturn,
     Imagined,
     Metrics,
@@ -57,8 +58,8 @@ from tegu.nn.mlp import MLP
 from tegu.nn.optimizers import adaptively_clipped, descend, follow, laprop
 from tegu.nn.rssm import Memory, State, divergence, likeliest
 from tegu.nn.symlog import symexp
-from tegu.nn.world_model import Networks, Sizes
-from tegu.spaces.features import action_mask, require
+from tegu.nn.world_model import Networks, Sizes, drawn, first_image
+from tegu.spaces.features import action_mask, features, require
 
 DRAWS = 8  #: by ``imagine``, of what follows from each observation
 
@@ -238,3 +239,32 @@ class Dreamer(Algorithm):
         found = jax.lax.scan(step, state, (world.action_features(actions), noise))[1]
         ended = jnp.cumsum(found.terminated, axis=0) > 0
         return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), found._replace(terminated=ended))
+
+    def dream_of(
+        self, learner: DreamerLearner, observation: PyTree, actions: PyTree, seen: int, key: jax.Array
+    ) -> Dream | None:
+        """The first of the images that are observed. What is seen has its likeliest classes, what is dreamt is drawn.
+
+        The action that a state remembers is as it was taken; ``act`` keeps it as the actor chose it.
+        """
+        world = learner.networks.world
+        rssm, image, taken = world.rssm, first_image(world.spaces.observation), world.action_features(actions)
+        if image is None:
+            return None
+        led = jnp.concatenate([jnp.zeros_like(taken[:1]), taken])
+
+        def follow(state: State, given: tuple[jax.Array, jax.Array]) -> tuple[State, State]:
+            state, _ = rssm.observe(state, *given, None)
+            return state, state
+
+        def imagine(state: State, given: tuple[jax.Array, jax.Array]) -> tuple[State, State]:
+            state = rssm.imagine(state, *given)
+            return state, state
+
+        nothing = rssm.recalled(self.begin(learner, key, 1))
+        known = jax.lax.scan(follow, nothing, (led[:, None], world.embed(observation)[:, None]))[1]
+        noise = jax.random.uniform(key, (len(taken) + 1 - seen, 1, self.n_categoricals))
+        last = jax.tree.map(lambda leaf: leaf[seen - 1], known)
+        dreamt = jax.lax.scan(imagine, last, (taken[seen - 1 :, None], noise))[1]
+        observed = image.of(features(world.spaces.observation, observation))
+        return Dream(observed, *(drawn(world.decoder, image, each.features[:, 0]) for each in (known, dreamt)))

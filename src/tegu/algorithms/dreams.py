@@ -7,14 +7,16 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from tegu.algorithms.base import Imagined, Metrics
+from tegu.algorithms.base import Dream, Imagined, Metrics
 from tegu.core.step import PyTree, Step
 from tegu.nn.distributions import DiagonalGaussian
 from tegu.nn.mixture_density import MixtureDensityRNN
 from tegu.nn.recurrent import LSTMState
 from tegu.nn.symlog import symexp, symlog
 from tegu.nn.vae import VAE
+from tegu.nn.world_model import drawn, first_image
 from tegu.spaces.bounds import to_bounds
+from tegu.spaces.features import features
 from tegu.spaces.relaxed import action_features
 
 DRAWS = 8  #: by ``imagined``, of what follows from each observation
@@ -132,3 +134,34 @@ def open_loop(world: World, observation: jax.Array, actions: PyTree, key: jax.Ar
     found = jax.lax.scan(step, start, (actions, keys))[1]
     ended = jnp.cumsum(found.terminated, axis=0) > 0
     return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), found._replace(terminated=ended))
+
+
+def dream_of(
+    world: World, observation: jax.Array, actions: jax.Array, seen: int, key: jax.Array, temperature: float | jax.Array
+) -> Dream | None:
+    """What V reconstructs of an episode of images ``[T + 1, *shape]``, and what M dreams at a ``temperature`` of the
+    ``actions`` ``[T, ...]`` after ``seen`` of them. Latent vectors of what is seen are the means.
+
+    None where no images are observed.
+    """
+    vision, memory = world
+    image = first_image(vision.spaces.observation)
+    if image is None:
+        return None
+    latent = vision(observation).mean
+    actions = actions[:, None]
+
+    def follow(state: LSTMState, given: tuple[jax.Array, jax.Array]) -> tuple[LSTMState, None]:
+        return memory(*given, state), None
+
+    def step(carry: tuple[jax.Array, LSTMState], given: tuple[PyTree, jax.Array]) -> tuple[Any, jax.Array]:
+        action, key = given
+        now = step_in_dream(world, *carry, action, key, temperature)
+        return (now.latent, now.state), now.latent
+
+    before, rest = actions[: seen - 1], actions[seen - 1 :]
+    state = jax.lax.scan(follow, memory.lstm.start(1), (latent[: seen - 1, None], world.action(before)))[0]
+    keys = jax.random.split(key, len(latent) - seen)
+    dreamt = jax.lax.scan(step, (latent[seen - 1, None], state), (rest, keys))[1][:, 0]
+    observed = image.of(features(vision.spaces.observation, observation))
+    return Dream(observed, *(drawn(vision.decoder, image, each) for each in (latent, dreamt)))

@@ -13,6 +13,7 @@ from gymnasium import spaces
 
 from tegu.algorithms.base import (
     Algorithm,
+    Dream,
     Imagined,
     Metrics,
     Stage,
@@ -22,7 +23,7 @@ from tegu.algorithms.base import (
     named,
 )
 from tegu.algorithms.cma_es import CMAES, CMAESLearner
-from tegu.algorithms.dreams import World, dreamt_episodes, memory_loss, open_loop, vision_loss
+from tegu.algorithms.dreams import World, dream_of, dreamt_episodes, memory_loss, open_loop, vision_loss
 from tegu.algorithms.learned_dynamics import is_vector
 from tegu.algorithms.ranges import Count, Few, Fraction, Natural, NonNegative, Positive, Rate, Several, Width
 from tegu.core.errors import TeguError
@@ -268,6 +269,12 @@ class WorldModels(Algorithm):
         if not is_vector(learner.world.vision.spaces.observation):
             return None
         return open_loop(learner.world, observation, actions, key)
+
+    def dream_of(
+        self, learner: WorldModelsLearner, observation: PyTree, actions: PyTree, seen: int, key: jax.Array
+    ) -> Dream | None:
+        """At the ``temperature`` of dreams, where images are observed."""
+        return dream_of(learner.world, observation, actions, seen, key, self.temperature)
 
 
 def random_actions(space: Any, key: jax.Array, n: int) -> jax.Array:

@@ -17,7 +17,8 @@ Record one episode into replays/ of the run: an animation (an MP4 video, a GIF o
 with a few frames of the episode side by side. --terminal shows it in the terminal instead. RUN is a run's name, the
 beginning of one (the newest is meant), a folder, or last; RUN@best is the best agent of --eval-every; or a folder that
 Agent.save wrote.
---model: not the episode is shown, but what a learned model predicts of it, beside what was observed.
+--model: not the episode is shown, but what a learned model predicts of it, beside what was observed. --dream: the
+images of the episode, what a learned model reconstructs of them, and what it dreams once it sees them no more.
 Instead of a RUN, game.sgf, a record of a game of Go: a table of what the player of --run thinks of each move, which of
 them were mistakes, and what it would have played; with --out pictures of the game, too."""
 
@@ -43,7 +44,16 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         "--model", action="store_true", help="how far ahead a learned model (of pets, mbpo, ...) predicts the episode"
     )
     parser.add_argument(
-        "--horizon", type=count, metavar="H", help="with --model: steps that are predicted with nothing seen (20)"
+        "--dream", action="store_true", help="what a model of images (of world-models, dreamer) dreams of the episode"
+    )
+    parser.add_argument(
+        "--seen", type=count, metavar="N", help="with --dream: observations before the dream begins (10)"
+    )
+    parser.add_argument(
+        "--horizon",
+        type=count,
+        metavar="H",
+        help="with --model: steps that are predicted with nothing seen (20); with --dream: steps that are dreamt (all)",
     )
     parser.add_argument("--fps", type=number, metavar="X", help="frames per second (the environment's)")
     parser.add_argument("--format", choices=_FORMATS, help="format of the animation (mp4 with tegu[video], else gif)")
@@ -68,9 +78,15 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
             raise UsageError(f"--mistake must be above 0 and at most 1, got {args.mistake:g}")
     elif (args.run, args.mistake, args.seed) != (None, None, None):
         raise UsageError(f"--run, --mistake and --seed are for a game record: expected game.sgf, got {args.selector}")
-    if args.horizon is not None and not (args.model and args.horizon):
-        raise UsageError("--horizon is for --model, and must be at least 1")
-    args.horizon = args.horizon or 20
+    if args.horizon is not None and not ((args.model or args.dream) and args.horizon):
+        raise UsageError("--horizon is for --model or --dream, and must be at least 1")
+    if args.seen is not None and not (args.dream and args.seen):
+        raise UsageError("--seen is for --dream, and must be at least 1")
+    if args.dream and (args.model or args.terminal or args.selector.lower().endswith(".sgf")):
+        raise UsageError("--dream draws pictures of a RUN: leave --model and --terminal out")
+    args.seen = args.seen or 10
+    if args.model:
+        args.horizon = args.horizon or 20
     if args.model and (args.terminal or args.format or args.fps or args.selector.lower().endswith(".sgf")):
         raise UsageError("--model draws one picture of a RUN: leave --terminal, --format and --fps out")
     if args.model:
@@ -99,6 +115,10 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     format = _format_of(args.out) or args.format or ("mp4" if can_write_videos() else "gif")
     if format == "mp4" and not args.terminal:
         require_video()
+    if args.dream:
+        from tegu.cli.dream import run as dream
+
+        return dream(args, out, args.out if _format_of(args.out) else None, format)
     if args.selector.lower().endswith(".sgf"):
         from tegu.cli.game_review import run as review
 

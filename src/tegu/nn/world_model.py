@@ -16,10 +16,10 @@ from tegu.core.step import PyTree
 from tegu.exploration import masked
 from tegu.nn.conv import Conv
 from tegu.nn.distributions import Categorical, DiagonalGaussian
-from tegu.nn.encoder import Encoder, Image
+from tegu.nn.encoder import Encoder, Image, images
 from tegu.nn.mlp import ACTIVATIONS, MLP, normalized
 from tegu.nn.rssm import ACTIVATION, RSSM, mixed
-from tegu.nn.symlog import symlog
+from tegu.nn.symlog import symexp, symlog
 from tegu.spaces.bounds import from_unit
 from tegu.spaces.features import features, n_features
 from tegu.spaces.relaxed import action_features
@@ -207,6 +207,20 @@ def decoder_targets(encoder: Encoder, space: spaces.Space, observation: PyTree) 
     """Observations ``[..., *shape]`` in a ``space`` as they are predicted."""
     x = features(space, observation)
     return DecoderTargets(symlog(x[..., vector_features(encoder)]), tuple(image.of(x) for image in encoder.images))
+
+
+def first_image(space: spaces.Space) -> Image | None:
+    """The first image that is observed in a ``space``, if any."""
+    return next(images(space), None)
+
+
+def drawn(decoder: Decoder, image: Image, x: jax.Array) -> jax.Array:
+    """How the decoder draws the ``first_image``, ``[..., H, W, C]``, by features ``x`` ``[..., n]``; also where it is
+    flattened, one among the numbers that are predicted."""
+    if decoder.images:
+        return decoder.images[0](x)
+    assert decoder.vector is not None
+    return image.of(symexp(decoder.vector(x)))
 
 
 def encode(encoder: Encoder, space: spaces.Space, observation: PyTree) -> jax.Array:
