@@ -74,6 +74,42 @@ def test_a_phase_may_have_stages_too() -> None:
     assert agent.learners.updates.tolist() == [2 * (2 * 5 + 5 * 100 + 1_000_000 + 10) + 10 * 100]
 
 
+class Twice(Algorithm):
+    """Draws actions, and says what it saw and did, in two stages that are the same."""
+
+    name: str = named("twice")
+
+    experience = Rollout(5)
+
+    def stages(self, spec, steps):
+        return Stage(self, steps // 2), Stage(self, steps // 2)
+
+    def init(self, key, spec):
+        return Only.start()
+
+    def act(self, learner, observation, memory, key, *, explore):
+        return Decision(jax.random.uniform(key, (len(observation), 1)))
+
+    def update(self, learner, batch, key):
+        return Update(Only(learner.updates + 1), {"seen": batch.observation.mean(), "done": batch.action.mean()})
+
+
+@pytest.mark.parametrize("backend", ["jax", "gymnasium"])
+def test_every_stage_draws_other_random_numbers(backend: str) -> None:
+    found: dict[int, tuple[float, float]] = {}
+
+    def listen(progress: Progress) -> None:
+        for metrics in progress.metrics:
+            found.setdefault(progress.steps, (metrics["train/seen"], metrics["train/done"]))
+
+    tegu.train(
+        "Pendulum-v1", Twice(), steps=20, n_envs=2, folder=None, log_interval=10, backend=backend, callbacks=listen
+    )
+    assert sorted(found) == [10, 20]
+    for first, second in zip(found[10], found[20], strict=True):
+        assert abs(first - second) > 1e-4
+
+
 def resumed(folder: Path, train: Callable[..., Any], stop: Callable[[Progress], Any], **again: Any) -> None:
     """A run that stops early and is resumed is the same as one that never stopped."""
     whole = train(folder=folder / "whole")

@@ -14,6 +14,12 @@ from tegu.core.runtime import cores
 from tegu.core.step import PyTree
 
 
+def first_key(seed: jax.Array | int, phase: int = 0) -> jax.Array:
+    """What all random numbers of a phase of a run follow from: a key for each ``seed``, another one in each phase."""
+    key = jax.random.key(seed)
+    return jax.random.fold_in(key, phase) if phase else key
+
+
 class Layout:
     """Where ``n_seeds`` are computed: in parts, each a tree with an axis of its seeds.
 

@@ -13,7 +13,7 @@ from tegu.acting.episodes import Episodes
 from tegu.acting.jax_collector import CollectorState, JaxCollector
 from tegu.algorithms.base import Algorithm, Learner, Metrics
 from tegu.core.schedule import Clock, StepCount
-from tegu.core.seeds import Layout, stacked
+from tegu.core.seeds import Layout, first_key, stacked
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import PyTree, Step
 from tegu.core.trees import from_arrays, to_arrays
@@ -36,13 +36,13 @@ class FusedState(NamedTuple):
 class Fused:
     """Train one algorithm on one JAX environment. All methods are pure; one seed, no leading axis."""
 
-    def __init__(self, algorithm: Algorithm, environment: Environment, spec: EnvironmentSpec):
-        self.spec = spec
+    def __init__(self, algorithm: Algorithm, environment: Environment, spec: EnvironmentSpec, phase: int = 0):
+        self.spec, self.phase = spec, phase
         self.size = Iteration(algorithm, spec.n_envs)
         self.collector = JaxCollector(algorithm, environment, spec.n_envs)
 
     def init(self, seed: jax.Array, algorithm: Algorithm) -> FusedState:
-        key, learner_key, collector_key = jax.random.split(jax.random.key(seed), 3)
+        key, learner_key, collector_key = jax.random.split(first_key(seed, self.phase), 3)
         learner = algorithm.init(learner_key, self.spec)
         collector = self.collector.start(algorithm, learner, collector_key)
         _, steps, _ = jax.eval_shape(partial(self.collect, algorithm), learner, collector, key, Clock.of(0, 1))
@@ -137,11 +137,15 @@ class FusedLoop:
         environment: Environment,
         spec: EnvironmentSpec,
         seeds: Sequence[int],
+        phase: int = 0,
     ):
-        """``algorithms``: one for all seeds, or one for each; they may differ in numbers, not in shapes."""
+        """``algorithms``: one for all seeds, or one for each; they may differ in numbers, not in shapes.
+
+        ``phase``: which one of a run it is; each draws other random numbers.
+        """
         each = [algorithms] * len(seeds) if isinstance(algorithms, Algorithm) else list(algorithms)
         self.spec, self.seeds, self.layout = spec, tuple(seeds), Layout(len(seeds))
-        self.one = Fused(each[0], environment, spec)
+        self.one = Fused(each[0], environment, spec, phase)
         self.steps_per_iteration = self.one.size.steps
         self.seconds: dict[str, float] = {"compiled program": 0.0}
         self.stored = 0  #: rows that were ever written into each replay buffer

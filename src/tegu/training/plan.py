@@ -212,18 +212,19 @@ def source_of(run: Run, environment: Any = None) -> Source:
     return find(name, run.config.get("backend"), run.config.get("environment_options"))
 
 
-def make_loop(plan: Plan) -> FusedLoop | SplitLoop:
-    """The loop for a plan: fused where the environment is in JAX, else split; also split where one seed's environments
-    are planned for, so that all cores can take part in that."""
+def make_loop(plan: Plan, phase: int = 0) -> FusedLoop | SplitLoop:
+    """The loop for a plan, which is a ``phase`` of its run: fused where the environment is in JAX, else split; also
+    split where one seed's environments are planned for, so that all cores can take part in that."""
     algorithm, native, seeds = plan.learns, plan.source.native, plan.seeds
     if native is None:
-        entropy = {seed: [(seed, i) for i in range(plan.n_envs)] for seed in seeds}
+        later = (phase,) if phase else ()
+        entropy = {seed: [(seed, i, *later) for i in range(plan.n_envs)] for seed in seeds}
         environments = {seed: plan.source.environments(entropy[seed]) for seed in seeds}
         _check_apart(plan, environments.values())
         spec = spec_of(plan.source.id, environments[seeds[0]], plan.n_envs)
         validate(algorithm, spec)
         warn_of_no_learning(algorithm, plan.n_envs, plan.steps)
-        return host_loop(algorithm, spec, environments)
+        return host_loop(algorithm, spec, environments, phase)
     spec = spec_of(plan.source.id, native, plan.n_envs)
     validate(algorithm, spec)
     require_frames(native)
@@ -231,15 +232,18 @@ def make_loop(plan: Plan) -> FusedLoop | SplitLoop:
     world = native if plan.stage is None or plan.stage.environment is None else plan.stage.environment()
     if len(seeds) == 1 and MulticoreCollector.pays(JaxCollector(algorithm, world, plan.n_envs)):
         programs = Programs(algorithm, spec)
-        return SplitLoop(programs, {seeds[0]: MulticoreCollector(algorithm, programs.shapes, world, plan.n_envs)})
-    return FusedLoop(algorithm, world, spec, seeds)
+        collector = MulticoreCollector(algorithm, programs.shapes, world, plan.n_envs)
+        return SplitLoop(programs, {seeds[0]: collector}, phase)
+    return FusedLoop(algorithm, world, spec, seeds, phase)
 
 
-def host_loop(algorithm: Algorithm, spec: EnvironmentSpec, environments: Mapping[int, HostEnvironments]) -> SplitLoop:
-    """The loop for ``environments`` of the host, by seed."""
+def host_loop(
+    algorithm: Algorithm, spec: EnvironmentSpec, environments: Mapping[int, HostEnvironments], phase: int = 0
+) -> SplitLoop:
+    """The loop for ``environments`` of the host, by seed; ``phase``: as for ``SplitLoop``."""
     programs = Programs(algorithm, spec)
     policy = Policy(algorithm, programs.shapes)
-    return SplitLoop(programs, {seed: HostCollector(policy, each) for seed, each in environments.items()})
+    return SplitLoop(programs, {seed: HostCollector(policy, each) for seed, each in environments.items()}, phase)
 
 
 def _check_apart(plan: Plan, environments: Iterable[HostEnvironments]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from tegu.acting.collector import Collector
 from tegu.algorithms.base import Learner, Metrics
 from tegu.core.schedule import Clock
-from tegu.core.seeds import stacked
+from tegu.core.seeds import first_key, stacked
 from tegu.core.step import Step
 from tegu.core.trees import from_arrays, to_arrays
 from tegu.training.compiled import Programs
@@ -39,8 +39,8 @@ class Split:
     while the environments take all steps of that iteration. Everything follows from the seed; timing changes nothing.
     """
 
-    def __init__(self, programs: Programs, seed: int, collector: Collector):
-        self.programs, self.seed, self.collector = programs, seed, collector
+    def __init__(self, programs: Programs, seed: int, collector: Collector, phase: int = 0):
+        self.programs, self.seed, self.collector, self.phase = programs, seed, collector, phase
         self.size = programs.size
         self.stored = 0  #: rows that were ever written into the replay buffer
         self.cuts = 0  #: how often episodes were cut in it
@@ -54,7 +54,7 @@ class Split:
 
     def start(self, n_buffers: int = 1) -> SplitState:
         """The state before the first step; ``n_buffers``: how many seeds are still to begin, this one included."""
-        key, learner_key, collector_key = jax.random.split(jax.random.key(self.seed), 3)
+        key, learner_key, collector_key = jax.random.split(first_key(self.seed, self.phase), 3)
         learner = self.programs.init(learner_key)
         self.collector.start(learner, collector_key)
         steps = self._steps()
@@ -175,10 +175,10 @@ def _done(result: Any) -> Future[Any]:
 class SplitLoop:
     """``Split`` for several seeds, which take turns at every iteration: what the trainer drives."""
 
-    def __init__(self, programs: Programs, collectors: Mapping[int, Collector]):
-        """``collectors`` by seed."""
+    def __init__(self, programs: Programs, collectors: Mapping[int, Collector], phase: int = 0):
+        """``collectors`` by seed; ``phase``: which one of a run it is, each draws other random numbers."""
         self.programs, self.spec, self.seeds = programs, programs.spec, tuple(collectors)
-        self.each = [Split(programs, seed, collector) for seed, collector in collectors.items()]
+        self.each = [Split(programs, seed, collector, phase) for seed, collector in collectors.items()]
         self.steps_per_iteration = programs.size.steps
         self._under_way: tuple[list[SplitState], int] = [], 0  # in a chunk: every seed's state, the iterations of all
 

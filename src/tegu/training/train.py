@@ -208,7 +208,7 @@ class _Training:
     ):
         self.begin = begin  # the phase with which it goes on
         self.plans = plans[begin:]
-        self.loops: list[Loop] = [make_loop(plan) for plan in self.plans]
+        self.loops: list[Loop] = [make_loop(plan, begin + i) for i, plan in enumerate(self.plans)]
         self.planned_steps = planned_steps  # of all stages of the first phase
         self.callbacks, self.observers, self.episodes = list(callbacks), observers, episodes
 
