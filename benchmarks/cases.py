@@ -249,12 +249,13 @@ def _learner() -> Case:
 
 def _search(batch: int, simulations: int, at_least_ours: float) -> Case:
     shared = {"batch": batch, "simulations": simulations, "width": 128, "blocks": 3, "searches": 100}
+    game = {"game": "connect-four", "network": "mlp"}
     return Case(
         f"search-{batch}x{simulations}",
         f"Gumbel AlphaZero's search in Connect Four, {batch} positions, {simulations} simulations",
         "simulations/s",
         (
-            worker("tegu", "search.py", OURS, side="tegu", **shared),
+            worker("tegu", "search.py", OURS, side="tegu", **game, **shared),
             worker("pgx + mctx", "search.py", PEERS, side="pgx + mctx", **shared),
         ),
         (Row("tegu", "pgx + mctx", at_least(at_least_ours, "ours")),),

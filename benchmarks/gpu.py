@@ -1,4 +1,4 @@
-"""Trainings on a GPU in pieces of less than ten minutes, for ``gpu_atari`` and ``gpu_control``."""
+"""Trainings on a GPU in pieces of less than ten minutes, for the benchmarks ``gpu_*``."""
 
 import argparse
 import json

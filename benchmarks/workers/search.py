@@ -1,4 +1,5 @@
-"""Simulations per second of Gumbel AlphaZero's search in Connect Four: ours, or pgx with mctx, with the same network.
+"""Simulations per second of Gumbel AlphaZero's search, and evaluations per second of its network alone: ours in any
+game, or pgx with mctx in Connect Four.
 
 In the peer's virtual environment there is no Tegu: everything ours is imported only where it is needed.
 """
@@ -15,7 +16,7 @@ Evaluate = Callable[[Any], Any]  #: the network's part of a search: as many eval
 
 
 def ours(given: dict[str, Any]) -> tuple[Callable[[Any], Any], Evaluate]:
-    """A search of opening positions, and the network alone on them."""
+    """A search of opening positions of the ``game``, and the network alone on them."""
     import tegu
     from tegu.acting.jax_collector import start_episodes
     from tegu.core.runtime import configure_jax
@@ -23,9 +24,9 @@ def ours(given: dict[str, Any]) -> tuple[Callable[[Any], Any], Evaluate]:
 
     configure_jax()
     batch, simulations = given["batch"], given["simulations"]
-    game = tegu.make("connect-four")
-    algorithm = tegu.AlphaZero(width=given["width"], blocks=given["blocks"], search="gumbel")
-    learner = algorithm.init(jax.random.key(0), spec_of("connect-four", game, batch))
+    game = tegu.make(given["game"])
+    algorithm = tegu.AlphaZero(width=given["width"], blocks=given["blocks"], network=given["network"], search="gumbel")
+    learner = algorithm.init(jax.random.key(0), spec_of(given["game"], game, batch))
     positions = start_episodes(game, jax.random.key(1), batch).observation
     planes = jax.vmap(game.features)(positions)
 
@@ -121,7 +122,9 @@ def main() -> None:
     meter.mark(len(warm_up) * each)
     searching = seconds(search, keys)
     result = meter.result((len(warm_up) + len(keys)) * each)
-    report({**result, "outside_network": 1 - seconds(evaluate, keys) / searching})
+    evaluating = seconds(evaluate, keys)
+    rate = len(keys) * each / evaluating
+    report({**result, "outside_network": 1 - evaluating / searching, "evaluations_per_second": rate})
 
 
 main()
