@@ -6,11 +6,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
+from tegu.nn.batch_norm import fitted
+from tegu.nn.body import check_architecture
 from tegu.nn.custom import CustomNetwork
 from tegu.nn.heads import ActionValue
 
 Critic = ActionValue | CustomNetwork
+Critics = tuple[Critic, ...]
 
 
 def values(critics: Sequence[Any], *seen: PyTree) -> jax.Array:
@@ -20,6 +24,28 @@ def values(critics: Sequence[Any], *seen: PyTree) -> jax.Array:
     They are networks of their own: on a CPU, matrices stacked for one batched product were not faster.
     """
     return jnp.stack([critic(*seen) for critic in critics])
+
+
+def fitted_values(critics: Critics, corrected: jax.Array, *seen: PyTree) -> tuple[jax.Array, Critics]:
+    """``values`` of a batch, by its own statistics where critics have batch normalisation, and the critics that have
+    taken these in. ``corrected``: as of ``BatchRenorm.fitted``."""
+    found, after = zip(*(fitted(critic, corrected, *seen) for critic in critics), strict=True)
+    return jnp.stack(found), after
+
+
+def check_layers(algorithm: Any) -> None:
+    """Raise ``TeguError`` where options of an algorithm's layers do not fit each other, or its ``network``."""
+    title = algorithm.title
+    archs = [arch for arch in (algorithm.net_arch, algorithm.critic_arch) if arch is not None]
+    check_architecture(title, algorithm.architecture, *archs)
+    on = {"batch_norm": algorithm.batch_norm, "architecture": algorithm.architecture != "mlp"}
+    chosen = [name for name, used in {**on, "layer_norm": algorithm.layer_norm}.items() if used]
+    if chosen and algorithm.network is not None:
+        raise TeguError(f"{title}: {chosen[0]} needs Tegu's network, it cannot be used with your own")
+    if len(chosen) > 1:
+        raise TeguError(f"{title}: {chosen[0]} cannot be used with {chosen[1]}")
+    if algorithm.batch_norm and algorithm.batch_size == 1:
+        raise TeguError(f"{title}: batch_norm leaves nothing to learn with batch_size 1")
 
 
 def lowest(found: jax.Array) -> jax.Array:

@@ -25,7 +25,7 @@ from tegu.algorithms.base import (
     network_field,
     replay,
 )
-from tegu.algorithms.critics import Critic, lowest, values
+from tegu.algorithms.critics import Critic, check_layers, fitted_values, lowest, values
 from tegu.algorithms.diagnostics import network_metrics, value_metrics
 from tegu.algorithms.learned_dynamics import (
     LearnedDynamics,
@@ -54,6 +54,7 @@ from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Batch, Replay, hindsight
 from tegu.exploration import ornstein_uhlenbeck
+from tegu.nn.batch_norm import WARM_UP, fitted, with_statistics
 from tegu.nn.custom import Signature, check_custom, custom_networks
 from tegu.nn.heads import ActionValue, CustomPolicy, DeterministicPolicy
 from tegu.nn.mlp import check_network
@@ -110,6 +111,8 @@ class DDPG(Algorithm):
     critic_arch: tuple[int, ...] | None = eqx.field(static=True, default=None)  #: the critic's, if they are others
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
     layer_norm: bool = eqx.field(static=True, default=False)  #: normalise what enters each activation
+    batch_norm: bool = eqx.field(static=True, default=False)  #: normalise what enters each layer over the batch
+    architecture: str = eqx.field(static=True, default="mlp")  #: of actor and critics: mlp, or simba: residual blocks
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
     model_steps: Natural = eqx.field(static=True, default=0)  #: steps that a learned model imagines in targets (MVE)
@@ -134,9 +137,8 @@ class DDPG(Algorithm):
         if self.model_steps:
             check_dynamics(self.title, spec)
             check_network("relu", self.model_arch, "model_arch")
+        check_layers(self)
         if self.network is not None:
-            if self.layer_norm:
-                raise TeguError(f"{self.title}: layer_norm needs Tegu's network, it cannot be used with your own")
             actor = Signature((spec.observation_space,), ((math.prod(spec.action_space.shape),),))
             scaled = spaces.Box(-1, 1, spec.action_space.shape)
             critic = Signature((spec.observation_space, scaled), ((),))
@@ -162,7 +164,8 @@ class DDPG(Algorithm):
             return CustomPolicy(actor), tuple(critics)
         actor_key, *critic_keys = jax.random.split(key, 1 + self.n_critics)
         critic_arch = self.net_arch if self.critic_arch is None else self.critic_arch
-        architecture = self.activation, self.features_extractor, self.layer_norm
+        body = "batch-norm" if self.batch_norm else self.architecture
+        architecture = self.activation, self.features_extractor, self.layer_norm, body
         return (
             DeterministicPolicy(actor_key, spec, self.net_arch, *architecture),
             tuple(ActionValue(critic_key, spec, critic_arch, *architecture) for critic_key in critic_keys),
@@ -216,13 +219,14 @@ class DDPG(Algorithm):
             seen, action = steps.observation, to_unit(learner.actor.spaces.action, steps.action)
             target = self.target(learner, steps, key)
 
-        def critic_loss(critics: tuple[Critic, ...]) -> tuple[jax.Array, jax.Array]:
-            value = values(critics, seen, action)
-            return ((value - target) ** 2).mean(axis=1).sum(), value
+        def critic_loss(critics: tuple[Critic, ...]) -> tuple[jax.Array, tuple[jax.Array, tuple[Critic, ...]]]:
+            value, after = fitted_values(critics, learner.updates >= WARM_UP, seen, action)
+            return ((value - target) ** 2).mean(axis=1).sum(), (value, after)
 
-        (error, value), gradient = jax.value_and_grad(critic_loss, has_aux=True)(learner.critics)
+        (error, (value, after)), gradient = jax.value_and_grad(critic_loss, has_aux=True)(learner.critics)
         given = adam(), self.learning_rate, learner.critics, gradient, learner.critic_optimizer
         critics, critic_optimizer = descend(*given)
+        critics = with_statistics(critics, after)
         updates = learner.updates + 1
         if self.policy_delay == 1:  # both from the same networks
             changed = self.policy_update(learner, critics, learner.critics[0], steps.observation)
@@ -255,12 +259,14 @@ class DDPG(Algorithm):
         """The fields ``POLICY`` of the learner after one gradient step of the actor up the ``critic``; the
         targets follow it and the ``critics``."""
 
-        def loss(actor: Actor) -> jax.Array:
-            return -critic(observation, actor(observation)).mean()
+        def loss(actor: Actor) -> tuple[jax.Array, Actor]:
+            action, after = fitted(actor, learner.updates >= WARM_UP, observation)
+            return -critic(observation, action).mean(), after
 
-        actor_loss, gradient = jax.value_and_grad(loss)(learner.actor)
+        (actor_loss, after), gradient = jax.value_and_grad(loss, has_aux=True)(learner.actor)
         rate = self.learning_rate if self.actor_learning_rate is None else self.actor_learning_rate
         actor, optimizer = descend(adam(), rate, learner.actor, gradient, learner.actor_optimizer)
+        actor = with_statistics(actor, after)
         return {
             "actor": actor,
             "target_actor": follow(learner.target_actor, actor, self.tau),

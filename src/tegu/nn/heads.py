@@ -155,7 +155,7 @@ class DeterministicPolicy(eqx.Module):
     """The action ``[..., *shape]`` of a Box, scaled to [-1, 1], for observations ``[..., *shape]``."""
 
     encoder: Encoder
-    mlp: MLP
+    mlp: Body
     spaces: Spaces = eqx.field(static=True)
 
     def __init__(
@@ -166,14 +166,23 @@ class DeterministicPolicy(eqx.Module):
         activation: str,
         features_extractor: str = "auto",
         layer_norm: bool = False,
+        architecture: str = "mlp",
     ):
         self.encoder = Encoder(key, spec.observation_space, features_extractor, layer_norm=layer_norm)
         sizes = self.encoder.outputs, *net_arch, math.prod(spec.action_space.shape)
-        self.mlp = MLP(key, sizes, activation, layer_norm=layer_norm)
+        self.mlp = body(key, sizes, activation, architecture, layer_norm)
         self.spaces = spec.spaces
 
     def __call__(self, observation: PyTree) -> jax.Array:
-        return squashed(self.spaces.action, self.mlp(self.encoder(features(self.spaces.observation, observation))))
+        return self.read(self.mlp(self.embed(observation)))
+
+    def read(self, outputs: jax.Array, *seen: PyTree) -> jax.Array:
+        """The action in the layers' outputs."""
+        return squashed(self.spaces.action, outputs)
+
+    def embed(self, observation: PyTree) -> jax.Array:
+        """What the layers see ``[..., n]``."""
+        return self.encoder(features(self.spaces.observation, observation))
 
 
 class CustomPolicy(eqx.Module):
