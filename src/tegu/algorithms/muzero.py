@@ -100,6 +100,11 @@ class MuZero(Algorithm):
             raise TeguError(f"{self.title}: search must be one of {', '.join(SEARCHES)}, got {self.search!r}")
         if spec.agents and not isinstance(spec.model, Game):
             raise TeguError(f"{self.title} needs a single agent or a board game in JAX, {spec.id} is neither")
+        if self.n_reanalysed > self.batch_size:
+            raise TeguError(
+                f"{self.title}: n_reanalysed must be at most batch_size, got {self.n_reanalysed:,} and "
+                f"{self.batch_size:,}"
+            )
         check_network("relu", self.net_arch)
         check_replay(self)
         if not spec.agents:
@@ -205,7 +210,7 @@ class MuZero(Algorithm):
             **losses,
             "policy_kl": losses["policy_loss"] - least,
             "value_mean": value.mean(),
-            "value_error": jnp.abs(known.value[0] - value).mean(),
+            "td_error": jnp.abs(known.value[0] - value).mean(),
             "grad_norm": optax.tree.norm(gradient),
             **learning_metrics(rate, learner.updates),
         }
