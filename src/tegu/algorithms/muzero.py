@@ -44,10 +44,12 @@ from tegu.nn.optimizers import adam, descend
 from tegu.search.planning import Search, gumbel, puct
 from tegu.spaces.features import require
 
+BOOTSTRAPS = ("network", "search")
+
 
 class MuZeroLearner(NamedTuple):
     online: LatentModel
-    target: LatentModel  #: says what lies behind a time limit, and searches again
+    target: LatentModel  #: says what the last of n steps leads to, and searches again
     optimizer: optax.OptState
     since_sync: jax.Array  #: int32: environment steps since the target last followed the online network
     updates: jax.Array  #: int32: gradient steps so far
@@ -64,12 +66,14 @@ class MuZero(Algorithm):
     simulations: Several = eqx.field(static=True, default=16)  #: simulations of each search
     search: str = eqx.field(static=True, default="gumbel")  #: gumbel or puct
     max_considered: Several = eqx.field(static=True, default=16)  #: gumbel: actions at the root
+    c_scale: Positive = 1.0  #: gumbel: how much values count beside the prior; 0.1 is usual in board games
     c_puct: NonNegative = 1.25  #: puct: exploration constant, the weight of the prior
     dirichlet_alpha: Positive = 0.3  #: puct: parameter of the Dirichlet noise at the root
     dirichlet_fraction: Fraction = 0.25  #: puct: fraction of noise in the prior of the root
     temperature: NonNegative = 1.0  #: puct: temperature of sampling actions from visit counts
     unroll_steps: Count = eqx.field(static=True, default=5)  #: steps that the model is unrolled in learning, the paper's K
     n_steps: Count = eqx.field(static=True, default=10)  #: number of rewards in the target of a value (n-step return)
+    bootstrap: str = eqx.field(static=True, default="network")  #: network or search: whose value follows these rewards
     gamma: Fraction = 0.997  #: discount factor; board games: use 1
     buffer_size: Count = eqx.field(static=True, default=100_000)  #: steps the replay buffer keeps
     learning_starts: Natural = eqx.field(static=True, default=1000)  #: steps of the fresh policy before learning begins
@@ -98,6 +102,8 @@ class MuZero(Algorithm):
     def validate(self, spec: EnvironmentSpec) -> None:
         if self.search not in SEARCHES:
             raise TeguError(f"{self.title}: search must be one of {', '.join(SEARCHES)}, got {self.search!r}")
+        if self.bootstrap not in BOOTSTRAPS:
+            raise TeguError(f"{self.title}: bootstrap must be one of {', '.join(BOOTSTRAPS)}, got {self.bootstrap!r}")
         if spec.agents and not isinstance(spec.model, Game):
             raise TeguError(f"{self.title} needs a single agent or a board game in JAX, {spec.id} is neither")
         if self.n_reanalysed > self.batch_size:
@@ -151,9 +157,14 @@ class MuZero(Algorithm):
         """Search observations ``[B, ...]`` in the model that a ``network`` has learned."""
         given = latent_search(self.discount(network)), network, observation, key
         if self.search == "gumbel":
-            noise, normalize = 1.0 if explore else 0.0, network.game is None
-            considered = self.max_considered
-            return gumbel(*given, simulations=simulations, max_considered=considered, noise=noise, normalize=normalize)
+            return gumbel(
+                *given,
+                simulations=simulations,
+                max_considered=self.max_considered,
+                noise=1.0 if explore else 0.0,
+                c_scale=self.c_scale,
+                normalize=network.game is None,
+            )
         return puct(
             *given,
             simulations=simulations,
@@ -184,7 +195,7 @@ class MuZero(Algorithm):
         if self.n_reanalysed:
             steps, feedback = self.reanalysed(learner.target, steps, key)
         gamma = self.discount(learner.online)
-        next_value = following_values(learner.target, steps)
+        next_value = following_values(learner.target, steps, self.n_steps if self.bootstrap == "network" else None)
         known = targets(steps, next_value, self.unroll_steps, self.n_steps, gamma)
         weights = unroll_weights(self.unroll_steps)
         entropy = -(known.policy * jnp.log(known.policy + 1e-9)).sum(axis=-1)

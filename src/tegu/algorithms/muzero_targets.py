@@ -71,10 +71,11 @@ def n_step_returns(
     return (long.reward + jnp.where(long.terminated, 0.0, discount * long.next_observation)).reshape(length, -1)
 
 
-def following_values(network: LatentModel, steps: Step) -> jax.Array:
+def following_values(network: LatentModel, steps: Step, n_steps: int | None = None) -> jax.Array:
     """What each of the steps' next observations is worth, ``[T, B]``: by the search that was made of it, or by the
-    ``network`` where there was none."""
-    return next_values(network.expected, steps.next_observation, steps.extras.value, steps.truncated)
+    ``network`` where there was none. With ``n_steps`` by the network, too, where so many steps have gone before."""
+    asked = steps.truncated if n_steps is None else steps.truncated.at[n_steps - 1 :].set(True)
+    return next_values(network.expected, steps.next_observation, steps.extras.value, asked)
 
 
 def unroll_losses(network: LatentModel, steps: Step, targets: Targets) -> tuple[dict[str, jax.Array], jax.Array]:

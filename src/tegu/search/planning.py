@@ -65,6 +65,7 @@ def gumbel(
     simulations: int,
     max_considered: int = 16,
     noise: float = 1.0,
+    c_scale: float | jax.Array = 0.1,
     normalize: bool = False,
 ) -> Search:
     """Gumbel AlphaZero and MuZero (Danihelka et al. 2022): sequential halving over actions that are drawn without
@@ -73,12 +74,13 @@ def gumbel(
     The policy to learn from is that of completed action values (equation 11), and a position's value is what that
     policy is worth (``improved_value``): sequential halving simulates bad actions, too, and the mean of all simulations
     would count them as often. ``max_considered`` actions are looked at in the root; ``noise`` 0 plays the best action
-    found instead of a random good one. ``normalize``: stretch action values to [0, 1] by the least and the largest of
+    found instead of a random good one. ``c_scale``: how much action values count beside the prior (c_visit of the paper
+    is 50). ``normalize``: stretch action values to [0, 1] by the least and the largest of
     the tree, for returns of unknown size; otherwise they count as they are, as those of games do.
     """
     # Stretched in each node, as mctx does by default, the smallest difference would look like certainty, and actions
     # once found a little worse would hardly be tried again.
-    values = partial(_mctx().qtransform_completed_by_mix_value, rescale_values=False)
+    values = partial(_mctx().qtransform_completed_by_mix_value, value_scale=c_scale, rescale_values=False)
     root = _root(model, parameters, observations)
     found = _mctx().gumbel_muzero_policy(
         parameters,
