@@ -126,8 +126,9 @@ def test_a_games_outcome_is_that_of_the_player_to_move():
 
 @exact
 def test_what_follows_a_step_is_worth_what_its_search_said():
-    """And what a time limit cut off, or comes after the window, what the network says of the true next observation; with
-    ``n_steps`` all that follow so many."""
+    """And what a time limit cut off, or comes after the window, what the network says of the true next observation.
+
+    With ``n_steps`` it says so of all that follows so many."""
     steps = windows()
     own = np.asarray(NETWORK.expected(steps.next_observation))
     for n_steps, asked in ((None, T - 1), (N, N - 1)):

@@ -148,8 +148,7 @@ def grown():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planning, "_read", lambda found, value: (read(found, value), found.search_tree))
         compiled = {
-            kind: jax.jit(partial(search, FICKLE, simulations=SIMULATIONS))
-            for kind, search in EXPLORING.items()
+            kind: jax.jit(partial(search, FICKLE, simulations=SIMULATIONS)) for kind, search in EXPLORING.items()
         }
         for search in compiled.values():
             search(1.0, mixed(0), KEY)

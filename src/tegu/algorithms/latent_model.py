@@ -40,7 +40,9 @@ class LatentModel(eqx.Module):
     value: MLP
     spaces: Spaces = eqx.field(static=True)  #: of a game: its planes, and its moves
     game: Game | None = eqx.field(static=True)
-    support_size: int = eqx.field(static=True)  #: values and rewards are distributions over -size, ..., size, scaled by h
+    support_size: int = eqx.field(
+        static=True
+    )  #: values and rewards are distributions over -size, ..., size, scaled by h
 
     def __init__(
         self,
@@ -93,10 +95,8 @@ class LatentModel(eqx.Module):
         return unscaled(mean_of_bins(self.bins, logits))
 
     def distribution(self, scalar: jax.Array) -> jax.Array:
-        """Values or rewards ``[...]`` as distributions ``[..., bins]``: of the two bins around h(x), the nearer has more.
-
-        What lies beyond them is the last bin.
-        """
+        """Values or rewards ``[...]`` as distributions ``[..., bins]``: of the two bins around h(x), the nearer has
+        more. What lies beyond all bins is the last one."""
         return two_hot(self.bins, rescaled(scalar))
 
     def legal(self, observation: PyTree) -> jax.Array | None:

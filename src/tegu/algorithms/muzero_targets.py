@@ -29,9 +29,7 @@ class Targets(NamedTuple):
     reward_known: jax.Array  #: bool
 
 
-def targets(
-    steps: Step, next_value: jax.Array, unroll_steps: int, n_steps: int, gamma: float | jax.Array
-) -> Targets:
+def targets(steps: Step, next_value: jax.Array, unroll_steps: int, n_steps: int, gamma: float | jax.Array) -> Targets:
     """Targets along windows of steps ``[K + n_steps, B, ...]``, whose extras are ``Searched``.
 
     The value is that of ``n_steps`` rewards and of what follows them (Schrittwieser et al. 2020, appendix H), worth

@@ -111,11 +111,11 @@ def puct(
     dirichlet_fraction: float | jax.Array = 0.25,
     temperature: float | jax.Array = 1.0,
 ) -> Search:
-    """AlphaZero and MuZero (Silver et al. 2018, Schrittwieser et al. 2020): PUCT, Dirichlet noise in the root, and visits
-    as the policy to learn from.
+    """AlphaZero and MuZero (Silver et al. 2018, Schrittwieser et al. 2020): PUCT, Dirichlet noise in the root, and
+    visits as the policy to learn from.
 
-    Action values are stretched to [0, 1] in each node. A position's value is the mean over the visits. The action is drawn from visits to the power of
-    ``1 / temperature``; 0 plays the most visited.
+    Action values are stretched to [0, 1] in each node. A position's value is the mean over the visits. The action is
+    drawn from visits to the power of ``1 / temperature``; 0 plays the most visited.
     """
     noise_key, key = jax.random.split(key)
     root = _root(model, parameters, observations)
