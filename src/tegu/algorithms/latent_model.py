@@ -40,9 +40,7 @@ class LatentModel(eqx.Module):
     value: MLP
     spaces: Spaces = eqx.field(static=True)  #: of a game: its planes, and its moves
     game: Game | None = eqx.field(static=True)
-    support_size: int = eqx.field(
-        static=True
-    )  #: values and rewards are distributions over -size, ..., size, scaled by h
+    support_size: int = eqx.field(static=True)  #: values and rewards, scaled by h, are distributions over -size to size
 
     def __init__(
         self,

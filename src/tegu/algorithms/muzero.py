@@ -71,12 +71,10 @@ class MuZero(Algorithm):
     dirichlet_alpha: Positive = 0.3  #: puct: parameter of the Dirichlet noise at the root
     dirichlet_fraction: Fraction = 0.25  #: puct: fraction of noise in the prior of the root
     temperature: NonNegative = 1.0  #: puct: temperature of sampling actions from visit counts
-    unroll_steps: Count = eqx.field(
-        static=True, default=5
-    )  #: steps that the model is unrolled in learning, the paper's K
+    unroll_steps: Count = eqx.field(static=True, default=5)  #: steps that the model is unrolled, the paper's K
     n_steps: Count = eqx.field(static=True, default=10)  #: number of rewards in the target of a value (n-step return)
     bootstrap: str = eqx.field(static=True, default="network")  #: network or search: whose value follows these rewards
-    gamma: Fraction = 0.997  #: discount factor; board games: use 1
+    gamma: Fraction = 0.997  #: discount factor; usually 1 in board games
     buffer_size: Count = eqx.field(static=True, default=100_000)  #: steps the replay buffer keeps
     learning_starts: Natural = eqx.field(static=True, default=1000)  #: steps of the fresh policy before learning begins
     batch_size: Count = eqx.field(static=True, default=128)  #: windows of steps per update
@@ -93,9 +91,7 @@ class MuZero(Algorithm):
     max_grad_norm: Positive = 5.0  #: the gradient's norm is clipped to this
     latent_size: Width = eqx.field(static=True, default=64)  #: numbers that a state of the model consists of
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(128,))  #: hidden layers of each of the networks
-    support_size: Count = eqx.field(
-        static=True, default=30
-    )  #: largest value or reward on the scale of h; 30 is about 930
+    support_size: Width = eqx.field(static=True, default=30)  #: largest value and reward, scaled by h; 30: about 930
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
 
     @property
