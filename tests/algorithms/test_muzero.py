@@ -23,6 +23,7 @@ from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
 from tegu.experience.base import Batch
+from tegu.training.plan import spec_of
 
 KEY, K, N, B, A, START = jax.random.key(0), 3, 2, 40, 3, 1
 T = K + N
@@ -302,6 +303,24 @@ def test_an_update_descends_and_says_how_wrong_values_were():
     assert after.metrics["loss"] < 0.8 * first.metrics["loss"]
     assert first.feedback.priority.shape == (B,)
     np.testing.assert_allclose(first.feedback.priority.mean(), first.metrics["td_error"], rtol=1e-5)
+
+
+def test_in_a_game_the_player_to_move_is_paid():
+    """Who made the last move has won; the other one is not asked. No illegal move is chosen."""
+    made = dataclasses.replace(ALGORITHM, support_size=1, gamma=1.0)
+    game = tegu.make("tic-tac-toe")
+    fresh = made.init(KEY, spec_of("tic-tac-toe", game, 4))
+    position = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), game.reset(KEY)[1])
+    position["to_play"] = jnp.array([0, 1, 0, 1], jnp.int32)
+    position["action_mask"] = jax.random.bernoulli(KEY, 0.5, (4, 9)).at[:, 0].set(True)
+    decision = jax.jit(made.act, static_argnames="explore")(fresh, position, (), KEY, explore=True)
+    assert np.asarray(position["action_mask"])[np.arange(4), decision.action].all()
+    first = jnp.array([[1.0, -1.0, -1.0, 0.0]])
+    one = jax.tree.map(lambda leaf: leaf[None], position)
+    steps = Step(one, decision.action[None], {"first": first, "second": -first}, one, first != 0, first > 2)
+    _, kept = made.take(fresh, steps)
+    np.testing.assert_array_equal(kept.reward, [[1, 1, -1, 0]])
+    assert made.discount(fresh.online) == -1
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,7 @@ STOPPED = SHORT | {"alphazero, multicore", "maddpg, host"}
 def cases() -> Iterator[Any]:
     """A ``Case``, as a parameter, for algorithms of ``SMALL`` and loops, so that each kind of state meets each loop."""
     yield _param("dqn in hindsight, fused", "BitFlip-v0", "dqn", _HINDSIGHT)
+    yield _param("muzero in games, fused", "tic-tac-toe", "muzero", _REPLAY | _MUZERO)
     for algorithm, (environment, settings, backend) in SMALL.items():
         yield _param(f"{algorithm}, fused", environment, algorithm, settings)
         if backend is not None and algorithm not in IN_ONE_LOOP:
