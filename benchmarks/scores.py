@@ -62,7 +62,9 @@ CASES = (
     *(Learning("MinAtar/Breakout-v0", name, seeds=5) for name in ("c51", "qr-dqn", "rainbow")),
     Learning("CartPole-v1", "dreamer", seeds=3),
     Learning("Pendulum-v1", "dreamer", seeds=3),
+    Learning("CartPole-v1", "muzero", seeds=5),
     Learning("tic-tac-toe", "alphazero", seeds=5, judge="perfect"),
+    Learning("tic-tac-toe", "muzero", seeds=5, judge="perfect"),
     Learning("connect-four", "alphazero", seeds=1, judge="matches", rivals=("mcts:1000",), openings=(0, 4)),
     Learning("go-5x5", "alphazero", seeds=1, judge="matches", rivals=GNU_GO, openings=(2,)),  # needs GNU Go
     Learning("go-7x7", "alphazero", seeds=1, judge="matches", rivals=GNU_GO, openings=(2,)),

@@ -112,6 +112,7 @@ def test_every_hyper_parameter_is_documented(name: str) -> None:
         ("CartPole-v1", "i2a"),
         ("Pendulum-v1", "dreamer"),
         ("Pendulum-v1", "world-models"),
+        ("CartPole-v1", "muzero"),
         ("tic-tac-toe", "alphazero"),
         ("tic-tac-toe", "alphago"),
         ("simple_push_v3", "maddpg"),

@@ -154,12 +154,13 @@ def test_list(tegu: Command, runs: Path) -> None:
     assert found["simple_push_v3"]["algorithms"][0] == "maddpg"
     assert (found["connect-four"]["agents"], found["connect-four"]["algorithms"]) == (
         ["first", "second"],
-        ["alphazero"],
+        ["alphazero", "muzero"],
     )
     assert {entry["name"]: entry["for"] for entry in data["algorithms"]} == {
         **dict.fromkeys(ALGORITHMS, "single agent"),
         **dict.fromkeys(("maddpg", "matd3", "iddpg", "ippo", "mappo"), "multi-agent"),
         **dict.fromkeys(("alphazero", "alphago"), "board games"),
+        "muzero": "single agent, board games",
     }
     assert any(entry["environment"] == "CartPole-v1" for entry in data["presets"])
     (run,) = data["runs"]

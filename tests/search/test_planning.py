@@ -42,6 +42,9 @@ def fickle(strength, positions):
     return strength * jnp.sin(code[:, None] * (1 + jnp.arange(9.0))), strength * jnp.cos(7 * code)
 
 
+RULES, FICKLE = planning.known_rules(GAME, uniform), planning.known_rules(GAME, fickle)
+
+
 def position(drawing):
     """``x.o`` row by row; x is the first player, and to move if there are as many of both."""
     stones = np.array([{"x": 1, "o": -1, ".": 0}[mark] for mark in drawing.replace(" ", "")], np.int8)
@@ -85,7 +88,7 @@ def searched(late):
     turned = positions | {"board": -positions["board"], "to_play": 1 - positions["to_play"]}
 
     def many(search):
-        compiled = jax.jit(lambda positions: search(GAME, uniform, (), positions, KEY, simulations=400))
+        compiled = jax.jit(lambda positions: search(RULES, (), positions, KEY, simulations=400))
         return [jax.device_get(compiled(each)) for each in (positions, turned)]
 
     return {kind: many(search) for kind, search in GREEDY.items()}
@@ -145,7 +148,7 @@ def grown():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planning, "_read", lambda found, value: (read(found, value), found.search_tree))
         compiled = {
-            kind: jax.jit(partial(search, GAME, fickle, simulations=SIMULATIONS)) for kind, search in EXPLORING.items()
+            kind: jax.jit(partial(search, FICKLE, simulations=SIMULATIONS)) for kind, search in EXPLORING.items()
         }
         for search in compiled.values():
             search(1.0, mixed(0), KEY)
@@ -317,7 +320,7 @@ def test_puct_explores_as_much_as_it_is_told():
     """Where the third square wins: with a large constant all five legal moves are tried alike, with 0 hardly any but
     that one."""
     wins = take(KNOWN, slice(1))
-    search = jax.jit(lambda c: GREEDY["puct"](GAME, uniform, (), wins, KEY, simulations=40, c_init=c).visits[0])
+    search = jax.jit(lambda c: GREEDY["puct"](RULES, (), wins, KEY, simulations=40, c_init=c).visits[0])
     legal = wins["action_mask"][0]
     assert np.ptp(np.asarray(search(1000.0))[legal]) <= 1
     assert search(0.0)[2] > 30
@@ -328,7 +331,7 @@ def greedily():
     """The same without exploring; Gumbel looks at four actions."""
     searches = GREEDY | {"gumbel": partial(GREEDY["gumbel"], max_considered=4)}
     compiled = {
-        kind: jax.jit(lambda positions, key, s=search: s(GAME, fickle, 1.0, positions, key, simulations=SIMULATIONS))
+        kind: jax.jit(lambda positions, key, s=search: s(FICKLE, 1.0, positions, key, simulations=SIMULATIONS))
         for kind, search in searches.items()
     }
     return lambda kind, key: jax.device_get(compiled[kind](mixed(4), key))
@@ -355,7 +358,7 @@ def test_gumbel_looks_at_no_more_actions_than_it_may(greedily):
 def test_without_mctx_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "mctx", None)
     with pytest.raises(TeguError, match=r"tree search needs tegu\[search\]: pip install 'tegu\[search\]'"):
-        planning.gumbel(GAME, uniform, (), begin(GAME, 1), KEY, simulations=4)
+        planning.gumbel(RULES, (), begin(GAME, 1), KEY, simulations=4)
 
 
 # What is shown of a search
@@ -402,4 +405,4 @@ def greedy(kind, positions, seed):
 
 @partial(jax.jit, static_argnums=0)
 def _greedy(kind, positions, key):
-    return GREEDY[kind](GAME, fickle, 1.0, positions, key, simulations=SIMULATIONS)
+    return GREEDY[kind](FICKLE, 1.0, positions, key, simulations=SIMULATIONS)

@@ -47,6 +47,8 @@ _HINDSIGHT = _REPLAY | {"n_sampled_goal": 4, "n_envs": 2, "train_freq": 4, "envi
 _PARTICLES = _REPLAY | {"n_envs": 2, "train_freq": 20}
 _ALPHAZERO = {"simulations": 2, "random_moves": 2, "train_freq": 256, "buffer_size": 768, "batch_size": 32}
 _ALPHAZERO |= {"gradient_steps": 2, "width": 8, "blocks": 1, "steps": 3_000, "log_interval": 512}
+_MUZERO = {"n_envs": 2, "simulations": 2, "unroll_steps": 2, "n_steps": 2, "train_freq": 20, "latent_size": 4}
+_MUZERO |= {"support_size": 4, "prioritized": True, "n_reanalysed": 3, "target_update_interval": 100}
 _ALPHAGO = {"expert_games": str(Path(__file__).with_name("tic_tac_toe_games.npz")), "width": 4, "blocks": 1}
 _ALPHAGO |= {"simulations": 2, "n_steps": 5, "pool_size": 2, "pool_every": 2, "value_batches": 2, "n_envs": 4}
 _ALPHAGO |= {"supervised_fraction": 0.3, "reinforced_fraction": 0.4, "steps": 600, "log_interval": 20}
@@ -135,6 +137,7 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "i2a": ("CartPole-v1", _I2A, "gymnasium"),
     "dreamer": ("Pendulum-v1", _DREAMER, "gymnasium"),
     "world-models": ("Pendulum-v1", _WORLD_MODELS, "gymnasium"),
+    "muzero": ("CartPole-v1", _REPLAY | _MUZERO, "gymnasium"),
     "alphazero": ("tic-tac-toe", _ALPHAZERO | {"n_envs": 32}, None),
     "alphago": ("tic-tac-toe", _ALPHAGO, None),
     "maddpg": ("simple_speaker_listener_v4", _PARTICLES | {"ensemble": 2}, "pettingzoo"),
@@ -173,6 +176,7 @@ STOPPED = SHORT | {"alphazero, multicore", "maddpg, host"}
 def cases() -> Iterator[Any]:
     """A ``Case``, as a parameter, for algorithms of ``SMALL`` and loops, so that each kind of state meets each loop."""
     yield _param("dqn in hindsight, fused", "BitFlip-v0", "dqn", _HINDSIGHT)
+    yield _param("muzero in games, fused", "tic-tac-toe", "muzero", _REPLAY | _MUZERO)
     for algorithm, (environment, settings, backend) in SMALL.items():
         yield _param(f"{algorithm}, fused", environment, algorithm, settings)
         if backend is not None and algorithm not in IN_ONE_LOOP:

@@ -65,6 +65,13 @@ def test_other_policy_gradients_learn_cartpole(name: str, steps: int) -> None:
 
 
 @pytest.mark.long
+def test_muzero_learns_cartpole() -> None:
+    """Far above the 22 of a random policy after 20 thousand steps of the preset's 50."""
+    agent = tegu.train("CartPole-v1", "muzero", seeds=2, seed=14, steps=20_000, folder=None)
+    assert agent.evaluate(20).mean >= 100
+
+
+@pytest.mark.long
 def test_dqn_learns_cartpole() -> None:
     """Far above the 22 of a random policy after 20 thousand steps: 20 other seeds got 195 and more."""
     settings = {"net_arch": [64, 64], "batch_size": 64, "gamma": 0.97, "learning_rate": "lin_2e-3", "train_freq": 4}

@@ -46,7 +46,7 @@ from tegu.exploration import masked
 from tegu.gtp.expert import expert_games
 from tegu.nn.local_policy import LocalPolicy
 from tegu.nn.optimizers import adam, descend
-from tegu.search.planning import Search, prior_alone, puct
+from tegu.search.planning import Search, known_rules, prior_alone, puct
 from tegu.search.rollouts import rollout
 from tegu.spaces.features import ACTION_MASK
 
@@ -176,8 +176,7 @@ class AlphaGo(Algorithm):
         if self.parts == "p":
             return prior_alone(self.evaluate, (learner, rollout_key), positions, key, explore=explore)
         return puct(
-            learner.supervised.game,
-            self.evaluate,
+            known_rules(learner.supervised.game, self.evaluate),
             (learner, rollout_key),
             positions,
             key,

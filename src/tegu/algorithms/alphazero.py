@@ -52,7 +52,7 @@ from tegu.experience.base import Batch, Replay
 from tegu.exploration import masked
 from tegu.nn.optimizers import adam, descend, follow
 from tegu.returns import outcomes
-from tegu.search.planning import Search, gumbel, puct
+from tegu.search.planning import Search, gumbel, known_rules, puct
 from tegu.spaces.features import ACTION_MASK
 
 SEARCHES = ("gumbel", "puct")
@@ -152,7 +152,7 @@ class AlphaZero(Algorithm):
         """Search positions ``[B, ...]`` with as many ``simulations``; ``explore=False`` plays the best it finds."""
         positions = positions | {ACTION_MASK: positions[ACTION_MASK].astype(bool)}  # which may come as a MultiBinary's
         network = self.player(learner)
-        given = network.game, PolicyValue.__call__, network, positions, key
+        given = known_rules(network.game, PolicyValue.__call__), network, positions, key
         if self.search == "gumbel":
             noise = 1.0 if explore else 0.0
             return gumbel(*given, simulations=simulations, max_considered=self.max_considered, noise=noise)

@@ -218,6 +218,7 @@ ALGORITHMS: dict[str, Entry] = {
     "i2a": Entry("tegu.algorithms.i2a:I2A", "I2A"),
     "dreamer": Entry("tegu.algorithms.dreamer:Dreamer", "Dreamer"),
     "world-models": Entry("tegu.algorithms.world_models:WorldModels", "WorldModels"),
+    "muzero": Entry("tegu.algorithms.muzero:MuZero", "MuZero"),
     "alphazero": Entry("tegu.algorithms.alphazero:AlphaZero", "AlphaZero"),
     "alphago": Entry("tegu.algorithms.alphago:AlphaGo", "AlphaGo"),
     "maddpg": Entry(_MADDPG, "MADDPG"),

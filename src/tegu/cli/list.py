@@ -128,11 +128,14 @@ def _algorithms(out: Console) -> list[dict[str, Any]]:
     game = find("tic-tac-toe").native
     assert game is not None
     for_players = fitting(spec_of("tic-tac-toe", game, 1))
+    alone = find("CartPole-v1").native
+    assert alone is not None
+    for_both = set(for_players) & set(fitting(spec_of("CartPole-v1", alone, 1)))
     found = [
         {
             "name": name,
             "class": entry.public,
-            "for": _made_for(name, for_players),
+            "for": "single agent, board games" if name in for_both else _made_for(name, for_players),
             "summary": summary(name),
             "package": "tegu",
         }

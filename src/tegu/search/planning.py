@@ -1,4 +1,4 @@
-"""Tree search in games whose rules are known, batched inside compiled code (through ``mctx``)."""
+"""Tree search in a model, of known rules or a learned one, batched inside compiled code (through ``mctx``)."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +18,32 @@ Evaluator = Callable[[PyTree, Position], tuple[jax.Array, jax.Array]]
 """Parameters and positions ``[B, ...]`` to logits ``[B, A]`` and, for the player to move, values ``[B]`` in [-1, 1]."""
 
 
+class Root(NamedTuple):
+    """What is known of ``B`` states from which a search begins."""
+
+    logits: jax.Array  #: ``[B, A]``: of the prior
+    value: jax.Array  #: ``[B]``: for the player to move
+    state: PyTree  #: ``[B, ...]``: as the model goes on from it
+    legal: jax.Array | None = None  #: bool ``[B, A]``: the actions to choose from; None: all
+
+
+class Outcome(NamedTuple):
+    """What comes of an action in each of ``B`` states."""
+
+    reward: jax.Array  #: ``[B]``: to the player who moved
+    discount: jax.Array  #: ``[B]``: of all that follows, negative where that is another player's; 0 after the end
+    logits: jax.Array  #: ``[B, A]``: of the prior in the next state
+    value: jax.Array  #: ``[B]``: of the next state, for the player to move there
+
+
+class Model(NamedTuple):
+    """What a search looks ahead in: known rules (``known_rules``), or what a network has learned of an environment."""
+
+    root: Callable[[PyTree, PyTree], Root]  #: of parameters and observations ``[B, ...]``
+    step: Callable[[PyTree, jax.Array, jax.Array, PyTree], tuple[Outcome, PyTree]]
+    """Of parameters, a key, actions ``[B]`` and states ``[B, ...]``: what comes of them, and the next states."""
+
+
 class Search(NamedTuple):
     """What a search of ``B`` positions found."""
 
@@ -31,34 +57,39 @@ class Search(NamedTuple):
 
 
 def gumbel(
-    game: Game,
-    evaluate: Evaluator,
+    model: Model,
     parameters: PyTree,
-    positions: Position,
+    observations: PyTree,
     key: jax.Array,
     *,
     simulations: int,
     max_considered: int = 16,
     noise: float = 1.0,
+    c_scale: float | jax.Array = 0.1,
+    normalize: bool = False,
 ) -> Search:
-    """Gumbel AlphaZero (Danihelka et al. 2022): sequential halving over actions drawn without replacement at the root.
+    """Gumbel AlphaZero and MuZero (Danihelka et al. 2022): sequential halving over actions that are drawn without
+    replacement at the root.
 
     The policy to learn from is that of completed action values (equation 11), and a position's value is what that
     policy is worth (``improved_value``): sequential halving simulates bad actions, too, and the mean of all simulations
     would count them as often. ``max_considered`` actions are looked at in the root; ``noise`` 0 plays the best action
-    found instead of a random good one.
+    found instead of a random good one. ``c_scale``: how much action values count beside the prior (c_visit of the paper
+    is 50). ``normalize``: stretch action values to [0, 1] by the least and the largest of
+    the tree, for returns of unknown size; otherwise they count as they are, as those of games do.
     """
-    # Values count as they are. Stretched to [0, 1] in each node, as mctx does by default, the smallest difference would
-    # look like certainty, and actions once found a little worse would hardly be tried again.
-    values = partial(_mctx().qtransform_completed_by_mix_value, rescale_values=False)
+    # Stretched in each node, as mctx does by default, the smallest difference would look like certainty, and actions
+    # once found a little worse would hardly be tried again.
+    values = partial(_mctx().qtransform_completed_by_mix_value, value_scale=c_scale, rescale_values=False)
+    root = _root(model, parameters, observations)
     found = _mctx().gumbel_muzero_policy(
         parameters,
         key,
-        _root(evaluate, parameters, positions),
-        _model(game, evaluate),
+        _as_root(root),
+        _recurrent(model),
         num_simulations=simulations,
-        invalid_actions=~positions["action_mask"],
-        qtransform=values,
+        invalid_actions=None if root.legal is None else ~root.legal,
+        qtransform=partial(_normalized, values) if normalize else values,
         max_num_considered_actions=max_considered,
         gumbel_scale=noise,
     )
@@ -69,10 +100,9 @@ def gumbel(
 
 
 def puct(
-    game: Game,
-    evaluate: Evaluator,
+    model: Model,
     parameters: PyTree,
-    positions: Position,
+    observations: PyTree,
     key: jax.Array,
     *,
     simulations: int,
@@ -81,21 +111,22 @@ def puct(
     dirichlet_fraction: float | jax.Array = 0.25,
     temperature: float | jax.Array = 1.0,
 ) -> Search:
-    """AlphaZero (Silver et al. 2018): PUCT, Dirichlet noise in the root, and visits as the policy to learn from.
+    """AlphaZero and MuZero (Silver et al. 2018, Schrittwieser et al. 2020): PUCT, Dirichlet noise in the root, and
+    visits as the policy to learn from.
 
-    A position's value is the mean over the visits. The action is drawn from visits to the power of
-    ``1 / temperature``; 0 plays the most visited.
+    Action values are stretched to [0, 1] in each node. A position's value is the mean over the visits. The action is
+    drawn from visits to the power of ``1 / temperature``; 0 plays the most visited.
     """
     noise_key, key = jax.random.split(key)
-    root, legal = _root(evaluate, parameters, positions), positions["action_mask"]
-    noisy = dirichlet_noise(noise_key, jax.nn.softmax(root.prior_logits), legal, dirichlet_fraction, dirichlet_alpha)
+    root = _root(model, parameters, observations)
+    noisy = dirichlet_noise(noise_key, jax.nn.softmax(root.logits), root.legal, dirichlet_fraction, dirichlet_alpha)
     found = _mctx().muzero_policy(
         parameters,
         key,
-        root.replace(prior_logits=jnp.log(noisy)),
-        _model(game, evaluate),
+        _as_root(root._replace(logits=jnp.log(noisy))),
+        _recurrent(model),
         num_simulations=simulations,
-        invalid_actions=~legal,
+        invalid_actions=None if root.legal is None else ~root.legal,
         dirichlet_fraction=0.0,  # mctx's would be drawn over illegal actions, too, and most of it lost to them
         pb_c_init=c_init,
         temperature=temperature,
@@ -132,7 +163,7 @@ def improved_value(
 
 
 def dirichlet_noise(
-    key: jax.Array, prior: jax.Array, legal: jax.Array, fraction: float | jax.Array, alpha: float | jax.Array
+    key: jax.Array, prior: jax.Array, legal: jax.Array | None, fraction: float | jax.Array, alpha: float | jax.Array
 ) -> jax.Array:
     """``prior`` ``[B, A]`` with a ``fraction`` of it replaced by a Dirichlet(``alpha``) draw over ``legal`` actions."""
     # A Dirichlet draw is one of independent Gamma variables, normalised; small ones underflow unless in logarithms.
@@ -140,26 +171,65 @@ def dirichlet_noise(
     return (1 - fraction) * prior + fraction * jax.nn.softmax(masked(gamma, legal))
 
 
-def _root(evaluate: Evaluator, parameters: PyTree, positions: Position) -> Any:
-    logits, value = evaluate(parameters, positions)
-    return _mctx().RootFnOutput(prior_logits=masked(logits, positions["action_mask"]), value=value, embedding=positions)
+def known_rules(game: Game, evaluate: Evaluator) -> Model:
+    """A game as a model: its states are positions."""
 
+    def root(parameters: PyTree, positions: Position) -> Root:
+        return Root(*evaluate(parameters, positions), positions, positions["action_mask"])
 
-def _model(game: Game, evaluate: Evaluator) -> Callable[..., Any]:
-    """One step of the game in the form that mctx asks for."""
-
-    def step(parameters: PyTree, key: jax.Array, action: jax.Array, positions: Position) -> tuple[Any, Position]:
+    def step(parameters: PyTree, key: jax.Array, action: jax.Array, positions: Position) -> tuple[Outcome, Position]:
         now = jax.vmap(game.step, in_axes=(0, 0, None))(positions, action, key)
         logits, value = evaluate(parameters, now.observation)
-        outcome = _mctx().RecurrentFnOutput(
+        outcome = Outcome(
             reward=own_reward(now.reward, positions["to_play"]),
             discount=jnp.where(now.terminated, 0.0, -1.0),  # the next player's gain is this one's loss
-            prior_logits=masked(logits, now.observation["action_mask"]),
+            logits=masked(logits, now.observation["action_mask"]),
             value=jnp.where(now.terminated, 0.0, value),
         )
         return outcome, now.observation
 
+    return Model(root, step)
+
+
+def _root(model: Model, parameters: PyTree, observations: PyTree) -> Root:
+    """Of which illegal actions are never chosen."""
+    root = model.root(parameters, observations)
+    return root._replace(logits=masked(root.logits, root.legal))
+
+
+def _as_root(root: Root) -> Any:
+    """In the form that mctx asks for."""
+    return _mctx().RootFnOutput(prior_logits=root.logits, value=root.value, embedding=root.state)
+
+
+def _recurrent(model: Model) -> Callable[..., Any]:
+    """One step of the model in the form that mctx asks for."""
+
+    def step(parameters: PyTree, key: jax.Array, action: jax.Array, state: PyTree) -> tuple[Any, PyTree]:
+        (reward, discount, logits, value), state = model.step(parameters, key, action, state)
+        given = {"reward": reward, "discount": discount, "prior_logits": logits, "value": value}
+        return _mctx().RecurrentFnOutput(**given), state
+
     return step
+
+
+def _normalized(transform: Callable[..., jax.Array], tree: Any, node: jax.Array) -> jax.Array:
+    """What ``transform`` makes of the ``node``'s action values once all values of its tree lie in [0, 1].
+
+    They are stretched by the least and the largest action value that the search has found (Schrittwieser et al. 2020,
+    equation 5). ``tree`` is that of one search.
+    """
+    visited = tree.children_visits > 0  # [N, A]
+    found = tree.children_rewards + tree.children_discounts * tree.children_values
+    least = jnp.minimum(jnp.where(visited, found, jnp.inf).min(), tree.raw_values[tree.ROOT_INDEX])
+    most = jnp.maximum(jnp.where(visited, found, -jnp.inf).max(), tree.raw_values[tree.ROOT_INDEX])
+    size = jnp.where(most > least, most - least, 1.0)
+    stretched = tree.replace(
+        children_rewards=(tree.children_rewards + tree.children_discounts * least - least) / size,
+        children_values=(tree.children_values - least) / size,
+        raw_values=(tree.raw_values - least) / size,
+    )
+    return transform(stretched, node)
 
 
 def _read(found: Any, value: jax.Array) -> Search:
