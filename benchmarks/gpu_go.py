@@ -46,12 +46,10 @@ _TOY = (
 )
 
 
-def trainings(seeds: int, toy: bool) -> list[Training]:
-    """AlphaZero by self-play."""
+def trainings(_: int, toy: bool) -> list[Training]:
+    """AlphaZero by self-play, with one seed as there is no target."""
     board, steps, options = ("5x5", 256, _TOY) if toy else ("9x9", 100_000_000, _OPTIONS)
-    return [
-        Training(board, f"go-{board}", "alphazero", seed, steps, tuple(options.split()), None) for seed in range(seeds)
-    ]
+    return [Training(board, f"go-{board}", "alphazero", 0, steps, tuple(options.split()), None)]
 
 
 def rates(given: argparse.Namespace) -> None:
@@ -61,16 +59,15 @@ def rates(given: argparse.Namespace) -> None:
     file = output / "gpu-go-rates.json"
     done: dict[str, Any] = json.loads(file.read_text())["rates"] if file.exists() else {}
     about = {"machine": machine.machine() | {"accelerator": accelerator()}, "versions": machine.versions()}
+    about |= {"command": " ".join(["python -m benchmarks.gpu_go", *sys.argv[1:]]), "commit": machine.commit()}
     for name, (program, settings) in (_TOY_RATES if given.toy else _RATES).items():
         if name in done:
             continue
         print(name, flush=True)
         with tempfile.TemporaryDirectory(prefix="tegu-gpu-go-") as folder:
-            done[name] = settings | measured(program, settings, Path(folder))
+            done[name] = settings | measured(program, settings, Path(folder)) | about
         print(f"  {done[name]['rate']:,.0f} a second", flush=True)
-        command = " ".join(["python -m benchmarks.gpu_go", *sys.argv[1:]])
-        record = {"command": command, **about, "commit": machine.commit(), "rates": done}
-        file.write_text(json.dumps(record, indent=1) + "\n")
+        file.write_text(json.dumps({"rates": done}, indent=1) + "\n")
 
 
 def measured(program: str, settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -8,23 +8,22 @@ is looked for, as returns of two sides that learn say little. Without a GPU ever
 
 from benchmarks.gpu import Training, parser, run
 
-_WORLDS = {"tiny": "hide-and-seek-tiny", "quadrant": "hide-and-seek-quadrant"}
+_WORLDS = {"tiny": ("hide-and-seek-tiny", 60), "quadrant": ("hide-and-seek-quadrant", 80)}  # whole episodes as rollouts
 _STEPS = 200_000_000
-_OPTIONS = "--n-envs 4096 --batch-size 65536 --eval-every 20000000 --eval-episodes 64"
+_OPTIONS = "--n-envs 4096 --batch-size 61440 --eval-every 20000000 --eval-episodes 64"
 _TOY = (
     "--n-envs 2 --n-steps 16 --batch-size 32 --n-epochs 1 --net-arch 8 --eval-every 128 --eval-episodes 1 "
     "--log-interval 64"
 )
 
 
-def trainings(seeds: int, toy: bool) -> list[Training]:
-    """A policy for each agent, in each world; as a toy in the tiny one alone."""
+def trainings(_: int, toy: bool) -> list[Training]:
+    """A policy for each agent, in each world, with one seed as there is no target; as a toy in the tiny one alone."""
     worlds = dict(list(_WORLDS.items())[: 1 if toy else None])
-    options = tuple((_TOY if toy else _OPTIONS).split())
     return [
-        Training(world, environment, "ippo", seed, 256 if toy else _STEPS, options, None)
-        for world, environment in worlds.items()
-        for seed in range(seeds)
+        Training(world, environment, "ippo", 0, 256 if toy else _STEPS, tuple(words.split()), None)
+        for world, (environment, length) in worlds.items()
+        for words in [_TOY if toy else f"{_OPTIONS} --n-steps {length}"]
     ]
 
 

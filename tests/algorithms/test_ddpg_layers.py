@@ -113,7 +113,7 @@ def test_simba_is_of_actor_and_critics() -> None:
         ({"batch_norm": True, "layer_norm": True}, "^DDPG: batch_norm cannot be used with layer_norm"),
         (
             {"batch_norm": True, "architecture": "simba", "net_arch": (8, 8)},
-            "^DDPG: batch_norm cannot be used with architecture",
+            "^DDPG: architecture cannot be used with batch_norm",
         ),
         ({"batch_norm": True, "batch_size": 1}, "^DDPG: batch_norm leaves nothing to learn with batch_size 1"),
         ({"batch_norm": True, "network": "module:f"}, "^DDPG: batch_norm needs Tegu's network, it cannot be used with"),

@@ -7,11 +7,32 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tegu.core.seeds import Layout, stacked
+from tegu.core.seeds import Layout, first_entropy, first_key, stacked
 from tegu.core.trees import to_arrays
 from tegu.training.plan import make_loop, make_plan
 
 SEEDS = [1, 2, 3, 5]
+
+
+def test_no_phase_draws_what_another_does() -> None:
+    drawn = [jax.random.key_data(first_key(seed, phase)) for seed in range(3) for phase in range(4)]
+    drawn += [jax.random.key_data(jax.random.split(first_key(seed), n)) for seed in range(3) for n in (2, 3, 5)]
+    keys = np.concatenate([np.reshape(each, (-1, 2)) for each in drawn])
+    twice = 3 * (2 + 3)  # a key's first parts do not depend on how many there are
+    assert len(np.unique(keys, axis=0)) == len(keys) - twice
+    assert (jax.random.key_data(first_key(5)) == jax.random.key_data(jax.random.key(5))).all()
+
+
+def test_no_environment_of_the_host_has_an_episode_of_another_one_or_of_another_phase() -> None:
+    """An adapter adds the number of the episode, and NumPy takes missing numbers for zeros."""
+    counted = [
+        np.random.SeedSequence([*first_entropy(seed, environment, phase), episode]).generate_state(2)
+        for seed in range(2)
+        for environment in range(4)
+        for phase in range(4)
+        for episode in range(4)
+    ]
+    assert len(np.unique(counted, axis=0)) == len(counted)
 
 
 # The layout alone

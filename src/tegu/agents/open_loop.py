@@ -122,7 +122,10 @@ def dream(
     length = seen - 1 + horizon if horizon else length
     steps = jax.tree.map(lambda leaf: leaf[:length], steps)
     dream_of = jax.jit(lambda learner, *given: algorithm.dream_of(learner, given[0], given[1], seen, given[2]))
-    return jax.device_get(dream_of(learner, observed(steps), steps.action, jax.random.key(0)))
+    found: Dream = jax.device_get(dream_of(learner, observed(steps), steps.action, jax.random.key(0)))
+    if not all(np.isfinite(images).all() for images in found):
+        raise TeguError(f"{algorithm.title} draws images that are not finite: its model has diverged")
+    return found
 
 
 def observed(steps: Step) -> PyTree:

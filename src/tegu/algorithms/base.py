@@ -52,7 +52,10 @@ class Imagined(NamedTuple):
 
 
 class Dream(NamedTuple):
-    """What ``Algorithm.dream_of`` returns: images of an episode of ``T`` steps, with pixels from 0 to 1."""
+    """What ``Algorithm.dream_of`` returns: images of an episode of ``T`` steps, as networks see them.
+
+    Pixels are from 0 to 1 where the space bounds them.
+    """
 
     observed: jax.Array  #: ``[T + 1, H, W, C]``
     reconstructed: jax.Array  #: ``[T + 1, H, W, C]``: drawn from what is known after each observation

@@ -1,6 +1,6 @@
 """Several critics of actions, of which the lowest value counts: clipped double Q-learning (Fujimoto et al. 2018)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -33,19 +33,24 @@ def fitted_values(critics: Critics, corrected: jax.Array, *seen: PyTree) -> tupl
     return jnp.stack(found), after
 
 
-def check_layers(algorithm: Any) -> None:
-    """Raise ``TeguError`` where options of an algorithm's layers do not fit each other, or its ``network``."""
+def check_layers(algorithm: Any, other: Mapping[str, bool], of_networks: Sequence[str] = ()) -> None:
+    """Raise ``TeguError`` where options of an algorithm's layers do not fit each other, or its own ``network``.
+
+    Besides ``architecture`` and ``batch_norm`` there are ``other`` ones, by name whether they are used, which may go
+    together; ``of_networks`` are those used that are not of layers, but need Tegu's networks, too.
+    """
     title = algorithm.title
     archs = [arch for arch in (algorithm.net_arch, algorithm.critic_arch) if arch is not None]
     check_architecture(title, algorithm.architecture, *archs)
-    on = {"batch_norm": algorithm.batch_norm, "architecture": algorithm.architecture != "mlp"}
-    chosen = [name for name, used in {**on, "layer_norm": algorithm.layer_norm}.items() if used]
-    if chosen and algorithm.network is not None:
-        raise TeguError(f"{title}: {chosen[0]} needs Tegu's network, it cannot be used with your own")
-    if len(chosen) > 1:
-        raise TeguError(f"{title}: {chosen[0]} cannot be used with {chosen[1]}")
     if algorithm.batch_norm and algorithm.batch_size == 1:
         raise TeguError(f"{title}: batch_norm leaves nothing to learn with batch_size 1")
+    on = {"architecture": algorithm.architecture != "mlp", "batch_norm": algorithm.batch_norm, **other}
+    chosen = [name for name, used in on.items() if used]
+    if [*chosen, *of_networks] and algorithm.network is not None:
+        first = [*chosen, *of_networks][0]
+        raise TeguError(f"{title}: {first} needs Tegu's network, it cannot be used with your own")
+    if len(chosen) > 1 and chosen[0] in ("architecture", "batch_norm"):
+        raise TeguError(f"{title}: {chosen[0]} cannot be used with {chosen[1]}")
 
 
 def lowest(found: jax.Array) -> jax.Array:

@@ -111,7 +111,7 @@ class DDPG(Algorithm):
     critic_arch: tuple[int, ...] | None = eqx.field(static=True, default=None)  #: the critic's, if they are others
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
     layer_norm: bool = eqx.field(static=True, default=False)  #: normalise what enters each activation
-    batch_norm: bool = eqx.field(static=True, default=False)  #: normalise what enters each layer over the batch
+    batch_norm: bool = eqx.field(static=True, default=False)  #: normalise inputs and hidden layers over the batch
     architecture: str = eqx.field(static=True, default="mlp")  #: of actor and critics: mlp, or simba: residual blocks
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
@@ -137,7 +137,7 @@ class DDPG(Algorithm):
         if self.model_steps:
             check_dynamics(self.title, spec)
             check_network("relu", self.model_arch, "model_arch")
-        check_layers(self)
+        check_layers(self, {"layer_norm": self.layer_norm})
         if self.network is not None:
             actor = Signature((spec.observation_space,), ((math.prod(spec.action_space.shape),),))
             scaled = spaces.Box(-1, 1, spec.action_space.shape)

@@ -243,10 +243,7 @@ class Dreamer(Algorithm):
     def dream_of(
         self, learner: DreamerLearner, observation: PyTree, actions: PyTree, seen: int, key: jax.Array
     ) -> Dream | None:
-        """The first of the images that are observed. What is seen has its likeliest classes, what is dreamt is drawn.
-
-        The action that a state remembers is as it was taken; ``act`` keeps it as the actor chose it.
-        """
+        """The first of the images that are observed. What is seen has likeliest classes, what is dreamt is drawn."""
         world = learner.networks.world
         rssm, image, taken = world.rssm, first_image(world.spaces.observation), world.action_features(actions)
         if image is None:

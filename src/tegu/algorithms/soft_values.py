@@ -10,14 +10,13 @@ from gymnasium import spaces
 
 from tegu.algorithms.action_kinds import action_kind
 from tegu.algorithms.base import check_standardised
-from tegu.algorithms.critics import lowest, subset, truncated
+from tegu.algorithms.critics import check_layers, fitted_values, lowest, subset, truncated
 from tegu.algorithms.return_distributions.base import aligned, midpoints, quantile_huber_loss
 from tegu.core.auto import Auto
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
-from tegu.nn.batch_norm import WARM_UP, fitted
-from tegu.nn.body import check_architecture
+from tegu.nn.batch_norm import WARM_UP
 from tegu.nn.mlp import with_dropout
 from tegu.returns import td_target
 from tegu.spaces.features import require
@@ -45,27 +44,16 @@ def check_options(algorithm: Any, spec: EnvironmentSpec) -> None:
     if algorithm.target_subset > algorithm.n_critics:
         most, got = algorithm.n_critics, algorithm.target_subset
         raise TeguError(f"{title}: target_subset must be at most n_critics, {most}, got {got}")
-    archs = [arch for arch in (algorithm.net_arch, algorithm.critic_arch) if arch is not None]
-    check_architecture(title, algorithm.architecture, *archs)
     if algorithm.normalize_observation:
         check_standardised(title, spec.observation_space)
     if algorithm.batch_norm:
         require(f"{title} with batch_norm", "action", spec.action_space, spaces.Box)
-        if algorithm.batch_size == 1:
-            raise TeguError(f"{title}: batch_norm leaves nothing to learn with batch_size 1")
     of_layers = {
-        "architecture": algorithm.architecture != "mlp",
-        "batch_norm": algorithm.batch_norm,
         "critic_layer_norm": algorithm.critic_layer_norm,
         "critic_dropout": algorithm.critic_dropout is not None,
         "use_sde": algorithm.use_sde,
     }
-    chosen = [name for name, on in of_layers.items() if on]
-    of_networks = [*chosen, *(["normalize_observation"] if algorithm.normalize_observation else [])]
-    if of_networks and algorithm.network is not None:
-        raise TeguError(f"{title}: {of_networks[0]} needs Tegu's network, it cannot be used with your own")
-    if len(chosen) > 1 and chosen[0] in ("architecture", "batch_norm"):
-        raise TeguError(f"{title}: {chosen[0]} cannot be used with {chosen[1]}")
+    check_layers(algorithm, of_layers, ["normalize_observation"] if algorithm.normalize_observation else [])
 
 
 def values_and_targets(
@@ -100,8 +88,8 @@ def _without_target_critics(
     both = jax.tree.map(lambda *parts: jnp.concatenate(parts), now, later)
 
     def of_critics(critics: Critics) -> ValuesAndTargets:
-        outputs, after = zip(*(fitted(critic, learner.updates >= WARM_UP, *both) for critic in critics), strict=True)
-        value, next_value = jnp.split(jnp.stack(outputs), 2, axis=1)
+        outputs, after = fitted_values(critics, learner.updates >= WARM_UP, *both)
+        value, next_value = jnp.split(outputs, 2, axis=1)
         future = combined_in_target(algorithm, key, jax.lax.stop_gradient(next_value))
         return value, bootstrapped(algorithm, steps, future, ent_coef, entropy), after
 

@@ -11,12 +11,14 @@ def dream_frames(
     observed: np.ndarray, reconstructed: np.ndarray, dreamt: np.ndarray, *, side_by_side: bool
 ) -> list[np.ndarray]:
     """What was observed ``[T + 1, H, W, C]``, what a model reconstructs of it, and what it dreamt in place of the last
-    ``B`` observations, ``[B, H, W, C]``, pixels from 0 to 1: ``T + 1`` frames ``[height, width, 3]`` uint8.
+    ``B`` observations, ``[B, H, W, C]``: ``T + 1`` frames ``[height, width, 3]`` uint8.
 
+    Pixels are from 0 to 1; where more was observed, the least of that is drawn as 0, and the largest as 1.
     Each frame has the three next to each other if ``side_by_side``, else one below the other. Before the dream its
     place is empty.
     """
-    parts = [as_colours(images) for images in (observed, reconstructed, dreamt)]
+    low, high = min(observed.min(), 0), max(observed.max(), 1)
+    parts = [as_colours((images - low) / (high - low)) for images in (observed, reconstructed, dreamt)]
     nothing = np.full((len(observed) - len(dreamt), *parts[0].shape[1:]), _rgb(PALE), np.uint8)
     parts[2] = np.concatenate([nothing, parts[2]])
     axis = 2 if side_by_side else 1
@@ -29,7 +31,8 @@ def dream_frames(
 def as_colours(images: np.ndarray) -> np.ndarray:
     """Images ``[..., H, W, C]`` with pixels from 0 to 1 in colours, ``[..., H, W, 3]`` uint8.
 
-    One channel is grey, three are red, green and blue; of any other number each has a colour of its own.
+    One channel is grey, three are red, green and blue; of any other number, as of stacked frames, each has a colour of
+    its own.
     """
     images, channels = np.clip(np.asarray(images, np.float64), 0, 1), images.shape[-1]
     if channels == 1:

@@ -35,7 +35,9 @@ def run(args: argparse.Namespace, out: Console, moving: Path | None, format: str
         "no change": _error(observed[args.seen - 1 : args.seen], real),
     }
     out.print(f"{args.seen:,} observations seen, {len(dreamt):,} dreamt; in pictures: observed, reconstructed, dreamt")
-    out.print("mean squared errors of pixels from 0 to 1: " + ", ".join(f"{k} {v:.3g}" for k, v in errors.items()))
+    out.print(
+        "mean squared errors of pixels, as networks see them: " + ", ".join(f"{k} {v:.3g}" for k, v in errors.items())
+    )
     out.print(f"{moving}\n{strip}", soft_wrap=True)
     return Outcome(
         {

@@ -13,11 +13,18 @@ from jax.sharding import Mesh, PartitionSpec
 from tegu.core.runtime import cores
 from tegu.core.step import PyTree
 
+_PHASES = 2**30  #: no key is split into so many, and a split is the fold of its number; no run has so many environments
+
 
 def first_key(seed: jax.Array | int, phase: int = 0) -> jax.Array:
     """What all random numbers of a phase of a run follow from: a key for each ``seed``, another one in each phase."""
     key = jax.random.key(seed)
-    return jax.random.fold_in(key, phase) if phase else key
+    return jax.random.fold_in(key, _PHASES + phase) if phase else key
+
+
+def first_entropy(seed: int, environment: int, phase: int = 0) -> tuple[int, ...]:
+    """The same of an ``environment`` of the host, by its number: what all its episodes follow from."""
+    return (seed, _PHASES + phase, environment) if phase else (seed, environment)
 
 
 class Layout:

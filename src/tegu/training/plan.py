@@ -20,6 +20,7 @@ from tegu.check.jax_environments import require_frames
 from tegu.core.code import is_code
 from tegu.core.errors import TeguError
 from tegu.core.runtime import configure_jax
+from tegu.core.seeds import first_entropy
 from tegu.core.spec import EnvironmentSpec
 from tegu.environments.adapters.base import HostEnvironments
 from tegu.environments.adapters.contract import check_apart, check_apart_from, spaces_made
@@ -217,8 +218,7 @@ def make_loop(plan: Plan, phase: int = 0) -> FusedLoop | SplitLoop:
     split where one seed's environments are planned for, so that all cores can take part in that."""
     algorithm, native, seeds = plan.learns, plan.source.native, plan.seeds
     if native is None:
-        later = (phase,) if phase else ()
-        entropy = {seed: [(seed, i, *later) for i in range(plan.n_envs)] for seed in seeds}
+        entropy = {seed: [first_entropy(seed, i, phase) for i in range(plan.n_envs)] for seed in seeds}
         environments = {seed: plan.source.environments(entropy[seed]) for seed in seeds}
         _check_apart(plan, environments.values())
         spec = spec_of(plan.source.id, environments[seeds[0]], plan.n_envs)
