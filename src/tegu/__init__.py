@@ -30,6 +30,7 @@ _PUBLIC = {
     "FiniteEnvironment": "tegu.environments.grids.finite",
     "FrameStack": "tegu.spaces.frames",
     "make": "tegu.environments.make",
+    "as_pettingzoo": "tegu.environments.to_pettingzoo",
     "Agent": "tegu.agents.agent",
     "load": "tegu.agents.agent",
     "import_sb3": "tegu.agents.sb3_files",
