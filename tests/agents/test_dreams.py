@@ -143,7 +143,8 @@ def test_three_pictures_next_to_each_other() -> None:
     (grey,) = np.unique(dream_frames(2 * dreamt, 0 * dreamt, -2 * dreamt, side_by_side=True)[0][:, 7:13])
     assert grey == 0, "what is darker than all that was observed is black"
     one = np.zeros((2, 1, 1, 1))
-    shown = dream_frames(one + [[[[-1.0]]], [[[1.0]]]], one, one[1:], side_by_side=True)
+    dark_and_light = np.array([-1.0, 1.0]).reshape(one.shape)
+    shown = dream_frames(dark_and_light, one, one[1:], side_by_side=True)
     assert [frame[0, 0, 0] for frame in shown] == [0, 255]
     assert shown[0][0, 2, 0] == 128
     assert dream_frames(observed, observed, dreamt, side_by_side=False)[0].shape == (3 * 4 + 2, 6, 3)
