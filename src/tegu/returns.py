@@ -163,5 +163,7 @@ def rescaled(value: jax.Array, eps: float = 1e-3) -> jax.Array:
 
 def unscaled(value: jax.Array, eps: float = 1e-3) -> jax.Array:
     """The inverse of ``rescaled`` (Pohlen et al. 2018, proposition A.2)."""
-    root = (jnp.sqrt(1 + 4 * eps * (jnp.abs(value) + 1 + eps)) - 1) / (2 * eps)
-    return jnp.sign(value) * (root**2 - 1)
+    size = jnp.abs(value)
+    # the root of |x| + 1 less 1, written so that nothing cancels out near 0
+    root = 2 * size / (jnp.sqrt(1 + 4 * eps * (size + 1 + eps)) + 1 + 2 * eps)
+    return jnp.sign(value) * root * (root + 2)

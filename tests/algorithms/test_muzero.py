@@ -23,6 +23,7 @@ from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
 from tegu.experience.base import Batch
+from tegu.nn.description import title
 from tegu.training.plan import spec_of
 
 KEY, K, N, B, A, START = jax.random.key(0), 3, 2, 40, 3, 1
@@ -174,6 +175,8 @@ def test_a_fresh_network_expects_nothing():
     assert not np.asarray(logits).any()
     np.testing.assert_allclose(FRESH.scalar(value), 0, atol=1e-6)
     np.testing.assert_allclose(FRESH.scalar(reward), 0, atol=1e-6)
+    titles = {name: title(part) for name, part in ALGORITHM.networks(ALGORITHM.init(KEY, SPEC))}
+    assert titles["representation"].startswith("MLP 2-6-4"), "and nothing of images, where there are none"
 
 
 def linear(r, g):
@@ -250,8 +253,11 @@ def test_losses_are_cross_entropies_of_an_unrolled_model():
 def learner(algorithm=ALGORITHM):
     made = algorithm.init(KEY, SPEC)
     target = algorithm.init(jax.random.key(1), SPEC).online
-    stirred = jax.tree.map(lambda leaf: leaf + 0.1 * jnp.sin(jnp.arange(leaf.size)).reshape(leaf.shape), target)
-    return made._replace(target=stirred)
+    stirred = [
+        jax.tree.map(lambda leaf, by=by: leaf + 0.1 * jnp.sin(by * jnp.arange(leaf.size)).reshape(leaf.shape), network)
+        for network, by in ((made.online, 2.0), (target, 1.0))
+    ]
+    return made._replace(online=stirred[0], target=stirred[1])
 
 
 @pytest.mark.parametrize("search", ["gumbel", "puct"])
@@ -292,17 +298,60 @@ def test_what_is_searched_again_is_what_the_target_network_finds():
     assert feedback.rows._replace(extras=None) == Step(*[None] * 7)
 
 
-def test_an_update_descends_and_says_how_wrong_values_were():
-    made = dataclasses.replace(ALGORITHM, prioritized=True, n_reanalysed=3).at(Clock(0, 1000))
-    steps = jax.tree.map(jnp.asarray, windows())
-    batch, update = Batch(steps, jnp.ones(B)), jax.jit(made.update)
-    first = update(learner(made), batch, KEY)
-    after = first
-    for _ in range(60):
-        after = update(after.learner._replace(target=learner(made).target), batch, KEY)
-    assert after.metrics["loss"] < 0.8 * first.metrics["loss"]
-    assert first.feedback.priority.shape == (B,)
-    np.testing.assert_allclose(first.feedback.priority.mean(), first.metrics["td_error"], rtol=1e-5)
+@exact
+@pytest.mark.parametrize(("bootstrap", "search_again"), [("network", 0), ("search", 0), ("search", 5)])
+def test_an_update_is_that_of_a_plain_loss(bootstrap, search_again):
+    """Of weighted windows, with what the target network says and not the online one; and the priorities."""
+    given = {"vf_coef": 0.4, "l2": 1e-3, "bootstrap": bootstrap, "n_reanalysed": search_again, "prioritized": True}
+    made = dataclasses.replace(ALGORITHM, **given, target_update_interval=10**6).at(Clock(0, 1000))
+    double = jax.tree.map(lambda leaf: leaf.astype(jnp.float64) if leaf.dtype == jnp.float32 else leaf, learner(made))
+    double = double._replace(online=jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), NETWORK))
+    steps, weight = jax.tree.map(jnp.asarray, windows()), jnp.asarray(np.random.default_rng(5).random(B))
+    update = jax.jit(lambda one, rows: made.update(one, Batch(rows, weight), KEY))
+    after = update(double, steps)
+    if search_again:
+        steps, _ = jax.jit(made.reanalysed)(double.target, steps, KEY)
+    rows = jax.device_get(steps)
+    next_value = np.roll(rows.extras.value, -1, axis=0)
+    own = np.asarray(double.target.expected(steps.next_observation))
+    asked = rows.truncated.copy()
+    asked[(T if bootstrap == "search" else N) - 1 :] = True
+    value, reward, known, paid, goes_on = by_hand(rows, np.where(asked, own, next_value), 0.9)
+
+    def plain(network):
+        """Equation 1 of the paper, and what is predicted of the first state."""
+        total, state = 0.0, network.represent(jax.tree.map(lambda leaf: leaf[0], steps.observation))
+        first = network.scalar(network.value(state))
+        for k in range(K + 1):
+            pays = 0.0
+            if k:
+                state = scaled_gradient(state, 0.5)
+                state, logits = network.step(state, steps.action[k - 1])
+                pays = -(jax.nn.log_softmax(logits) * network.distribution(reward[k])).sum(-1) * paid[k]
+            policy = -(jax.nn.log_softmax(network.policy(state)) * rows.extras.policy[k]).sum(-1) * goes_on[k]
+            worth = -(jax.nn.log_softmax(network.value(state)) * network.distribution(value[k])).sum(-1) * known[k]
+            total += (policy + 0.4 * worth + pays) / (K if k else 1)
+        size = sum((leaf**2).sum() for leaf in jax.tree.leaves(network))
+        return (weight * total).mean() + 1e-3 * size, first
+
+    (loss, first), gradient = jax.jit(jax.value_and_grad(plain, has_aux=True))(double.online)
+    norm = np.sqrt(sum((np.asarray(leaf) ** 2).sum() for leaf in jax.tree.leaves(gradient)))
+    np.testing.assert_allclose(after.metrics["loss"], loss, rtol=1e-5)
+    np.testing.assert_allclose(after.metrics["grad_norm"], norm, rtol=1e-4)
+    np.testing.assert_allclose(after.feedback.priority, np.abs(value[0] - first), rtol=1e-4, atol=1e-6)
+    jax.tree.map(np.testing.assert_array_equal, after.learner.target, double.target)
+    # Adam's first step: every number by the learning rate, against its gradient
+    for old, new, slope in zip(*map(jax.tree.leaves, (double.online, after.learner.online, gradient)), strict=True):
+        sure = np.abs(np.asarray(slope)) > 1e-4
+        np.testing.assert_allclose((new - old)[sure], -0.01 * np.sign(slope[sure]), rtol=0.05)
+
+
+def test_the_target_network_follows_when_it_is_due():
+    made = dataclasses.replace(ALGORITHM, target_update_interval=20).at(Clock(0, 1000))
+    steps, before = jax.tree.map(jnp.asarray, windows()), learner(made)
+    due, _ = made.take(before, jax.tree.map(lambda leaf: leaf.reshape((-1, *leaf.shape[2:]))[:20], steps))
+    after = jax.jit(made.update)(due, Batch(steps, jnp.ones(B)), KEY).learner
+    jax.tree.map(np.testing.assert_array_equal, after.target, before.online)
 
 
 def test_in_a_game_the_player_to_move_is_paid():
@@ -315,6 +364,9 @@ def test_in_a_game_the_player_to_move_is_paid():
     position["action_mask"] = jax.random.bernoulli(KEY, 0.5, (4, 9)).at[:, 0].set(True)
     decision = jax.jit(made.act, static_argnames="explore")(fresh, position, (), KEY, explore=True)
     assert np.asarray(position["action_mask"])[np.arange(4), decision.action].all()
+    lines = jax.jit(lambda one: made.plan(fresh, one, KEY, simulations=8, explore=False).lines)(position)
+    assert (lines[..., 1:] == -1).all(), "only first moves are known to be legal"
+    assert np.isin(lines[..., 0], [*range(9), -1]).all()
     first = jnp.array([[1.0, -1.0, -1.0, 0.0]])
     one = jax.tree.map(lambda leaf: leaf[None], position)
     steps = Step(one, decision.action[None], {"first": first, "second": -first}, one, first != 0, first > 2)
@@ -330,6 +382,7 @@ def test_in_a_game_the_player_to_move_is_paid():
         ("CartPole-v1", {"bootstrap": "none"}, "bootstrap must be one of network, search, got 'none'"),
         ("CartPole-v1", {"n_reanalysed": 200}, "n_reanalysed must be at most batch_size, got 200 and 128"),
         ("Pendulum-v1", {}, "needs a Discrete action space"),
+        ("tic-tac-toe", {"features_extractor": "nature"}, "features_extractor must be auto or flatten in board games"),
         ("simple_push_v3", {}, "needs a single agent or a board game in JAX"),
     ],
 )

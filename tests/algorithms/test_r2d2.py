@@ -104,6 +104,11 @@ def targets(learner, steps):
 def test_scaling_has_its_inverse():
     x = np.concatenate([-np.logspace(-3, 5, 50), [0], np.logspace(-3, 5, 50)])
     np.testing.assert_allclose(unscaled(rescaled(x)), x, rtol=1e-7, atol=1e-9)
+    small = np.concatenate([-np.logspace(-6, 3, 30), np.logspace(-6, 3, 30)]).astype(np.float32)
+    expected = np.sign(small) * (((np.sqrt(1 + 4e-3 * (np.abs(small.astype(np.float64)) + 1.001)) - 1) / 2e-3) ** 2 - 1)
+    found = unscaled(jnp.asarray(small))
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-15)
     np.testing.assert_allclose(rescaled(jnp.array([3.0, -3.0])), [1.003, -1.003], rtol=1e-12)
 
 

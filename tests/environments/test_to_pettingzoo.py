@@ -1,6 +1,7 @@
 """Tegu's environments of several agents in the shape of PettingZoo's."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -92,9 +93,41 @@ def test_what_cannot_be_had_is_one_line():
         (lambda: tegu.as_pettingzoo("simple_spread_v3", render_mode="human"), "render_mode must be one of"),
         (lambda: environment.step({"agent_0": 0}), "needs an action of every agent, 'agent_1' lacks"),
         (lambda: environment.step(actions | {"agent_2": [0, 1]}), r"the action of agent_2 must have the shape \(\)"),
+        (lambda: environment.step(actions | {"agent_2": 5}), r"the action of agent_2 must lie in Discrete\(5\), got 5"),
+        (
+            lambda: environment.step(actions | {"agent_2": 1.7}),
+            r"the action of agent_2 must lie in Discrete\(5\), got 1",
+        ),
+        (lambda: environment.step(actions | {"agent_2": np.nan}), "the action of agent_2 must lie in"),
+        (lambda: environment.reset(seed=-1), "the seed must be at least 0, got -1"),
     ):
         with pytest.raises(tegu.TeguError, match=message):
             wrong()
+
+
+class Brief(Duet):
+    """Two songs; then it is over, before any time limit."""
+
+    def reset(self, key):
+        song, observation = super().reset(key)
+        return jnp.stack([song, 0]), observation
+
+    def step(self, state, action, key):
+        now = super().step(state[0], action, key)
+        return now._replace(state=jnp.stack([now.state[0], state[1] + 1]), terminated=state[1] == 1)
+
+
+def test_an_episode_that_ends_is_terminated_and_not_truncated():
+    environment = tegu.as_pettingzoo(Brief())
+    observation, _ = environment.reset(seed=3)
+    for t in range(2):
+        song = int(observation["bass"].argmax())
+        action = {"alto": 1 + song, "bass": np.array([1.5 * song - 1], np.float32)}
+        observation, reward, terminated, truncated, _ = environment.step(action)
+        assert reward == {"alto": 1.0, "bass": 0.5}
+        assert set(terminated.values()) == {t == 1}
+        assert set(truncated.values()) == {False}
+    assert environment.agents == []
 
 
 def test_it_comes_back_as_an_environment_to_learn_in():
@@ -103,4 +136,8 @@ def test_it_comes_back_as_an_environment_to_learn_in():
     environment = source.make()
     observation, _ = environment.reset(seed=1)
     assert environment.observation_space.contains(observation)
+    agent = tegu.train(
+        lambda: tegu.as_pettingzoo(Duet()), "ippo", steps=64, n_envs=2, n_steps=16, batch_size=32, folder=None
+    )
+    assert agent.steps == 64
     assert set(environment.action_space.spaces) == set(Duet().agents)

@@ -65,7 +65,7 @@ class MuZero(Algorithm):
     learning_rate: Rate = 1e-3  #: Adam's learning rate, a number or a schedule such as "lin_1e-3"
     simulations: Several = eqx.field(static=True, default=16)  #: simulations of each search
     search: str = eqx.field(static=True, default="gumbel")  #: gumbel or puct
-    max_considered: Several = eqx.field(static=True, default=16)  #: gumbel: actions at the root
+    max_considered: Several = eqx.field(static=True, default=16)  #: gumbel: most actions that are tried at the root
     c_scale: Positive = 1.0  #: gumbel: how much values count beside the prior; 0.1 is usual in board games
     c_puct: NonNegative = 1.25  #: puct: exploration constant, the weight of the prior
     dirichlet_alpha: Positive = 0.3  #: puct: parameter of the Dirichlet noise at the root
@@ -89,7 +89,7 @@ class MuZero(Algorithm):
     vf_coef: NonNegative = 0.25  #: weight of the loss of values
     l2: NonNegative = 1e-4  #: weight of the squared parameters in the loss, c in the paper
     max_grad_norm: Positive = 5.0  #: the gradient's norm is clipped to this
-    latent_size: Width = eqx.field(static=True, default=64)  #: numbers that a state of the model consists of
+    latent_size: Several = eqx.field(static=True, default=64)  #: numbers that a state of the model consists of
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(128,))  #: hidden layers of each of the networks
     support_size: Width = eqx.field(static=True, default=30)  #: largest value and reward, scaled by h; 30: about 930
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
@@ -110,6 +110,11 @@ class MuZero(Algorithm):
             raise TeguError(
                 f"{self.title}: n_reanalysed must be at most batch_size, got {self.n_reanalysed:,} and "
                 f"{self.batch_size:,}"
+            )
+        if spec.agents and self.features_extractor not in ("auto", "flatten"):
+            raise TeguError(
+                f"{self.title}: features_extractor must be auto or flatten in board games, got "
+                f"{self.features_extractor!r}"
             )
         check_network("relu", self.net_arch)
         check_replay(self)
@@ -155,7 +160,7 @@ class MuZero(Algorithm):
         """Search observations ``[B, ...]`` in the model that a ``network`` has learned."""
         given = latent_search(self.discount(network)), network, observation, key
         if self.search == "gumbel":
-            return gumbel(
+            found = gumbel(
                 *given,
                 simulations=simulations,
                 max_considered=self.max_considered,
@@ -163,14 +168,17 @@ class MuZero(Algorithm):
                 c_scale=self.c_scale,
                 normalize=network.game is None,
             )
-        return puct(
-            *given,
-            simulations=simulations,
-            c_init=self.c_puct,
-            dirichlet_alpha=self.dirichlet_alpha,
-            dirichlet_fraction=self.dirichlet_fraction if explore else 0.0,
-            temperature=self.temperature if explore else 0.0,
-        )
+        else:
+            found = puct(
+                *given,
+                simulations=simulations,
+                c_init=self.c_puct,
+                dirichlet_alpha=self.dirichlet_alpha,
+                dirichlet_fraction=self.dirichlet_fraction if explore else 0.0,
+                temperature=self.temperature if explore else 0.0,
+            )
+        # only the first move is known to be legal
+        return found if found.lines is None else found._replace(lines=found.lines.at[..., 1:].set(-1))
 
     def act(
         self, learner: MuZeroLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool

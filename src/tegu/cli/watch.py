@@ -55,9 +55,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         metavar="H",
         help="with --model: steps that are predicted with nothing seen (20); with --dream: steps that are dreamt (all)",
     )
-    parser.add_argument(
-        "--fps", type=number, metavar="X", help="frames per second (the environment's; --dream: 10)"
-    )
+    parser.add_argument("--fps", type=number, metavar="X", help="frames per second (the environment's; --dream: 10)")
     parser.add_argument("--format", choices=_FORMATS, help="format of the animation (mp4 with tegu[video], else gif)")
     parser.add_argument(
         "--out", metavar="PLACE", type=Path, help="folder to write to (replays/ of the run), or name of the animation"

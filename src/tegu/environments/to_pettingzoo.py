@@ -54,6 +54,8 @@ class TeguParallelEnv(ParallelEnv):
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[PyTree, PyTree]:
         """Begin an episode. Returns observations and infos."""
         if seed is not None or self._key is None:
+            if seed is not None and seed < 0:
+                raise TeguError(f"{self.environment.id}: the seed must be at least 0, got {seed}")
             entropy = np.random.SeedSequence(seed).generate_state(1)[0]
             self._key = jax.random.key(int(entropy))
         self._state, observation = self._reset(self._next_key())
@@ -100,10 +102,15 @@ class TeguParallelEnv(ParallelEnv):
             raise TeguError(
                 f"{self.environment.id}: the action of {agent} must have the shape {space.shape}, got {array.shape}"
             )
-        return array.astype(np.int32 if np.issubdtype(space.dtype, np.integer) else space.dtype)
+        whole = np.issubdtype(space.dtype, np.integer)
+        fits = np.isfinite(array).all() if array.dtype.kind in "iuf" else array.dtype.kind == "b"
+        if not fits or (whole and not space.contains(array.astype(space.dtype))) or (whole and array.dtype.kind == "f"):
+            raise TeguError(f"{self.environment.id}: the action of {agent} must lie in {space}, got {action!r}")
+        return array.astype(np.int32 if whole else space.dtype)
 
     def _seen(self, observation: PyTree) -> PyTree:
-        return {agent: jax.device_get(observation[agent]) for agent in self.possible_agents}
+        """Copies that may be written into."""
+        return {agent: jax.tree.map(np.array, observation[agent]) for agent in self.possible_agents}
 
 
 def as_pettingzoo(environment: str | Environment, *, render_mode: str | None = None, **options: Any) -> TeguParallelEnv:

@@ -58,7 +58,7 @@ def title(network: Any) -> str:
         case GRU():
             return f"GRU {len(network.state_weight)}"
         case tuple():  # one after the other
-            return ", ".join(map(title, network))
+            return ", ".join(filter(None, map(title, network)))
         case Encoder():
             return network.title
         case CustomPolicy() | CustomStochasticPolicy():

@@ -214,10 +214,10 @@ def _recurrent(model: Model) -> Callable[..., Any]:
 
 
 def _normalized(transform: Callable[..., jax.Array], tree: Any, node: jax.Array) -> jax.Array:
-    """What ``transform`` makes of the ``node``'s action values once all values of its tree lie in [0, 1].
+    """What ``transform`` makes of the ``node``'s action values once those of its tree lie in [0, 1].
 
-    They are stretched by the least and the largest action value that the search has found (Schrittwieser et al. 2020,
-    equation 5). ``tree`` is that of one search.
+    All values are stretched by the least and the largest action value that the search has found, and the root's value
+    (Schrittwieser et al. 2020, equation 5). ``tree`` is that of one search.
     """
     visited = tree.children_visits > 0  # [N, A]
     found = tree.children_rewards + tree.children_discounts * tree.children_values

@@ -130,7 +130,7 @@ def check_experience(algorithm: Algorithm, n_envs: int, *, few_rows: bool = Fals
     holds = f"{experience.capacity:,}, which holds {rows:,} in whole rounds of train_freq"
     if experience.n_steps > 1 and experience.window(n_envs) > rows:
         names = [name for name in ("n_steps", "sequence_length") if getattr(algorithm, name, 0) == experience.n_steps]
-        drawn = names[0] if names else "the steps drawn together"
+        drawn = names[0] if names else "the steps drawn together (n_steps and others)"
         raise TeguError(
             f"{title}: {drawn} x n_envs must be at most buffer_size, got {experience.n_steps} x {n_envs} and {holds}"
         )
