@@ -46,14 +46,24 @@ def layers(mlp: Any, x: np.ndarray, statistics: list[tuple[np.ndarray, np.ndarra
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("n_critics", [1, 2])
-def test_networks_learn_by_the_batchs_statistics_and_are_judged_by_the_running_ones(n_critics: int) -> None:
-    algorithm = DDPG(batch_norm=True, net_arch=(5, 4), n_critics=n_critics, learning_rate=1e-2, batch_size=N, tau=0.5)
+@pytest.mark.parametrize(("n_critics", "action_l2"), [(1, 0.0), (2, 0.5)])
+def test_networks_learn_by_the_batchs_statistics_and_are_judged_by_the_running_ones(
+    n_critics: int, action_l2: float
+) -> None:
+    algorithm = DDPG(
+        action_l2=action_l2,
+        batch_norm=True,
+        net_arch=(5, 4),
+        n_critics=n_critics,
+        learning_rate=1e-2,
+        batch_size=N,
+        tau=0.5,
+    )
     update = jax.jit(lambda learner: algorithm.update(learner, Batch(steps(), jnp.ones(N)), jax.random.key(0))[:2])
     made = jax.tree.map(lambda leaf: leaf.astype(np.float64) if leaf.dtype == np.float32 else leaf, start(algorithm))
     for _ in range(2):  # the second time no statistics are those that networks begin with
         after, metrics = update(made)
-        check(jax.device_get(made), jax.device_get(after), metrics)
+        check(jax.device_get(made), jax.device_get(after), metrics, action_l2)
         made = after
 
 
@@ -63,7 +73,7 @@ def start(algorithm: DDPG) -> DDPGLearner:
     return learner._replace(target_actor=other.actor, target_critics=other.critics)
 
 
-def check(before: Any, after: Any, metrics: Any) -> None:
+def check(before: Any, after: Any, metrics: Any, action_l2: float) -> None:
     rows = steps()
     next_action = np.tanh(layers(before.target_actor.mlp, rows.next_observation, None))
     following = np.concatenate([rows.next_observation, next_action], axis=1)
@@ -80,7 +90,7 @@ def check(before: Any, after: Any, metrics: Any) -> None:
     action = np.tanh(layers(before.actor.mlp, rows.observation, seen))
     moved(before.actor.mlp, after.actor.mlp, seen)
     judged = layers(before.critics[0].mlp, np.concatenate([rows.observation, action], axis=1), None)
-    assert metrics["actor_loss"] == pytest.approx(-judged.mean(), rel=1e-6)
+    assert metrics["actor_loss"] == pytest.approx(action_l2 * (action**2).mean() - judged.mean(), rel=1e-6)
     for old, own, followed in zip(
         *(jax.tree.leaves(part) for part in (before.target_actor, after.actor, after.target_actor)), strict=True
     ):
