@@ -107,9 +107,7 @@ class DDPG(Algorithm):
     action_noise: NonNegative = 0.1  #: standard deviation of the exploration noise; 1 is half the range of the actions
     noise_type: str = eqx.field(static=True, default="normal")  #: normal, or ornstein-uhlenbeck: correlated in time
     noise_theta: PositiveFraction = 0.15  #: ornstein-uhlenbeck: the share of the noise that is forgotten at each step
-    action_l2: NonNegative = (
-        0.0  #: weight of the mean squared action in the actor's loss, which keeps it off its bounds
-    )
+    action_l2: NonNegative = 0.0  #: weight of the mean squared action in the actor's loss, against saturation
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(400, 300))  #: hidden layers of actor and critic each
     critic_arch: tuple[int, ...] | None = eqx.field(static=True, default=None)  #: the critic's, if they are others
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
