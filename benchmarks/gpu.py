@@ -40,6 +40,33 @@ class Training(NamedTuple):
         return f"{self.task}-{self.algorithm}-{self.seed}"
 
 
+def every(
+    tasks: Mapping[str, tuple[str, float | None]],
+    options: Mapping[str, str],
+    steps: Mapping[str, int],
+    always: str | Mapping[str, str],
+    seeds: int,
+) -> list[Training]:
+    """Every task, an environment and its target, with every algorithm and several seeds.
+
+    ``options`` and ``steps`` are by algorithm, and so may be what is ``always`` said.
+    """
+    return [
+        Training(
+            task,
+            environment,
+            algorithm,
+            seed,
+            steps[algorithm],
+            (*given.split(), *(always if isinstance(always, str) else always[algorithm]).split()),
+            target,
+        )
+        for task, (environment, target) in tasks.items()
+        for algorithm, given in options.items()
+        for seed in range(seeds)
+    ]
+
+
 def accelerator() -> str | None:
     """The name of the first NVIDIA GPU, if there is one."""
     try:

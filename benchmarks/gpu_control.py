@@ -7,7 +7,7 @@ an evaluation with the deterministic policy has reached the task's target. Witho
 for which ``--toy`` is the size: Brax's body without physics.
 """
 
-from benchmarks.gpu import Training, parser, run
+from benchmarks.gpu import Training, every, parser, run
 
 # The tasks with returns that we call learned. Those of Playground pay at most 1 for each of 1000 steps.
 _TASKS = {
@@ -36,21 +36,10 @@ _TOY_ALWAYS = "--eval-every 128 --eval-episodes 1 --log-interval 64 --net-arch 8
 
 
 def trainings(seeds: int, toy: bool) -> list[Training]:
-    """Every task with both algorithms and several seeds."""
-    return [
-        Training(
-            task,
-            environment,
-            algorithm,
-            seed,
-            256 if toy else _STEPS[algorithm],
-            (*given.split(), *(_TOY_ALWAYS if toy else _EVERY[algorithm]).split()),
-            target,
-        )
-        for task, (environment, target) in (_TOY_TASKS if toy else _TASKS).items()
-        for algorithm, given in (_TOY if toy else _OPTIONS).items()
-        for seed in range(seeds)
-    ]
+    """Every task with every algorithm and several seeds."""
+    if toy:
+        return every(_TOY_TASKS, _TOY, dict.fromkeys(_TOY, 256), _TOY_ALWAYS, seeds)
+    return every(_TASKS, _OPTIONS, _STEPS, _EVERY, seeds)
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ an evaluation with the deterministic policy has reached the task's target. Witho
 for which ``--toy`` is the size.
 """
 
-from benchmarks.gpu import Training, parser, run
+from benchmarks.gpu import Training, every, parser, run
 
 # DreamerV3's mean over 5 seeds after 100 thousand steps of dm_control's task, from vectors, with the sizes below (its
 # scores, as published-results say), where it takes each action twice; here each is taken once
@@ -34,20 +34,9 @@ _TOY_ALWAYS = "--eval-every 128 --eval-episodes 1 --log-interval 64"
 
 def trainings(seeds: int, toy: bool) -> list[Training]:
     """Every task with every algorithm and several seeds."""
-    return [
-        Training(
-            task,
-            environment,
-            algorithm,
-            seed,
-            256 if toy else _STEPS[algorithm],
-            (*given.split(), *(_TOY_ALWAYS if toy else _ALWAYS).split()),
-            target,
-        )
-        for task, (environment, target) in (_TOY_TASKS if toy else _TASKS).items()
-        for algorithm, given in (_TOY if toy else _OPTIONS).items()
-        for seed in range(seeds)
-    ]
+    if toy:
+        return every(_TOY_TASKS, _TOY, dict.fromkeys(_TOY, 256), _TOY_ALWAYS, seeds)
+    return every(_TASKS, _OPTIONS, _STEPS, _ALWAYS, seeds)
 
 
 def main() -> int:
