@@ -235,7 +235,7 @@ def run(case: str, given: argparse.Namespace, trainings: Sequence[Training]) -> 
     wanted = [t for t in trainings if not given.only or t.name.rsplit("-", 1)[0] in given.only]
     surroundings = {
         "case": case,
-        "command": " ".join([f"python -m benchmarks.{case.replace('-', '_')}", *sys.argv[1:]]),
+        "command": machine.command(f"benchmarks.{case.replace('-', '_')}"),
         "machine": machine.machine() | {"accelerator": accelerator()},
         "versions": machine.versions(),
         "commit": machine.commit(),

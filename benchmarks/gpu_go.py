@@ -59,7 +59,7 @@ def rates(given: argparse.Namespace) -> None:
     file = output / "gpu-go-rates.json"
     done: dict[str, Any] = json.loads(file.read_text())["rates"] if file.exists() else {}
     about = {"machine": machine.machine() | {"accelerator": accelerator()}, "versions": machine.versions()}
-    about |= {"command": " ".join(["python -m benchmarks.gpu_go", *sys.argv[1:]]), "commit": machine.commit()}
+    about |= {"command": machine.command("benchmarks.gpu_go"), "commit": machine.commit()}
     for name, (program, settings) in (_TOY_RATES if given.toy else _RATES).items():
         if name in done:
             continue

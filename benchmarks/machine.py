@@ -44,12 +44,26 @@ print(json.dumps(found))
 def surroundings(module: str) -> dict[str, Any]:
     """What ``python -m module`` is run on: to be stored beside its figures."""
     return {
-        "command": " ".join([f"python -m {module}", *sys.argv[1:]]),
+        "command": command(module),
         "machine": machine(),
         "versions": versions(),
         "commit": commit(),
         "load_before": load(),
     }
+
+
+PLACES = ("--runs", "--output")  #: flags that say where things lie on one machine, and change no figure
+
+
+def command(module: str) -> str:
+    """``python -m module`` with the flags it was given, but for ``PLACES``."""
+    given = sys.argv[1:]
+    kept = [
+        word
+        for before, word in zip(["", *given], given, strict=False)
+        if before not in PLACES and word.partition("=")[0] not in PLACES
+    ]
+    return " ".join([f"python -m {module}", *kept])
 
 
 def machine() -> dict[str, Any]:

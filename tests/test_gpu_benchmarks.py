@@ -59,7 +59,8 @@ def test_a_toy_trains(name: str, trainings: set[str], tmp_path: Path) -> None:
     if name == "gpu_go":
         rates = json.loads((tmp_path / "gpu-go-rates.json").read_text())["rates"]
         assert set(rates) == {"random games", "search"}
-        assert rates["search"]["evaluations_per_second"] > rates["search"]["rate"] > 0
+        assert rates["search"]["evaluations_per_second"] > 0
+        assert rates["search"]["rate"] > 0
         assert rates["random games"]["rate"] > 0
 
 

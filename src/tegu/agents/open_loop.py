@@ -61,9 +61,7 @@ def open_loop(
     ``TeguError`` where no model was learned, or the episode is shorter than ``horizon`` steps.
     """
     require_seed(agent, seed_index)
-    for name, number in (("horizon", horizon), ("max_steps", max_steps)):
-        if whole(number, name) < 1:
-            raise TeguError(f"{name} must be at least 1, got {number}")
+    _require_positive(horizon=horizon, max_steps=max_steps)
     learner, algorithm = agent.learner(seed_index), agent.algorithm.at(agent.clock)
     given = zeros(agent.spec.observation_space), zeros(agent.spec.action_space)
     seen, action = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], given)
@@ -77,9 +75,7 @@ def open_loop(
     steps = played(agent, seed_index, deterministic, max_steps)
     length = len(steps.reward)
     if length < horizon:
-        cut = f"the episode was cut after {length:,} steps (max_steps)"
-        says = cut if length == max_steps else f"the episode has {length:,} steps"
-        raise TeguError(f"{says}: horizon must be at most that, got {horizon:,}")
+        raise TeguError(f"{_how_long(length, max_steps)}: horizon must be at most that, got {horizon:,}")
     starts = length - horizon + 1
     actions = steps.action[np.arange(horizon)[:, None] + np.arange(starts)]
     imagine = jax.jit(lambda *given: algorithm.imagine(*given))  # a method of an algorithm with schedules has no hash
@@ -101,9 +97,7 @@ def dream(
     default of all. ``TeguError`` where no model draws images, or the episode is shorter.
     """
     require_seed(agent, seed_index)
-    for name, number in (("seen", seen), ("horizon", 1 if horizon is None else horizon), ("max_steps", max_steps)):
-        if whole(number, name) < 1:
-            raise TeguError(f"{name} must be at least 1, got {number}")
+    _require_positive(seen=seen, horizon=1 if horizon is None else horizon, max_steps=max_steps)
     learner, algorithm = agent.learner(seed_index), agent.algorithm.at(agent.clock)
     seen_two = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), zeros(agent.spec.observation_space))
     action = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], zeros(agent.spec.action_space))
@@ -115,10 +109,8 @@ def dream(
     steps = played(agent, seed_index, deterministic, max_steps)
     length = len(steps.reward)
     if length < seen - 1 + (horizon or 1):
-        cut = f"the episode was cut after {length:,} steps (max_steps)"
-        says = cut if length == max_steps else f"the episode has {length:,} steps"
         dreamt = "one dreamt step" if horizon is None else f"{horizon:,} dreamt steps"
-        raise TeguError(f"{says}: too few for {seen:,} seen observations and {dreamt}")
+        raise TeguError(f"{_how_long(length, max_steps)}: too few for {seen:,} seen observations and {dreamt}")
     length = seen - 1 + horizon if horizon else length
     steps = jax.tree.map(lambda leaf: leaf[:length], steps)
     dream_of = jax.jit(lambda learner, *given: algorithm.dream_of(learner, given[0], given[1], seen, given[2]))
@@ -126,6 +118,17 @@ def dream(
     if not all(np.isfinite(images).all() for images in found):
         raise TeguError(f"{algorithm.title} draws images that are not finite: its model has diverged")
     return found
+
+
+def _require_positive(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if whole(number, name) < 1:
+            raise TeguError(f"{name} must be at least 1, got {number}")
+
+
+def _how_long(length: int, max_steps: int) -> str:
+    cut = length == max_steps
+    return f"the episode was cut after {length:,} steps (max_steps)" if cut else f"the episode has {length:,} steps"
 
 
 def observed(steps: Step) -> PyTree:

@@ -25,7 +25,7 @@ from tegu.algorithms.base import (
     network_field,
     replay,
 )
-from tegu.algorithms.critics import Critic, check_layers, fitted_values, lowest, values
+from tegu.algorithms.critics import Critic, Critics, check_layers, fitted_values, lowest, values
 from tegu.algorithms.diagnostics import network_metrics, value_metrics
 from tegu.algorithms.learned_dynamics import (
     LearnedDynamics,
@@ -70,9 +70,9 @@ POLICY = ("actor", "target_actor", "target_critics", "actor_optimizer", "actor_l
 
 class DDPGLearner(NamedTuple):
     actor: Actor
-    critics: tuple[Critic, ...]  #: one, or several of which the lowest counts
+    critics: Critics  #: one, or several of which the lowest counts
     target_actor: Actor
-    target_critics: tuple[Critic, ...]
+    target_critics: Critics
     actor_optimizer: optax.OptState
     critic_optimizer: optax.OptState
     actor_loss: jax.Array  #: float32: at the last update of the actor
@@ -159,7 +159,7 @@ class DDPG(Algorithm):
             dynamics=new_dynamics(jax.random.fold_in(key, 1), spec, self.model_settings) if self.model_steps else (),
         )
 
-    def actor_and_critics(self, key: jax.Array, spec: EnvironmentSpec) -> tuple[Actor, tuple[Critic, ...]]:
+    def actor_and_critics(self, key: jax.Array, spec: EnvironmentSpec) -> tuple[Actor, Critics]:
         if self.network is not None:
             actor, *critics = custom_networks(self.network, key, spec)
             return CustomPolicy(actor), tuple(critics)
@@ -220,7 +220,7 @@ class DDPG(Algorithm):
             seen, action = steps.observation, to_unit(learner.actor.spaces.action, steps.action)
             target = self.target(learner, steps, key)
 
-        def critic_loss(critics: tuple[Critic, ...]) -> tuple[jax.Array, tuple[jax.Array, tuple[Critic, ...]]]:
+        def critic_loss(critics: Critics) -> tuple[jax.Array, tuple[jax.Array, Critics]]:
             value, after = fitted_values(critics, learner.updates >= WARM_UP, seen, action)
             return ((value - target) ** 2).mean(axis=1).sum(), (value, after)
 
@@ -255,7 +255,7 @@ class DDPG(Algorithm):
         return lowest(values(learner.target_critics, observation, smoothed))
 
     def policy_update(
-        self, learner: DDPGLearner, critics: tuple[Critic, ...], critic: Critic, observation: PyTree
+        self, learner: DDPGLearner, critics: Critics, critic: Critic, observation: PyTree
     ) -> dict[str, Any]:
         """The fields ``POLICY`` of the learner after one gradient step of the actor up the ``critic``; the
         targets follow it and the ``critics``."""

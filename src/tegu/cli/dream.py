@@ -10,7 +10,7 @@ from tegu.agents.open_loop import dream
 from tegu.analysis import animation, frame_strip, video
 from tegu.analysis.dream import dream_frames
 from tegu.cli.common import Outcome, working
-from tegu.cli.loading import load, place
+from tegu.cli.loading import episode_name, load, place
 
 _FPS = 10.0  # frames per second: slow enough to compare
 
@@ -21,7 +21,7 @@ def run(args: argparse.Namespace, out: Console, moving: Path | None, format: str
         agent = load(args)
         given = args.seed_index, not args.stochastic, args.max_steps
         found = dream(agent, args.seen, args.horizon, *given)
-        name = f"{agent.steps}-seed-{agent.seeds[args.seed_index]}" + "-stochastic" * args.stochastic
+        name = episode_name(agent, args)
         moving = moving or (args.out or place(agent, args) / "replays") / f"{name}-dream-{args.seen}.{format}"
         strip = moving.with_suffix(".png")
         observed, reconstructed, dreamt = images = tuple(np.asarray(part, np.float64) for part in found)

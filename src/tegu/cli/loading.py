@@ -41,3 +41,8 @@ def _playing(selector: str, agent: Agent) -> Agent:
 def place(agent: Agent, args: argparse.Namespace) -> Path:
     """The folder that the agent came from."""
     return agent.run.path if agent.run is not None else Path(args.selector)
+
+
+def episode_name(agent: Agent, args: argparse.Namespace) -> str:
+    """How files about an episode of ``--seed-index`` are called."""
+    return f"{agent.steps}-seed-{agent.seeds[args.seed_index]}" + "-stochastic" * args.stochastic

@@ -11,7 +11,7 @@ from tegu.agents.open_loop import open_loop
 from tegu.analysis.layout import Column, fitted
 from tegu.analysis.open_loop import plot_open_loop
 from tegu.cli.common import Outcome, working
-from tegu.cli.loading import load, place
+from tegu.cli.loading import episode_name, load, place
 
 _SHOWN = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500)  # steps ahead
 
@@ -44,7 +44,7 @@ def _picture(agent: Agent, args: argparse.Namespace) -> Path:
     """Where it is drawn to."""
     if args.out is not None and args.out.suffix and not args.out.is_dir():
         return args.out
-    name = f"{agent.steps}-seed-{agent.seeds[args.seed_index]}" + "-stochastic" * args.stochastic
+    name = episode_name(agent, args)
     return (args.out or place(agent, args) / "replays") / f"{name}-model-{args.horizon}.png"
 
 

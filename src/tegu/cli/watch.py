@@ -106,7 +106,7 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     from tegu.agents.recording import Episode, record
     from tegu.analysis import animation, frame_strip, video
     from tegu.analysis.video import can_write_videos, require_video
-    from tegu.cli.loading import load, place
+    from tegu.cli.loading import episode_name, load, place
 
     if args.model:
         from tegu.cli.open_loop import run as predict
@@ -128,7 +128,7 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
         agent = load(args)
         episode: Episode = record(agent, args.seed_index, not args.stochastic, args.max_steps)
     fps = args.fps or episode.fps
-    name = f"{agent.steps}-seed-{agent.seeds[args.seed_index]}" + "-stochastic" * args.stochastic
+    name = episode_name(agent, args)
     folder = args.out or place(agent, args) / "replays"
     moving = args.out if _format_of(args.out) else folder / f"{name}.{format}"
     strip = moving.with_suffix(".png")
