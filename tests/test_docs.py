@@ -111,6 +111,7 @@ def test_every_hyper_parameter_is_documented(name: str) -> None:
         ("Pendulum-v1", "mbmf"),
         ("CartPole-v1", "i2a"),
         ("Pendulum-v1", "dreamer"),
+        ("Pendulum-v1", "td-mpc2"),
         ("Pendulum-v1", "world-models"),
         ("CartPole-v1", "muzero"),
         ("tic-tac-toe", "alphazero"),

@@ -49,6 +49,8 @@ _ALPHAZERO = {"simulations": 2, "random_moves": 2, "train_freq": 256, "buffer_si
 _ALPHAZERO |= {"gradient_steps": 2, "width": 8, "blocks": 1, "steps": 3_000, "log_interval": 512}
 _MUZERO = {"n_envs": 2, "simulations": 2, "unroll_steps": 2, "n_steps": 2, "train_freq": 20, "latent_size": 4}
 _MUZERO |= {"support_size": 4, "prioritized": True, "n_reanalysed": 3, "target_update_interval": 100}
+_TDMPC2 = {"n_envs": 2, "train_freq": 4, "horizon": 2, "n_candidates": 6, "n_policy_candidates": 2, "n_elite": 3}
+_TDMPC2 |= {"n_iterations": 2, "latent_size": 4, "simnorm_size": 2, "encoder_arch": [8], "n_critics": 3, "n_bins": 7}
 _ALPHAGO = {"expert_games": str(Path(__file__).with_name("tic_tac_toe_games.npz")), "width": 4, "blocks": 1}
 _ALPHAGO |= {"simulations": 2, "n_steps": 5, "pool_size": 2, "pool_every": 2, "value_batches": 2, "n_envs": 4}
 _ALPHAGO |= {"supervised_fraction": 0.3, "reinforced_fraction": 0.4, "steps": 600, "log_interval": 20}
@@ -136,6 +138,7 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "mbmf": ("Pendulum-v1", _MBMF | {"normalize_reward": True}, "gymnasium"),
     "i2a": ("CartPole-v1", _I2A, "gymnasium"),
     "dreamer": ("Pendulum-v1", _DREAMER, "gymnasium"),
+    "td-mpc2": ("Pendulum-v1", _REPLAY | _TDMPC2, "gymnasium"),
     "world-models": ("Pendulum-v1", _WORLD_MODELS, "gymnasium"),
     "muzero": ("CartPole-v1", _REPLAY | _MUZERO, "gymnasium"),
     "alphazero": ("tic-tac-toe", _ALPHAZERO | {"n_envs": 32}, None),

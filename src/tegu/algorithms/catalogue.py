@@ -216,6 +216,7 @@ ALGORITHMS: dict[str, Entry] = {
     "mbpo": Entry("tegu.algorithms.mbpo:MBPO", "MBPO"),
     "mbmf": Entry("tegu.algorithms.mbmf:MBMF", "MBMF"),
     "i2a": Entry("tegu.algorithms.i2a:I2A", "I2A"),
+    "td-mpc2": Entry("tegu.algorithms.tdmpc2:TDMPC2", "TDMPC2"),
     "dreamer": Entry("tegu.algorithms.dreamer:Dreamer", "Dreamer"),
     "world-models": Entry("tegu.algorithms.world_models:WorldModels", "WorldModels"),
     "muzero": Entry("tegu.algorithms.muzero:MuZero", "MuZero"),

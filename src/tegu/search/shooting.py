@@ -157,8 +157,18 @@ def draw_uniform(plan: Plan, key: jax.Array, n: int) -> jax.Array:
     return jax.random.uniform(key, (horizon, n, length), minval=-1, maxval=1)
 
 
-def fit(plan: Plan, candidates: jax.Array, weight: jax.Array, *, keep_std: bool) -> Plan:
-    """The distribution that makes sequences of a plan most likely, each counted by its ``weight`` ``[N]``."""
+def fit(
+    plan: Plan,
+    candidates: jax.Array,
+    weight: jax.Array,
+    *,
+    keep_std: bool,
+    std_range: tuple[Any, Any] = (LEAST_STD, math.inf),
+) -> Plan:
+    """The distribution that makes sequences of a plan most likely, each counted by its ``weight`` ``[N]``.
+
+    Standard deviations that are not kept are clipped to ``std_range``.
+    """
     if isinstance(plan, CategoricalPlan):
         chosen = jax.nn.one_hot(candidates, plan.probability.shape[-1])
         return CategoricalPlan(jnp.einsum("hna,n->ha", chosen, weight))
@@ -166,7 +176,7 @@ def fit(plan: Plan, candidates: jax.Array, weight: jax.Array, *, keep_std: bool)
     if keep_std:
         return GaussianPlan(mean, plan.std)
     variance = jnp.einsum("hnk,n->hk", (candidates - mean[:, None]) ** 2, weight)
-    return GaussianPlan(mean, jnp.maximum(jnp.sqrt(variance), LEAST_STD))
+    return GaussianPlan(mean, jnp.clip(jnp.sqrt(variance), *std_range))
 
 
 def to_environment(space: spaces.Box | spaces.Discrete, action: jax.Array) -> jax.Array:
