@@ -226,8 +226,8 @@ class TDMPC2(Algorithm):
         steps, dropout = batch.rows, self.critic_dropout
         target_key, model_key, policy_key = jax.random.split(key, 3)
         next_state = learner.model.encode(steps.next_observation)
-        given = steps, next_state, self.gamma, dropout, target_key
-        target = value_targets(learner.model, learner.policy, learner.target_critics, *given)
+        networks = learner.model, learner.policy, learner.target_critics
+        target = value_targets(*networks, steps, next_state, self.gamma, dropout, target_key)
         coefficients = {
             "consistency_loss": self.consistency_coef,
             "reward_loss": self.reward_coef,
@@ -240,16 +240,16 @@ class TDMPC2(Algorithm):
             return weighted_sum(losses, coefficients), (losses, unrolled)
 
         (error, (losses, unrolled)), gradient = jax.value_and_grad(model_loss, has_aux=True)(learner.model)
-        given = self.learning_rate, learner.model, gradient, learner.model_optimizer
-        model, model_optimizer = descend(self.model_optimizer(), *given)
+        rate, optimizer = self.learning_rate, self.model_optimizer()
+        model, model_optimizer = descend(optimizer, rate, learner.model, gradient, learner.model_optimizer)
 
         def loss(policy: MLP) -> tuple[jax.Array, Any]:
             of_states = unrolled.states, goes_on(steps), learner.return_range
             return policy_loss(policy, model, *of_states, self.ent_coef, self.rho, dropout, policy_key)
 
         (actor_loss, found), policy_gradient = jax.value_and_grad(loss, has_aux=True)(learner.policy)
-        given = self.learning_rate, learner.policy, policy_gradient, learner.policy_optimizer
-        policy, policy_optimizer = descend(self.policy_optimizer(), *given)
+        optimizer = self.policy_optimizer()
+        policy, policy_optimizer = descend(optimizer, rate, learner.policy, policy_gradient, learner.policy_optimizer)
         updates = learner.updates + 1
         metrics = {
             "loss": error,
@@ -258,7 +258,7 @@ class TDMPC2(Algorithm):
             "entropy": found.entropy,
             "return_scale": found.return_range.scale,
             **value_metrics(unrolled.value, target, gradient),
-            **learning_metrics(self.learning_rate, updates),
+            **learning_metrics(rate, updates),
         }
         targets = follow(learner.target_critics, model.critics, self.tau)
         optimizers = model_optimizer, policy_optimizer

@@ -44,7 +44,7 @@ def elite_weights(returns: jax.Array, n_elite: int, temperature: float | jax.Arr
 
 def improved(returns: Returns, mean: jax.Array, proposals: jax.Array, key: jax.Array, settings: Guided) -> Improved:
     """A plan around ``mean`` ``[H, k]`` improved by returns; ``proposals`` ``[H, P, k]`` are the policy's sequences."""
-    start = GaussianPlan(mean, jnp.full_like(mean, settings.max_std))
+    start: Plan = GaussianPlan(mean, jnp.full_like(mean, settings.max_std))
     n_drawn = settings.n_candidates - proposals.shape[1]
 
     def improve(plan: Plan, key: jax.Array) -> tuple[Plan, Improved]:
@@ -64,6 +64,6 @@ def explored_action(found: Improved, key: jax.Array) -> jax.Array:
     """The first action ``[k]`` of an elite, drawn by its weight, with the noise of the plan (appendix there)."""
     elite_key, noise_key = jax.random.split(key)
     elite = jax.random.categorical(elite_key, jnp.log(found.weight))
-    first: GaussianPlan = jax.tree.map(lambda leaf: leaf[0], found.plan)
+    first: Any = jax.tree.map(lambda leaf: leaf[0], found.plan)
     noise = first.std * jax.random.normal(noise_key, first.std.shape)
     return jnp.clip(found.candidates[0, elite] + noise, -1, 1)
