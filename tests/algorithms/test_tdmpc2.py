@@ -127,10 +127,10 @@ def test_the_models_losses_are_those_of_a_plain_loop():
             expected["reward_loss"] += weight * reward
             expected["value_loss"] += weight * np.mean(critics)
             expected["termination_loss"] -= np.log(p if steps.terminated[t, b] else 1 - p) / (H * B)
-            np.testing.assert_allclose(unrolled.states[t + 1, b], state, rtol=1e-9)
+            np.testing.assert_allclose(unrolled.states[t + 1, b], state, rtol=1e-6)
             if steps.terminated[t, b] or steps.truncated[t, b]:
                 break
-    assert {name: pytest.approx(value, rel=1e-9) for name, value in expected.items()} == found
+    assert {name: pytest.approx(value, rel=1e-6) for name, value in expected.items()} == found
 
 
 @exact
@@ -207,11 +207,11 @@ def test_a_plan_is_fitted_to_weighted_elites_with_clipped_deviations():
     np.testing.assert_allclose(found.weight[elites], weight, rtol=1e-9)
     np.testing.assert_allclose(found.value, weight @ earned[elites], rtol=1e-9)
     assert np.count_nonzero(found.weight) == 4
-    elite_key, noise_key = jax.random.split(KEY)
-    actions = jax.vmap(lambda key: explored_action(found, key))(jax.random.split(KEY, 500))
-    assert abs(actions).max() <= 1
-    first = weight @ candidates[0, elites]
-    np.testing.assert_allclose(actions.mean(0), first, atol=0.08)
+    actions = jax.vmap(lambda key: explored_action(found, key))(jax.random.split(KEY, 2000))
+    drawn = candidates[0, rng.choice(elites, 100_000, p=weight)] + std[0] * rng.normal(size=(100_000, K))
+    for moment in (1, 2):
+        expected = (np.clip(drawn, -1, 1) ** moment).mean(0)
+        np.testing.assert_allclose((actions**moment).mean(0), expected, atol=0.04)
 
 
 def test_exactly_as_many_elites_count_where_returns_are_equal():
@@ -247,9 +247,13 @@ def float32(tree):
     return jax.tree.map(lambda leaf: leaf.astype(np.float32) if leaf.dtype == np.float64 else leaf, tree)
 
 
-def test_an_update_moves_all_networks_and_the_encoder_by_less():
+@pytest.fixture(scope="module")
+def learner():
+    return jax.jit(lambda: tegu.TDMPC2(**SMALL).init(KEY, SPEC))()
+
+
+def test_an_update_moves_all_networks_and_the_encoder_by_less(learner):
     made = tegu.TDMPC2(**SMALL, learning_rate=1e-2, encoder_learning_rate_scale=0.3, critic_dropout=0.1, tau=0.25)
-    learner = made.init(KEY, SPEC)
     update = jax.jit(made.update)(learner, Batch(float32(windows()), jnp.ones(B)), KEY)
     after = update.learner
 
@@ -266,25 +270,22 @@ def test_an_update_moves_all_networks_and_the_encoder_by_less():
     assert all(np.isfinite(value) for value in update.metrics.values())
 
 
-def test_plans_begin_with_that_of_the_step_before():
+def test_plans_begin_with_that_of_the_step_before(learner):
     made = tegu.TDMPC2(**SMALL)
-    learner = made.init(KEY, SPEC)
     memory = made.begin(learner, KEY, 2)
     assert memory.shape == (2, H, K)
     decision = jax.jit(lambda memory: made.act(learner, jnp.ones((2, 3)), memory, KEY, explore=False))(memory)
     np.testing.assert_array_equal(decision.memory[:, -1], 0)
     assert (decision.memory[:, :-1] != 0).all()
-    assert (LOW <= decision.action).all()
-    assert (decision.action <= HIGH).all()
+    np.testing.assert_array_equal(np.clip(decision.action, LOW, HIGH), decision.action)
     warmed = made.at(Clock.of(0, 10))
-    random = warmed.act(learner, jnp.ones((2, 3)), memory, KEY, explore=True)
+    random = jax.jit(lambda memory: warmed.act(learner, jnp.ones((2, 3)), memory, KEY, explore=True))(memory)
     np.testing.assert_array_equal(random.memory, memory)
     assert made.begin(learner, KEY, 2).dtype == np.float32
 
 
-def test_without_planning_the_policy_acts():
+def test_without_planning_the_policy_acts(learner):
     made = tegu.TDMPC2(**SMALL, plan=False)
-    learner = made.init(KEY, SPEC)
     assert made.begin(learner, KEY, 2) == ()
     seen = jnp.ones((2, 3))
     decision = made.act(learner, seen, (), KEY, explore=False)
