@@ -22,6 +22,7 @@ NUMPY = {
     "elu": lambda x: np.where(x > 0, x, np.exp(np.minimum(x, 0)) - 1),
     "gelu": lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
     "silu": lambda x: x / (1 + np.exp(-x)),
+    "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
 }
 SPEC = EnvironmentSpec("test", spaces.Box(-1, 1, (3,)), spaces.Discrete(4))
 CONTINUOUS = EnvironmentSpec("test", spaces.Box(-1, 1, (3,)), spaces.Box(-1, 1, (2,)))
