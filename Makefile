@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 LOCK := requirements/dev.lock
-# Compiling is most of what the short tests do, and sooner done unoptimised. The long ones test optimised programs.
+# Compiling is most of what the tests do, and sooner done unoptimised. The long ones test optimised programs.
 UNOPTIMISED := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 
 .PHONY: train test test-long lint bench docs install lock clean
@@ -12,10 +12,11 @@ train: install  ## Q-learning on the lizard's grid, then PPO on CartPole-v1, the
 	@$(BIN)/tegu train CartPole-v1
 	@$(BIN)/tegu watch CartPole-v1/ppo/last
 
-test: install  ## all tests but those that take minutes
-	@XLA_FLAGS="$(UNOPTIMISED)" $(BIN)/pytest -n auto --dist worksteal -m "not long"
+test: install  ## the tests that are soon done
+	@XLA_FLAGS="$(UNOPTIMISED)" $(BIN)/pytest -n auto --dist worksteal -m "not slow and not long"
 
-test-long: install  ## those that take minutes: scores over seeds, kills of every loop
+test-long: install  ## the others: what takes long to compile, scores over seeds, kills of every loop
+	@XLA_FLAGS="$(UNOPTIMISED)" $(BIN)/pytest -n auto --dist worksteal -m "slow and not long"
 	@$(BIN)/pytest -n auto --dist worksteal -m long
 
 lint: install  ## format, lint, types and who imports whom

@@ -51,6 +51,7 @@ CASES = (
     Learning("Taxi-v4", "q-learning", judge="optimal"),
     Learning("TMaze-v0", "r2d2"),
     Learning("BitFlip-v0", "dqn"),
+    Learning("FetchReach-v4", "sac", seeds=5),  # needs tegu[robotics] in .venv
     Learning("FetchReach-v4", "ddpg", seeds=5),  # needs tegu[robotics] in .venv
     Learning("HalfCheetah-v5", "ppo", seeds=5),
     Learning("HalfCheetah-v5", "sac", 100_000, seeds=5),

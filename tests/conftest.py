@@ -7,6 +7,9 @@ import jax
 import pytest
 
 
+gc.set_threshold(100_000, 20, 50)  # tracing makes many objects, and hardly any cycles of them
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _compiled_programs_are_dropped():
     """After each module: those of the whole suite take gigabytes.

@@ -212,8 +212,8 @@ def test_presets_are_valid(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["FetchReach-v4", "gymnasium_robotics:FetchReach-v4"])
 def test_a_package_before_the_name_changes_no_preset(name: str) -> None:
-    assert presets.preset(name, None)["algorithm"] == "ddpg"
-    assert presets.preset(name, "ddpg")["n_sampled_goal"] == 4
+    assert presets.preset(name, None)["algorithm"] == "sac"
+    assert presets.preset(name, None)["n_sampled_goal"] == 4
     assert presets.preset(name, "ddpg")["origin"] == "[ddpg] of tegu/presets/FetchReach-v4.toml"
     assert presets.load("my_package:lizard") == {}  # somebody's own class
 

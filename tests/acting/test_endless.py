@@ -23,6 +23,7 @@ class Endless(gymnasium.Env):
         return np.zeros(1, np.float32), 1.0, False, False, {}
 
 
+@pytest.mark.slow
 def test_no_more_episodes_than_are_needed_to_see_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tegu.acting.evaluation.LONGEST", 5)
     agent = tegu.train(Endless, "ppo", steps=64, n_envs=1, n_steps=32, batch_size=32, n_epochs=1, folder=None)
@@ -44,6 +45,7 @@ class EndlessInJax(tegu.Environment):
         return Timestep(state, state, jnp.ones(()), jnp.zeros((), bool))
 
 
+@pytest.mark.slow
 def test_in_jax_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tegu.acting.evaluation.LONGEST", 5)
     given = {"steps": 64, "n_envs": 1, "n_steps": 32, "batch_size": 32, "n_epochs": 1, "folder": None}

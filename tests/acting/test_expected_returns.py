@@ -181,6 +181,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return tegu.train(two_states(12), dqn, eval_episodes=2, **given)
 
 
+@pytest.mark.slow
 def test_dqn_learns_values_that_dynamic_programming_knows(trained: Any) -> None:
     """And what is logged of an evaluation is what its network says of the first state, and what follows it."""
     with trained.run.metrics() as store:

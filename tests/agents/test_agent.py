@@ -97,6 +97,7 @@ def test_evaluation_is_repeatable_and_bounded(agent: tegu.Agent) -> None:
     np.testing.assert_array_equal(first.returns, first.lengths)  # CartPole pays 1 a step
 
 
+@pytest.mark.slow
 def test_evaluation_on_the_host_agrees_with_the_fused_one() -> None:
     """The same policy on Gymnasium's CartPole and on ours: equal means within four standard errors."""
     agent = tegu.train("CartPole-v1", "ppo", folder=None, seed=3, **(TINY | {"steps": 2_000}))
@@ -146,6 +147,7 @@ def test_damaged_spaces_are_refused(data: dict[str, object]) -> None:
 IDDPG = {"learning_starts": 100, "buffer_size": 200, "batch_size": 8, "net_arch": [4], "steps": 200}
 
 
+@pytest.mark.slow
 def test_a_saved_agent_knows_the_options_of_its_environment(tmp_path: Path) -> None:
     options = {"continuous_actions": True}
     agent = tegu.train("simple_v3", "iddpg", environment_options=options, folder=None, **IDDPG)

@@ -120,6 +120,7 @@ def untrained(algorithm: Algorithm, seed: int) -> tegu.Agent:
     return tegu.Agent(algorithm, spec, learners, (0, 1), 0, Source(world.id, world, backend="jax"))
 
 
+@pytest.mark.slow
 def test_against_itself_an_agent_plays_as_it_is_evaluated() -> None:
     """Also where the players are of different kinds; the same episodes begin in all cells."""
     kinds = (tegu.MADDPG(net_arch=(8,)), tegu.MATD3(net_arch=(6,), ensemble=2))

@@ -49,6 +49,7 @@ def episode(made: Agent) -> tuple[jax.Array, jax.Array]:
     return jnp.asarray(observed(steps)), steps.action
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seen", [1, 4])
 def test_m_goes_on_from_what_it_has_seen(seen: int) -> None:
     made = agent(WORLD_MODELS)
@@ -78,6 +79,7 @@ def test_a_picture_that_is_flattened_is_drawn_too() -> None:
     assert found.dreamt.shape == (5, 8, 8, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seen", [1, 4])
 def test_dreamer_goes_on_from_the_state_that_it_acts_by(seen: int) -> None:
     made = agent(DREAMER)
@@ -114,6 +116,7 @@ def test_as_many_steps_as_asked_are_dreamt_and_all_by_default(monkeypatch: pytes
     np.testing.assert_array_equal(part.dreamt, part.observed[3:])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_dreamt_is_said() -> None:
     with pytest.raises(
         TeguError, match=r"the episode was cut after 4 steps .*: too few for 5 seen observations and one"
@@ -174,6 +177,7 @@ def test_flags_that_make_no_sense(words: list[str], said: str) -> None:
         watch.arguments(words)
 
 
+@pytest.mark.slow
 def test_an_animation_and_a_strip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = agent(WORLD_MODELS, "CartPolePixels-v0")
     made.save(tmp_path / "agent")

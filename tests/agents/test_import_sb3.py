@@ -280,6 +280,7 @@ def test_damaged_files_are_refused_in_one_line():
     assert not any("\n" in message for message in messages)
 
 
+@pytest.mark.slow
 def test_keys_that_are_no_names_are_never_hashed():
     """A tuple in three million others would overflow the stack of the interpreter."""
     with pytest.raises(TeguError, match="it holds something else than tables with names"):

@@ -45,6 +45,7 @@ def the_world(self: Any, learner: Any, observation: jax.Array, actions: jax.Arra
     return Imagined(jnp.stack([seen + off, seen - off]), *(jnp.stack([leaf] * 2) for leaf in rest))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "gymnasium"])
 def test_a_model_that_is_the_world_makes_no_error(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
     monkeypatch.setattr(tegu.MBPO, "imagine", the_world)
@@ -141,6 +142,7 @@ def test_flags_that_make_no_sense(words: list[str], said: str) -> None:
         watch.arguments(words)
 
 
+@pytest.mark.slow
 def test_a_picture_and_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     agent("jax").save(tmp_path / "agent")
     words = [str(tmp_path / "agent"), "--env", "Pendulum-v1", "--model", "--max-steps", "30", "--horizon", "4"]

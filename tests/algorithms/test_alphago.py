@@ -49,6 +49,7 @@ def logits_of(numbers):
 # Learning from the expert
 
 
+@pytest.mark.slow
 def test_the_supervised_loss_comes_down_to_the_entropy_of_the_experts_moves():
     """Two moves in the same position, played in three games of four and in one: no policy can do better."""
     games = game_records(GAME, np.array([[4], [4], [4], [0]]))
@@ -204,6 +205,7 @@ def test_a_stage_of_policy_gradient_plays_an_opponent_and_fills_the_pool():
     assert eqx.tree_equal(learner.value, start.value)
 
 
+@pytest.mark.slow
 def test_the_improved_policy_starts_as_the_supervised_one():
     learners = jax.vmap(lambda key: AlphaGo(**SMALL).init(key, SPEC))(jax.random.split(KEY, 2))
     changed = learners._replace(supervised=jax.tree.map(lambda leaf: leaf + 1, learners.supervised))
@@ -276,6 +278,7 @@ def test_batches_hold_whole_games():
     assert in_batches(moves, 2).tolist() == [[0, 1, 2, 10, 11, 12], [20, 21, 22, 30, 31, 32]]
 
 
+@pytest.mark.slow
 def test_the_value_network_learns_who_wins():
     """From the positions of a game that the first player wins."""
     algorithm = AlphaGo(stage="value", learning_rate=0.02, l2=0.0, value_batches=2, **SMALL | {"width": 16})
@@ -356,6 +359,7 @@ def learner():
 POSITIONS = jax.tree.map(lambda leaf: np.concatenate([leaf] * 3), play(GAME, begin(GAME, 1), np.array([4])).state)
 
 
+@pytest.mark.slow
 def test_values_are_mixed_as_told(learner):
     """(1 - lambda) v + lambda z, of the same rollout: lambda 0 and 1 are the value network and the rollouts alone."""
     given = (learner, KEY), POSITIONS
@@ -381,6 +385,7 @@ def test_the_policy_alone_does_not_search(learner):
     np.testing.assert_allclose(found.value, learner.value(POSITIONS)[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [name for name in PARTS if name != "p"])
 def test_every_part_searches(learner, parts):
     found = AlphaGo(parts=parts, **SMALL).plan(learner, POSITIONS, KEY, simulations=4, explore=False)

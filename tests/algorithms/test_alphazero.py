@@ -137,6 +137,7 @@ def numpy_loss(network, batch, indices, l2):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_two_updates_are_numpys(numerics, monkeypatch):
     """Every figure, the gradient by finite differences, norm clip and Adam; each position turned in its own way."""
@@ -227,6 +228,7 @@ def acting():
     return act
 
 
+@pytest.mark.slow
 def test_the_search_decides_and_is_remembered(acting):
     """Its policy and value in any case, its action where no random move is due."""
     decision, found = acting(examples(3).position, KEY, explore=True)
@@ -237,6 +239,7 @@ def test_the_search_decides_and_is_remembered(acting):
     np.testing.assert_array_equal(decision.memory, np.repeat([1, -1], N // 2))
 
 
+@pytest.mark.slow
 def test_random_moves_are_legal_and_equally_likely(acting):
     position = jax.tree.map(lambda leaf: np.repeat(leaf[-1:], N, axis=0), examples(3).position)
     drawn = [acting(position, jax.random.key(seed), explore=True)[0].action[: N // 2] for seed in range(100)]
@@ -245,6 +248,7 @@ def test_random_moves_are_legal_and_equally_likely(acting):
     assert stats.chisquare(counts[legal]).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_greedy_play_leaves_no_move_to_chance(acting):
     decision, found = acting(examples(3).position, KEY, explore=False)
     np.testing.assert_array_equal(decision.action, found.action)

@@ -71,6 +71,7 @@ def differ(some, others):
 # Auxiliary heads
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("network", "name"), [("mlp", "ownership"), ("conv", "score"), ("fully_conv", "reply")])
 def test_each_weight_counts_its_own_loss_alone(network, name):
     """The total is the sum by weight, and what was there before stays as it was."""
@@ -232,6 +233,7 @@ class Flat(NamedTuple):
         return cls(*(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(each)]) for each in both))
 
 
+@pytest.mark.slow
 def test_the_average_forgets_exponentially_and_plays():
     algorithm = AlphaZero(ema=0.8, learning_rate=0.05, **SMALL)
     learner = jax.jit(lambda: algorithm.init(KEY, SPEC))()

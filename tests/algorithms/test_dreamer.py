@@ -97,6 +97,7 @@ def learner_of(spec):
     return learner._replace(networks=networks, slow_critic=jax.tree.map(moved, networks.critic))
 
 
+@pytest.mark.slow
 @exact
 @pytest.mark.parametrize("spec", [BOX, CHOICE], ids=["box", "choice"])
 def test_the_states_learned_from_are_those_acted_in(spec):
@@ -182,6 +183,7 @@ def test_advantages_are_scaled_by_a_moving_range_of_percentiles():
     assert ReturnRange.start().merge(jnp.zeros((3, 3))).scale == 1
 
 
+@pytest.mark.slow
 @exact
 def test_imagined_returns_and_weights_are_those_of_the_definition():
     """By the mixture of n-step returns in place of the recursion: (1 - l) sum of l^(n-1) G_n."""
@@ -240,6 +242,7 @@ def losses_alone(world, seen, memory, noise):
     return world_losses(world, seen, memory, noise, 0.0)[0]
 
 
+@pytest.mark.slow
 @exact
 def test_heads_of_the_world_model_learn_by_finite_differences(numerics):
     """What is predicted of states that are given: observations, rewards where they are known, and the end."""
@@ -289,6 +292,7 @@ def replace(module, name, part):
     return changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [BOX, CHOICE], ids=["box", "choice"])
 def test_rollouts_are_the_actors_steps_in_the_model(spec):
     """Each with the keys and the noise that the whole was given."""
@@ -391,6 +395,7 @@ def test_the_critic_learns_returns_and_stays_near_the_slow_one(numerics):
     np.testing.assert_allclose(jax.jit(critic_loss)(critic, slow, x, returns), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_one_update_moves_every_network_and_what_is_imagined_teaches_no_world():
     """The actor and the critic see states of which no gradient goes back."""
     learner = learner_of(BOX)
@@ -516,6 +521,7 @@ def test_a_world_of_two_states_is_learned_and_solved():
     np.testing.assert_allclose(values, [0.9, 1.0], atol=0.1)
 
 
+@pytest.mark.slow
 def test_what_is_imagined_of_given_actions_is_what_the_model_says_step_by_step():
     """With a model whose categoricals have one likely class each, so that nearly nothing is left to the draws."""
     algorithm, spec = tegu.Dreamer(**SMALL), EnvironmentSpec("test", spaces.Box(-9, 9, (2,)), spaces.Discrete(3))

@@ -66,7 +66,7 @@ def test_all_have_a_home(name):
     assert name in HOMES, "add a small world where it can learn"
 
 
-@pytest.fixture(params=ALGORITHMS)
+@pytest.fixture(params=ALGORITHMS, scope="module")  # so that all tests of an algorithm follow each other
 def name(request):
     return request.param
 
@@ -77,13 +77,28 @@ def built(name, **more):
     return algorithm(name, small | VARIANTS.get(name, {}) | more)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def home(name):
     """An algorithm, its environment, and the specification of two of these side by side."""
     world = HOMES[name]
     made, spec = built(name), spec_of(world.id, world, 2)
     validate(made, spec)
     return made, world, spec
+
+
+def iteration(home, *, learns):
+    """The state of the fused loop, what an iteration makes of it, and what happened in it: all by their shapes."""
+    made, environment, spec = home
+    loop = Fused(made, environment, spec)
+    state = jax.eval_shape(lambda made: loop.init(jnp.int32(0), made), made)
+    after, _, happened = jax.eval_shape(lambda *given: loop.iteration(*given, learns=learns), state, made, CLOCK, CLOCK)
+    return state, after, happened
+
+
+@pytest.fixture(scope="module")
+def learning(home):
+    """An iteration that learns."""
+    return iteration(home, learns=True)
 
 
 def types(tree):
@@ -93,31 +108,32 @@ def types(tree):
 CLOCK = Clock(*(jax.ShapeDtypeStruct((), dtype) for dtype in (np.int32, np.float32)))
 
 
-@pytest.mark.parametrize("learns", [False, True])
-def test_a_run_keeps_its_types(home, learns):
-    """No array is of a weak type, and an iteration hands back exactly the types it was given.
-
-    So nothing is compiled twice, and a checkpoint fits.
-    """
-    made, environment, spec = home
-    loop = Fused(made, environment, spec)
-    state = jax.eval_shape(lambda made: loop.init(jnp.int32(0), made), made)
-    assert not any(leaf.weak_type for leaf in jax.tree.leaves(state.learner))
-    if not learns and not loop.size.replays:
-        pytest.skip("it has nothing to wait for")
-    after, *_ = jax.eval_shape(lambda *given: loop.iteration(*given, learns=learns), state, made, CLOCK, CLOCK)
+def keeps_its_types(state, after):
     for part in ("learner", "buffer", "collector"):
         assert types(getattr(after, part)) == types(getattr(state, part))
         assert jax.tree.structure(getattr(after, part)) == jax.tree.structure(getattr(state, part))
 
 
-def test_figures_are_scalars(home):
-    made, environment, spec = home
-    loop = Fused(made, environment, spec)
-    state = jax.eval_shape(lambda made: loop.init(jnp.int32(0), made), made)
-    _, _, happened = jax.eval_shape(lambda *given: loop.iteration(*given, learns=True), state, made, CLOCK, CLOCK)
-    metrics = happened[2]
-    assert len(metrics) > (0 if made.name == "mpc" else 2)  # which learns nothing
+def test_a_run_keeps_its_types(learning):
+    """No array is of a weak type, and an iteration hands back exactly the types it was given.
+
+    So nothing is compiled twice, and a checkpoint fits.
+    """
+    state, after, _ = learning
+    assert not any(leaf.weak_type for leaf in jax.tree.leaves(state.learner))
+    keeps_its_types(state, after)
+
+
+def test_a_run_keeps_its_types_while_it_waits(home):
+    if not isinstance(home[0].experience, Replay):
+        pytest.skip("it has nothing to wait for")
+    state, after, _ = iteration(home, learns=False)
+    keeps_its_types(state, after)
+
+
+def test_figures_are_scalars(home, learning):
+    metrics = learning[2][2]
+    assert len(metrics) > (0 if home[0].name == "mpc" else 2)  # which learns nothing
     assert {(leaf.shape, leaf.dtype) for leaf in metrics.values()} == {((), np.dtype(np.float32))}
 
 

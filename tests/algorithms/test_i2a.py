@@ -59,6 +59,7 @@ def stages_of(world, **more):
 # What is imagined
 
 
+@pytest.mark.slow
 def test_a_rollout_in_an_exact_model_is_what_really_comes(sokoban):
     """Every first action, then those of the rollout policy; where the level is solved nothing more happens."""
     start = jnp.asarray(LEVEL)
@@ -102,6 +103,7 @@ def test_the_rollout_policy_draws_its_actions():
     np.testing.assert_allclose(x[:, :, 1:].mean((0, 1, 2)), [0.5, 0.3, 0.2], atol=0.03)
 
 
+@pytest.mark.slow
 def test_the_copy_model_imagines_that_nothing_changes(sokoban):
     one, spec = stages_of(sokoban, imagination="copy")
     learner = one.init(KEY, spec)
@@ -148,6 +150,7 @@ def rolled(world, **more):
     return one, learner, batch_of(one, learner, spec, world)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("imagination", ["model", "none"])
 def test_the_loss_is_that_of_a2c(imagination):
     """Of the same logits and values, in float64: returns of up to n_steps rewards, whose ends have a value or none."""
@@ -185,6 +188,7 @@ def test_the_loss_is_that_of_a2c(imagination):
         np.testing.assert_allclose(metrics[name], number, rtol=2e-4, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_rollout_policy_learns_from_its_own_loss_alone_and_nothing_else_does():
     world = tegu.make("CartPole-v1")
     one, learner, batch = rolled(world)
@@ -221,6 +225,7 @@ def same(one, other):
     return all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", ["CartPole-v1", "sokoban"])
 def test_the_model_is_learned_in_the_first_stage_and_frozen_in_the_second(world, request):
     world = request.getfixturevalue(world) if world == "sokoban" else tegu.make(world)
@@ -235,6 +240,7 @@ def test_the_model_is_learned_in_the_first_stage_and_frozen_in_the_second(world,
         assert after.updates == 1
 
 
+@pytest.mark.slow
 def test_greedy_decisions_depend_on_the_observation_alone(sokoban):
     """The rollout policy's actions are drawn then, too, as in training: by the same random numbers for each."""
     one, spec = stages_of(sokoban)
@@ -250,6 +256,7 @@ def test_greedy_decisions_depend_on_the_observation_alone(sokoban):
         np.testing.assert_allclose(row[2:3], found, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_first_stage_does_not_imagine(sokoban):
     one, spec = stages_of(sokoban)
     learner, observation = one.init(KEY, spec), jax.vmap(sokoban.reset)(jax.random.split(KEY, 2))[1]
@@ -330,6 +337,7 @@ def test_several_agents_are_refused():
 # Small worlds
 
 
+@pytest.mark.slow
 def test_codes_alone_tell_which_action_pays():
     """A network that does not see the observation learns from rollouts in an exact model which action pays, and one
     without rollouts cannot."""
@@ -373,6 +381,7 @@ def test_codes_alone_tell_which_action_pays():
     assert train(learner.network, False) < 0.4
 
 
+@pytest.mark.slow
 def test_a_model_of_sokoban_learns_it_and_predicts_an_episode(sokoban, tmp_path):
     """Open loop, whatever is done: cell by cell and reward by reward; and the picture is drawn."""
     one, spec = stages_of(sokoban, model_channels=16, model_learning_rate=1e-2)
@@ -413,6 +422,7 @@ def test_a_model_of_sokoban_learns_it_and_predicts_an_episode(sokoban, tmp_path)
     assert (tmp_path / "model.png").stat().st_size > 5_000
 
 
+@pytest.mark.slow
 def test_a_model_of_vectors_learns_them():
     """Changes and rewards, and more than that nothing changes."""
     one, spec = stages_of(Point(discrete=True), model_arch=(32,), model_learning_rate=1e-2)

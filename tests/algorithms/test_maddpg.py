@@ -222,6 +222,7 @@ def networks(its):
     return [getattr(its, name) for name in NETWORKS] + [policy[:2] for policy in its.inferred.values()]
 
 
+@pytest.mark.slow
 @in_float64
 @pytest.mark.parametrize(
     ("kind", "settings"),
@@ -258,6 +259,7 @@ def same(one, other):
     return all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
 
 
+@pytest.mark.slow
 def test_nobody_learns_through_anothers_policy():
     """Only an agent's own action is chosen anew: with another actor for the bass the alto learns the same."""
     algorithm = MADDPG(**SMALL)

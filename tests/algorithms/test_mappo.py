@@ -83,6 +83,7 @@ def same(one, other):
 NORMALIZED = {"normalize_observation": True, "normalize_reward": True}
 
 
+@pytest.mark.slow
 def test_one_agent_alone_learns_as_with_ppo_to_the_bit():
     """The first of as many keys as there are policies is PPO's key, in ``init``, ``act`` and ``update``."""
     ours, plain = IPPO(**SMALL, **NORMALIZED), PPO(**SMALL, **NORMALIZED)
@@ -138,6 +139,7 @@ def test_each_agent_acts_on_its_own_observation(share):
             np.testing.assert_allclose(action[agent], alone, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_agents_who_share_parameters_are_one_larger_batch():
     """PPO's update on the rollouts of both side by side, with as many environments as there are agents in them."""
     algorithm, settings = IPPO(share_parameters=True, **SMALL, **NORMALIZED), SMALL | NORMALIZED
@@ -150,6 +152,7 @@ def test_agents_who_share_parameters_are_one_larger_batch():
         np.testing.assert_allclose(ours, its, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_metrics_are_means_over_the_policies():
     """Those that only some policies report, over those."""
     algorithm = IPPO(**SMALL)
@@ -225,6 +228,7 @@ def test_what_does_not_fit_is_refused_in_one_line(kind):
     kind(**SMALL).validate(TRIO)
 
 
+@pytest.mark.slow
 def test_schedules_reach_the_inner_ppo():
     """Half-way both a rate and a clip range that fall to zero have the effect of half of it."""
     falling = IPPO(**SMALL | {"learning_rate": Linear(0.02), "clip_range": Linear(0.4)}).at(Clock.of(50, 100))

@@ -90,6 +90,7 @@ def stages(request):
     return agent.algorithm, world, kept.learners
 
 
+@pytest.mark.slow
 def test_a_stage_changes_its_own_part_of_the_learner_and_leaves_the_others(stages):
     """To the bit: the dynamics stay what the first stage learned, and fine-tuning begins with a fresh optimizer."""
     one, world, (model, imitation, fine_tuned) = stages
@@ -111,6 +112,7 @@ def test_a_stage_changes_its_own_part_of_the_learner_and_leaves_the_others(stage
     assert (fine_tuned.imitated, fine_tuned.policy.updates) == (imitation.imitated, 10)
 
 
+@pytest.mark.slow
 def test_after_the_imitation_the_policy_is_nearly_the_best_there_is(stages):
     """Mean return from a grid of starts, against the best pushes by brute force. The fresh policy earns a fifth."""
     one, world, (model, imitation, _) = stages
@@ -145,6 +147,7 @@ def noisy(learner):
     return learner._replace(policy=learner.policy._replace(network=eqx.tree_at(lambda n: n.actor, network, actor)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("expert_acts", [True, False])
 def test_the_expert_labels_what_the_student_visits(world, expert_acts):
     """The label is what MPC does in the first stage, given the same key and plan; the action is by whose turn it is."""

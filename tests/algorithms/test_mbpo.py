@@ -57,6 +57,7 @@ def is_among(rows, others):
     return np.array([(np.abs(others - row) < 1e-6).all(axis=-1).any() for row in rows])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("length", "spec"), [(1, SPEC), (3, DISCRETE)], ids=["1-box", "3-discrete"])
 def test_rollouts_are_steps_of_the_model_that_begin_at_real_states_or_go_on_before_an_end(monkeypatch, length, spec):
     monkeypatch.setattr(mbpo, "imagined", imagined)
@@ -103,6 +104,7 @@ def test_a_schedule_lets_rollouts_grow_to_their_whole_length(monkeypatch):
     assert real(20) > real(50) == real(100)
 
 
+@pytest.mark.slow
 def test_sac_learns_from_real_and_imagined_steps_and_the_model_from_real_ones_now_and_then(monkeypatch):
     algorithm, batch = tegu.MBPO(real_ratio=0.25, model_delay=3, model_warm_up=2, **SIZES), steps()
     other = jax.tree.map(lambda leaf: leaf[::-1], batch)

@@ -99,6 +99,7 @@ def test_an_end_belongs_to_the_particle_and_not_to_the_network(by_hand, sampling
     assert float(found[0]) == pytest.approx(expected, abs=0.1)
 
 
+@pytest.mark.slow
 def test_a_rare_large_reward_is_learned():
     """What is predicted is not clipped: one reward in a thousand is 100."""
     given, reward = settings(net_arch=(16,)), np.zeros(1000, np.float32)
@@ -122,6 +123,7 @@ def test_a_rare_large_reward_is_learned():
     np.testing.assert_allclose(outcome.reward, 100, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_an_agent_that_plans_in_its_environment_asks_for_it(tmp_path):
     agent = tegu.train("FrozenLake-v1", "mpc", steps=20, folder=None, horizon=2, n_candidates=8, n_elite=2)
     agent.save(tmp_path / "agent")

@@ -126,6 +126,7 @@ def test_a_games_outcome_is_that_of_the_player_to_move():
     np.testing.assert_array_equal(later.reward[:, 0], [0, 0, 1, 0])
 
 
+@pytest.mark.slow
 @exact
 def test_what_follows_a_step_is_worth_what_its_search_said():
     """And what a time limit cut off, or comes after the window, what the network says of the true next observation.
@@ -168,6 +169,7 @@ def test_states_lie_between_0_and_1():
         np.testing.assert_allclose(found.max(axis=1), 1, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_fresh_network_expects_nothing():
     state = FRESH.represent(jax.tree.map(lambda leaf: jnp.asarray(leaf[0], jnp.float32), windows().observation))
     logits, value = FRESH.predict(state)
@@ -221,6 +223,7 @@ def test_gradients_are_scaled_as_in_the_paper():
     np.testing.assert_allclose(scaled_gradient(jnp.asarray(3.0), 0.5), 3.0)
 
 
+@pytest.mark.slow
 @exact
 def test_losses_are_cross_entropies_of_an_unrolled_model():
     """Nothing is learned of policies after an end, nor of anything after a time limit."""
@@ -260,6 +263,7 @@ def learner(algorithm=ALGORITHM):
     return made._replace(online=stirred[0], target=stirred[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", ["gumbel", "puct"])
 def test_no_illegal_action_is_chosen(search):
     """And what is deterministic does not depend on the key."""
@@ -277,6 +281,7 @@ def test_no_illegal_action_is_chosen(search):
         np.testing.assert_array_equal(one.action, other.action)
 
 
+@pytest.mark.slow
 def test_what_is_searched_again_is_what_the_target_network_finds():
     """It replaces what is stored of the first steps of some windows, and of no others."""
     made = dataclasses.replace(ALGORITHM, n_reanalysed=7)
@@ -298,6 +303,7 @@ def test_what_is_searched_again_is_what_the_target_network_finds():
     assert feedback.rows._replace(extras=None) == Step(*[None] * 7)
 
 
+@pytest.mark.slow
 @exact
 @pytest.mark.parametrize(("bootstrap", "search_again"), [("network", 0), ("search", 0), ("search", 5)])
 def test_an_update_is_that_of_a_plain_loss(bootstrap, search_again):
@@ -346,6 +352,7 @@ def test_an_update_is_that_of_a_plain_loss(bootstrap, search_again):
         np.testing.assert_allclose((new - old)[sure], -0.01 * np.sign(slope[sure]), rtol=0.05)
 
 
+@pytest.mark.slow
 def test_the_target_network_follows_when_it_is_due():
     made = dataclasses.replace(ALGORITHM, target_update_interval=20).at(Clock(0, 1000))
     steps, before = jax.tree.map(jnp.asarray, windows()), learner(made)
@@ -354,6 +361,7 @@ def test_the_target_network_follows_when_it_is_due():
     jax.tree.map(np.testing.assert_array_equal, after.target, before.online)
 
 
+@pytest.mark.slow
 def test_in_a_game_the_player_to_move_is_paid():
     """Who made the last move has won; the other one is not asked. No illegal move is chosen."""
     made = dataclasses.replace(ALGORITHM, support_size=1, gamma=1.0)

@@ -140,6 +140,7 @@ class Abstract(tegu.Algorithm):
     multi_agent: ClassVar[bool] = False
 
 
+@pytest.mark.slow
 def test_a_class_derived_from_one_of_ours_is_not_taken_for_it(tmp_path: Path) -> None:
     learning = MyPPO(net_arch=(8,), n_steps=16, batch_size=16, n_epochs=1)
     agent = tegu.train("CartPole-v1", learning, steps=32, n_envs=1, seeds=2, folder=None)

@@ -173,6 +173,7 @@ def test_a_central_critic_sees_its_agents_part_beside_that_of_all() -> None:
         assert critic_view(done, agent, "joint", centralised=False) == done[agent]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make", [tegu.IndependentDDPG, partial(tegu.MATD3, policy_delay=1, ensemble=2, infer_policies=True)]
 )
@@ -458,6 +459,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(nets: str) -> None:
     jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(unbroken.learners), jax.tree.leaves(resumed.learners))
 
 
+@pytest.mark.slow
 def test_a_saved_agent_knows_the_name_of_a_function(tmp_path: Path) -> None:
     agent = train(q_network, folder=None)
     agent.save(tmp_path / "agent")
@@ -470,6 +472,7 @@ def test_a_saved_agent_knows_the_name_of_a_function(tmp_path: Path) -> None:
     assert again.predict(observation)[0] == agent.predict(observation)[0]
 
 
+@pytest.mark.slow
 def test_a_network_that_is_not_wanted_is_refused(tmp_path: Path) -> None:
     agent = tegu.train("CartPole-v1", tegu.DQN(**REPLAY), steps=128, folder=None)
     agent.save(tmp_path / "agent")

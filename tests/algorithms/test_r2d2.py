@@ -112,6 +112,7 @@ def test_scaling_has_its_inverse():
     np.testing.assert_allclose(rescaled(jnp.array([3.0, -3.0])), [1.003, -1.003], rtol=1e-12)
 
 
+@pytest.mark.slow
 @exact
 def test_an_update_is_numpys(numerics):
     """Values, double Q-learning's targets over n steps, weighted squared error, the gradient and the priorities.
@@ -192,6 +193,7 @@ def test_a_dueling_network_has_values_and_advantages_after_the_lstm():
     )
 
 
+@pytest.mark.slow
 def test_a_dueling_network_learns_from_sequences():
     algorithm = dataclasses.replace(ALGORITHM, dueling=True)
     learner = algorithm.init(KEY, SPEC)

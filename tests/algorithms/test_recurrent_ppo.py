@@ -46,6 +46,7 @@ def played(algorithm, learner, rng):
     return jax.tree.map(lambda *leaves: np.stack(leaves), *steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.usefixtures("x64")
 def test_a_rollout_is_learned_from_as_it_was_played(cell):

@@ -114,6 +114,7 @@ def test_a_delayed_actor_waits_with_its_coefficient_and_its_metrics(numerics):
 # DroQ
 
 
+@pytest.mark.slow
 @in_float64
 def test_dropout_is_in_the_critics_wherever_they_learn_and_nowhere_else(numerics):
     """In the target, the prediction and the actor's loss; the actor has none, nor has what is said of returns."""
@@ -152,6 +153,7 @@ def normalising(mlp, x, norms=None):
     return x
 
 
+@pytest.mark.slow
 @in_float64
 def test_two_updates_of_crossq_are_numpys(numerics):
     """One batch of both steps, whose second half gives the target without a gradient of its own; no target networks;
@@ -226,6 +228,7 @@ def test_weights_decay_apart_from_the_gradient(numerics):
     np.testing.assert_allclose(difference, 1e-2 * 0.3 * numerics.flat(learner.critics), rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 @in_float64
 def test_observations_are_standardised_wherever_they_are_seen(numerics):
     """As if the environment had given them so; statistics are of all that was stored."""

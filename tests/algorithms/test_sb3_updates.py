@@ -152,6 +152,7 @@ def test_sac(learn: Any, name: str) -> None:
     agree(learned, ("actor", "critics", "target_critics", "log_ent_coef"), losses)
 
 
+@pytest.mark.slow
 def test_ddpg(learn: Any) -> None:
     """One update. SB3's actor learns from the new critic, Tegu's from the old one: with the new one it is theirs."""
     learned = learn("ddpg")

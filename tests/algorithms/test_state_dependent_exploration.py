@@ -180,6 +180,7 @@ def test_boxes_of_any_shape(cls):
     assert jax.eval_shape(action).shape == (B, 2, 3)
 
 
+@pytest.mark.slow
 def test_updates_learn_how_far_the_noise_scatters():
     """And report it, as Stable-Baselines3 does."""
     figures = []

@@ -100,6 +100,7 @@ def numpy_improvement(numerics, kind, algorithm, network, sample):
     return network, 10, objective(network), 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "trust"),
     [("discrete", ((0.3, 0.7), (300.0, 0.7), (1e4, 0.7))), ("box", ((0.01, 0.7), (0.3, 0.7), (0.3, 0.999)))],

@@ -45,6 +45,7 @@ def steps():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("horizon", [1, 3])
 @pytest.mark.parametrize("td_k", [True, False])
 def test_targets_are_the_sums_of_the_paper(learner, monkeypatch, horizon, td_k):

@@ -84,6 +84,7 @@ class Kept:
         self.learners.append(jax.tree.map(lambda leaf: np.array(leaf[0]), learners))
 
 
+@pytest.mark.slow
 def test_a_stage_changes_its_own_part_of_the_learner_and_leaves_the_others():
     """To the bit, and in dreams as much is played by the mean of the population as else by its members."""
     kept = Kept()
@@ -281,6 +282,7 @@ def test_a_model_of_vectors_predicts_them(kind):
         assert found.terminated.dtype == bool
 
 
+@pytest.mark.slow
 def test_every_member_dreams_as_often_and_all_of_the_same_starts():
     """The fitness of a generation is that of its members' own rules, played in the exact model."""
     one = made(n_eval_episodes=3, controller_input="z", latent_size=1, dream=True, initial_std=0.3)

@@ -338,6 +338,7 @@ WORDS = st.one_of(
 ANSWER = re.compile(r"[=?][0-9]*( [^\n]+| ?\n[^\n]+)?(\n[^\n]+)*\n\n", re.ASCII)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.lists(WORDS, max_size=5).map(" ".join), max_size=12))
 @example(["loadsgf \u0100"])

@@ -23,12 +23,14 @@ def apart():
     return module.Apart
 
 
+@pytest.mark.slow
 def test_it_is_solved_as_known(apart):
     """On n squares it is Dawson's Kayles with n + 1 pins, lost where https://oeis.org/A002187 is 0: 1, 5, 9, 15, ..."""
     lost = [length for length in range(1, 11) if solve(apart(length)).values(begin(apart(length), 1)) < 0]
     assert lost == [4, 8]
 
 
+@pytest.mark.slow
 def test_it_is_a_sound_environment(apart):
     assert check(apart()).ok
 
@@ -43,6 +45,7 @@ def test_it_can_be_played_in_the_terminal(capsys, monkeypatch):
     assert "apart, 4 games" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_it_prints(tmp_path):
     done = subprocess.run([sys.executable, EXAMPLE], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

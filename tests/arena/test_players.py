@@ -81,6 +81,7 @@ def test_more_rollouts_come_nearer_to_perfect_play():
     assert error[-1] < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["first", "second"])
 def test_search_never_loses_tic_tac_toe(side):
     tally = exhaustive(TicTacToe(), MCTSPlayer(TicTacToe(), 1500), side, KEY)
@@ -88,6 +89,7 @@ def test_search_never_loses_tic_tac_toe(side):
     assert tally.wins > 50
 
 
+@pytest.mark.slow
 def test_search_wins_at_once_and_blocks_in_connect_four():
     game = ConnectFour()
     positions = join(*(random_positions(game, plies, 100, seed=plies) for plies in (8, 12, 16, 20, 24)))

@@ -60,6 +60,7 @@ def test_opponents_are_there_and_differ() -> None:
         StrengthObserver(plan, [RandomPlayer(), RandomPlayer()])
 
 
+@pytest.mark.slow
 def test_an_opponent_that_fails_costs_no_training() -> None:
     class Failing(RandomPlayer):
         name = "failing"
@@ -75,6 +76,7 @@ def test_an_opponent_that_fails_costs_no_training() -> None:
     assert agent.steps == 128
 
 
+@pytest.mark.slow
 def test_an_own_observer_in_python() -> None:
     """It needs no run."""
     settings = {"simulations": 2, "width": 4, "blocks": 1, "n_envs": 16, "train_freq": 64, "steps": 128}

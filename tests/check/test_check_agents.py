@@ -69,6 +69,7 @@ def test_our_worlds_have_no_findings(name: str) -> None:
     assert report.facts["deterministic"] == "yes, given the key"
 
 
+@pytest.mark.slow
 def test_a_relaxed_choice_is_no_reason_to_warn() -> None:
     assert read(tegu.make("simple_tag_v3", continuous_actions=True)) == ""
 

@@ -118,6 +118,7 @@ def test_a_hint_shows_the_numbers(person: Person, agents: Path) -> None:
     assert "fixed cannot explain its moves" in person("hint", agents / "fixed").out
 
 
+@pytest.mark.slow
 def test_the_score_as_it_is_and_as_it_is_expected(person: Person, tmp_path: Path) -> None:
     algorithm = AlphaZero(network="mlp", width=4, blocks=1, simulations=2, ownership_weight=1.0, score_weight=1.0)
     untrained(algorithm, Go(size=5, id="go-5x5")).save(tmp_path / "heads")
@@ -183,6 +184,7 @@ def test_quiet(person: Person) -> None:
     assert (answer.status, answer.out.strip(), answer.err) == (0, "", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [

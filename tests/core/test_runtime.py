@@ -34,6 +34,7 @@ def pages(**variables):
     return map(int, done.stdout.split())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver() < ("glibc", "2.36"), reason="older ones keep less, others nothing")
 def test_freed_memory_is_kept_unless_a_person_says_how():
     first, again = pages()

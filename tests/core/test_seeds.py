@@ -132,6 +132,7 @@ TASKS: list[tuple[str, str, dict[str, Any]]] = [
 tasks = pytest.mark.parametrize(("environment", "algorithm", "settings"), TASKS, ids=[task[1] for task in TASKS])
 
 
+@pytest.mark.slow
 @tasks
 def test_nothing_is_compiled_twice(environment, algorithm, settings) -> None:
     """What a chunk hands back has exactly the types it was given, so the next one runs the same program."""

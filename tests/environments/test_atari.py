@@ -77,6 +77,7 @@ def acts(n_steps: int, n: int, n_actions: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(n_actions, size=(n_steps, n)).astype(np.int32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("game", "options", "by_hand", "n_actions"),
     [
@@ -204,6 +205,7 @@ def test_rewards_are_clipped_for_learning_alone():
         assert all(reward == np.clip(score, -1, 1) for reward, score in paid)
 
 
+@pytest.mark.slow
 def test_games_can_be_brought_back_to_where_they_stand(monkeypatch):
     """Also those that were seeded anew at different times; snapshots go by way of JSON, as in a checkpoint."""
     monkeypatch.setattr(atari, "SEEDED_EVERY", 40)
@@ -232,6 +234,7 @@ def test_actions_of_a_checkpoint_that_cannot_be_are_refused(actions):
         games("pong").restore({"actions/0": actions}, {"episodes": [0], "taken": [3]}, None)
 
 
+@pytest.mark.slow
 def test_one_game_has_its_own_rewards_and_pictures_of_what_is_observed():
     """The screen in colour, made grey, pooled as it is and shrunk, is the newest frame."""
     made = find("ALE/SpaceInvaders-v5", options={"render_mode": "rgb_array", "protocol": "nature"}).make
@@ -319,6 +322,7 @@ SETTINGS |= {"buffer_size": 160, "log_interval": 200, "checkpoint_every": 0.0, "
 SETTINGS |= {"exploration_final_eps": 1.0, "gradient_steps": 1}
 
 
+@pytest.mark.slow
 def test_training_and_evaluation_report_the_game_s_own_returns():
     """Of whole games: clipped rewards would add up to 1 for each invader, and lost lives would be ends."""
     found = []

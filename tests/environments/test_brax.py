@@ -133,6 +133,7 @@ def test_a_diverged_body_ends_the_episode() -> None:
     np.testing.assert_array_equal(seen["state"], first["state"])
 
 
+@pytest.mark.slow
 def test_the_clock_truncates() -> None:
     agent = tegu.train(counting(max_episode_steps=2), "ppo", folder=None, **PPO | {"steps": 16})
     evaluated = agent.evaluate(4)
@@ -156,6 +157,7 @@ def test_without_the_package_one_line_says_what_to_install(package: str, monkeyp
 PPO: dict[str, Any] = {"n_envs": 2, "steps": 40, "n_steps": 5, "batch_size": 10, "n_epochs": 1, "net_arch": (4,)}
 
 
+@pytest.mark.slow
 def test_brax_s_own_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     """Its body without physics, which goes faster the more often it is pushed; nothing is written to stdout."""
     if find_spec("brax") is None:

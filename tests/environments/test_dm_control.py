@@ -230,6 +230,7 @@ SETTINGS |= {"environment_options": {"time_limit": 0.3}, "net_arch": (4,)}
 PPO: dict[str, Any] = {"n_steps": 50, "batch_size": 50, "n_epochs": 1}
 
 
+@pytest.mark.slow
 def test_a_policy_learns_from_a_dict(tmp_path: Path) -> None:
     agent = tegu.train(called("cartpole-balance"), "ppo", folder=None, **SETTINGS | PPO | {"steps": 100})
     assert agent.predict(make(called("cartpole-balance")).reset(seed=0)[0])[0].shape == (1,)

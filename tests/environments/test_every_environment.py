@@ -40,6 +40,7 @@ def rollout(environment, key, batch, steps):
     return first, jax.lax.scan(advance, state, (actions, jax.random.split(key, steps)))[1]
 
 
+@pytest.mark.slow
 def test_a_compiled_batch_stays_inside_the_observation_space(environment):
     first, timesteps = jax.jit(lambda key: rollout(environment, key, batch=8, steps=250))(jax.random.key(0))
     observations = jax.tree.map(lambda one, more: np.concatenate([one[None], more]), first, timesteps.observation)
@@ -53,6 +54,7 @@ def test_a_compiled_batch_stays_inside_the_observation_space(environment):
     assert np.isfinite(timesteps.reward).all()
 
 
+@pytest.mark.slow
 def test_an_environment_may_be_an_argument_of_a_compiled_function(environment):
     if environment.id.startswith("MinAtar/"):
         pytest.skip("in test_minatar.py, which has compiled it already: uncompiled it takes seconds")

@@ -56,6 +56,7 @@ def distinct(positions):
     return {name: leaf[index] for name, leaf in positions.items()}
 
 
+@pytest.mark.slow
 def test_every_game_of_tic_tac_toe():
     """255,168 games: of 5 to 9 moves 1440, 5328, 47952, 72576 and 127872; won, lost and drawn as known."""
     game = TicTacToe()
@@ -74,6 +75,7 @@ def test_every_game_of_tic_tac_toe():
     assert len(np.unique(np.concatenate(boards).reshape(-1, 9), axis=0)) == 5478
 
 
+@pytest.mark.slow
 def test_the_positions_of_connect_four_by_ply():
     """https://oeis.org/A212693, which John Tromp counted. Won positions count and are not played on."""
     game = ConnectFour()

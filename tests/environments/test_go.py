@@ -174,6 +174,7 @@ def test_whose_points_are_and_the_score_of_boards_that_no_game_would_reach():
         assert score == naive.owners().sum() - 2.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "count"), [(2, 57), (3, 12_675)])
 def test_the_number_of_legal_positions(size, count):
     """Boards that can be reached: Tromp & Farneback 2007, table 1."""
@@ -322,6 +323,7 @@ def test_a_drawing_shows_each_stone():
     assert dark > (game.image(start(game)) < 60).all(axis=-1).sum() + 2 * 1000
 
 
+@pytest.mark.slow
 @needs_gnu_go
 @pytest.mark.parametrize(("size", "games"), [(5, 12), (9, 5), (19, 1)])
 def test_gnu_go_plays_by_these_rules(size, games):

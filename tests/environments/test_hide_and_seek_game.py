@@ -127,6 +127,7 @@ def episode():
     return jax.device_get((state, first, timesteps, measures))
 
 
+@pytest.mark.slow
 def test_in_the_preparation_seekers_do_nothing_and_nothing_pays(episode):
     state, _, timesteps, _ = episode
     prep = int(TINY.prep_fraction * TINY.horizon)
@@ -144,6 +145,7 @@ def test_in_the_preparation_seekers_do_nothing_and_nothing_pays(episode):
     np.testing.assert_allclose(own[:, SELF.index("prepared")], np.minimum(1, np.arange(1, 61) / 24), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_measures_are_the_originals_statistics(episode):
     state, _, timesteps, measures = episode
     box = np.hypot(
@@ -159,6 +161,7 @@ def test_measures_are_the_originals_statistics(episode):
     assert box.max() > 0.1
 
 
+@pytest.mark.slow
 def test_a_key_decides_everything_and_a_batch_is_several_alone(episode):
     state, first, timesteps, _ = episode
     for leaf in jax.tree.leaves((first, timesteps)):
@@ -176,6 +179,7 @@ def test_a_key_decides_everything_and_a_batch_is_several_alone(episode):
             alone = batched.state
 
 
+@pytest.mark.slow
 def test_an_observation_is_laid_out_as_it_says_and_hides_what_is_not_seen(episode):
     _, _, timesteps, _ = episode
     layout = TINY.layout

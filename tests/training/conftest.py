@@ -56,17 +56,9 @@ _ALPHAGO |= {"simulations": 2, "n_steps": 5, "pool_size": 2, "pool_every": 2, "v
 _ALPHAGO |= {"supervised_fraction": 0.3, "reinforced_fraction": 0.4, "steps": 600, "log_interval": 20}
 _ALPHAGO |= {"learning_rate": "lin_1e-2", "reinforced_learning_rate": "lin_1e-2"}
 
-_IMPLICIT = {"n_quantiles": 4, "n_target_quantiles": 4, "n_acting_quantiles": 4, "n_cosines": 8}
-_DQN_VARIANTS: dict[str, dict[str, Any]] = {
-    "qr-dqn": {"n_quantiles": 5},
-    "munchausen-iqn": _IMPLICIT,
-    "rainbow": {"n_atoms": 5, "n_steps": 3},
-}
-
 _SAC_VARIANTS: dict[str, dict[str, Any]] = {
     "redq": {"gradient_steps": 3, "policy_delay": 2, "n_critics": 3},
     "crossq": {"gradient_steps": 2},
-    "simba": {"gradient_steps": 2},
 }
 
 # Of all but ``TOGETHER``: an environment, settings, and by whose environments the split loop collects, if any.
@@ -74,8 +66,6 @@ _SAC_VARIANTS: dict[str, dict[str, Any]] = {
 SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "q-learning": ("FrozenLake-v1", _TABLE, "gymnasium"),
     "sarsa": ("FrozenLake-v1", _TABLE, "gymnasium"),
-    "n-step-sarsa": ("FrozenLake-v1", _TABLE, "gymnasium"),
-    "expected-sarsa": ("FrozenLake-v1", _TABLE, "gymnasium"),
     "double-q-learning": ("FrozenLake-v1", _TABLE, "gymnasium"),
     "q-lambda": ("FrozenLake-v1", _TABLE, "gymnasium"),
     "monte-carlo": ("FrozenLake-v1", _TABLE | {"n_steps": 25}, "gymnasium"),
@@ -87,10 +77,7 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
         _REPLAY | {"n_envs": 2, "train_freq": 4, "n_steps": 3, "target_update_interval": 50},
         "gymnasium",
     ),
-    **{
-        name: ("CartPole-v1", _REPLAY | {"n_envs": 2, "train_freq": 4} | settings, "gymnasium")
-        for name, settings in _DQN_VARIANTS.items()
-    },
+    "rainbow": ("CartPole-v1", _REPLAY | {"n_envs": 2, "train_freq": 4, "n_atoms": 5, "n_steps": 3}, "gymnasium"),
     "r2d2": (
         "CartPole-v1",
         _REPLAY
@@ -111,7 +98,6 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "a2c": ("Pendulum-v1", _A2C | {"normalize_observation": True, "normalize_reward": True}, "gymnasium"),
     "reinforce": ("CartPole-v1", _CRITIC | {"n_steps": 40}, "gymnasium"),
     "trpo": ("Pendulum-v1", _CRITIC, "gymnasium"),
-    "npg": ("CartPole-v1", _CRITIC, "gymnasium"),
     "ddpg": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4}, "gymnasium"),
     "mve-ddpg": (
         "Pendulum-v1",
@@ -124,7 +110,6 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
         name: ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4, "critic_arch": [8]} | settings, "gymnasium")
         for name, settings in _SAC_VARIANTS.items()
     },
-    "tqc": ("Pendulum-v1", _REPLAY | {"n_envs": 2, "train_freq": 4, "n_quantiles": 4}, "gymnasium"),
     "mpc": ("Pendulum-v1", _MPC | {"steps": 500}, None),
     "random-shooting": ("CartPole-v1", _MPC | _MODEL | {"n_particles": 1}, "gymnasium"),
     "pets": ("Pendulum-v1", _MPC | _MODEL | {"n_particles": 4, "ensemble_size": 2}, "gymnasium"),
@@ -144,30 +129,22 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "alphazero": ("tic-tac-toe", _ALPHAZERO | {"n_envs": 32}, None),
     "alphago": ("tic-tac-toe", _ALPHAGO, None),
     "maddpg": ("simple_speaker_listener_v4", _PARTICLES | {"ensemble": 2}, "pettingzoo"),
-    "iddpg": ("simple_speaker_listener_v4", _PARTICLES, "pettingzoo"),
     "ippo": ("simple_speaker_listener_v4", _PPO, "pettingzoo"),
     "mappo": ("simple_speaker_listener_v4", _PPO, "pettingzoo"),
 }
 
 
-# Tested here only as parts of others: Rainbow is double, dueling, prioritised, noisy and distributional; REDQ and
-# MADDPG keep whatever DroQ and MATD3 keep from one step to the next.
+# Tested here only as parts of others: Rainbow is double, dueling, prioritised, noisy and distributional; REDQ, MADDPG,
+# SARSA and TRPO keep whatever their variants keep from one step to the next.
 TOGETHER = {
-    "double-dqn",
-    "dueling-dqn",
-    "prioritized-dqn",
-    "noisy-dqn",
-    "c51",
-    "iqn",
-    "munchausen-dqn",
-    "droq",
-    "matd3",
+    *("double-dqn", "dueling-dqn", "prioritized-dqn", "noisy-dqn", "c51", "qr-dqn", "iqn", "munchausen-dqn"),
+    *("munchausen-iqn", "droq", "tqc", "simba", "matd3", "iddpg", "n-step-sarsa", "expected-sarsa", "npg"),
 }
 
-# In one loop only: what they are variants of is tested in both.
-IN_ONE_LOOP = {"qr-dqn", "munchausen-iqn", "redq", "simba", "npg", "td3", "iddpg", "mappo"}
-IN_ONE_LOOP |= {"n-step-sarsa", "expected-sarsa", "double-q-learning", "q-lambda"}
-IN_ONE_LOOP |= {"prioritized-sweeping", "adaptive-dp"}
+# In one loop only: their state is of a kind that others bring to both.
+IN_ONE_LOOP = {"sarsa", "double-q-learning", "q-lambda", "dyna-q", "prioritized-sweeping", "adaptive-dp"}
+IN_ONE_LOOP |= {"pqn", "a2c", "trpo", "mappo", "ars", "cem", "openai-es"}
+IN_ONE_LOOP |= {"ddpg", "mve-ddpg", "td3", "redq", "crossq", "random-shooting", "mbpo"}
 
 # ``make test`` tests these: tables, replay buffers and rollouts, and each loop; ``make test-long`` the others.
 SHORT = {"q-learning, fused", "dqn, fused", "dqn, host", "ppo, fused", "ppo, host"}

@@ -96,7 +96,7 @@ class CMAES(Algorithm):
 
     def validate(self, spec: EnvironmentSpec) -> None:
         check_policy(self, spec)
-        n = jax.eval_shape(lambda: self.init(jax.random.key(0), spec).path).size
+        n = jax.eval_shape(lambda: mean_policy(self, jax.random.key(0), spec, zero=True).vector).size
         if n > MOST_PARAMETERS:
             raise TeguError(f"CMAES: the policy must have at most {MOST_PARAMETERS:,} parameters, it has {n:,}")
 

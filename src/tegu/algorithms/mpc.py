@@ -53,7 +53,7 @@ from tegu.search.shooting import (
     plan_ahead,
     to_environment,
 )
-from tegu.spaces.features import one_line, require
+from tegu.spaces.features import one_line, require, zeros
 
 MODELS = ("given", "learned")
 PLANNERS = ("random", "cem", "mppi")
@@ -253,7 +253,7 @@ def check_given(title: str, spec: EnvironmentSpec) -> None:
     if spec.model is None:
         raise TeguError(f"{title}: model='given' needs an environment in JAX, {spec.id} is none{hint}")
     try:
-        jax.eval_shape(lambda key: spec.model.state_of(spec.model.reset(key)[1]), jax.random.key(0))
+        jax.eval_shape(spec.model.state_of, zeros(spec.observation_space))
     except AttributeError as error:
         raise TeguError(f"{title}: model='given' cannot be: {error}{hint}") from error
 

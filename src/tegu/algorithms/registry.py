@@ -121,7 +121,12 @@ def constructor(name: str) -> Any:
 
 def fitting(spec: "EnvironmentSpec") -> list[str]:
     """The algorithms that can learn in an environment, as they are before any hyper-parameter is set."""
-    return [name for name in ALGORITHMS if _fits(constructor(name)(), spec)]
+    return [name for name in ALGORITHMS if _fits(_default(name), spec)]
+
+
+@cache
+def _default(name: str) -> "Algorithm":
+    return constructor(name)()
 
 
 def _fits(algorithm: "Algorithm", spec: "EnvironmentSpec") -> bool:

@@ -99,11 +99,11 @@ def _native(entry: dict[str, Any]) -> dict[str, Any]:
     from tegu import presets
     from tegu.algorithms.registry import fitting
     from tegu.environments.make import find
-    from tegu.training.plan import spec_of
+    from tegu.training.plan import spec_of_sound
 
     name, environment = entry["name"], find(entry["name"]).native
     assert environment is not None
-    spec = spec_of(name, environment, 1)
+    spec = spec_of_sound(name, environment, 1)
     asked = {"hindsight": spec.goals is not None}
     usual = presets.preset(name, None, spec.observation_space, spec.action_space, **asked)["algorithm"]
     suits = sorted(fitting(spec), key=lambda algorithm: algorithm != usual)
@@ -123,14 +123,14 @@ def _algorithms(out: Console) -> list[dict[str, Any]]:
     from tegu.algorithms.plugins import package, registered
     from tegu.algorithms.registry import fitting, summary
     from tegu.environments.make import find
-    from tegu.training.plan import spec_of
+    from tegu.training.plan import spec_of_sound
 
     game = find("tic-tac-toe").native
     assert game is not None
-    for_players = fitting(spec_of("tic-tac-toe", game, 1))
+    for_players = fitting(spec_of_sound("tic-tac-toe", game, 1))
     alone = find("CartPole-v1").native
     assert alone is not None
-    for_both = set(for_players) & set(fitting(spec_of("CartPole-v1", alone, 1)))
+    for_both = set(for_players) & set(fitting(spec_of_sound("CartPole-v1", alone, 1)))
     found = [
         {
             "name": name,

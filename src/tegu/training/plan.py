@@ -256,9 +256,14 @@ def _check_apart(plan: Plan, environments: Iterable[HostEnvironments]) -> None:
 
 def spec_of(id: str, environment: Any, n_envs: int) -> EnvironmentSpec:
     """What an algorithm may know of an environment. ``TeguError`` if it is in JAX and breaks its contract."""
+    if isinstance(environment, Environment):
+        require_contract(environment)
+    return spec_of_sound(id, environment, n_envs)
+
+
+def spec_of_sound(id: str, environment: Any, n_envs: int) -> EnvironmentSpec:
+    """The same of an environment that is known to keep its contract, which takes long to check."""
     model = environment if isinstance(environment, Environment) else None
-    if model is not None:
-        require_contract(model)
     in_jax = model if isinstance(model, GoalEnvironment) else None
     goals = in_jax if model is not None else environment.goals
     spaces = environment.observation_space, environment.action_space
