@@ -87,7 +87,7 @@ class CMAES(Algorithm):
     n_steps: Count = eqx.field(static=True, default=1000)  #: steps of each environment, in one episode that counts
     normalize_observation: bool = eqx.field(static=True, default=False)  #: standardise observations (running moments)
     net_arch: tuple[int, ...] = eqx.field(static=True, default=())  #: hidden layers; none: a linear policy
-    activation: str = eqx.field(static=True, default="tanh")  #: tanh, relu, elu, gelu or silu
+    activation: str = eqx.field(static=True, default="tanh")  #: tanh, relu, elu, gelu, silu or mish
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
 
     @property

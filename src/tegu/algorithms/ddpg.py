@@ -110,7 +110,7 @@ class DDPG(Algorithm):
     action_l2: NonNegative = 0.0  #: weight of the mean squared action in the actor's loss, against saturation
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(400, 300))  #: hidden layers of actor and critic each
     critic_arch: tuple[int, ...] | None = eqx.field(static=True, default=None)  #: the critic's, if they are others
-    activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
+    activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu, silu or mish
     layer_norm: bool = eqx.field(static=True, default=False)  #: normalise what enters each activation
     batch_norm: bool = eqx.field(static=True, default=False)  #: normalise inputs and hidden layers over the batch
     architecture: str = eqx.field(static=True, default="mlp")  #: of actor and critics: mlp, or simba: residual blocks

@@ -99,7 +99,7 @@ class DQN(Algorithm):
     exploration_final_eps: Fraction = 0.05  #: epsilon at the end
     max_grad_norm: Positive = 10.0  #: the gradient's norm is clipped to this
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers
-    activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
+    activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu, silu or mish
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
 

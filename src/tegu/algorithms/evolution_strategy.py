@@ -50,7 +50,7 @@ class OpenAIES(Algorithm):
     n_steps: Count = eqx.field(static=True, default=1000)  #: steps of each environment, in one episode that counts
     normalize_observation: bool = eqx.field(static=True, default=False)  #: standardise observations (running moments)
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers
-    activation: str = eqx.field(static=True, default="tanh")  #: tanh, relu, elu, gelu or silu
+    activation: str = eqx.field(static=True, default="tanh")  #: tanh, relu, elu, gelu, silu or mish
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
 
     @property

@@ -95,7 +95,7 @@ class I2A(Algorithm):
     model_learning_rate: Rate = 1e-3  #: Adam's learning rate of the model
     model_epochs: Count = eqx.field(static=True, default=4)  #: epochs of the model over each rollout
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(128,))  #: hidden layers of the policies
-    activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
+    activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu, silu or mish
     channels: Width = eqx.field(static=True, default=16)  #: filters of each convolution that looks at planes
     hidden_size: Width = eqx.field(static=True, default=64)  #: of the LSTM that reads rollouts
     model_arch: tuple[int, ...] = eqx.field(static=True, default=(200, 200))  #: hidden layers of a model of vectors

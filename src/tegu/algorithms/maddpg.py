@@ -85,7 +85,7 @@ class MADDPG(Algorithm):
     ensemble: Few = eqx.field(static=True, default=1)  #: policies per agent, one is sampled for every episode
     infer_policies: bool = eqx.field(static=True, default=False)  #: targets use learned models of the other policies
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers of actors and critics each
-    activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
+    activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu, silu or mish
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
 
     @property

@@ -75,7 +75,7 @@ class MBMF(Algorithm):
     normalize_observation: bool = eqx.field(static=True, default=False)  #: the policy sees standardised observations
     normalize_reward: bool = eqx.field(static=True, default=False)  #: fine-tuning: divide rewards by the std of returns
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers of policy and critic each
-    activation: str = eqx.field(static=True, default="tanh")  #: of policy and critic: tanh, relu, elu, gelu or silu
+    activation: str = eqx.field(static=True, default="tanh")  #: policy, critic: tanh, relu, elu, gelu, silu or mish
     log_std_init: float = -0.5  #: log standard deviation of continuous actions when fine-tuning begins
 
     stage: str = eqx.field(static=True, kw_only=True, default=FINE_TUNING, metadata={"derived": True})

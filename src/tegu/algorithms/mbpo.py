@@ -78,7 +78,7 @@ class MBPO(Algorithm):
     ent_coef: AutoOrNonNegative = Auto()  #: worth of the policy's entropy; auto: it is learned, auto_0.1: from 0.1 on
     target_entropy: Auto | float = Auto()  #: entropy for which it is learned; auto: follows from the action space
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(256, 256))  #: hidden layers of actor and critics each
-    activation: str = eqx.field(static=True, default="relu")  #: of actor and critics: tanh, relu, elu, gelu or silu
+    activation: str = eqx.field(static=True, default="relu")  #: of actor, critics: tanh, relu, elu, gelu, silu or mish
     real_ratio: Fraction = 0.05  #: share of real steps in what SAC learns from
     rollout_length: Annotated[Schedule, Range(1)] = 1.0  #: steps that are imagined from a state, or a schedule of them
     max_rollout_length: Count = eqx.field(static=True, default=1)  #: the most steps to which a schedule may grow

@@ -108,7 +108,7 @@ class MPC(Algorithm):
     nll_beta: Fraction = 1.0  #: learned: the power of the variance by which the likelihood is weighted; 0: PETS's loss
     learn_termination: bool = eqx.field(static=True, default=True)  #: learned: whether the end of episodes is predicted
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(200, 200, 200))  #: learned: hidden layers of a network
-    activation: str = eqx.field(static=True, default="silu")  #: tanh, relu, elu, gelu or silu
+    activation: str = eqx.field(static=True, default="silu")  #: tanh, relu, elu, gelu, silu or mish
     learning_rate: Rate = 1e-3  #: learned: Adam's learning rate, a number or a schedule such as "lin_1e-3"
     weight_decay: NonNegative = 1e-4  #: learned: of all parameters, per learning rate and gradient step
     buffer_size: Count = eqx.field(static=True, default=1_000_000)  #: learned: steps the replay buffer keeps

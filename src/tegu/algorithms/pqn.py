@@ -69,7 +69,7 @@ class PQN(Algorithm):
     max_grad_norm: Positive = 10.0  #: the gradient's norm is clipped to this
     layer_norm: bool = eqx.field(static=True, default=True)  #: normalise what enters each activation
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(128, 128))  #: hidden layers
-    activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
+    activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu, silu or mish
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
 

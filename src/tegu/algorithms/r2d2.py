@@ -73,7 +73,7 @@ class R2D2(Algorithm):
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64,))  #: hidden layers before the LSTM
     lstm_hidden_size: Width = eqx.field(static=True, default=64)  #: width of the LSTM
     dueling: bool = eqx.field(static=True, default=False)  #: streams of state values and advantages after the LSTM
-    activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
+    activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu, silu or mish
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
 
     exploration_rate: Any = derived(0.05)  #: epsilon now

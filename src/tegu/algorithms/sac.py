@@ -111,7 +111,7 @@ class SAC(Algorithm):
     top_quantiles_to_drop_per_net: Natural = eqx.field(static=True, default=2)  #: the largest, not used in the target
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(256, 256))  #: hidden layers of actor and critics each
     critic_arch: tuple[int, ...] | None = eqx.field(static=True, default=None)  #: the critics', if they are others
-    activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu or silu
+    activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu, silu or mish
     architecture: str = eqx.field(static=True, default="mlp")  #: mlp, or simba: a residual block for each of net_arch
     critic_layer_norm: bool = eqx.field(static=True, default=False)  #: normalise what enters the critics' activations
     critic_dropout: BelowOneOrNone = None  #: share of the critics' hidden units that is left out at random

@@ -58,7 +58,7 @@ class TRPO(Algorithm):
     normalize_reward: bool = eqx.field(static=True, default=False)  #: divide rewards by the running std of returns
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers of actor and critic each
     critic_arch: tuple[int, ...] | None = eqx.field(static=True, default=None)  #: the critic's, if they are others
-    activation: str = eqx.field(static=True, default="tanh")  #: tanh, relu, elu, gelu or silu
+    activation: str = eqx.field(static=True, default="tanh")  #: tanh, relu, elu, gelu, silu or mish
     features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
     log_std_init: float = 0.0  #: log standard deviation of continuous actions at the start
