@@ -63,6 +63,7 @@ CASES = (
     *(Learning("MinAtar/Breakout-v0", name, seeds=5) for name in ("c51", "qr-dqn", "rainbow")),
     Learning("CartPole-v1", "dreamer", seeds=3),
     Learning("Pendulum-v1", "dreamer", seeds=3),
+    Learning("Pendulum-v1", "td-mpc2", seeds=5),
     Learning("CartPole-v1", "muzero", seeds=5),
     Learning("tic-tac-toe", "alphazero", seeds=5, judge="perfect"),
     Learning("tic-tac-toe", "muzero", seeds=5, judge="perfect"),

@@ -149,6 +149,7 @@ def test_every_other_key_is_documented() -> None:
         assert f"`{key}`" in TEXTS["docs/reference/logged-keys.md"], key
 
 
+@pytest.mark.slow
 def test_the_pages_build(tmp_path: Path) -> None:
     """Without a warning: links, references and included files are all there."""
     pytest.importorskip("sphinx")

@@ -299,6 +299,7 @@ class Switch(gymnasium.Env):
         return {"lamps": self.lamps, "dial": np.zeros(1, np.float32), "mode": 2}, right, True, False, {}
 
 
+@pytest.mark.slow
 def test_an_own_environment_with_dict_observations_is_learned() -> None:
     agent = tegu.train(Switch, "ppo", steps=4_000, n_envs=4, n_steps=32, batch_size=32, learning_rate=1e-3, folder=None)
     assert agent.evaluate(50).mean == 1.0

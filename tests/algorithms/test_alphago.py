@@ -186,6 +186,7 @@ def test_only_the_first_game_of_an_environment_counts_and_only_if_it_has_ended()
     assert not game_outcomes(game_of(GAME, 0, 3, 1))[1].any()
 
 
+@pytest.mark.slow
 def test_a_stage_of_policy_gradient_plays_an_opponent_and_fills_the_pool():
     """The new policy joins at every ``pool_every``-th update, in the place of the oldest, and nothing else changes."""
     algorithm = AlphaGo(stage="reinforced", n_steps=9, pool_every=2, reinforced_learning_rate=0.1, **SMALL)
@@ -244,6 +245,7 @@ def certain(algorithm, **moves):
 # The value network
 
 
+@pytest.mark.slow
 def test_games_for_the_value_network_are_begun_by_the_supervised_policy():
     """Then comes a random move, and from there on the improved policy, whose positions count."""
     algorithm = AlphaGo(stage="value", **SMALL)

@@ -252,6 +252,7 @@ def learner():
     return jax.jit(lambda: tegu.TDMPC2(**SMALL).init(KEY, SPEC))()
 
 
+@pytest.mark.slow
 def test_an_update_moves_all_networks_and_the_encoder_by_less(learner):
     made = tegu.TDMPC2(**SMALL, learning_rate=1e-2, encoder_learning_rate_scale=0.3, critic_dropout=0.1, tau=0.25)
     update = jax.jit(made.update)(learner, Batch(float32(windows()), jnp.ones(B)), KEY)

@@ -83,6 +83,7 @@ def line_of(cls, text):
 # --- sound environments
 
 
+@pytest.mark.slow
 def test_our_environments_have_no_errors(environment):
     report = check(environment, steps=50)
     assert report.ok, report

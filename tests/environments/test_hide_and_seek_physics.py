@@ -129,6 +129,7 @@ def totals(compounds, together):
     return energy, jnp.stack([(mass * vx).sum(), (mass * vy).sum(), turning])
 
 
+@pytest.mark.slow
 def test_contacts_never_add_energy_and_keep_momentum():
     """One round of each kind in random scenes: energy never grows; without walls momentum and angular momentum stay."""
 
@@ -179,6 +180,7 @@ def sealed(state):
         reached = wider
 
 
+@pytest.mark.slow
 def test_a_box_that_is_pushed_into_the_door_and_locked_seals_it():
     state = scene(hider=(3.3, 2.0, np.pi), box=(2.9, 2.0, 0), seeker=(0.5, 2.0, 0))
     assert not sealed(state)
@@ -272,6 +274,7 @@ def check_random_play(world, n_worlds, n_steps, deep, deepest_of_all):
     assert depth.max() <= deepest_of_all, depth.max()
 
 
+@pytest.mark.slow
 def test_in_random_play_nothing_penetrates_leaves_or_breaks():
     check_random_play(WORLD, 64, 180, deep=1e-3, deepest_of_all=0.06)  # what is deep stays so for some steps
 

@@ -64,6 +64,7 @@ def ray(model, data, start, direction, viewer):
     return distance, model.geom_bodyid[geom[0]] - 1
 
 
+@pytest.mark.slow
 def test_line_of_sight_is_that_of_mujocos_rays(scenes):
     states, seen, _ = scenes
     agree, positive = [], []
@@ -90,6 +91,7 @@ def test_line_of_sight_is_that_of_mujocos_rays(scenes):
     assert np.mean(agree) >= 0.995, np.mean(agree)
 
 
+@pytest.mark.slow
 def test_lidar_measures_as_mujocos_rays(scenes):
     states, _, measured = scenes
     errors = []

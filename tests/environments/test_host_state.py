@@ -73,6 +73,7 @@ def _nothing_counted() -> None:
     Drift.lengths.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "by_itself"), [(sitting, True), (moving, False)])
 def test_a_stopped_run_goes_on_in_the_middle_of_an_episode(
     make: Callable[[], gymnasium.Env], by_itself: bool, tmp_path: Path

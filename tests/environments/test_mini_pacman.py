@@ -84,6 +84,7 @@ def towards(state, random):
     return int(np.argmax(scores))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_it_is_the_game_by_hand(task):
     environment, random = MiniPacman(task=task), np.random.default_rng(0)

@@ -77,6 +77,7 @@ def forget(package: str) -> None:
         del gymnasium.registry[id]
 
 
+@pytest.mark.slow
 def test_a_run_wants_it_again(package: str) -> None:
     """Two seeds; nothing is imported because a file says so, and who names it gets the same learners."""
     id = f"{package}:{package}Slow-v1"

@@ -144,6 +144,7 @@ def test_impala_is_the_papers_network():
     np.testing.assert_allclose(single(x), np.maximum(expected, 0), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_actor_and_critic_share_what_sees_images():
     network = ActorCritic(KEY, spec_of(SMALL), (4,), "tanh", 0.0)
     x = jnp.ones((2, n_features(SMALL)))
@@ -228,6 +229,7 @@ class Lamp(tegu.Environment):
         return tegu.Timestep(state, observation, reward, jnp.bool_(True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "algorithm",
     [

@@ -60,6 +60,7 @@ def test_a_gru_is_numpys():
     assert not np.any(gru.start(4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_an_actor_critic_goes_through_a_sequence_as_step_by_step(cell):
     """And so do its gradients: the derivative of a loss of all steps, by finite differences of the steps one by one."""

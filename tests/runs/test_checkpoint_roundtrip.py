@@ -46,6 +46,7 @@ def bits(content):
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(blobs=blobs, state=states, step=st.integers(0, 10**12 - 1))
 def test_roundtrip_is_bit_identical(blobs, state, step):

@@ -229,6 +229,7 @@ class TestAPPOModelInJAX:
             np.testing.assert_allclose(after[name], before[name], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_dqn_goes_on_as_if_it_had_never_stopped():
     constant = {"exploration_initial_eps": 0.1, "exploration_final_eps": 0.1}
     whole = small_dqn(**constant).learn(1000)
@@ -253,6 +254,7 @@ class Endless(gymnasium.Env):
         return self.seen, 1.0, False, False, {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("touch", [False, True], ids=["learn anew", "stepped in between"])
 def test_no_window_of_steps_runs_on_into_the_next_episode(touch):
     """Where a second ``learn`` cuts the running episodes, the rows of the replay buffer and what is made of windows
@@ -291,6 +293,7 @@ def test_episodes_that_a_second_learn_cuts_are_cut_in_the_buffer_in_jax_too():
     np.testing.assert_array_equal(goes_on, ~(rows.terminated | rows.truncated)[:-1])
 
 
+@pytest.mark.slow
 def test_dqn_saves_loads_and_goes_on_elsewhere(tmp_path):
     vector = make_vec_env("CartPole-v1", n_envs=2, seed=0)
     model = small_dqn(vector).learn(400)
@@ -307,6 +310,7 @@ def test_dqn_saves_loads_and_goes_on_elsewhere(tmp_path):
     assert evaluate_policy(loaded, vector, n_eval_episodes=2)[0] > 5
 
 
+@pytest.mark.slow
 def test_continuous_actions(tmp_path):
     model = small_ppo(gymnasium.make("Pendulum-v1"), policy_kwargs={"net_arch": {"pi": [16], "vf": [16]}}).learn(200)
     action, _ = model.predict(np.zeros(3, np.float32))

@@ -51,6 +51,7 @@ def test_what_cannot_be_left_out_or_taken_in_is_said(arguments, says, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_open_files_are_written_and_read_and_stay_open():
     model = SAC("MlpPolicy", IdentityEnvBox(), buffer_size=20, policy_kwargs={"net_arch": [4]}, learning_starts=5)
     model.learn(10)

@@ -49,12 +49,14 @@ def success(model: DQN) -> float:
     return float(reached.mean())
 
 
+@pytest.mark.slow
 def test_bits_are_flipped_by_a_script_of_stable_baselines3(flipper: DQN) -> None:
     """Six bits of which at random hardly one goal in ten is reached."""
     assert flipper.algorithm.n_sampled_goal == flipper.n_sampled_goal == 4
     assert success(flipper) >= 0.9
 
 
+@pytest.mark.slow
 def test_a_saved_model_keeps_it(flipper: DQN, tmp_path: Path) -> None:
     flipper.save(tmp_path / "flipper")
     loaded = DQN.load(tmp_path / "flipper", env=BitFlip(n_bits=N))

@@ -102,6 +102,7 @@ def test_with_many_simulations_every_move_is_perfect(kind, late, searched):
     np.testing.assert_array_equal(chosen(exact, searched[kind][0]), exact.max(axis=1))
 
 
+@pytest.mark.slow
 @both
 def test_with_many_simulations_values_tell_how_a_game_ends(kind, late, searched):
     """They are nearer to what the actions taken are worth than to any other result, and near to it on the whole; where
@@ -115,6 +116,7 @@ def test_with_many_simulations_values_tell_how_a_game_ends(kind, late, searched)
         assert np.abs(values - expected).mean() < 0.1
 
 
+@pytest.mark.slow
 @both
 def test_a_lost_position_is_worth_minus_one_to_the_player_to_move(kind, searched):
     """Who is the second player there."""
@@ -123,6 +125,7 @@ def test_a_lost_position_is_worth_minus_one_to_the_player_to_move(kind, searched
     assert (its.action_values[1, KNOWN["action_mask"][1]] < -0.8).all()
 
 
+@pytest.mark.slow
 @both
 def test_colours_do_not_matter(kind, searched):
     one, other = searched[kind]
@@ -130,6 +133,7 @@ def test_colours_do_not_matter(kind, searched):
     np.testing.assert_array_equal(one.value, other.value)
 
 
+@pytest.mark.slow
 def test_gumbels_policy_prefers_what_the_search_found_to_be_better(searched):
     """Of two actions that the evaluator thought equal, the one with the higher value."""
     its = searched["gumbel"][0]
@@ -305,6 +309,7 @@ def test_puct_searches_with_the_noise_asked_for(grown):
     assert np.median(least) < 0.76
 
 
+@pytest.mark.slow
 def test_puct_draws_actions_from_visits(grown):
     """At temperature 1: as often as the policies say, over all actions of many searches."""
     found = [grown("puct", mixed(3), jax.random.key(seed))[0] for seed in range(40)]

@@ -69,6 +69,7 @@ class Prioritizing(Guessing):
         return Update(Only(learner.updates + 1), {"paid": paid.mean()}, feedback)
 
 
+@pytest.mark.slow
 @both_loops
 def test_priorities_flow_back(environment: Any) -> None:
     """Few steps are paid, about 5 %: without priorities few of them are drawn, with them they are most of what is."""
@@ -247,6 +248,7 @@ def test_two_phases_hand_over_what_was_learned(tmp_path: Path) -> None:
         assert agent.steps == 300
 
 
+@pytest.mark.slow
 def test_a_run_of_two_phases_resumes_in_the_second(tmp_path: Path) -> None:
     """Stopped in the second phase, on another environment, it ends as if it had never stopped."""
     settings: dict[str, Any] = {"steps": 1_024, "n_envs": 2, "n_steps": 64, "batch_size": 64, "net_arch": [8]}
@@ -298,6 +300,7 @@ class Whispered(Duet):
         }
 
 
+@pytest.mark.slow
 def test_a_critic_sees_the_state_and_actors_do_not() -> None:
     agent = tegu.train(
         Whispered(), tegu.MAPPO(n_steps=16, batch_size=32, net_arch=(8,)), steps=2_000, n_envs=8, folder=None

@@ -89,6 +89,7 @@ def test_a_network_is_looked_at_twenty_times_and_not_before_it_learns() -> None:
     assert all("train/learned" in row for row in found if "train/youngest" in row)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", ["CartPole-v1", HostMetronome], ids=["fused", "host"])
 def test_looking_changes_nothing(environment: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither what is learned nor what is logged besides."""

@@ -200,6 +200,7 @@ def success(**settings: Any) -> list[float]:
     return agent.evaluate(100).measures["is_success/end"].mean(axis=1).tolist()
 
 
+@pytest.mark.slow
 def test_six_bits_are_soon_flipped() -> None:
     """Without hindsight it is one episode of ten."""
     settings: dict[str, Any] = {"steps": 4_000, "net_arch": (64,), "batch_size": 64, "gradient_steps": 8}

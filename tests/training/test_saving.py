@@ -58,6 +58,7 @@ def test_checkpoints_share_the_rows_that_have_not_changed(
     assert_same(everything(stopped.run), everything(whole.run))
 
 
+@pytest.mark.slow
 @backends
 def test_a_checkpoint_holds_no_more_of_a_replay_buffer_than_is_filled(backend: str, tmp_path: Path) -> None:
     settings = {"n_envs": 2, "train_freq": 10, "learning_starts": 50, "batch_size": 16, "net_arch": [16]}
@@ -97,6 +98,7 @@ class Restless(gymnasium.Env):
         return self.seen, 1.0, False, False, {}
 
 
+@pytest.mark.slow
 def test_an_episode_that_was_lost_stays_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the checkpoints after the resume, too, though the rows were written before it."""
     monkeypatch.setattr(saving, "CHUNK_BYTES", 110)  # 4 rows

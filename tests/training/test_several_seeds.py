@@ -82,6 +82,7 @@ def same_learners(ours: tegu.Agent, theirs: tegu.Agent) -> Iterator[bool]:
         yield all(np.array_equal(our, their) for our, their in zip(*both, strict=True))
 
 
+@pytest.mark.slow
 def test_what_all_have_learned_survives_an_environment_that_raises(uninterrupted: Any, tmp_path: Path) -> None:
     """The others end as if it had never happened; the one itself goes on from its own last step."""
     algorithm, settings, saved, whole = uninterrupted
@@ -115,6 +116,7 @@ def test_an_episode_that_ends_sooner_than_it_did_costs_no_other_seed_anything(
     assert list(same_learners(resumed, whole)) == [True, False, True]
 
 
+@pytest.mark.slow
 def test_episodes_without_end_go_on_where_they_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last checkpoint is there, and so is everything else, to the bit."""
     monkeypatch.setattr(Sensor, "length", NEVER)

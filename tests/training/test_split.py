@@ -79,6 +79,7 @@ def test_it_makes_no_difference_who_plays() -> None:
     assert sum(tally.updates[0] for tally in tallies) >= 4
 
 
+@pytest.mark.slow
 def test_it_collects_what_one_core_would() -> None:
     """The collectors themselves, with the same key and learner: steps, episodes and where the games then stand."""
     algorithm, game, clock, n_envs = AlphaZero(**SMALL), TicTacToe(), Clock.of(100, TOTAL), 64
