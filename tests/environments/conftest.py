@@ -2,6 +2,7 @@ import pytest
 
 from tegu.environments.classic.acrobot import Acrobot
 from tegu.environments.classic.cartpole import CartPole
+from tegu.environments.classic.cartpole_swing_up import CartPoleSwingUp
 from tegu.environments.classic.mountain_car import MountainCar, MountainCarContinuous
 from tegu.environments.classic.pendulum import Pendulum
 from tegu.environments.goals.bit_flip import BitFlip
@@ -21,6 +22,7 @@ from tegu.environments.sokoban.game import Sokoban
 
 ENVIRONMENTS = [
     CartPole(),
+    CartPoleSwingUp(),
     Acrobot(),
     MountainCar(),
     MountainCarContinuous(),

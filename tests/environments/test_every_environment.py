@@ -11,7 +11,15 @@ import pytest
 
 from tegu.environments.base import Environment
 
-OURS_ALONE = {"lizard", "BitFlip-v0", "TMaze-v0", "CartPolePixels-v0", "Sokoban-7x7-v0", "MiniPacman-v0"}
+OURS_ALONE = {
+    "lizard",
+    "BitFlip-v0",
+    "TMaze-v0",
+    "CartPolePixels-v0",
+    "CartPoleSwingUp-v0",
+    "Sokoban-7x7-v0",
+    "MiniPacman-v0",
+}
 
 
 def random_actions(space, key, shape):

@@ -6,6 +6,7 @@ from typing import Any
 NATIVE = {
     "lizard": "tegu.environments.grids.lizard:Lizard",
     "CartPole-v1": "tegu.environments.classic.cartpole:CartPole",
+    "CartPoleSwingUp-v0": "tegu.environments.classic.cartpole_swing_up:CartPoleSwingUp",
     "Acrobot-v1": "tegu.environments.classic.acrobot:Acrobot",
     "MountainCar-v0": "tegu.environments.classic.mountain_car:MountainCar",
     "MountainCarContinuous-v0": "tegu.environments.classic.mountain_car:MountainCarContinuous",

@@ -46,22 +46,25 @@ class CartPole(Environment):
         return state, state
 
     def step(self, state: jax.Array, action: jax.Array, key: jax.Array) -> Timestep:
-        """One Euler step of Barto, Sutton & Anderson's equations of motion (appendix, without friction)."""
+        """One Euler step."""
+        state = state + self.tau * self.derivative(state, self.force_mag * (2 * action - 1))
+        terminated = (jnp.abs(state[0]) > self.x_threshold) | (jnp.abs(state[2]) > self.theta_threshold_radians)
+        return Timestep(state, state, jnp.float32(1), terminated)
+
+    def derivative(self, state: jax.Array, force: jax.Array) -> jax.Array:
+        """How the state ``[4]`` changes with time where ``force`` (N) pushes the cart (Barto, Sutton & Anderson's
+        equations of motion, appendix, without friction)."""
         _, x_dot, theta, theta_dot = state
         sine, cosine = jnp.sin(theta), jnp.cos(theta)
         total_mass = self.masscart + self.masspole
         polemass_length = self.masspole * self.length
 
-        force = self.force_mag * (2 * action - 1)
         push = (force + polemass_length * theta_dot**2 * sine) / total_mass
         theta_acc = (self.gravity * sine - cosine * push) / (
             self.length * (4 / 3 - self.masspole * cosine**2 / total_mass)
         )
         x_acc = push - polemass_length * theta_acc * cosine / total_mass
-
-        state = state + self.tau * jnp.stack([x_dot, x_acc, theta_dot, theta_acc])
-        terminated = (jnp.abs(state[0]) > self.x_threshold) | (jnp.abs(state[2]) > self.theta_threshold_radians)
-        return Timestep(state, state, jnp.float32(1), terminated)
+        return jnp.stack([x_dot, x_acc, theta_dot, theta_acc])
 
     def state_of(self, observation: jax.Array) -> jax.Array:
         return observation
