@@ -86,16 +86,17 @@ def new_actor_critic(algorithm: Any, key: jax.Array, spec: EnvironmentSpec, acto
     if algorithm.network is not None:
         modules = custom_networks(algorithm.network, key, spec, Spaces(sees, spec.action_space))
         return CustomActorCritic(modules, initial_log_std(spec, algorithm.log_std_init), spec.spaces, actor_sees)
-    inputs, extractor = (None, algorithm.features_extractor) if actor_sees is None else (n_features(sees), "flatten")
+    actor_inputs = None if actor_sees is None else n_features(sees)
+    extractor = algorithm.features_extractor if actor_sees is None else "flatten"
     architecture = algorithm.net_arch, algorithm.activation, algorithm.log_std_init
     apart: dict[str, Any] = {"standardised": algorithm.normalize_observation, "critic_arch": algorithm.critic_arch}
     if getattr(algorithm, "use_sde", False):
         apart["sde"] = SDE(algorithm.full_std, algorithm.use_expln)
     if getattr(algorithm, "recurrent", NONE) != NONE:
         return RecurrentActorCritic(
-            key, spec, *architecture, algorithm.recurrent, algorithm.hidden_size, extractor, **apart
+            key, spec, *architecture, algorithm.recurrent, algorithm.hidden_size, actor_inputs, extractor, **apart
         )
-    return ActorCritic(key, spec, *architecture, inputs, extractor, **apart)
+    return ActorCritic(key, spec, *architecture, actor_inputs, extractor, **apart)
 
 
 def new_learner(network: Network, optimizer: optax.OptState, spec: EnvironmentSpec) -> ActorCriticLearner:
@@ -167,12 +168,13 @@ def noise_of(network: Any) -> StateDependentNoise | None:
 
 
 def samples_of(
-    algorithm: Any, learner: ActorCriticLearner, batch: Step
+    algorithm: Any, learner: ActorCriticLearner, batch: Step, forgets: jax.Array | None = None
 ) -> tuple[ActorCriticLearner, Sample, dict[str, jax.Array]]:
     """The samples ``[T * B, ...]`` of a rollout ``[T, B, ...]``, with generalised advantages of scaled rewards.
 
     Where only a time limit or the rollout's end cut an episode, the value of the true next observation stands for what
     would have followed. Returns also the learner, which has taken in the rewards, and how well its critic did.
+    ``forgets``: as for ``sequences``.
     """
     network = learner.network
     learner, rewards = scaled_rewards(algorithm, learner, batch)
@@ -185,7 +187,7 @@ def samples_of(
     laid_out: Callable[[Sample], Sample]
     if isinstance(network, RecurrentActorCritic):
         log_prob, laid_out = batch.extras.log_prob, partial(cut, length=algorithm.sequence_length)
-        x, values, bootstrap = sequences(network, batch, x, next_x)
+        x, values, bootstrap = sequences(network, batch, x, next_x, forgets)
     else:
         log_prob, laid_out = batch.extras, flatten_time
         _, values = network(x)

@@ -17,7 +17,7 @@ from tegu.algorithms.ppo import PPO
 from tegu.algorithms.sequences import NONE
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
-from tegu.core.step import Decision, PyTree, Step, of_agent
+from tegu.core.step import Decision, PyTree, Step, episode_ended, of_agent
 from tegu.experience.base import Rollout
 from tegu.spaces.features import ACTION_MASK, STATE
 
@@ -63,8 +63,6 @@ class IPPO(Algorithm):
 
     def validate(self, spec: EnvironmentSpec) -> None:
         check_parallel(self.title, spec)
-        if self.ppo.recurrent != NONE:
-            raise TeguError(f"{self.title}: recurrent must be {NONE}, got {self.ppo.recurrent}")
         if self.ppo.use_sde:
             raise TeguError(f"{self.title}: use_sde must be off")
         for seen in self.policies(spec).values():
@@ -115,26 +113,30 @@ class IPPO(Algorithm):
     def networks(self, learner: MultiAgentLearner) -> Sequence[tuple[str, Any]]:
         return [part for policy in learner.policies.values() for part in self.ppo.networks(policy)]
 
+    def begin(self, learner: MultiAgentLearner, key: jax.Array, n: int) -> PyTree:
+        """What each agent remembers, by agent; empty for policies without a memory."""
+        if self.ppo.recurrent == NONE:
+            return ()
+        policies = learner.policies.items()
+        return {agent: self.ppo.begin(policy, key, n) for members, policy in policies for agent in members}
+
     def act(
         self, learner: MultiAgentLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
     ) -> Decision:
-        action, log_prob = {}, {}
+        decided: dict[str, Decision] = {}
         keys = jax.random.split(key, len(learner.policies))
         for (members, policy), k in zip(learner.policies.items(), keys, strict=True):
             seen = self.joined_views(members, observation, axis=0)
-            decision = self.ppo.act(policy, seen, (), k, explore=explore)
-            for agent, *part in zip(
-                members,
-                jnp.split(decision.action, len(members)),
-                jnp.split(decision.extras, len(members)),
-                strict=True,
-            ):
-                action[agent], log_prob[agent] = part
-        return Decision(action, memory, extras=log_prob)
+            remembered = joined([memory[agent] for agent in members], axis=0) if memory else ()
+            decision = self.ppo.act(policy, seen, remembered, k, explore=explore)
+            decided |= zip(members, parted(decision, len(members)), strict=True)
+        action, after, extras = ({agent: each[part] for agent, each in decided.items()} for part in range(3))
+        return Decision(action, after if memory else (), extras)
 
     def update(self, learner: MultiAgentLearner, batch: Step, key: jax.Array) -> Update:
         """PPO's update of every policy; the metrics are means over the policies."""
         policies, metrics = {}, []
+        over = episode_ended(batch.terminated, batch.truncated)  # only then is a memory forgotten
         keys = jax.random.split(key, len(learner.policies))
         for (members, policy), k in zip(learner.policies.items(), keys, strict=True):
             rollout = Step(
@@ -146,7 +148,8 @@ class IPPO(Algorithm):
                 joined([of_agent(batch.truncated, agent) for agent in members], axis=1),
                 joined([batch.extras[agent] for agent in members], axis=1),
             )
-            policies[members], report, _ = self.ppo.update(policy, rollout, k)
+            forgets = jnp.tile(over, (1, len(members)))
+            policies[members], report, _ = self.ppo.update(policy, rollout, k, forgets=forgets)
             metrics.append(report)
         means = {
             name: jnp.stack([report[name] for report in metrics if name in report]).mean()
@@ -161,6 +164,11 @@ class IPPO(Algorithm):
 
 def joined(trees: list[PyTree], axis: int) -> PyTree:
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis), *trees)
+
+
+def parted(tree: Any, n: int) -> list[Any]:
+    """``n`` equal parts of what is ``[n * B, ...]``."""
+    return [jax.tree.map(lambda leaf, i=i: jnp.split(leaf, n)[i], tree) for i in range(n)]
 
 
 def _names(observation: Any) -> Any:

@@ -119,9 +119,14 @@ class PPO(Algorithm):
         log_prob = policy.log_prob(action)
         return Decision(action, after, extras=log_prob if self.recurrent == NONE else Recalled(log_prob, memory))
 
-    def update(self, learner: ActorCriticLearner, batch: Step, key: jax.Array) -> Update:
-        """One rollout ``[T, B, ...]``: advantages first, then ``n_epochs`` over shuffled minibatches."""
-        learner, samples, critic_metrics = samples_of(self, learner, batch)
+    def update(
+        self, learner: ActorCriticLearner, batch: Step, key: jax.Array, *, forgets: jax.Array | None = None
+    ) -> Update:
+        """One rollout ``[T, B, ...]``: advantages first, then ``n_epochs`` over shuffled minibatches.
+
+        ``forgets`` ``[T, B]``: after which steps a memory starts anew, if not after all ends.
+        """
+        learner, samples, critic_metrics = samples_of(self, learner, batch, forgets)
         optimizer, rate = self.optimizer(), self.learning_rate
 
         def minibatch(carry: PyTree, sample: Sample) -> tuple[PyTree, Metrics]:

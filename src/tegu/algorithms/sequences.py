@@ -37,12 +37,17 @@ def check_sequences(algorithm: Any) -> None:
 
 
 def sequences(
-    network: RecurrentActorCritic, batch: Step, x: jax.Array, next_x: Callable[[PyTree], jax.Array]
+    network: RecurrentActorCritic,
+    batch: Step,
+    x: jax.Array,
+    next_x: Callable[[PyTree], jax.Array],
+    forgets: jax.Array | None = None,
 ) -> tuple[Sequences, jax.Array, jax.Array]:
     """A rollout of features ``x`` ``[T, B, n]``, each step beside the memory before it; the values ``[T, B]`` of its
-    observations, and those of the true next observations, of which ``next_x`` makes features."""
-    ended, before = batch.terminated | batch.truncated, batch.extras.memory
-    begins = jnp.concatenate([jnp.zeros_like(ended[:1]), ended[:-1]])  # the first memory is fresh where one began
+    observations, and those of the true next observations, of which ``next_x`` makes features. ``forgets`` ``[T, B]``:
+    after which steps the memory starts anew, if not after all ends."""
+    before, forgets = batch.extras.memory, batch.terminated | batch.truncated if forgets is None else forgets
+    begins = jnp.concatenate([jnp.zeros_like(forgets[:1]), forgets[:-1]])  # the first memory is fresh where one began
     after = network.unroll(x, begins, jax.tree.map(lambda leaf: leaf[0], before))
     _, values = network.of_memory(after)
 

@@ -199,6 +199,7 @@ class RecurrentActorCritic(eqx.Module):
     critic: MLP
     log_std: jax.Array  #: ``[k]`` for Box actions of length k, else ``[0]``
     spaces: Spaces = eqx.field(static=True)
+    actor_inputs: int = eqx.field(static=True)  #: how many of the encoder's outputs, the first ones, the actor sees
 
     def __init__(
         self,
@@ -209,6 +210,7 @@ class RecurrentActorCritic(eqx.Module):
         log_std_init: float,
         cell: str,
         width: int,
+        actor_inputs: int | None = None,
         features_extractor: str = "auto",
         standardised: bool = False,
         critic_arch: Sequence[int] | None = None,
@@ -216,8 +218,10 @@ class RecurrentActorCritic(eqx.Module):
         """``cell``: of ``CELLS``, with states of ``width``. The rest is as for ``ActorCritic``."""
         keys = jax.random.split(key, 4)
         self.encoder = Encoder(key, spec.observation_space, features_extractor, gain=GAIN, scaled=not standardised)
+        self.actor_inputs = self.encoder.outputs if actor_inputs is None else actor_inputs
         inputs, critic_arch = self.encoder.outputs, net_arch if critic_arch is None else critic_arch
-        self.actor_cell, self.critic_cell = (CELLS[cell](k, inputs, width) for k in keys[:2])
+        self.actor_cell = CELLS[cell](keys[0], self.actor_inputs, width)
+        self.critic_cell = CELLS[cell](keys[1], inputs, width)
         actor_sizes, critic_sizes = (width, *net_arch, n_parameters(spec.action_space)), (width, *critic_arch, 1)
         self.actor = MLP(keys[2], actor_sizes, activation, (*[GAIN] * len(net_arch), 0.01))
         self.critic = MLP(keys[3], critic_sizes, activation, (*[GAIN] * len(critic_arch), 1.0))
@@ -236,13 +240,14 @@ class RecurrentActorCritic(eqx.Module):
     def remember(self, x: jax.Array, memory: Memory) -> Memory:
         """The memory after features ``x`` ``[..., n]``."""
         encoded = self.encoder(x)
-        return Memory(self.actor_cell(encoded, memory.actor), self.critic_cell(encoded, memory.critic))
+        seen = encoded[..., : self.actor_inputs]
+        return Memory(self.actor_cell(seen, memory.actor), self.critic_cell(encoded, memory.critic))
 
     def unroll(self, x: jax.Array, begins: jax.Array, memory: Memory) -> Memory:
         """The memories ``[T, B, ...]`` after each step's features ``x`` ``[T, B, n]``; see ``unroll``."""
         encoded = self.encoder(x)
         return Memory(
-            unroll(self.actor_cell, encoded, begins, memory.actor),
+            unroll(self.actor_cell, encoded[..., : self.actor_inputs], begins, memory.actor),
             unroll(self.critic_cell, encoded, begins, memory.critic),
         )
 
