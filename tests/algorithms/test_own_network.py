@@ -46,7 +46,7 @@ class Shared(eqx.Module):
 
     def __call__(self, observation):
         x = features(self.both.spaces.observation, observation)
-        return self.both.actor(x[..., : self.both.actor_inputs]), self.both.critic(x)[..., 0]
+        return self.both.actor(self.both.embed(x)), self.both.critic(x)[..., 0]
 
 
 def actor_critic(key, spec):

@@ -226,7 +226,7 @@ class RecurrentActorCritic(eqx.Module):
 
     @property
     def parts(self) -> tuple[tuple[str, Any], ...]:
-        shared = (("", self.encoder),) if self.encoder.images else ()
+        shared = (("", self.encoder),) if self.encoder.title else ()
         return (*shared, ("actor", (self.actor_cell, self.actor)), ("critic", (self.critic_cell, self.critic)))
 
     def start(self, n: int) -> Memory:
