@@ -101,7 +101,7 @@ class HideAndSeek(Environment):
     @property
     def observation_space(self) -> gymnasium.spaces.Dict:
         box = partial(gymnasium.spaces.Box, -np.inf, np.inf)
-        parts = {name: box(shape) for name, shape in lists(self.layout).items()}
+        parts: dict[str, gymnasium.Space] = {name: box(shape) for name, shape in lists(self.layout).items()}
         each = gymnasium.spaces.Dict(parts) if self.entities else box((self.layout.size,))
         return gymnasium.spaces.Dict(dict.fromkeys(self.agents, each))
 
