@@ -149,6 +149,7 @@ class Images(gymnasium.Env):
     [
         ("Acrobot-v1", {"network": own_network}, "your own network sees raw observations"),
         (Images, {}, "there are images in the observation"),
+        ("Acrobot-v1", {"features_extractor": "attention"}, "attention knows absent entities by their zeros"),
     ],
 )
 def test_a_preset_standardises_no_observations_that_cannot_be(

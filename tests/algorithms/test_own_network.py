@@ -46,7 +46,7 @@ class Shared(eqx.Module):
 
     def __call__(self, observation):
         x = features(self.both.spaces.observation, observation)
-        return self.both.actor(x[..., : self.both.actor_inputs]), self.both.critic(x)[..., 0]
+        return self.both.actor(self.both.embed(x)[0]), self.both.critic(x)[..., 0]
 
 
 def actor_critic(key, spec):
@@ -74,7 +74,7 @@ def apart(key, spec):
 
 def pair(key, spec):
     """For a central critic: what the agent sees is ``own``, the first of the critic's features."""
-    both = ActorCritic(key, spec, (16,), "tanh", 0.0, n_features(spec.observation_space["own"]))
+    both = ActorCritic(key, spec, (16,), "tanh", 0.0, spec.observation_space["own"])
     own, seen = spec.observation_space["own"], spec.observation_space
     return OnFeatures(both.actor, Spaces(own, spec.action_space)), OnFeatures(both.critic, Spaces(seen, None))
 

@@ -111,11 +111,6 @@ def test_what_does_not_fit_is_said(settings, message):
         check_sequences(algorithm)
 
 
-def test_agents_do_not_remember_yet():
-    with pytest.raises(TeguError, match="IPPO: recurrent must be none, got lstm"):
-        tegu.train("simple_spread_v3", "ippo", recurrent="lstm", folder=None)
-
-
 @pytest.mark.long
 def test_it_remembers_the_way_and_ppo_cannot():
     """A turn at the junction is worth 4 or -0.1: 1.95 without a memory. The median of seven seeds, and the best."""

@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +12,9 @@ import tegu
 from tegu.check.jax_environments import check_jax
 from tegu.environments.hide_and_seek import tools
 from tegu.environments.hide_and_seek.observation import OBJECT, OTHER, SELF
+from tegu.nn.description import describe
 from tegu.spaces.features import zeros
+from tegu.training.plan import make_plan, spec_at
 
 TINY = tegu.make("hide-and-seek-tiny")
 QUADRANT = tegu.make("hide-and-seek-quadrant", boxes=1)  # two hiders, two seekers
@@ -206,6 +209,35 @@ def test_an_observation_is_laid_out_as_it_says_and_hides_what_is_not_seen(episod
     assert 0.05 < seen[..., 0, 1:].mean() < 0.95
 
 
+def test_entities_are_the_same_numbers_in_rows():
+    """Agent by agent and kind by kind; who is not visible is a row of zeros."""
+    listing = tegu.make("hide-and-seek-quadrant", boxes=1, entities=True)
+    flat = jax.device_get(jax.jit(jax.vmap(QUADRANT.reset))(jax.random.split(jax.random.key(0), 20))[1])
+    listed = jax.vmap(listing._observed)(jnp.stack([flat[name] for name in QUADRANT.agents], axis=1))
+    state, first = jax.eval_shape(listing.reset, jax.random.key(0))
+    later = jax.eval_shape(listing.step, state, zeros(listing.action_space), jax.random.key(0)).observation
+    assert first == later == jax.eval_shape(lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), listed)
+    layout = QUADRANT.layout
+    for name in QUADRANT.agents:
+        parts = {key: np.asarray(part) for key, part in listed[name].items()}
+        one = {key: part[0] for key, part in parts.items()}
+        assert listing.observation_space[name].contains(one)
+        assert {key: part.shape[1:] for key, part in parts.items()} == {
+            **{"self": (len(SELF),), "lidar": (30,), "agents": (3, len(OTHER))},
+            **{"boxes": (1, len(OBJECT)), "ramps": (1, len(OBJECT))},
+        }
+        np.testing.assert_array_equal(parts["self"], flat[name][:, layout.own])
+        np.testing.assert_array_equal(parts["lidar"], flat[name][:, layout.lidar])
+        for key, slices in (("agents", layout.others), ("boxes", layout.boxes), ("ramps", layout.ramps)):
+            for row, where in enumerate(slices):
+                np.testing.assert_array_equal(parts[key][:, row], flat[name][:, where])
+    seen = np.asarray(listed["hider_0"]["agents"])
+    np.testing.assert_array_equal(seen.any(axis=-1), seen[..., OTHER.index("visible")] == 1)
+    assert 0 < seen[..., -1].mean() < 1
+    without = tegu.make("hide-and-seek-tiny", entities=True, ramps=0, n_lidar=0).observation_space["hider_0"]
+    assert set(without) == {"self", "agents", "boxes"}
+
+
 def test_quadrant_and_options_are_as_declared():
     world = tegu.make("hide-and-seek-quadrant")
     assert world.agents == ("hider_0", "hider_1", "seeker_0", "seeker_1")
@@ -213,7 +245,7 @@ def test_quadrant_and_options_are_as_declared():
     assert world.max_episode_steps == 80
     assert world.action_space["seeker_1"].nvec.tolist() == [11, 11, 11, 2, 2]
     assert tegu.make("hide-and-seek-tiny", horizon=30).max_episode_steps == 30
-    for wrong in ({"n_buckets": 4}, {"hiders": 0}, {"prep_fraction": 1.0}, {"room_left": 3.9}):
+    for wrong in ({"n_buckets": 4}, {"hiders": 0}, {"prep_fraction": 1.0}, {"room_left": 3.9}, {"entities": 1}):
         with pytest.raises(tegu.TeguError):
             tegu.make("hide-and-seek-tiny", **wrong)
     state = jax.device_get(jax.jit(jax.vmap(lambda key: world.reset(key)[0]))(jax.random.split(jax.random.key(0), 500)))
@@ -252,9 +284,42 @@ def test_a_picture_of_hide_and_seek_shows_the_state(world):
     assert len({one.tobytes() for one in pictures}) == len(pictures)
 
 
+@pytest.mark.parametrize("name", ["ippo", "mappo"])
+def test_entities_are_attended_to(name):
+    """The preset's standardisation, which would hide who is absent, is left out with a warning."""
+    given = {"features_extractor": "attention", "net_arch": [8], "n_steps": 8, "batch_size": 16}
+    with pytest.warns(UserWarning, match="^normalize_observation is off: attention knows absent entities by their"):
+        plan = make_plan("hide-and-seek-tiny", name, environment_options={"entities": True}, **given)
+    spec = spec_at(plan.source, plan.n_envs)
+    title = describe(plan.algorithm.networks(eqx.filter_eval_shape(plan.algorithm.init, jax.random.key(0), spec)))
+    own, mlp, kinds = "23+1x11+1x14+1x14", "MLP 256-8-19, tanh", "1x11+1x14+1x14"
+    expected = {
+        "ippo": f"2 x entity attention {own}; 2 x actor {mlp}; 2 x critic MLP 256-8-1, tanh; ",
+        "mappo": f"2 x actor entity attention {own}, {mlp}; 2 x critic entity attention 69+{kinds}+{kinds}+{kinds}, ",
+    }
+    assert title.startswith(expected[name])
+
+
 @pytest.mark.long
 def test_several_agents_learn_it():
     """IPPO takes the five choices of an action as they are."""
     agent = tegu.train("hide-and-seek-tiny", tegu.IPPO(n_steps=8, batch_size=16), steps=64, n_envs=4)
     action, _ = agent.predict(zeros(TINY.observation_space))
     assert TINY.action_space.contains(action)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["ippo", "mappo"])
+def test_several_agents_learn_from_entities(name):
+    options, given = {"entities": True}, {"n_steps": 8, "batch_size": 16, "normalize_observation": False}
+    agent = tegu.train(
+        "hide-and-seek-tiny",
+        *(name, 64),
+        n_envs=4,
+        features_extractor="attention:32",
+        environment_options=options,
+        **given,
+    )
+    world = tegu.make("hide-and-seek-tiny", **options)
+    action, _ = agent.predict(zeros(world.observation_space))
+    assert world.action_space.contains(action)

@@ -193,7 +193,7 @@ def test_an_image_is_described():
 @pytest.mark.parametrize(
     ("extractor", "space", "message"),
     [
-        ("cnn", ATARI, "features_extractor must be one of auto, flatten, nature, impala, minatar, got 'cnn'"),
+        ("cnn", ATARI, "must be one of auto, flatten, nature, impala, minatar, attention, got 'cnn'"),
         ("flatten:8", ATARI, "features_extractor must be one of auto, .* got 'flatten:8'"),
         ("nature:no", ATARI, "'nature:no' must end in the width of a layer, such as nature:256"),
         ("nature", spaces.Box(-1, 1, (4,)), "features_extractor nature is for images, .* the observations are Box"),

@@ -121,7 +121,7 @@ def test_actor_and_critic_share_nothing():
 
 def test_an_actor_may_see_less_than_its_critic():
     """The first features only; the policy's gradient in the others is exactly zero, the value's is not."""
-    network = made(ActorCritic, SPEC, (8,), "tanh", 0.0, 2)
+    network = made(ActorCritic, SPEC, (8,), "tanh", 0.0, spaces.Box(-1, 1, (2,)))
     assert network.actor.weights[0].shape == (2, 8)
     assert network.critic.weights[0].shape == (3, 8)
     x = jnp.ones((4, 3))

@@ -315,7 +315,7 @@ def test_a_critic_sees_the_state_and_actors_do_not() -> None:
         for song in (0, 1):
             view = agent.algorithm.view(seen | {"state": jnp.eye(2)[song][None]}, name)  # type: ignore[attr-defined]
             x = inputs(ppo, policy, view)
-            outputs.append((policy.network.actor(x[..., : policy.network.actor_inputs]), policy.network(x)[1]))
+            outputs.append((policy.network.actor(policy.network.embed(x)[0]), policy.network(x)[1]))
         np.testing.assert_array_equal(outputs[0][0], outputs[1][0])
         assert abs(float(outputs[0][1][0] - outputs[1][1][0])) > 1e-3
 

@@ -22,6 +22,7 @@ from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import PyTree, Step, flatten_time
 from tegu.nn.custom import Signature, check_custom, custom_networks
 from tegu.nn.distributions import Distribution, n_parameters
+from tegu.nn.encoder import attends
 from tegu.nn.heads import ActorCritic, CustomActorCritic, initial_log_std
 from tegu.nn.moments import RunningMoments
 from tegu.nn.optimizers import adam, descend
@@ -63,6 +64,11 @@ def check_actor_critic(
     title = algorithm.title
     check_deep(algorithm, spec, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary, spaces.Box)
     check_sde(algorithm, spec)
+    if algorithm.normalize_observation and attends(algorithm.features_extractor):
+        raise TeguError(
+            f"{title}: normalize_observation must be off with features_extractor {algorithm.features_extractor}: a row "
+            "of zeros, an absent entity, must stay one"
+        )
     if algorithm.network is not None:
         if algorithm.normalize_observation:
             raise TeguError(
@@ -86,17 +92,19 @@ def new_actor_critic(algorithm: Any, key: jax.Array, spec: EnvironmentSpec, acto
     if algorithm.network is not None:
         modules = custom_networks(algorithm.network, key, spec, Spaces(sees, spec.action_space))
         return CustomActorCritic(modules, initial_log_std(spec, algorithm.log_std_init), spec.spaces, actor_sees)
-    actor_inputs = None if actor_sees is None else n_features(sees)
-    extractor = algorithm.features_extractor if actor_sees is None else "flatten"
+    actor_space = None if actor_sees is None else sees
+    extractor = algorithm.features_extractor
+    if actor_sees is not None and not attends(extractor):
+        extractor = "flatten"  # images of all agents would be many
     architecture = algorithm.net_arch, algorithm.activation, algorithm.log_std_init
     apart: dict[str, Any] = {"standardised": algorithm.normalize_observation, "critic_arch": algorithm.critic_arch}
     if getattr(algorithm, "use_sde", False):
         apart["sde"] = SDE(algorithm.full_std, algorithm.use_expln)
     if getattr(algorithm, "recurrent", NONE) != NONE:
         return RecurrentActorCritic(
-            key, spec, *architecture, algorithm.recurrent, algorithm.hidden_size, actor_inputs, extractor, **apart
+            key, spec, *architecture, algorithm.recurrent, algorithm.hidden_size, actor_space, extractor, **apart
         )
-    return ActorCritic(key, spec, *architecture, actor_inputs, extractor, **apart)
+    return ActorCritic(key, spec, *architecture, actor_space, extractor, **apart)
 
 
 def new_learner(network: Network, optimizer: optax.OptState, spec: EnvironmentSpec) -> ActorCriticLearner:

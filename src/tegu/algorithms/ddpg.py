@@ -114,7 +114,7 @@ class DDPG(Algorithm):
     layer_norm: bool = eqx.field(static=True, default=False)  #: normalise what enters each activation
     batch_norm: bool = eqx.field(static=True, default=False)  #: normalise inputs and hidden layers over the batch
     architecture: str = eqx.field(static=True, default="mlp")  #: of actor and critics: mlp, or simba: residual blocks
-    features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
+    features_extractor: str = eqx.field(static=True, default="auto")  #: flatten, nature, impala, minatar or attention
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
     model_steps: Natural = eqx.field(static=True, default=0)  #: steps that a learned model imagines in targets (MVE)
     td_k: bool = eqx.field(static=True, default=True)  #: with a model: whether critics learn of what is imagined, too

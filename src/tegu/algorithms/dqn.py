@@ -100,7 +100,7 @@ class DQN(Algorithm):
     max_grad_norm: Positive = 10.0  #: the gradient's norm is clipped to this
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu, silu or mish
-    features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
+    features_extractor: str = eqx.field(static=True, default="auto")  #: flatten, nature, impala, minatar or attention
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
 
     double: bool = eqx.field(static=True, default=False)  #: the online network chooses the target's action

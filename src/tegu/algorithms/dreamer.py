@@ -101,7 +101,7 @@ class Dreamer(Algorithm):
     n_layers: Few = eqx.field(static=True, default=2)  #: hidden layers of encoder, decoder, actor and critic each
     channels: Width = eqx.field(static=True, default=16)  #: that the last convolution that draws images sees
     n_bins: Several = eqx.field(static=True, default=63)  #: of the distributions of rewards and values
-    features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
+    features_extractor: str = eqx.field(static=True, default="auto")  #: flatten, nature, impala, minatar or attention
 
     @property
     def experience(self) -> Replay:

@@ -92,7 +92,7 @@ class MuZero(Algorithm):
     latent_size: Several = eqx.field(static=True, default=64)  #: numbers that a state of the model consists of
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(128,))  #: hidden layers of each of the networks
     support_size: Width = eqx.field(static=True, default=30)  #: largest value and reward, scaled by h; 30: about 930
-    features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
+    features_extractor: str = eqx.field(static=True, default="auto")  #: flatten, nature, impala, minatar or attention
 
     @property
     def experience(self) -> Replay:

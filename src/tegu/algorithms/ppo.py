@@ -69,7 +69,7 @@ class PPO(Algorithm):
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers of actor and critic each
     critic_arch: tuple[int, ...] | None = eqx.field(static=True, default=None)  #: the critic's, if they are others
     activation: str = eqx.field(static=True, default="tanh")  #: tanh, relu, elu, gelu, silu or mish
-    features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
+    features_extractor: str = eqx.field(static=True, default="auto")  #: flatten, nature, impala, minatar or attention
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
     log_std_init: float = 0.0  #: log standard deviation of continuous actions at the start
     use_sde: bool = eqx.field(static=True, default=False)  #: noise that depends on the state, gSDE (Raffin et al. 2021)

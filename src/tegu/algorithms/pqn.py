@@ -70,7 +70,7 @@ class PQN(Algorithm):
     layer_norm: bool = eqx.field(static=True, default=True)  #: normalise what enters each activation
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(128, 128))  #: hidden layers
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu, silu or mish
-    features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
+    features_extractor: str = eqx.field(static=True, default="auto")  #: flatten, nature, impala, minatar or attention
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
 
     exploration_rate: Any = derived(0.05)  #: epsilon now

@@ -74,7 +74,7 @@ class R2D2(Algorithm):
     lstm_hidden_size: Width = eqx.field(static=True, default=64)  #: width of the LSTM
     dueling: bool = eqx.field(static=True, default=False)  #: streams of state values and advantages after the LSTM
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu, silu or mish
-    features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
+    features_extractor: str = eqx.field(static=True, default="auto")  #: flatten, nature, impala, minatar or attention
 
     exploration_rate: Any = derived(0.05)  #: epsilon now
 

@@ -62,7 +62,7 @@ class REINFORCE(Algorithm):
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers of policy and baseline each
     critic_arch: tuple[int, ...] | None = eqx.field(static=True, default=None)  #: the baseline's, if they are others
     activation: str = eqx.field(static=True, default="tanh")  #: tanh, relu, elu, gelu, silu or mish
-    features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
+    features_extractor: str = eqx.field(static=True, default="auto")  #: flatten, nature, impala, minatar or attention
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
     log_std_init: float = 0.0  #: log standard deviation of continuous actions at the start
 

@@ -119,7 +119,7 @@ class SAC(Algorithm):
     normalize_observation: bool = eqx.field(static=True, default=False)  #: standardise observations by all seen so far
     adam_b1: BelowOneOrNone = None  #: Adam's share of the mean gradient that is kept; none: 0.9
     weight_decay: NonNegativeOrNone = None  #: of actor and critics at each update, times the learning rate
-    features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
+    features_extractor: str = eqx.field(static=True, default="auto")  #: flatten, nature, impala, minatar or attention
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
     use_sde: bool = eqx.field(static=True, default=False)  #: noise that depends on the state, gSDE (Raffin et al. 2021)
     sde_sample_freq: CountOrNever = eqx.field(static=True, default=-1)  #: steps for which it stays; -1: train_freq

@@ -86,7 +86,7 @@ class WorldModels(Algorithm):
     units: Width = eqx.field(static=True, default=256)  #: of each hidden layer of V
     n_layers: Few = eqx.field(static=True, default=1)  #: hidden layers of V after convolutions, and before vectors
     channels: Width = eqx.field(static=True, default=16)  #: that the last convolution that draws images sees
-    features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
+    features_extractor: str = eqx.field(static=True, default="auto")  #: flatten, nature, impala, minatar or attention
     memory_learning_rate: Rate = 1e-3  #: the same of M
     memory_batch_size: Count = eqx.field(static=True, default=16)  #: sequences per update of M
     sequence_length: Several = eqx.field(static=True, default=32)  #: steps in each of them
@@ -173,7 +173,7 @@ class WorldModels(Algorithm):
     def networks(self, learner: WorldModelsLearner) -> Sequence[tuple[str, Any]]:
         vision, memory = learner.world
         rest: Any = eqx.tree_at(lambda vae: vae.encoder, vision, None)
-        shown = [("", vision.encoder)] if vision.encoder.images else []
+        shown = [("", vision.encoder)] if vision.encoder.title else []
         return (*shown, ("vision", rest), ("memory", memory), *self.search.networks(learner.controller))
 
     def begin(self, learner: WorldModelsLearner, key: jax.Array, n: int) -> PyTree:

@@ -1,4 +1,4 @@
-"""What networks make of images before the layers that all observations go through."""
+"""What networks make of images and of entities before the layers that all observations go through."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tegu.core.errors import TeguError
+from tegu.nn.attention import EntityAttention, entities
 from tegu.nn.conv import Conv
 from tegu.nn.mlp import MLP, normalized
 from tegu.spaces.features import ACTION_MASK, in_order, n_features, one_line
@@ -113,18 +114,21 @@ EXTRACTORS = {
     "impala": Extractor("IMPALA ResNet", impala_resnet, 8),
     "minatar": Extractor("MinAtar CNN", minatar_cnn, 3),
 }
-CHOICES = ("auto", "flatten", *EXTRACTORS)
-"""All but "flatten" may say how wide a layer follows the convolutions of each image: "nature:256"."""
+ATTENTION = "attention"  #: the extractor for lists of entities
+CHOICES = ("auto", "flatten", *EXTRACTORS, ATTENTION)
+"""All but "flatten" may say how wide a layer follows the convolutions of each image, or the attention: "nature:256"."""
 
 
 class Encoder(eqx.Module):
-    """Features ``[..., n]`` to features ``[..., m]``: each image among them goes through a network of its own.
+    """Features ``[..., n]`` to features ``[..., m]``: each image among them goes through a network of its own, or all
+    that is observed through attention.
 
-    Without images it has no parameters and changes nothing.
+    Without either it has no parameters and changes nothing.
     """
 
     networks: tuple[CNN, ...]
-    layers: tuple[MLP, ...]  #: for each network a layer that follows, if any
+    attention: EntityAttention | None
+    layers: tuple[MLP, ...]  #: for each network, or the attention, a layer that follows, if any
     images: tuple[Image, ...] = eqx.field(static=True)
     names: tuple[str, ...] = eqx.field(static=True)  #: of the extractors
     inputs: int = eqx.field(static=True)  #: the length of features
@@ -141,7 +145,7 @@ class Encoder(eqx.Module):
         """Observations in ``space``; ``extractor`` is one of ``CHOICES``. ``gain``: as for ``Conv``. ``scaled``: by the
         bounds of the space, unless features come standardised."""
         extractor, width = named_and_wide(extractor)
-        found = () if extractor == "flatten" else tuple(images(space))
+        found = () if extractor in ("flatten", ATTENTION) else tuple(images(space))
         self.images = found if scaled else tuple(image._replace(low=0.0, high=1.0) for image in found)
         self.names = tuple(chosen(extractor, image) for image in self.images)
         self.inputs = n_features(space)
@@ -151,27 +155,35 @@ class Encoder(eqx.Module):
             EXTRACTORS[name].make(jax.random.fold_in(key, image.start), image.size[-1], gain, layer_norm)
             for name, image in zip(self.names, self.images, strict=True)
         )
+        self.attention = EntityAttention(key, space) if extractor == ATTENTION else None
         self.layers = ()
         if width is not None:
-            keys = jax.random.split(jax.random.fold_in(key, _APART), len(self.images))
+            sizes = [_size(network, image.size) for network, image in zip(self.networks, self.images, strict=True)]
+            sizes += [] if self.attention is None else [_size(self.attention, (self.inputs,))]
+            keys = jax.random.split(jax.random.fold_in(key, _APART), len(sizes))
             gains = None if gain is None else (gain,)
             self.layers = tuple(
-                MLP(own, (_size(network, image), width), "relu", gains, layer_norm)
-                for own, network, image in zip(keys, self.networks, self.images, strict=True)
+                MLP(own, (size, width), "relu", gains, layer_norm) for own, size in zip(keys, sizes, strict=True)
             )
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        if self.attention is not None:
+            return self._layer(0, self.attention(x))
         if not self.images:
             return x
         parts, stop = [], 0
         for i, (image, network) in enumerate(zip(self.images, self.networks, strict=True)):
             seen = network(image.of(x)).reshape((*x.shape[:-1], -1))
-            if self.layers:
-                seen = self.layers[i](seen)
-                seen = jax.nn.relu(normalized(seen) if self.layers[i].layer_norm else seen)
-            parts += [x[..., stop : image.start], seen]
+            parts += [x[..., stop : image.start], self._layer(i, seen)]
             stop = image.stop
         return jnp.concatenate([*parts, x[..., stop:]], axis=-1)
+
+    def _layer(self, i: int, seen: jax.Array) -> jax.Array:
+        """What the layer after network ``i`` makes of ``[..., n]``, if there is one."""
+        if not self.layers:
+            return seen
+        seen = self.layers[i](seen)
+        return jax.nn.relu(normalized(seen) if self.layers[i].layer_norm else seen)
 
     @property
     def outputs(self) -> int:
@@ -181,20 +193,25 @@ class Encoder(eqx.Module):
 
     @property
     def title(self) -> str:
-        """``Nature CNN 84x84x4`` for each image; empty where there is none."""
-        sizes = ("x".join(map(str, image.size)) for image in self.images)
-        widths = [f"-{layer.biases[-1].shape[-1]}" for layer in self.layers] or [""] * len(self.images)
-        each = zip(self.names, sizes, widths, strict=True)
-        return " and ".join(f"{EXTRACTORS[name].title} {size}{width}" for name, size, width in each)
+        """``Nature CNN 84x84x4`` for each image, or that of the attention; empty where there is neither."""
+        titles = [
+            f"{EXTRACTORS[name].title} {'x'.join(map(str, image.size))}"
+            for name, image in zip(self.names, self.images, strict=True)
+        ]
+        titles += [] if self.attention is None else [self.attention.title]
+        widths = [f"-{layer.biases[-1].shape[-1]}" for layer in self.layers] or [""] * len(titles)
+        return " and ".join(map("".join, zip(titles, widths, strict=True)))
 
 
 def check_extractor(title: str, extractor: str, space: gymnasium.Space) -> None:
-    """Raise ``TeguError`` in one line unless the ``extractor`` can look at the images of ``space``."""
+    """Raise ``TeguError`` in one line unless the ``extractor`` can look at the images or entities of ``space``."""
     given, (extractor, width) = extractor, named_and_wide(extractor)
     if extractor not in CHOICES or (extractor == "flatten" and width is not None):
         raise TeguError(f"{title}: features_extractor must be one of {', '.join(CHOICES)}, got {given!r}")
     if width is not None and width < 1:
         raise TeguError(f"{title}: features_extractor {given!r} must end in the width of a layer, such as nature:256")
+    if extractor == ATTENTION:
+        _check_entities(title, space)
     if extractor not in EXTRACTORS:
         return
     found = list(images(space))
@@ -213,15 +230,33 @@ def check_extractor(title: str, extractor: str, space: gymnasium.Space) -> None:
             )
 
 
+def _check_entities(title: str, space: gymnasium.Space) -> None:
+    """Raise ``TeguError`` in one line unless ``space`` has lists of entities, and no images beside them."""
+    if not any(entities(space)):
+        raise TeguError(
+            f"{title}: features_extractor {ATTENTION} is for lists of entities, Boxes of two dimensions in a Dict; the "
+            f"observations are {one_line(space)}"
+        )
+    if any(images(space)):
+        raise TeguError(
+            f"{title}: features_extractor {ATTENTION} needs observations without images; they are {one_line(space)}"
+        )
+
+
+def attends(extractor: str) -> bool:
+    """Whether an extractor is attention over entities, whatever its width."""
+    return named_and_wide(extractor)[0] == ATTENTION
+
+
 def named_and_wide(extractor: str) -> tuple[str, int | None]:
     """The name of an extractor, and how wide the layer after it is: None without one, 0 where that is no number."""
     name, colon, width = extractor.partition(":")
     return name, (int(width) if width.isdecimal() else 0) if colon else None
 
 
-def _size(network: CNN, image: Image) -> int:
-    """How many numbers a network makes of an image."""
-    return eqx.filter_eval_shape(network, jax.ShapeDtypeStruct(image.size, jnp.float32)).size
+def _size(network: Callable[[jax.Array], jax.Array], shape: tuple[int, ...]) -> int:
+    """How many numbers a network makes of an image or of features of this shape."""
+    return eqx.filter_eval_shape(network, jax.ShapeDtypeStruct(shape, jnp.float32)).size
 
 
 def chosen(extractor: str, image: Image) -> str:

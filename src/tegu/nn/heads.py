@@ -60,12 +60,12 @@ class ActorCritic(eqx.Module):
     """A policy and a value function side by side, sharing what sees images and nothing else (Stable-Baselines3's
     default for PPO and A2C)."""
 
-    encoder: Encoder
+    encoder: Encoder  #: of the critic, and of the actor if it sees the same
+    actor_encoder: Encoder | None  #: of an actor that sees less: the first of the features
     actor: MLP
     critic: MLP
     log_std: jax.Array  #: ``[k]`` for Box actions of length k, else ``[0]``
     spaces: Spaces = eqx.field(static=True)
-    actor_inputs: int = eqx.field(static=True)  #: how many of the encoder's outputs, the first ones, the actor sees
     noise: StateDependentNoise | None  #: in place of ``log_std``, which is empty then
 
     def __init__(
@@ -75,19 +75,21 @@ class ActorCritic(eqx.Module):
         net_arch: Sequence[int],
         activation: str,
         log_std_init: float,
-        actor_inputs: int | None = None,
+        actor_sees: gymnasium.Space | None = None,
         features_extractor: str = "auto",
         standardised: bool = False,
         critic_arch: Sequence[int] | None = None,
         sde: SDE | None = None,
     ):
-        """``actor_inputs``: None, the actor sees all features; else images must be flattened. ``standardised``: whether
-        features are, so that images are not to be scaled. ``critic_arch``: None, the critic's hidden layers are as wide
-        as the actor's. ``sde``: None, the noise of continuous actions does not depend on the state."""
+        """``actor_sees``: the space of what the actor sees, the first part of observations; None: all of them.
+        ``standardised``: whether features are, so that images are not to be scaled. ``critic_arch``: None, the critic's
+        hidden layers are as wide as the actor's. ``sde``: None, the noise of continuous actions does not depend on the
+        state."""
         actor_key, critic_key = jax.random.split(key)
-        self.encoder = Encoder(key, spec.observation_space, features_extractor, gain=GAIN, scaled=not standardised)
-        self.actor_inputs = self.encoder.outputs if actor_inputs is None else actor_inputs
-        actor_sizes = self.actor_inputs, *net_arch, n_parameters(spec.action_space)
+        spaces = spec.observation_space, actor_sees
+        self.encoder, self.actor_encoder = encoders(key, actor_key, *spaces, features_extractor, standardised)
+        actor_inputs = (self.actor_encoder or self.encoder).outputs
+        actor_sizes = actor_inputs, *net_arch, n_parameters(spec.action_space)
         self.actor = MLP(actor_key, actor_sizes, activation, (*[GAIN] * len(net_arch), 0.01))
         critic_arch = net_arch if critic_arch is None else critic_arch
         critic_sizes = self.encoder.outputs, *critic_arch, 1
@@ -98,21 +100,55 @@ class ActorCritic(eqx.Module):
 
     @property
     def parts(self) -> tuple[tuple[str, Any], ...]:
-        shared = (("", self.encoder),) if self.encoder.images else ()
-        return (*shared, ("actor", self.actor), ("critic", self.critic))
+        return parts_with_encoders(self.encoder, self.actor_encoder, (self.actor,), (self.critic,))
 
     def __call__(self, x: jax.Array, mask: jax.Array | None = None) -> tuple[Distribution, jax.Array]:
         """The policy and the state values ``[...]`` for features ``[..., n]``."""
-        encoded = self.encoder(x)
-        hidden = self.actor.hidden(encoded[..., : self.actor_inputs])
+        by_actor, by_critic = self.embed(x)
+        hidden = self.actor.hidden(by_actor)
         # as in Stable-Baselines3, the features are not learned for the noise's sake
         log_std = self.log_std if self.noise is None else self.noise.log_std_of(jax.lax.stop_gradient(hidden))
         outputs = self.actor.of_hidden(hidden)
-        return distribution(self.spaces.action, outputs, log_std, mask), self.critic(encoded)[..., 0]
+        return distribution(self.spaces.action, outputs, log_std, mask), self.critic(by_critic)[..., 0]
 
     def hidden(self, x: jax.Array) -> jax.Array:
         """The activations ``[..., units]`` of the actor's last hidden layer for features ``[..., n]``."""
-        return self.actor.hidden(self.encoder(x)[..., : self.actor_inputs])
+        return self.actor.hidden(self.embed(x)[0])
+
+    def embed(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """What the layers of actor and critic see of features ``[..., n]``."""
+        return embedded(self.encoder, self.actor_encoder, x)
+
+
+def encoders(
+    key: jax.Array,
+    actor_key: jax.Array,
+    space: gymnasium.Space,
+    actor_sees: gymnasium.Space | None,
+    extractor: str,
+    standardised: bool,
+) -> tuple[Encoder, Encoder | None]:
+    """That of observations in ``space``, and that of an actor which sees less, as for ``ActorCritic``."""
+    settings: dict[str, Any] = {"gain": GAIN, "scaled": not standardised}
+    own = None if actor_sees is None else Encoder(actor_key, actor_sees, extractor, **settings)
+    return Encoder(key, space, extractor, **settings), own
+
+
+def embedded(encoder: Encoder, actor_encoder: Encoder | None, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What actor and critic see of features ``[..., n]``."""
+    by_critic = encoder(x)
+    return by_critic if actor_encoder is None else actor_encoder(x[..., : actor_encoder.inputs]), by_critic
+
+
+def parts_with_encoders(
+    encoder: Encoder, actor_encoder: Encoder | None, actor: tuple[Any, ...], critic: tuple[Any, ...]
+) -> tuple[tuple[str, Any], ...]:
+    """The parts of a network, for the line that describes it; an encoder that both share stands first."""
+    if not encoder.title:
+        return ("actor", actor), ("critic", critic)
+    if actor_encoder is None:
+        return ("", encoder), ("actor", actor), ("critic", critic)
+    return ("actor", (actor_encoder, *actor)), ("critic", (encoder, *critic))
 
 
 class CustomActorCritic(eqx.Module):

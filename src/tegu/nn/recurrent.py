@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import gymnasium
 import jax
 import jax.numpy as jnp
 
@@ -14,7 +15,7 @@ from tegu.nn.conv import GAIN
 from tegu.nn.distributions import Distribution, distribution, n_parameters
 from tegu.nn.dueling import Dueling
 from tegu.nn.encoder import Encoder
-from tegu.nn.heads import initial_log_std
+from tegu.nn.heads import embedded, encoders, initial_log_std, parts_with_encoders
 from tegu.nn.mlp import ACTIVATIONS, MLP
 from tegu.spaces.features import features
 
@@ -192,14 +193,14 @@ class Sequences(NamedTuple):
 class RecurrentActorCritic(eqx.Module):
     """A policy and a value function, each a recurrent cell followed by layers (Hausknecht & Stone 2015 for values)."""
 
-    encoder: Encoder
+    encoder: Encoder  #: of the critic, and of the actor if it sees the same
+    actor_encoder: Encoder | None  #: of an actor that sees less: the first of the features
     actor_cell: LSTM | GRU
     actor: MLP
     critic_cell: LSTM | GRU
     critic: MLP
     log_std: jax.Array  #: ``[k]`` for Box actions of length k, else ``[0]``
     spaces: Spaces = eqx.field(static=True)
-    actor_inputs: int = eqx.field(static=True)  #: how many of the encoder's outputs, the first ones, the actor sees
 
     def __init__(
         self,
@@ -210,18 +211,18 @@ class RecurrentActorCritic(eqx.Module):
         log_std_init: float,
         cell: str,
         width: int,
-        actor_inputs: int | None = None,
+        actor_sees: gymnasium.Space | None = None,
         features_extractor: str = "auto",
         standardised: bool = False,
         critic_arch: Sequence[int] | None = None,
     ):
         """``cell``: of ``CELLS``, with states of ``width``. The rest is as for ``ActorCritic``."""
         keys = jax.random.split(key, 4)
-        self.encoder = Encoder(key, spec.observation_space, features_extractor, gain=GAIN, scaled=not standardised)
-        self.actor_inputs = self.encoder.outputs if actor_inputs is None else actor_inputs
-        inputs, critic_arch = self.encoder.outputs, net_arch if critic_arch is None else critic_arch
-        self.actor_cell = CELLS[cell](keys[0], self.actor_inputs, width)
-        self.critic_cell = CELLS[cell](keys[1], inputs, width)
+        spaces = spec.observation_space, actor_sees
+        self.encoder, self.actor_encoder = encoders(key, keys[2], *spaces, features_extractor, standardised)
+        critic_arch = net_arch if critic_arch is None else critic_arch
+        self.actor_cell = CELLS[cell](keys[0], (self.actor_encoder or self.encoder).outputs, width)
+        self.critic_cell = CELLS[cell](keys[1], self.encoder.outputs, width)
         actor_sizes, critic_sizes = (width, *net_arch, n_parameters(spec.action_space)), (width, *critic_arch, 1)
         self.actor = MLP(keys[2], actor_sizes, activation, (*[GAIN] * len(net_arch), 0.01))
         self.critic = MLP(keys[3], critic_sizes, activation, (*[GAIN] * len(critic_arch), 1.0))
@@ -230,8 +231,8 @@ class RecurrentActorCritic(eqx.Module):
 
     @property
     def parts(self) -> tuple[tuple[str, Any], ...]:
-        shared = (("", self.encoder),) if self.encoder.images else ()
-        return (*shared, ("actor", (self.actor_cell, self.actor)), ("critic", (self.critic_cell, self.critic)))
+        actor, critic = (self.actor_cell, self.actor), (self.critic_cell, self.critic)
+        return parts_with_encoders(self.encoder, self.actor_encoder, actor, critic)
 
     def start(self, n: int) -> Memory:
         """The memory with which ``n`` episodes begin."""
@@ -239,16 +240,15 @@ class RecurrentActorCritic(eqx.Module):
 
     def remember(self, x: jax.Array, memory: Memory) -> Memory:
         """The memory after features ``x`` ``[..., n]``."""
-        encoded = self.encoder(x)
-        seen = encoded[..., : self.actor_inputs]
-        return Memory(self.actor_cell(seen, memory.actor), self.critic_cell(encoded, memory.critic))
+        by_actor, by_critic = embedded(self.encoder, self.actor_encoder, x)
+        return Memory(self.actor_cell(by_actor, memory.actor), self.critic_cell(by_critic, memory.critic))
 
     def unroll(self, x: jax.Array, begins: jax.Array, memory: Memory) -> Memory:
         """The memories ``[T, B, ...]`` after each step's features ``x`` ``[T, B, n]``; see ``unroll``."""
-        encoded = self.encoder(x)
+        by_actor, by_critic = embedded(self.encoder, self.actor_encoder, x)
         return Memory(
-            unroll(self.actor_cell, encoded[..., : self.actor_inputs], begins, memory.actor),
-            unroll(self.critic_cell, encoded, begins, memory.critic),
+            unroll(self.actor_cell, by_actor, begins, memory.actor),
+            unroll(self.critic_cell, by_critic, begins, memory.critic),
         )
 
     def of_memory(self, memory: Memory, mask: jax.Array | None = None) -> tuple[Distribution, jax.Array]:

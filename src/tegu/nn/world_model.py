@@ -192,7 +192,7 @@ class Networks(eqx.Module):
     def parts(self) -> tuple[tuple[str, Any], ...]:
         world = self.world
         rest: Any = eqx.tree_at(lambda model: model.encoder, world, None)
-        shown = [("", world.encoder), ("model", rest)] if world.encoder.images else [("model", world)]
+        shown = [("", world.encoder), ("model", rest)] if world.encoder.title else [("model", world)]
         return (*shown, ("actor", self.actor.layers), ("critic", self.critic))
 
 

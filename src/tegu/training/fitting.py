@@ -14,7 +14,7 @@ from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
 from tegu.environments.adapters.goals import HostGoals
 from tegu.experience.base import Hindsight, Replay, Rollout
-from tegu.nn.encoder import images
+from tegu.nn.encoder import attends, images
 from tegu.spaces.features import ACHIEVED_GOAL, DESIRED_GOAL, one_line, refuse_masks, require_mask
 from tegu.training.learning import Iteration
 
@@ -24,13 +24,18 @@ MOST_ROWS = 2**31 - 1  #: of a replay buffer and of an iteration: they are count
 def without_normalization(
     usual: Mapping[str, Any], given: Mapping[str, Any], observation_space: spaces.Space
 ) -> Mapping[str, Any]:
-    """A preset's settings, observations not standardised where they are images or a person's own network sees them."""
-    own = given.get("network") is not None
+    """A preset's settings, observations not standardised where they are images or a person's own network or attention
+    sees them."""
     if "normalize_observation" in given or not usual.get("normalize_observation"):
         return usual
-    if not own and not any(images(observation_space)):
+    if given.get("network") is not None:
+        why = "your own network sees raw observations"
+    elif any(images(observation_space)):
+        why = "there are images in the observation"
+    elif attends(str({**usual, **given}.get("features_extractor"))):
+        why = "attention knows absent entities by their zeros"
+    else:
         return usual
-    why = "your own network sees raw observations" if own else "there are images in the observation"
     warnings.warn(f"normalize_observation is off: {why}", stacklevel=3)
     return {**usual, "normalize_observation": False}
 

@@ -1,5 +1,7 @@
 """The game of hide-and-seek."""
 
+from functools import partial
+
 import equinox as eqx
 import gymnasium
 import jax
@@ -7,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from tegu.core.errors import TeguError
+from tegu.core.step import PyTree
 from tegu.environments.base import Environment, Timestep
 from tegu.environments.hide_and_seek import rooms
 from tegu.environments.hide_and_seek.geometry import objects
-from tegu.environments.hide_and_seek.observation import Layout, layout, observe
+from tegu.environments.hide_and_seek.observation import Layout, as_lists, layout, lists, observe
 from tegu.environments.hide_and_seek.physics import Drive, move
 from tegu.environments.hide_and_seek.picture import draw
 from tegu.environments.hide_and_seek.sight import visible
@@ -24,11 +27,11 @@ OUT_OF_BOUNDS = -10.0
 class HideAndSeek(Environment):
     """Hide-and-seek (Baker et al. 2019) in a world of upright prisms, see ``docs/hide-and-seek.md``.
 
-    All agents act at once: observations (float32 vectors, see ``layout``), actions and rewards are dicts by agent,
-    hiders first. An action is five choices: force along the world's x and y axes and torque, each one of ``n_buckets``
-    from full backward to full forward, then whether to grab and whether to lock. In the preparation the seekers cannot
-    act and nothing pays. Then hiders get 1 and seekers -1 if no seeker sees a hider, else the reverse. Nothing ends an
-    episode but the clock.
+    All agents act at once: observations, actions and rewards are dicts by agent, hiders first. An observation is a
+    float32 vector, see ``layout``; with ``entities`` a dict of its parts, the entities of each kind as rows. An action
+    is five choices: force along the world's x and y axes and torque, each one of ``n_buckets`` from full backward to
+    full forward, then whether to grab and whether to lock. In the preparation the seekers cannot act and nothing pays.
+    Then hiders get 1 and seekers -1 if no seeker sees a hider, else the reverse. Nothing ends an episode but the clock.
     """
 
     hiders: int = eqx.field(static=True, kw_only=True, default=1)
@@ -50,6 +53,7 @@ class HideAndSeek(Environment):
     substeps: int = eqx.field(static=True, kw_only=True, default=4)  #: of the physics in each step
     lockable_ramps: bool = eqx.field(static=True, kw_only=True, default=True)
     penalize_objects_out: bool = eqx.field(static=True, kw_only=True, default=False)  #: then all agents pay for them
+    entities: bool = eqx.field(static=True, kw_only=True, default=False)  #: observations list entities by kind
     id: str = eqx.field(static=True, kw_only=True, default="hide-and-seek-tiny")
     max_episode_steps: int | None = eqx.field(static=True, init=False)
 
@@ -60,6 +64,9 @@ class HideAndSeek(Environment):
             value = getattr(self, name)
             if not isinstance(value, int) or value < low:
                 raise TeguError(f"{self.id}: {name} must be a whole number from {low}, got {value!r}")
+        for name in ("lockable_ramps", "penalize_objects_out", "entities"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise TeguError(f"{self.id}: {name} must be true or false, got {value!r}")
         if not isinstance(self.n_buckets, int) or self.n_buckets < 3 or self.n_buckets % 2 == 0:
             raise TeguError(f"{self.id}: n_buckets must be odd and at least 3, got {self.n_buckets!r}")
         for name, low, high in (
@@ -88,13 +95,15 @@ class HideAndSeek(Environment):
 
     @property
     def layout(self) -> Layout:
-        """What is where in an agent's observation."""
+        """What is where in an agent's observation, without ``entities``."""
         return layout(len(self.agents), self.boxes, self.ramps, self.n_lidar)
 
     @property
     def observation_space(self) -> gymnasium.spaces.Dict:
-        box = gymnasium.spaces.Box(-np.inf, np.inf, (self.layout.size,))
-        return gymnasium.spaces.Dict(dict.fromkeys(self.agents, box))
+        box = partial(gymnasium.spaces.Box, -np.inf, np.inf)
+        parts: dict[str, gymnasium.Space] = {name: box(shape) for name, shape in lists(self.layout).items()}
+        each = gymnasium.spaces.Dict(parts) if self.entities else box((self.layout.size,))
+        return gymnasium.spaces.Dict(dict.fromkeys(self.agents, each))
 
     @property
     def action_space(self) -> gymnasium.spaces.Dict:
@@ -112,13 +121,13 @@ class HideAndSeek(Environment):
     def reset(self, key: jax.Array) -> tuple[State, dict[str, jax.Array]]:
         draws = rooms.Draws.of(key, len(self.agents) + self.boxes + self.ramps)
         state, observation = batch_last(self._begin)(draws)
-        return state, self._by_agent(observation)
+        return state, self._observed(observation)
 
     def step(self, state: State, action: dict[str, jax.Array], key: jax.Array) -> Timestep:
         """Grab, lock, then 75 ms of physics."""
         actions = jnp.stack([action[name] for name in self.agents])
         state, observation, reward = batch_last(self._advance)(state, actions)
-        return Timestep(state, self._by_agent(observation), self._by_agent(reward), jnp.bool_(False))
+        return Timestep(state, self._observed(observation), self._by_agent(reward), jnp.bool_(False))
 
     def measures(self, state: State) -> dict[str, jax.Array]:
         """The original's statistics: how far the box or ramp is from its start that is farthest from it, in metres, and
@@ -135,6 +144,11 @@ class HideAndSeek(Environment):
     def image(self, state: State) -> np.ndarray:
         """Seen from above."""
         return draw(state, self.floor, self.boxes, self.hiders)
+
+    def _observed(self, observation: jax.Array) -> dict[str, PyTree]:
+        """What each agent observes, for ``[A, D]``."""
+        of_all = self._by_agent(observation)
+        return {name: as_lists(self.layout, of_all[name]) for name in of_all} if self.entities else of_all
 
     def _by_agent(self, values: jax.Array) -> dict[str, jax.Array]:
         return {name: values[index] for index, name in enumerate(self.agents)}

@@ -1,5 +1,7 @@
 """The vector that an agent observes, and where in it is what."""
 
+import math
+from itertools import accumulate
 from typing import NamedTuple
 
 import jax
@@ -43,6 +45,28 @@ def layout(n_agents: int, n_boxes: int, n_ramps: int, n_lidar: int) -> Layout:
     own, rays, *rest = slices
     others, boxes, ramps = (rest[: n_agents - 1], rest[n_agents - 1 :][:n_boxes], rest[n_agents - 1 + n_boxes :])
     return Layout(own, rays, tuple(others), tuple(boxes), tuple(ramps), ends[-1])
+
+
+def lists(layout: Layout) -> dict[str, tuple[int, ...]]:
+    """The parts of an observation by name, each with its shape: ``[n]``, or ``[entities, n]`` for those of a kind."""
+    kinds = {"agents": layout.others, "boxes": layout.boxes, "ramps": layout.ramps}
+    shapes: dict[str, tuple[int, ...]] = {"self": (_length(layout.own),), "lidar": (_length(layout.lidar),)}
+    shapes |= {name: (len(slices), _length(slices[0])) for name, slices in kinds.items() if slices}
+    return {name: shape for name, shape in shapes.items() if math.prod(shape)}
+
+
+def as_lists(layout: Layout, observation: jax.Array) -> dict[str, jax.Array]:
+    """An observation ``[D]`` cut into its parts."""
+    shapes = lists(layout)
+    cuts = list(accumulate(map(math.prod, shapes.values())))[:-1]
+    return {
+        name: part.reshape(shape)
+        for (name, shape), part in zip(shapes.items(), jnp.split(observation, cuts), strict=True)
+    }
+
+
+def _length(part: slice) -> int:
+    return part.stop - part.start
 
 
 def observe(state: State, n_boxes: int, n_lidar: int, is_hider: np.ndarray, prep_steps: float) -> jax.Array:
