@@ -45,7 +45,7 @@ def test_calls_go_on_where_the_last_one_stopped(tmp_path: Path) -> None:
     ("name", "trainings"),
     [
         ("gpu_control", {"fast-ppo-0", "fast-sac-0"}),
-        ("gpu_models", {"Pendulum-dreamer-0", "Pendulum-mbpo-0"}),
+        ("gpu_models", {"Pendulum-dreamer-0", "Pendulum-td-mpc2-0", "Pendulum-mbpo-0"}),
         ("gpu_hide_and_seek", {"tiny-ippo-0"}),
         ("gpu_go", {"5x5-alphazero-0"}),
     ],
