@@ -19,9 +19,12 @@ def moved(state, push):
     mass = [[CART + POLE, coupling], [coupling, 4 / 3 * POLE * HALF**2]]
     force = [10 * push + POLE * HALF * theta_dot**2 * np.sin(theta), POLE * GRAVITY * HALF * np.sin(theta)]
     x_acc, theta_acc = np.linalg.solve(mass, force)
-    x_dot, theta_dot = x_dot + SECONDS * x_acc, theta_dot + SECONDS * theta_acc
-    x, theta = x + SECONDS * x_dot, theta + SECONDS * theta_dot
-    return [np.clip(x, -END, END), 0 if abs(x) >= END else x_dot, theta, theta_dot]
+    x_dot = x_dot + SECONDS * x_acc
+    x = x + SECONDS * x_dot
+    if abs(x) >= END:  # a pole that turns about a fixed axle
+        x, x_dot, theta_acc = np.clip(x, -END, END), 0, force[1] / mass[1][1]
+    theta_dot = theta_dot + SECONDS * theta_acc
+    return [x, x_dot, theta + SECONDS * theta_dot, theta_dot]
 
 
 def test_a_step_obeys_lagranges_equations():

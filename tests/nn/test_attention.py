@@ -228,6 +228,14 @@ def test_what_does_not_fit_is_said(algorithm, extractor, space, message):
         algorithm(features_extractor=extractor).validate(spec_of(space))
 
 
+def test_every_actor_must_have_a_list_of_its_own():
+    """One that is all an agent observes is in no Dict; the central critic's Dict around it does not count."""
+    seen = spaces.Dict(dict.fromkeys("ab", spaces.Box(-1, 1, (4, 5))))
+    spec = EnvironmentSpec("test", seen, spaces.Dict(dict.fromkeys("ab", spaces.Discrete(2))), 2, ("a", "b"))
+    with pytest.raises(tegu.TeguError, match="mappo: features_extractor attention is for lists of entities"):
+        tegu.MAPPO(features_extractor="attention", n_steps=4, batch_size=8).validate(spec)
+
+
 def test_absent_entities_are_not_standardised():
     with pytest.raises(tegu.TeguError, match="normalize_observation must be off with features_extractor attention:8"):
         tegu.PPO(features_extractor="attention:8", normalize_observation=True).validate(spec_of(WORLD))
@@ -260,6 +268,7 @@ class Nearest(tegu.Environment):
         return tegu.Timestep(state, observation, jnp.float32(action == state), jnp.bool_(True))
 
 
+@pytest.mark.slow
 def test_entities_are_learned_from():
     """Who knows only which kinds there are, and not how far, is right in less than two of three."""
     algorithm = tegu.PPO(

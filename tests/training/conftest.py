@@ -18,6 +18,7 @@ class Case(NamedTuple):
 
 
 _PPO = {"n_envs": 4, "n_steps": 10, "batch_size": 20, "n_epochs": 2, "net_arch": [8], "steps": 600, "log_interval": 80}
+_MEMORY = {"recurrent": "gru", "hidden_size": 4, "sequence_length": 5}
 _A2C = {"n_envs": 4, "n_steps": 5, "net_arch": [8], "steps": 600, "log_interval": 80, "learning_rate": "lin_1e-3"}
 _CRITIC = {"n_envs": 4, "n_steps": 10, "batch_size": 20, "net_arch": [8], "steps": 600, "log_interval": 80}
 _CRITIC |= {"n_critic_updates": 2}
@@ -130,12 +131,12 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "alphago": ("tic-tac-toe", _ALPHAGO, None),
     "maddpg": ("simple_speaker_listener_v4", _PARTICLES | {"ensemble": 2}, "pettingzoo"),
     "ippo": ("simple_speaker_listener_v4", _PPO, "pettingzoo"),
-    "mappo": ("simple_speaker_listener_v4", _PPO, "pettingzoo"),
+    "mappo": ("simple_speaker_listener_v4", _PPO | _MEMORY, "pettingzoo"),
 }
 
 
-# Tested here only as parts of others: Rainbow is double, dueling, prioritised, noisy and distributional; REDQ, MADDPG,
-# SARSA and TRPO keep whatever their variants keep from one step to the next.
+# Tested here only as parts of others, which keep whatever these keep from one step to the next, with other numbers or
+# losses: DQN and Rainbow, SAC and REDQ, MADDPG, SARSA, TRPO.
 TOGETHER = {
     *("double-dqn", "dueling-dqn", "prioritized-dqn", "noisy-dqn", "c51", "qr-dqn", "iqn", "munchausen-dqn"),
     *("munchausen-iqn", "droq", "tqc", "simba", "matd3", "iddpg", "n-step-sarsa", "expected-sarsa", "npg"),

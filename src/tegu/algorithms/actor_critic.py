@@ -22,7 +22,7 @@ from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import PyTree, Step, flatten_time
 from tegu.nn.custom import Signature, check_custom, custom_networks
 from tegu.nn.distributions import Distribution, n_parameters
-from tegu.nn.encoder import attends
+from tegu.nn.encoder import attends, check_extractor
 from tegu.nn.heads import ActorCritic, CustomActorCritic, initial_log_std
 from tegu.nn.moments import RunningMoments
 from tegu.nn.optimizers import adam, descend
@@ -69,6 +69,8 @@ def check_actor_critic(
             f"{title}: normalize_observation must be off with features_extractor {algorithm.features_extractor}: a row "
             "of zeros, an absent entity, must stay one"
         )
+    if actor_sees is not None and attends(algorithm.features_extractor):
+        check_extractor(title, algorithm.features_extractor, spec.observation_space[actor_sees])
     if algorithm.network is not None:
         if algorithm.normalize_observation:
             raise TeguError(

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import equinox as eqx
 import jax
@@ -33,9 +33,9 @@ from tegu.algorithms.ranges import (
     NonNegative,
     Positive,
     PositiveFraction,
+    Range,
     Rate,
     Several,
-    Width,
 )
 from tegu.algorithms.tdmpc2_losses import goes_on, model_losses, policy_loss, value_targets
 from tegu.algorithms.tdmpc2_model import LatentDynamics, Sizes, drawn_critics, layers, logits_of, policy_of
@@ -50,6 +50,8 @@ from tegu.nn.mlp import MLP, check_network
 from tegu.nn.optimizers import adam, descend, follow
 from tegu.search.guided import Guided
 from tegu.spaces.features import n_features, one_line, require
+
+BinLimit = Annotated[int, Range(1, 80)]  #: float32 ends at symexp(88)
 
 
 class TDMPC2Learner(NamedTuple):
@@ -78,7 +80,9 @@ class TDMPC2(Algorithm):
     gradient_steps: int = eqx.field(static=True, default=1)  #: updates per round; -1: as many as steps were taken
     gamma: Fraction = 0.99  #: discount factor
     tau: PositiveFraction = 0.01  #: how far the target critics follow at each update
-    horizon: Count = eqx.field(static=True, default=3)  #: steps that the model is unrolled, in learning and in planning
+    horizon: Several = eqx.field(
+        static=True, default=3
+    )  #: steps that the model is unrolled, in learning and in planning
     rho: Fraction = 0.5  #: how much each further step of an unroll counts in the losses
     consistency_coef: NonNegative = 20.0  #: weight of the loss of predicted latent states
     reward_coef: NonNegative = 0.1  #: weight of the loss of rewards
@@ -102,8 +106,8 @@ class TDMPC2(Algorithm):
     n_critics: Few = eqx.field(static=True, default=5)  #: critics, of which two are drawn each time
     critic_dropout: BelowOneOrNone = None  #: share of the critics' hidden units left out at random while learning
     n_bins: Several = eqx.field(static=True, default=101)  #: of the distributions of rewards and values
-    bin_limit: Width = eqx.field(static=True, default=10)  #: symlog of the largest reward or value; 10: about 22,000
-    features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
+    bin_limit: BinLimit = eqx.field(static=True, default=10)  #: symlog of the largest reward or value; 10: about 22,000
+    features_extractor: str = eqx.field(static=True, default="auto")  #: flatten, nature, impala, minatar or attention
 
     random_actions: Any = derived(False)  #: whether learning has not begun
 
@@ -227,7 +231,7 @@ class TDMPC2(Algorithm):
         target_key, model_key, policy_key = jax.random.split(key, 3)
         next_state = learner.model.encode(steps.next_observation)
         networks = learner.model, learner.policy, learner.target_critics
-        target = value_targets(*networks, steps, next_state, self.gamma, dropout, target_key)
+        target = value_targets(*networks, steps, next_state, self.gamma, target_key)
         coefficients = {
             "consistency_loss": self.consistency_coef,
             "reward_loss": self.reward_coef,
@@ -257,7 +261,7 @@ class TDMPC2(Algorithm):
             "actor_loss": actor_loss,
             "entropy": found.entropy,
             "return_scale": found.return_range.scale,
-            **value_metrics(unrolled.value, target, gradient),
+            **value_metrics(unrolled.value[0], target[0], gradient),  # later steps may lie beyond an episode's end
             **learning_metrics(rate, updates),
         }
         targets = follow(learner.target_critics, model.critics, self.tau)

@@ -40,13 +40,12 @@ def value_targets(
     steps: Step,
     next_state: jax.Array,
     gamma: float | jax.Array,
-    dropout: float | jax.Array | None,
     key: jax.Array,
 ) -> jax.Array:
-    """``[H, B]``: the reward and what follows, by the lower of two target critics drawn at random."""
-    action_key, critic_key, dropout_key = jax.random.split(key, 3)
+    """``[H, B]``: the reward and what follows, by the lower of two target critics drawn at random, without dropout."""
+    action_key, critic_key = jax.random.split(key)
     action = policy_of(policy, next_state).sample(action_key)
-    logits = logits_of(drawn_critics(target_critics, critic_key), next_state, action, dropout, dropout_key)
+    logits = logits_of(drawn_critics(target_critics, critic_key), next_state, action)
     return td_target(steps.reward, lowest(model.scalar(logits)), steps.terminated, gamma)
 
 
@@ -116,4 +115,4 @@ def policy_loss(
     value = model.scalar(logits).mean(axis=0)
     return_range = return_range.merge(jax.lax.stop_gradient(value[0]))
     loss = over_time(-(value / return_range.scale - ent_coef * log_prob), counts, rho)
-    return loss, PolicyFound(-log_prob.mean(), return_range)
+    return loss, PolicyFound(-log_prob.mean(where=counts), return_range)

@@ -86,7 +86,7 @@ class WorldModels(Algorithm):
     units: Width = eqx.field(static=True, default=256)  #: of each hidden layer of V
     n_layers: Few = eqx.field(static=True, default=1)  #: hidden layers of V after convolutions, and before vectors
     channels: Width = eqx.field(static=True, default=16)  #: that the last convolution that draws images sees
-    features_extractor: str = eqx.field(static=True, default="auto")  #: flatten, nature, impala, minatar or attention
+    features_extractor: str = eqx.field(static=True, default="auto")  #: auto, flatten, nature, impala or minatar
     memory_learning_rate: Rate = 1e-3  #: the same of M
     memory_batch_size: Count = eqx.field(static=True, default=16)  #: sequences per update of M
     sequence_length: Several = eqx.field(static=True, default=32)  #: steps in each of them

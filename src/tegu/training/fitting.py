@@ -134,7 +134,11 @@ def check_experience(algorithm: Algorithm, n_envs: int, *, few_rows: bool = Fals
         raise TeguError(f"{title}: buffer_size must be at most {MOST_ROWS:,}, got {experience.capacity:,}")
     holds = f"{experience.capacity:,}, which holds {rows:,} in whole rounds of train_freq"
     if experience.n_steps > 1 and experience.window(n_envs) > rows:
-        names = [name for name in ("n_steps", "sequence_length") if getattr(algorithm, name, 0) == experience.n_steps]
+        names = [
+            name
+            for name in ("n_steps", "sequence_length", "horizon")
+            if getattr(algorithm, name, 0) == experience.n_steps
+        ]
         drawn = names[0] if names else "the steps drawn together (n_steps and others)"
         raise TeguError(
             f"{title}: {drawn} x n_envs must be at most buffer_size, got {experience.n_steps} x {n_envs} and {holds}"

@@ -27,7 +27,7 @@ class CartPoleSwingUp(Environment):
     in the suite. An episode of 500 steps lasts 10 s, as there, where it has 1,000 steps of half the time. The task
     never ends by itself.
 
-    Unlike in the suite there is no friction, and the pole does not feel the end of the rail.
+    Unlike in the suite there is no friction, and at the end of the rail the pole swings on as if the cart had stood.
     """
 
     id: str = eqx.field(static=True, kw_only=True, default="CartPoleSwingUp-v0")
@@ -56,10 +56,13 @@ class CartPoleSwingUp(Environment):
         physics, push = self.physics, jnp.clip(action[0], -1, 1)
         _, x_acc, _, theta_acc = physics.derivative(state, physics.force_mag * push)
         x, x_dot, theta, theta_dot = state
-        x_dot, theta_dot = x_dot + physics.tau * x_acc, theta_dot + physics.tau * theta_acc
-        x, theta = x + physics.tau * x_dot, theta + physics.tau * theta_dot
-        x_dot = jnp.where(jnp.abs(x) < END, x_dot, 0)
-        state = jnp.stack([jnp.clip(x, -END, END), x_dot, theta, theta_dot])
+        x_dot = x_dot + physics.tau * x_acc
+        x = x + physics.tau * x_dot
+        stands = jnp.abs(x) >= END
+        of_pole_alone = 3 * physics.gravity * jnp.sin(theta) / (4 * physics.length)
+        theta_dot = theta_dot + physics.tau * jnp.where(stands, of_pole_alone, theta_acc)
+        theta = theta + physics.tau * theta_dot
+        state = jnp.stack([jnp.clip(x, -END, END), jnp.where(stands, 0, x_dot), theta, theta_dot])
         return Timestep(state, _observe(state), reward(state, push), jnp.bool_(False))
 
     def state_of(self, observation: jax.Array) -> jax.Array:
