@@ -61,6 +61,7 @@ CASES = (
     Learning("MinAtar/Breakout-v0", "dqn"),
     *(Learning(f"MinAtar/{game}-v0", "dqn", seeds=5) for game in ("Freeway", "Asterix", "Seaquest", "SpaceInvaders")),
     *(Learning("MinAtar/Breakout-v0", name, seeds=5) for name in ("c51", "qr-dqn", "rainbow")),
+    Learning("CartPoleSwingUp-v0", "sac", seeds=3),
     Learning("CartPole-v1", "dreamer", seeds=3),
     Learning("Pendulum-v1", "dreamer", seeds=3),
     Learning("Pendulum-v1", "td-mpc2", seeds=5),
