@@ -31,6 +31,7 @@ class Lives(GymnasiumEnvironments):
         return now._replace(terminated=np.full(N, self.lost and self.steps % 2 == 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [True, False])
 def test_memory_begins_anew_with_what_is_learned_from(lost):
     """The state before a step is stored with it: it has to be the one from which a sequence is learned."""

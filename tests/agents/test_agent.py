@@ -157,6 +157,7 @@ def test_a_saved_agent_knows_the_options_of_its_environment(tmp_path: Path) -> N
     np.testing.assert_array_equal(again.evaluate(3).returns, agent.evaluate(3).returns)
 
 
+@pytest.mark.slow
 def test_a_saved_agent_does_not_play_where_it_does_not_fit(tmp_path: Path) -> None:
     """Of an object nobody knows how it was made: what has its name may be another task."""
     world = tegu.make("simple_v3", continuous_actions=True)
@@ -169,6 +170,7 @@ def test_a_saved_agent_does_not_play_where_it_does_not_fit(tmp_path: Path) -> No
     assert tegu.load(tmp_path / "saved", environment=world).evaluate(3).returns.shape == (1, 3)
 
 
+@pytest.mark.slow
 def test_options_are_for_what_is_yet_to_be_made() -> None:
     agent = tegu.train(FrozenLake, "q-learning", environment_options={"map_name": "8x8"}, folder=None, steps=100)
     assert agent.spec.observation_space == gymnasium.spaces.Discrete(64)

@@ -69,6 +69,7 @@ def test_m_goes_on_from_what_it_has_seen(seen: int) -> None:
     np.testing.assert_allclose(found.observed, seen_all / 255, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_flattened_is_drawn_too() -> None:
     made = agent(replace(WORLD_MODELS, features_extractor="flatten"))
     vision, (seen_all, actions) = made.learner().world.vision, episode(made)
@@ -100,6 +101,7 @@ def test_dreamer_goes_on_from_the_state_that_it_acts_by(seen: int) -> None:
     np.testing.assert_allclose(found.reconstructed, known, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_as_many_steps_as_asked_are_dreamt_and_all_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     def the_world(self: Any, learner: Any, observation: Any, actions: Any, seen: int, key: Any) -> Dream:
         assert len(actions) == len(observation) - 1

@@ -28,6 +28,7 @@ MODELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_does_what_it_did(name):
     environment, algorithm, settings = MODELS[name]

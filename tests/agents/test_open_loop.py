@@ -79,6 +79,7 @@ def test_errors_are_shares_of_the_variance() -> None:
     np.testing.assert_array_equal(constant["model"], errors["model"])
 
 
+@pytest.mark.slow
 def test_networks_predict_step_by_step_with_their_means() -> None:
     made = agent("jax")
     algorithm, learner = made.algorithm, made.learner()
@@ -114,6 +115,7 @@ def test_all_that_learn_such_a_model_can_be_asked(made: Any, networks: int) -> N
     assert found.observation.shape == (networks, 3, 4, 3)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_predicted_is_said() -> None:
     with pytest.raises(TeguError, match=r"cut after 7 steps \(max_steps\): horizon must be at most that, got 8"):
         open_loop(agent("jax"), 8, max_steps=7)

@@ -21,6 +21,7 @@ def pole() -> tegu.Agent:
     return tegu.train("CartPole-v1", "dqn", steps=32, backend="gymnasium", folder=None, **hyper)
 
 
+@pytest.mark.slow
 def test_an_episode_in_jax(lizard: tegu.Agent) -> None:
     episode = record(lizard, seed_index=1)
     assert [int(state) for state in episode.states] == [6, 7, 8]

@@ -135,6 +135,7 @@ class Pennies(Game):
         return Timestep(after, after, payoff(winner), over)
 
 
+@pytest.mark.slow
 def test_the_policy_gradient_is_that_of_the_expected_outcome():
     """Every game of a tiny one, weighted by its probability, against the derivative of the expectation itself."""
     own, other = jnp.array([0.3, -0.2, 0.5]), np.array([0.1, 0.4, -0.3])
@@ -217,6 +218,7 @@ def test_the_improved_policy_starts_as_the_supervised_one():
     assert eqx.tree_equal(begun.value, learners.value)
 
 
+@pytest.mark.slow
 def test_who_plays_which_move_in_the_policy_gradient():
     """The policy plays the side that the memory names, its opponent the other."""
     algorithm = AlphaGo(stage="reinforced", **SMALL)
@@ -427,6 +429,7 @@ def test_what_is_wrong_is_said_in_one_line(settings, said):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_it_needs_a_game_of_points_and_an_expert():
     with pytest.raises(TeguError, match="AlphaGo needs a board game in JAX, CartPole-v1 is not one"):
         AlphaGo().validate(spec_of("CartPole-v1", CartPole(), 1))

@@ -183,6 +183,7 @@ def taught():
     return SimpleNamespace(batch=batch, **dict(zip(("learner", "first", "last"), teach(KEY), strict=True)))
 
 
+@pytest.mark.slow
 def test_updates_reduce_the_loss(taught):
     assert taught.last["policy_kl"] < 0.1 * taught.first["policy_kl"]
     assert taught.last["value_loss"] < 0.1 * taught.first["value_loss"]

@@ -95,6 +95,7 @@ def test_each_weight_counts_its_own_loss_alone(network, name):
     np.testing.assert_allclose(alone["loss"], total, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_is_not_known_is_not_learned():
     given, algorithm = batch(1), AlphaZero(**SMALL, **HEADS)
 
@@ -187,6 +188,7 @@ def test_batches_have_coins_of_their_own():
     np.testing.assert_array_equal(jax.vmap(value)(keys), alone)
 
 
+@pytest.mark.slow
 def test_policies_of_fast_searches_are_not_learned_but_outcomes_are():
     algorithm, full = AlphaZero(fast_simulations=4, **SMALL), np.arange(N) < 2
     given = batch(2, full=full, targets=())
@@ -261,6 +263,7 @@ def test_averaging_changes_nothing_of_what_is_learned():
 # Boards of any size
 
 
+@pytest.mark.slow
 def test_parameters_of_one_board_judge_positions_of_another():
     algorithm, other = AlphaZero(ema=0.9, **SMALL, **HEADS), Go(size=4)
     learner, larger = fresh(algorithm), spec_of("go-4x4", other, 4)

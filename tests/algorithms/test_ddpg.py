@@ -69,6 +69,7 @@ def value(numerics, critic, observation, action):
     return numerics.mlp(critic.mlp, np.concatenate([inputs(observation), unit.reshape(-1, 2)], 1), relu)[:, 0]
 
 
+@pytest.mark.slow
 @in_float64
 def test_three_updates_are_numpys(numerics):
     """Target, both gradients by finite differences (the actor's through the critic as it was), Adam, and targets."""
@@ -124,6 +125,7 @@ def test_only_termination_takes_the_future_away(numerics, terminated):
     np.testing.assert_allclose(metrics["critic_loss"], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_units_of_actions_make_no_difference():
     """Bounds of +-256, in which a critic of raw actions does not learn, and the same moves: the same learner."""
     algorithm, batch = DDPG(learning_rate=1e-2, **SMALL), next(batches())

@@ -45,6 +45,7 @@ def layers(mlp: Any, x: np.ndarray, statistics: list[tuple[np.ndarray, np.ndarra
     return x @ mlp.layers.weights[-1] + mlp.layers.biases[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(("n_critics", "action_l2"), [(1, 0.0), (2, 0.5)])
 def test_networks_learn_by_the_batchs_statistics_and_are_judged_by_the_running_ones(
@@ -112,6 +113,7 @@ def test_an_iteration_keeps_the_types(settings: dict[str, Any]) -> None:
     assert {"actor_loss", "critic_loss"} <= set(metrics)
 
 
+@pytest.mark.slow
 def test_simba_is_of_actor_and_critics() -> None:
     learner = DDPG(architecture="simba", net_arch=(8, 8), n_critics=2).init(jax.random.key(0), SPEC)
     assert all(isinstance(network.mlp, SimBa) for network in (learner.actor, *learner.critics))

@@ -39,6 +39,7 @@ def loss_of(numerics, online, batch, target):
     return np.where(distance <= 1, distance**2 / 2, distance - 0.5).mean()
 
 
+@pytest.mark.slow
 def test_three_updates_are_numpys(numerics):
     """Forward pass, masked target, Huber loss, gradient by finite differences, norm clip and Adam's moments."""
     algorithm = DQN(learning_rate=1e-2, gamma=0.9, max_grad_norm=0.1, **SMALL)

@@ -310,6 +310,7 @@ def test_rollouts_are_the_actors_steps_in_the_model(spec):
         np.testing.assert_allclose(found.features[t + 1], state.features, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_images_vectors_and_masks_in_one_observation_go_through_all_of_it():
     """Shapes alone; and that no parameter is counted twice."""
     parts = {"image": spaces.Box(0, 255, (16, 16, 3), np.uint8), "vector": spaces.Box(-1, 1, (2,))}
@@ -340,6 +341,7 @@ def test_images_vectors_and_masks_in_one_observation_go_through_all_of_it():
     assert count == sum(leaf.size for leaf in jax.tree.leaves(before.networks))
 
 
+@pytest.mark.slow
 @exact
 @pytest.mark.parametrize("spec", [BOX, CHOICE], ids=["box", "choice"])
 def test_the_actor_learns_by_finite_differences(numerics, spec):
@@ -435,6 +437,7 @@ def test_without_exploration_nothing_is_drawn():
     assert found.gamma == 0.9
 
 
+@pytest.mark.slow
 def test_illegal_actions_are_never_chosen():
     space = spaces.Dict({"x": spaces.Box(-9, 9, (2,)), "action_mask": spaces.MultiBinary(3)})
     spec = EnvironmentSpec("masked", space, spaces.Discrete(3, start=1))

@@ -283,6 +283,7 @@ def test_stages_share_all_the_steps(more, shares):
     assert all(stage.environment is stage.hand_over is None for stage in stages)
 
 
+@pytest.mark.slow
 def test_a_model_of_planes_learns_by_cross_entropies_and_squared_errors():
     rng, seen = np.random.default_rng(0), Spaces(spaces.Box(0, 1, (3, 4, 2)), spaces.Discrete(3, start=1))
     network = PlanesModel(KEY, (3, 4, 2), 3, 5)

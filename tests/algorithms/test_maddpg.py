@@ -272,6 +272,7 @@ def test_nobody_learns_through_anothers_policy():
     assert not same(one.agents["bass"].critics, bass.critics)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "sees"), [(MADDPG, True), (IndependentDDPG, False)])
 @pytest.mark.parametrize("what", ["observation", "next_observation", "action", "target policy"])
 def test_a_central_critic_sees_the_others_and_an_independent_one_does_not(kind, sees, what):
@@ -404,6 +405,7 @@ def played():
     return algorithm, *play()
 
 
+@pytest.mark.slow
 def test_one_policy_of_an_ensemble_plays_a_whole_episode(played):
     """Drawn anew, uniformly and for each agent on its own, where an episode begins: every fourth step."""
     _, _, steps = played
@@ -439,6 +441,7 @@ def test_a_policy_learns_only_from_the_episodes_it_played(agent):
 # Inferred policies
 
 
+@pytest.mark.slow
 def test_the_others_policies_are_inferred_from_what_they_do():
     """The alto plays the louder of two notes, the bass goes where it hears: the inferred policies come to know."""
     algorithm = MADDPG(infer_policies=True, net_arch=(16,), learning_rate=0.02)

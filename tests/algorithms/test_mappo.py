@@ -172,6 +172,7 @@ def test_metrics_are_means_over_the_policies():
 # The central critic
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [True, False])
 def test_a_mappo_actor_sees_its_own_observation_only_and_its_critic_all(share):
     """With another observation for the bass the alto does the same, but thinks otherwise of its prospects."""
@@ -187,6 +188,7 @@ def test_a_mappo_actor_sees_its_own_observation_only_and_its_critic_all(share):
     assert (values[0] != values[1]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "sees"), [(IPPO, False), (MAPPO, True)])
 def test_what_others_saw_counts_in_learning_only_with_a_central_critic(kind, sees):
     algorithm = kind(**SMALL)

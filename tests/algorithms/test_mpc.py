@@ -141,6 +141,7 @@ def test_probabilistic_networks_draw_what_they_predict(by_hand):
     assert float(following.std()) == pytest.approx(float(jnp.exp(0.5 * log_variance)), rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probabilistic", [False, True])
 def test_a_linear_world_is_learned(probabilistic):
     """The error of what is predicted falls below a hundredth of what varies, and what ends an episode is found."""

@@ -112,6 +112,7 @@ def test_targets_are_those_of_a_plain_loop(gamma):
         np.testing.assert_array_equal(found.policy, steps.extras.policy[: K + 1])
 
 
+@pytest.mark.slow
 def test_a_games_outcome_is_that_of_the_player_to_move():
     """Who moved last won: with as many rewards as moves, the target is 1 and -1 in turn, and 0 after the end."""
     reward = np.zeros((T, 1), np.float32)
@@ -383,6 +384,7 @@ def test_in_a_game_the_player_to_move_is_paid():
     assert made.discount(fresh.online) == -1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment", "settings", "says"),
     [

@@ -75,6 +75,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "gymnasium"])
 def test_a_run_names_its_algorithm_and_wants_it_again(module: str, backend: str) -> None:
     named = f"{module}:Walk"
@@ -172,6 +173,7 @@ def test_what_is_wrong_is_said_in_one_line(chosen: Any, says: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_an_algorithm_and_its_flags(module: str, capsys: pytest.CaptureFixture[str]) -> None:
     named = f"{module}:Walk"
     words = ["CartPole-v1", named, "--sigma", "0.3", "--decay", "none", "--length", "4"]
@@ -207,6 +209,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_package_registers_an_algorithm(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     install(site, "tegu-walks", {"walk": "tegu_walks:Walk"}, MODULE)
     agent = tegu.train("CartPole-v1", "walk", sigma=0.5, steps=64, seeds=2)

@@ -282,6 +282,7 @@ def box_rollout(numerics):
     return prepare
 
 
+@pytest.mark.slow
 def test_keys_shuffle_minibatches_and_nothing_else(numerics, box_rollout):
     """Another key is another order of minibatches; where there is only one, it changes nothing."""
     for batch_size, alike in ((T * B, True), (2, False)):

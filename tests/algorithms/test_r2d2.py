@@ -166,6 +166,7 @@ def test_without_a_burn_in_the_stored_state_is_where_learning_begins():
     np.testing.assert_allclose(found[1], next_values, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_the_state_before_a_step_is_stored_with_it():
     learner, rng = learner_of(), np.random.default_rng(0)
     seen = {"x": rng.normal(size=(5, 2)), "action_mask": np.array([[0, 1, 0]] * 5, np.int8)}

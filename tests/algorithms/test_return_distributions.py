@@ -211,6 +211,7 @@ def test_categorical_learns_the_distribution_of_returns():
     np.testing.assert_allclose(jax.nn.softmax(network(SEEN[0]))[0], p, atol=0.015)
 
 
+@pytest.mark.slow
 def test_quantiles_learn_the_distribution_of_returns():
     network = learned(distribution="quantiles", n_quantiles=10, kappa=0.1, net_arch=())
     np.testing.assert_allclose(network(SEEN[0])[0], 20 * midpoints(10), atol=1.0)

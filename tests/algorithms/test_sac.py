@@ -149,6 +149,7 @@ def test_the_target_entropy_is_of_what_is_legal():
     assert box.target_entropy(None) == -6
 
 
+@pytest.mark.slow
 def test_a_given_entropy_coefficient_stays_and_targets_wait_for_their_interval(numerics):
     algorithm = tegu.SAC(**SMALL, ent_coef=0.25, target_update_interval=2)
     learner = learner_of(algorithm, CHOICE)
@@ -169,6 +170,7 @@ def test_tqc_pools_sorts_and_drops_quantiles():
 # Acting
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [BOX, CHOICE])
 def test_actions_are_the_policys_and_uniform_before_learning_starts(spec):
     algorithm, many = tegu.SAC(**SMALL), 20_000

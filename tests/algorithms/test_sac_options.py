@@ -69,6 +69,7 @@ def test_every_subset_is_as_likely():
     assert subset(values, 0, KEY) is values
 
 
+@pytest.mark.slow
 @in_float64
 def test_redqs_target_is_of_two_critics_and_its_actor_climbs_the_mean(numerics):
     algorithm = tegu.REDQ(**SMALL, n_critics=4, policy_delay=1)
@@ -95,6 +96,7 @@ def test_redqs_target_is_of_two_critics_and_its_actor_climbs_the_mean(numerics):
     np.testing.assert_allclose(metrics["actor_loss"], (0.25 * log_prob - climbed).mean(), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_delayed_actor_waits_with_its_coefficient_and_its_metrics(numerics):
     algorithm = tegu.SAC(**{**SMALL, "ent_coef": Auto(0.3)}, policy_delay=3)
     learner = algorithm.init(KEY, BOX)
@@ -218,6 +220,7 @@ def test_crossq_renormalises_once_it_is_warm():
 # SimBa
 
 
+@pytest.mark.slow
 @in_float64
 def test_weights_decay_apart_from_the_gradient(numerics):
     """And by the learning rate: AdamW."""

@@ -134,10 +134,12 @@ def agree(learned: Learned, fields: Sequence[str], logged: Sequence[str]) -> Non
         np.testing.assert_allclose(learned.reported[key], learned.logged[key], rtol=1e-9, err_msg=key)
 
 
+@pytest.mark.slow
 def test_dqn(learn: Any) -> None:
     agree(learn("dqn"), ("online",), ("loss",))
 
 
+@pytest.mark.slow
 def test_td3(learn: Any) -> None:
     """Two updates, so that the actor and all targets have moved once."""
     learned = learn("td3")
@@ -145,6 +147,7 @@ def test_td3(learn: Any) -> None:
     np.testing.assert_allclose(learned.ours.actor_loss, learned.logged["actor_loss"], rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sac", "tqc"])
 def test_sac(learn: Any, name: str) -> None:
     learned = learn(name)

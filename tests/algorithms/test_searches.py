@@ -83,6 +83,7 @@ def test_observations_are_standardised_from_the_next_generation_on():
     np.testing.assert_allclose(after.generation.moments.mean, after.policy.moments.mean)
 
 
+@pytest.mark.slow
 def test_equal_returns_move_nothing():
     """Where all members did the same, no deviation divides and no rank differs."""
     for algorithm in (tegu.ARS(n_delta=3), tegu.OpenAIES(population_size=6, net_arch=())):

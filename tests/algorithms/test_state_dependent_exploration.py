@@ -56,6 +56,7 @@ def policy_of(kind, algorithm, learner):
     return learner.actor(OBSERVATION) if kind == "sac" else learner.network(OBSERVATION)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("kind", ["ppo", "sac"])
 @pytest.mark.parametrize(("full_std", "use_expln"), PARAMETERS)
@@ -104,6 +105,7 @@ def test_noise_over_many_matrices_has_the_variance_of_the_density(full_std, use_
     assert abs(np.corrcoef(found.T)[0, 1]) < 0.03
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "freq"), [("ppo", -1), ("a2c", 3), ("sac", 0), ("sac", 3)])
 def test_weights_stay_until_they_are_to_be_drawn(kind, freq):
     """For ``sde_sample_freq`` steps, at most to the end of the rollout, and in each environment others."""

@@ -183,6 +183,7 @@ class TestUpdates:
             traces, memory = np.where(over, 0, traces), jnp.where(over, 0, decision.memory)
         assert 10 < cut < 70
 
+    @pytest.mark.slow
     @settings(deadline=None, max_examples=50)
     @given(rollouts(), rollouts(), st.sampled_from([0.0, 0.4]), shares)
     def test_monte_carlo(self, one, other, learning_rate, gamma):
@@ -239,6 +240,7 @@ def test_first_visits_are_counted_by_episode():
     np.testing.assert_array_equal(first_visits(steps, (S, A)).T, [[1, 1, 0, 1, 1], [1, 0, 0, 0, 0]])
 
 
+@pytest.mark.slow
 def test_sarsa_learns_from_the_action_that_is_taken_next():
     """But where the update itself changes what is greedy there, or a new episode begins."""
     cliff = tegu.make("CliffWalking-v1")

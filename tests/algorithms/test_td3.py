@@ -87,6 +87,7 @@ def test_two_updates_are_numpys(numerics):
             np.testing.assert_allclose(numerics.flat(ours), numerics.flat(theirs), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_the_policy_waits_for_its_delay(numerics):
     algorithm = tegu.TD3(**SMALL, policy_delay=3)
     learner, moved = learner_of(algorithm), []

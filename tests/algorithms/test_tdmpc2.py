@@ -272,6 +272,7 @@ def test_an_update_moves_all_networks_and_the_encoder_by_less(learner):
     assert all(np.isfinite(value) for value in update.metrics.values())
 
 
+@pytest.mark.slow
 def test_plans_begin_with_that_of_the_step_before(learner):
     made = tegu.TDMPC2(**SMALL)
     memory = made.begin(learner, KEY, 2)

@@ -132,6 +132,7 @@ def test_random_actions_are_repeated_as_often_as_is_said(kind, probability):
         np.testing.assert_allclose(action.mean(axis=0), 0, atol=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inputs", ["z", "zh", "zhc"])
 @pytest.mark.parametrize("dream", [False, True])
 def test_each_row_is_played_by_its_member_which_sees_what_m_remembers(inputs, dream):
@@ -188,6 +189,7 @@ def test_a_divergence_within_the_tolerance_costs_nothing(tolerance):
     np.testing.assert_allclose(loss, error + np.maximum(divergence, 3 * tolerance).mean(), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_loss_of_m_is_that_of_each_step_whose_episode_is_all_that_it_remembers():
     """In NumPy, step by step: densities of the true next observations, squared errors, cross-entropies."""
     rng, length, n = np.random.default_rng(1), 6, 3
@@ -304,6 +306,7 @@ def test_every_member_dreams_as_often_and_all_of_the_same_starts():
     assert after.updates == 1, "they make a generation"
 
 
+@pytest.mark.slow
 def test_a_controller_that_is_evolved_in_an_exact_dream_is_good_in_the_world():
     """By ``update``, which plays dreams from the first observations of real episodes; zeros earn -10 in ten steps, and
     the best pushes -0.9 (a grid of starts)."""

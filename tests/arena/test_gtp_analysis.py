@@ -222,6 +222,7 @@ def test_searches_as_one():
     assert both.visits[ranked(both)].tolist() == sorted(visits[visits > 0].tolist(), reverse=True)
 
 
+@pytest.mark.slow
 def test_rollouts_add_up():
     program = engine(3, make=lambda game: MCTSPlayer(game, 20))
     lines = answered(program, "lz-analyze b 0", 4).split("\n")

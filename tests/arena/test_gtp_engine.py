@@ -349,6 +349,7 @@ def test_any_words_are_answered_or_mean_nothing(lines):
         assert not answer or ANSWER.fullmatch(answer), (line, answer)
 
 
+@pytest.mark.slow
 def test_ten_thousand_lines_of_noise():
     """Bytes at random, commands with some of them wrong, and a few that are very long; every command has an answer."""
     random, program = np.random.default_rng(0), engine()

@@ -96,6 +96,7 @@ def test_a_game_goes_on_where_it_was(tmp_path):
         assert asked(0, "pass", "A1") == taken_back
 
 
+@pytest.mark.slow
 def test_the_openings_of_a_match_come_with_their_moves():
     match = play_match(GAME, RandomPlayer(), RandomPlayer(), 8, KEY, opening_plies=5)
     positions, moves = match.openings.positions, match.openings.moves
@@ -150,6 +151,7 @@ def test_what_is_no_result_is_an_error(manner, says, started):
     assert running(started) == 0
 
 
+@pytest.mark.slow
 def test_processes_end_where_something_else_fails(started):
     class Fails:
         name = "fails"

@@ -76,6 +76,7 @@ def test_decided_openings_are_drawn_again():
         openings(TicTacToe(), 2, 9, KEY)
 
 
+@pytest.mark.slow
 def test_the_key_decides_everything():
     game = ConnectFour()
     matches = [play_match(game, MCTSPlayer(game, 20), RandomPlayer(), 20, jax.random.key(seed)) for seed in (1, 1, 2)]

@@ -51,6 +51,7 @@ def test_chance_plays_every_legal_action_equally_often():
     np.testing.assert_allclose(counts[legal] / 5000, 0.2, atol=0.03)
 
 
+@pytest.mark.slow
 def test_rollouts_are_all_counted():
     game = ConnectFour()
     positions = join(begin(game, 1), *(random_positions(game, plies, 3) for plies in (10, 20, 30)))

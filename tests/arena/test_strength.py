@@ -17,6 +17,7 @@ from tegu.environments.games.tic_tac_toe import TicTacToe
 from tegu.training.plan import make_plan
 
 
+@pytest.mark.slow
 def test_scores_and_elo_are_those_of_the_matches(monkeypatch: pytest.MonkeyPatch) -> None:
     known(monkeypatch)
     game, agent, key = TicTacToe(), untrained(Fixed()), jax.random.key(0)

@@ -39,6 +39,7 @@ def played(game: Game) -> str:
     return "\n".join(map(str, findings.all()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tic-tac-toe", "connect-four"])
 def test_our_games_have_no_findings(name: str) -> None:
     report = check(tegu.make(name), steps=50)
@@ -228,6 +229,7 @@ def test_features_of_another_form() -> None:
     """)
 
 
+@pytest.mark.slow
 def test_a_game_of_chance() -> None:
     class Dice(ConnectFour):
         def step(self, state, action, key):

@@ -48,6 +48,7 @@ def test_a_perfect_player_loses_no_fair_game(tegu: Command) -> None:
     assert "begun with 4 random moves that leave the result of perfect play as it was" in tegu(*words).out
 
 
+@pytest.mark.slow
 def test_json_is_decided_by_the_seed(tegu: Command) -> None:
     words = ("arena", "mcts:20", "random", "--game", "connect-four", "--games", "10", "--json")
     first, again, other = (tegu(*words, "--seed", seed).data for seed in ("1", "1", "2"))
@@ -86,6 +87,7 @@ def test_agents_name_their_game(tegu: Command, agents: Path) -> None:
     assert data["matches"][0]["score"] == 0.5  # both like the same squares best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [

@@ -30,6 +30,7 @@ def test_train_resume_evaluate_and_watch(tegu: Command) -> None:
     assert Path(watched["animation"]).is_file()
 
 
+@pytest.mark.slow
 def test_the_backend_is_named(tegu: Command) -> None:
     answer = tegu("train", "simple_v3", "maddpg", "--backend", "pettingzoo", "--steps", "100", *SMALL)
     assert answer.status == 0

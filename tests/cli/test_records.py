@@ -25,6 +25,7 @@ def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "go"
 
 
+@pytest.mark.slow
 def test_the_games_of_a_match(tegu: Command, go: Path, tmp_path: Path) -> None:
     """Both colours; played through, each ends with the result that it names."""
     answer = tegu("arena", go, "random", "--games", "4", "--sgf", "games", "--json")

@@ -122,6 +122,7 @@ def test_compare_says_that_no_episode_ended(tegu: Command) -> None:
     assert "train/loss" in says
 
 
+@pytest.mark.slow
 def test_evaluation_in_one_game_has_no_nan(tegu: Command) -> None:
     words = "tic-tac-toe --steps 64 --n-envs 8 --train-freq 64 --batch-size 8 --gradient-steps 1 --simulations 2"
     small = "--buffer-size 64 --width 8 --blocks 1 --episodes 0 --quiet"
@@ -146,6 +147,7 @@ def test_hints_name_what_the_algorithm_has(tegu: Command, words: str, says: str)
     assert " ppo " not in words or "--train-freq" not in line
 
 
+@pytest.mark.slow
 def test_a_sweep_takes_the_names_of_other_libraries(tegu: Command) -> None:
     answer = tegu("train", "lizard", "--sweep", "lr=0.5,0.25", "--steps", "100", "--episodes", "0", "--quiet", "--json")
     assert [run["values"] for run in answer.data["sweep"]] == [{"learning_rate": 0.5}, {"learning_rate": 0.25}]

@@ -95,6 +95,7 @@ class Full:
         return False
 
 
+@pytest.mark.slow
 def test_training_goes_on_where_nothing_can_be_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "stderr", Full())
     assert main(["train", "lizard", "--steps", "1k", "--episodes", "0", "--runs", str(tmp_path)]) == 0

@@ -12,6 +12,7 @@ from tegu.runs import Run
 KEYS = {"run", "environment", "algorithm", "backend", "steps", "seconds", "seeds", "evaluation", "curve"}
 
 
+@pytest.mark.slow
 def test_json_is_one_object_with_all_keys(tegu: Command, tmp_path: Path) -> None:
     answer = tegu("train", "lizard", "--seeds", "3", "--seed", "5", "--steps", "2000", "--json", "--quiet")
     assert answer.status == 0
@@ -51,6 +52,7 @@ def test_a_lizard_without_a_terminal(tegu: Command) -> None:
     assert not ESCAPE.search(answer.out + answer.err)
 
 
+@pytest.mark.slow
 def test_show_goes_through_the_first_updates(tegu: Command) -> None:
     answer = tegu("train", "lizard", "--show", "--show-updates", "40", "--steps", "1k", "--episodes", "0")
     sums = re.findall(r"Q\((.+), (.+)\) <- (\S+) \+ 0.7 \[(\S+) \+ (?:0.99 x )?(\S+) - (\S+)\] = (\S+)", answer.out)
@@ -74,6 +76,7 @@ def test_quiet_leaves_warnings_in_plain_lines(tegu: Command, monkeypatch: pytest
     assert set(answer.err.splitlines()) == {"warning: the disk is full"}
 
 
+@pytest.mark.slow
 def test_code_of_ones_own_is_named_again(tegu: Command, tmp_path: Path) -> None:
     (tmp_path / "corridors.py").write_text(
         "from tegu.environments.grids.lizard import Lizard\nclass Other(Lizard):\n    pass\n"

@@ -155,6 +155,7 @@ def test_a_lost_life_ends_what_is_learned_from_and_not_the_game():
     assert seen.shape == (1, 4, 84, 84)
 
 
+@pytest.mark.slow
 def test_games_side_by_side_are_what_each_is_alone():
     """Whatever happens to the others in the same step: lost lives, ends, and time limits."""
     options: dict[str, Any] = {"protocol": "nature", "max_num_frames_per_episode": 4 * 70}
@@ -172,6 +173,7 @@ def test_games_side_by_side_are_what_each_is_alone():
     assert (happened > 0).all()
 
 
+@pytest.mark.slow
 def test_up_to_so_many_frames_of_no_action_come_first():
     """Each number of them from 0 to ``noop_max`` is possible. In Freeway the cars drive from the first frame on."""
     ours = games("freeway", noop_max=2, repeat_action_probability=0.0, max_num_frames_per_episode=8)

@@ -95,6 +95,7 @@ def test_agrees_with_what_gymnasium_registers(environment):
     assert environment.action_space == theirs.action_space
 
 
+@pytest.mark.slow
 def test_a_state_told_by_an_observation_goes_on_in_the_same_way(environment):
     """Where ``state_of`` says what state was observed, steps from it are steps from the state itself."""
     state, observation = environment.reset(jax.random.key(3))

@@ -117,6 +117,7 @@ def test_connect_four_by_hand():
     assert (len(before), last.reward) == (41, {"first": 0, "second": 0})
 
 
+@pytest.mark.slow
 @every_game
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
@@ -164,6 +165,7 @@ def test_an_illegal_action_loses(game, seed):
     assert timestep.state["to_play"] == 1 - position["to_play"]
 
 
+@pytest.mark.slow
 @every_game
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))

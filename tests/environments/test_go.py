@@ -124,6 +124,7 @@ def play(game, *names):
     return step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "superko", "suicide"),
     [(2, True, True), (3, True, False), (3, False, True), (4, True, True), (6, False, False)],
@@ -163,6 +164,7 @@ def test_areas_of_boards_that_no_game_would_reach():
         assert tuple(counts) == naive.areas()
 
 
+@pytest.mark.slow
 def test_whose_points_are_and_the_score_of_boards_that_no_game_would_reach():
     random, game = np.random.default_rng(2), Go(size=5, komi=2.5)
     boards = random.choice([-1, 0, 1], (300, 5, 5), p=[0.15, 0.7, 0.15]).astype(np.int8)
@@ -240,6 +242,7 @@ def test_an_illegal_move_loses_at_once():
     np.testing.assert_array_equal(step.state["board"], position["board"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", range(8))
 def test_a_turned_board_has_turned_moves(index):
     """What follows a turned move on a turned board is what follows, turned; so are features."""

@@ -64,6 +64,7 @@ def locked_after(state, wants, near, *, locked=NO, locker=0, lockable=YES):
     return bool(after.locked[0]), int(after.locker[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("locked", "locker"), list(product([NO, YES], [0, 1, 2, 3])))
 def test_locking_follows_the_rule_for_all_that_agents_near_it_want(four, locked, locker):
     """The whole truth table: of each agent, whether it is near and what it wants."""
@@ -209,6 +210,7 @@ def test_an_observation_is_laid_out_as_it_says_and_hides_what_is_not_seen(episod
     assert 0.05 < seen[..., 0, 1:].mean() < 0.95
 
 
+@pytest.mark.slow
 def test_entities_are_the_same_numbers_in_rows():
     """Agent by agent and kind by kind; who is not visible is a row of zeros."""
     listing = tegu.make("hide-and-seek-quadrant", boxes=1, entities=True)
@@ -238,6 +240,7 @@ def test_entities_are_the_same_numbers_in_rows():
     assert set(without) == {"self", "agents", "boxes"}
 
 
+@pytest.mark.slow
 def test_quadrant_and_options_are_as_declared():
     world = tegu.make("hide-and-seek-quadrant")
     assert world.agents == ("hider_0", "hider_1", "seeker_0", "seeker_1")
@@ -266,6 +269,7 @@ def test_the_check_finds_nothing_wrong():
     assert not check_jax(TINY, steps=70, seed=0).findings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", [TINY, QUADRANT], ids=lambda world: world.id)
 def test_a_picture_of_hide_and_seek_shows_the_state(world):
     pytest.importorskip("PIL")
@@ -284,6 +288,7 @@ def test_a_picture_of_hide_and_seek_shows_the_state(world):
     assert len({one.tobytes() for one in pictures}) == len(pictures)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ippo", "mappo"])
 def test_entities_are_attended_to(name):
     """The preset's standardisation, which would hide who is absent, is left out with a warning."""

@@ -56,6 +56,7 @@ def acted(state, n_steps, hider=(0, 0, 0, 0, 0), seeker=(0, 0, 0, 0, 0)):
     return state, states
 
 
+@pytest.mark.slow
 def test_an_agent_approaches_its_terminal_speed_as_the_equation_of_motion_says():
     """m v' = F - c v, so v(t) = F/c (1 - exp(-c t / m)); 90 N against 10 N s/m is 9 m/s."""
     state = scene(hider=(0.3, 0.3, 0))
@@ -197,6 +198,7 @@ def test_a_box_that_is_pushed_into_the_door_and_locked_seals_it():
     assert sealed(state)
 
 
+@pytest.mark.slow
 def test_an_agent_climbs_the_ramp_walks_on_the_wall_and_drops_into_the_room():
     start = scene(door=3.0, hider=(1.0, 1.0, 0), ramp=(1.69, 1.0, 0))
     state, states = acted(start, 12, hider=(2, 0, 0, 0, 0))

@@ -127,6 +127,7 @@ def test_what_keeps_its_value_is_taken(space: spaces.Space, value: Any, kept: An
     np.testing.assert_array_equal(seen[0], kept)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [collections.OrderedDict, lambda a: collections.defaultdict(int, a), MappingProxyType])
 def test_any_mapping_is_a_dict(kind: Any) -> None:
     """So are those with empty parts."""
@@ -138,6 +139,7 @@ def test_any_mapping_is_a_dict(kind: Any) -> None:
     assert agent.predict(kind(dict(observation)))[0] == agent.predict(observation)[0]
 
 
+@pytest.mark.slow
 def test_keys_may_be_numbers(tmp_path: Path) -> None:
     """Also where the run is saved and loaded."""
     space = spaces.Dict({0: spaces.Box(-1, 1, (2,)), np.int64(3): spaces.Discrete(3)})
@@ -164,6 +166,7 @@ def test_no_action_to_choose_is_refused() -> None:
         tegu.train(type("Idle", (Ten,), {"action_space": spaces.Box(-1, 1, (0,))}), "ppo", folder=None)
 
 
+@pytest.mark.slow
 def test_predict_bends_nothing_either() -> None:
     images = type("Images", (Ten,), {"observation_space": spaces.Box(0, 255, (2,), np.uint8)})
     images.seen = lambda self: np.zeros(2, np.uint8)
@@ -172,6 +175,7 @@ def test_predict_bends_nothing_either() -> None:
         agent.predict(np.array([0.7, 0.7]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [[None] * 4, ["1"] * 4, [None, 1.0, 2.0, 3.0]])
 def test_predict_takes_numbers_only(given: list[Any]) -> None:
     many = type("Many", (Ten,), {"observation_space": spaces.Box(-9, 9, (4,)), "seen": lambda self: np.zeros(4)})

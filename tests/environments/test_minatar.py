@@ -75,6 +75,7 @@ def replays(recordings):
     return {name: jax.device_get(replay(game, *recordings[name].inputs())) for name, game in GAMES.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GAMES)
 def test_every_step_is_that_of_the_package(name, recordings, replays):
     theirs, (firsts, ours) = recordings[name].arrays, replays[name]

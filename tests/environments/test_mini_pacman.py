@@ -183,6 +183,7 @@ def test_ghosts_fade_into_the_other_plane_as_the_pill_wears_off():
     np.testing.assert_array_equal(seen[..., 0], WALLS)
 
 
+@pytest.mark.slow
 def test_it_is_drawn_and_its_task_is_checked():
     environment = tegu.make("MiniPacman-v0", task="rush")
     state = jax.device_get(environment.reset(KEY)[0])

@@ -186,6 +186,7 @@ def test_agents_and_spaces_are_mpe2s(id, options):
         assert ours == gymnasium.spaces.Dict({name: theirs(name) for name in world.agents})
 
 
+@pytest.mark.slow
 @each_case
 @pytest.mark.usefixtures("x64")
 def test_whole_episodes_are_mpe2s(id, options):
@@ -219,6 +220,7 @@ def test_every_step_in_float32_is_mpe2s(id):
     assert_near((ours.state, ours.observation, ours.reward, measures), expected, 1e-5)
 
 
+@pytest.mark.slow
 def test_all_that_is_measured_is_seen_to_vary():
     """Or the comparisons above would not say much."""
     for id in IDS:

@@ -111,6 +111,7 @@ def test_files_that_hold_something_else_are_refused(tmp_path: Path) -> None:
         assert said in str(error.value)
 
 
+@pytest.mark.slow
 def test_legal_moves_of_go_end_with_the_game() -> None:
     game = Go(size=3, id="go-3x3")
     moves = np.array([[4, 9, 9, 0], [4, 4, 0, 1], [9, 0, 9, 9]], np.int16)

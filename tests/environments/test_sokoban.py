@@ -61,6 +61,7 @@ def rollout(environment, n_envs, n_steps):
     return states, np.asarray(actions), jax.device_get(timesteps)
 
 
+@pytest.mark.slow
 def test_every_step_of_random_play_is_that_of_the_rules():
     environment = Sokoban(size=6, boxes=2, n_levels=100)
     states, actions, timesteps = rollout(environment, n_envs=60, n_steps=100)
@@ -126,6 +127,7 @@ def fewest_pushes(level):
     return None
 
 
+@pytest.mark.slow
 def test_the_solver_agrees_with_a_search_by_single_moves():
     """On generated levels of 6 x 6 cells, and the same with everything but the walls at random places."""
     rng, unsolvable = np.random.default_rng(0), 0
@@ -243,6 +245,7 @@ def test_names_have_their_sizes():
     assert tegu.make("Sokoban-10x10-v0", boxes=1).boxes == 1
 
 
+@pytest.mark.slow
 def test_pixels_show_each_cell_by_its_tile_and_tell_the_state():
     environment = Sokoban(size=6, n_levels=20, pixels=True)
     kinds = [0, WALL, TARGET, BOX, BOX | TARGET, PLAYER, PLAYER | TARGET]

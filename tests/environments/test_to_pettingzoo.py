@@ -21,6 +21,7 @@ def world(request):
     return Duet() if request.param == "duet" else tegu.make(request.param)
 
 
+@pytest.mark.slow
 def test_it_is_what_pettingzoo_asks_for(world):
     from pettingzoo.test import parallel_api_test, parallel_seed_test
 
@@ -130,6 +131,7 @@ def test_an_episode_that_ends_is_terminated_and_not_truncated():
     assert environment.agents == []
 
 
+@pytest.mark.slow
 def test_it_comes_back_as_an_environment_to_learn_in():
     """Out to PettingZoo's shape and in again through Tegu's own adapter."""
     source = find(lambda: tegu.as_pettingzoo(Duet()))

@@ -75,6 +75,7 @@ def assert_same(ours: Any, theirs: Any) -> None:
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_envs", "length", "capacity", "n_steps", "draw"),
     [(1, 1, 9, 1, {}), (1, 4, 41, 3, {}), (3, 2, 40, 1, {}), (2, 3, 37, 4, {"draw": Prioritized(0.6, 0.4)})],

@@ -198,6 +198,7 @@ def test_windows_have_one_goal_from_their_first_step_on():
             assert ended == (row["terminated"] or row["truncated"] or distance < REACH)
 
 
+@pytest.mark.slow
 def test_a_cut_episode_has_no_later_goals():
     """What an environment does after its episode was left belongs to another one, though no step says so."""
     n_envs = 2

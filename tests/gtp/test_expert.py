@@ -61,6 +61,7 @@ def test_a_program_that_refuses_is_named(tmp_path) -> None:
         expert.self_play(GAME, command(tmp_path, "refuses"), [[]], 0)
 
 
+@pytest.mark.slow
 def test_openings_are_random_and_legal() -> None:
     openings = expert.random_openings(GAME, 40, 3, 0)
     assert {len(moves) for moves in openings} == {0, 1, 2, 3}
@@ -81,6 +82,7 @@ def test_neither_openings_nor_passes_that_give_up_are_learned_from(tmp_path) -> 
     assert records.expert[1, :7].tolist() == [False, True, False, True, True, True, False]
 
 
+@pytest.mark.slow
 @needs_gnu_go
 def test_gnu_go_plays_once(cache, monkeypatch, capsys) -> None:
     """The same games for the same seed, also with one core; and then never again."""

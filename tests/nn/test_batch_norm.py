@@ -152,6 +152,7 @@ def test_simba_is_residual_between_layer_normalisations():
     np.testing.assert_allclose(call(network, seen), norm(x) @ network.last.weight + network.last.bias, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_simbas_blocks_begin_as_he_et_al_say():
     """Normal weights of variance 2 / inputs."""
     ((inner, outer),) = SimBa(KEY, (3, 64, 1), "relu").blocks

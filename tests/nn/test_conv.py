@@ -53,6 +53,7 @@ def test_padding_keeps_the_size():
     np.testing.assert_allclose(out, by_hand(padded, conv), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_weights_start_orthogonal_or_uniform():
     orthogonal, uniform = Conv(KEY, 3, 5, 2.0), Conv(KEY, 20, 40, None)
     flat = orthogonal.weight.reshape(-1, 5)

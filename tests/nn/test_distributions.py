@@ -372,6 +372,7 @@ def test_a_squashed_gaussian_is_a_density_with_the_entropy_of_its_samples(mean, 
     np.testing.assert_array_equal(drawn, many.sample(KEY))
 
 
+@pytest.mark.slow
 def test_the_density_of_a_squashed_gaussian_is_exact_where_actions_round_to_their_bounds():
     """At u = 20, where tanh is 1 in float32: log 4 - 2u is what the squashing takes away from each of two numbers."""
     policy = SquashedGaussian(jnp.array([20.0, -20.0]), jnp.zeros(2))

@@ -77,6 +77,7 @@ def expectation(algorithm, network, samples, weights):
     return jax.tree.map(lambda gradient: jnp.tensordot(weights, gradient, 1) * HORIZON, gradients)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("critic", ["zero", "random"])
 def test_the_expectation_over_all_episodes_is_the_exact_gradient(critic):
     """For a policy far from uniform, with episodes of one, two and three steps weighted by their probabilities."""

@@ -46,6 +46,7 @@ def test_an_lstm_reads_a_rollout_from_its_last_step_to_its_first():
             np.testing.assert_allclose(found[b, a], hidden, rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [(), (2,), (3, 2)])
 def test_policy_and_value_see_the_observation_and_all_codes_side_by_side(batch):
     network = ImaginationAugmented(KEY, SPEC, (7, 6), "relu", 4, 3, imagines=True)
@@ -116,6 +117,7 @@ def dense(layer, x):
     return x @ np.asarray(layer.weight) + np.asarray(layer.bias)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(3, 3, 2), (4, 6, 3)])
 def test_a_model_of_planes_is_numpys(shape):
     """Actions lie on planes of their own; between the convolutions every cell sees the whole."""

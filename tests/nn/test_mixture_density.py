@@ -61,6 +61,7 @@ def test_draws_have_the_moments_of_the_mixture(temperature):
     np.testing.assert_allclose(drawn.var(axis=0), variance, rtol=0.03)
 
 
+@pytest.mark.slow
 def test_sequences_are_steps_one_after_the_other_and_begin_anew_with_episodes():
     """By hand: the head of each number's logits, changes of the latent vector and deviations, then reward and end."""
     rng, (z, a, width, k) = np.random.default_rng(0), (3, 2, 5, 4)

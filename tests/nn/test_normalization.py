@@ -29,6 +29,7 @@ def two_pass(values):
     return mean, (((values - mean) ** 2).sum(0) + PRIOR * (1 + mean**2)) / weight
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 @settings(deadline=None, max_examples=200)
 @given(batches)

@@ -29,6 +29,7 @@ def test_logits_and_values_are_numpys(kind, by_hand):
         np.testing.assert_allclose(ours, its, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [ResidualMLP, ResidualConv, FullyConv])
 def test_a_fresh_network_favours_nothing(kind):
     """Almost equal logits and values near 0, so that an untrained search is led by nothing but the rules."""
@@ -37,6 +38,7 @@ def test_a_fresh_network_favours_nothing(kind):
     assert np.abs(value).max() < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [ResidualMLP, ResidualConv, FullyConv])
 def test_every_weight_is_drawn_apart(kind):
     """No two layers begin alike, and each is used."""
@@ -60,6 +62,7 @@ def symmetrised(network):
     return jax.tree.map(mean, network)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [3, 5])
 def test_a_symmetric_fully_convolutional_network_turns_its_logits_with_the_board(size):
     """All of it but the kernels treats all points alike: with any other kernels the logits differ."""

@@ -51,6 +51,7 @@ def test_the_recurrent_unit_is_numpys():
     np.testing.assert_allclose(cell(x, state), expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_an_episode_within_a_sequence_begins_with_nothing():
     """What follows a boundary is what follows a fresh memory, whatever came before."""
     rssm, rng, (T, B) = RSSM(KEY, 3, 2, 4, (2, 3), 5), np.random.default_rng(0), (6, 2)
@@ -74,6 +75,7 @@ def test_an_episode_within_a_sequence_begins_with_nothing():
     np.testing.assert_array_equal(other.deterministic[2:], whole.deterministic[2:])
 
 
+@pytest.mark.slow
 def test_actions_beyond_the_bounds_count_as_those_at_them():
     rssm = RSSM(KEY, 3, 2, 4, (2, 3), 5)
     state = rssm.recalled(rssm.start(1, 2))

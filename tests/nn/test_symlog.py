@@ -8,6 +8,7 @@ from tegu.nn.symlog import mean_of_bins, symexp, symexp_bins, symlog, two_hot
 pytestmark = pytest.mark.usefixtures("x64")
 
 
+@pytest.mark.slow
 def test_symlog_has_its_inverse_and_two_bins_a_value_as_their_mean() -> None:
     x = np.concatenate([-np.logspace(-3, 5, 50), [0], np.logspace(-3, 5, 50)])
     np.testing.assert_allclose(symlog(x), np.sign(x) * np.log(abs(x) + 1), rtol=1e-12)
@@ -24,6 +25,7 @@ def test_symlog_has_its_inverse_and_two_bins_a_value_as_their_mean() -> None:
         np.testing.assert_array_equal(two_hot(bins, np.array([-1e9, 1e9])), np.eye(n)[[0, -1]])
 
 
+@pytest.mark.slow
 def test_bins_of_which_all_are_as_likely_have_the_mean_0() -> None:
     """Also in float32, whose sums of such numbers are off by more than 1."""
     bins = symexp_bins(63).astype(np.float32)

@@ -21,6 +21,7 @@ def vae(space, extractor="auto"):
     return VAE(KEY, EnvironmentSpec("test", space, spaces.Discrete(2)), 3, SIZES, extractor)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("space", "extractor"), [(IMAGE, "auto"), (IMAGE, "flatten"), (VECTOR, "auto")], ids=["image", "flat", "vector"]
 )

@@ -18,6 +18,7 @@ def world_of(observation, action=None):
     return jax.jit(lambda: Networks(KEY, spec, SIZES, "auto"))().world
 
 
+@pytest.mark.slow
 def test_vectors_are_seen_and_predicted_on_a_scale_of_logarithms_and_pixels_from_0_to_1():
     world = world_of(
         spaces.Dict({"image": spaces.Box(0, 255, (8, 9, 3), np.uint8), "speed": spaces.Box(-1e9, 1e9, (2,))})

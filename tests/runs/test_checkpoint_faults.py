@@ -239,6 +239,7 @@ for after in (False, True):
 """
 
 
+@pytest.mark.slow
 def test_sigkill_at_every_operation(tmp_path):
     again(tmp_path / "template")
     subprocess.run([sys.executable, "-c", KILLER, str(Path(__file__).parent), str(tmp_path)], check=True, timeout=60)
@@ -261,6 +262,7 @@ for step in count(1):
 """
 
 
+@pytest.mark.slow
 def test_sigkill_at_random_times(tmp_path):
     rng = random.Random(1)
     for trial in range(8):

@@ -25,6 +25,7 @@ def tensorboard():
     return pytest.importorskip("tensorboardX")
 
 
+@pytest.mark.slow
 def test_files_hold_every_number_once_after_a_resume(tmp_path, tensorboard):
     seen = []
 

@@ -99,6 +99,7 @@ def test_defaults_of_tegu_are_those_of_stable_baselines3_where_both_have_them():
     assert (model.use_sde, model.rollout_buffer_class) == (False, None)
 
 
+@pytest.mark.slow
 def test_noise_may_depend_on_the_state():
     kwargs = {"net_arch": [8], "log_std_init": -2, "full_std": False, "use_expln": True}
     model = A2C("MlpPolicy", "Pendulum-v1", use_sde=True, sde_sample_freq=4, policy_kwargs=kwargs)

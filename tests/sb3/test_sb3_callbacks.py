@@ -62,6 +62,7 @@ class Recorder(BaseCallback):
         self.events.append("end")
 
 
+@pytest.mark.slow
 def test_are_called_in_order(dqn):
     recorder = Recorder()
     dqn.learn(20, callback=recorder)
@@ -119,6 +120,7 @@ def test_frequencies_go_on_counting(dqn):
     assert [event for event in counted.events if isinstance(event, int)] == [300, 600, 900]
 
 
+@pytest.mark.slow
 def test_evaluation_logs_saves_and_announces(dqn, tmp_path, capsys):
     announced = Recorder()
     evaluation = EvalCallback(
@@ -152,6 +154,7 @@ def test_training_stops_at_a_reward(dqn):
         dqn.learn(20, callback=StopTrainingOnRewardThreshold(1.0))
 
 
+@pytest.mark.slow
 def test_callbacks_may_change_the_model(dqn):
     zeros = {"policy": {".target.mlp.biases[1]": np.zeros(2)}}
 
@@ -206,6 +209,7 @@ class Steps(BaseCallback):
         return True
 
 
+@pytest.mark.slow
 def test_every_step_in_python_is_seen_and_counted_as_in_sb3():
     """``n_calls`` counts steps of the vector, ``num_timesteps`` those of all environments; frequencies count calls."""
     vector = DummyVecEnv([lambda: Monitor(Counted())] * 2)

@@ -202,6 +202,7 @@ class Sensor(gymnasium.Env):
         return np.zeros(2, np.float32), 1.0, False, False, {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reset_num_timesteps", [True, False])
 def test_a_model_learns_on_after_an_error_of_its_environment(reset_num_timesteps):
     """What it had learned and stored by then is kept, and a new episode begins."""

@@ -80,6 +80,7 @@ class TestGoingOn:
     def vector(n=1):
         return DummyVecEnv([lambda: IdentityEnv(3, ep_length=10) for _ in range(n)])
 
+    @pytest.mark.slow
     def test_episodes_go_on_where_training_left_them(self):
         vector = self.vector()
         model = small_a2c(vector).learn(4)

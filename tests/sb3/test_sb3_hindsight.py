@@ -104,6 +104,7 @@ def lamp(**kwargs: Any) -> DQN:
     return DQN("MultiInputPolicy", environment, **small | kwargs)
 
 
+@pytest.mark.slow
 def test_environments_of_gymnasium_are_learned_in_hindsight_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,7 @@ def images(**more):
     return FakeImageEnv(screen_height=40, screen_width=38, n_channels=2, **more)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channel_first", [False, True])
 def test_a_model_sees_channels_first_and_takes_both(channel_first):
     model = DQN("CnnPolicy", images(channel_first=channel_first), buffer_size=20, batch_size=32, learning_starts=4)

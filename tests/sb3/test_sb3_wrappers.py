@@ -253,6 +253,7 @@ def test_training_sees_true_last_observations_and_the_monitors_returns(truncates
     assert total.tolist() == [2 * 18, 3 * 9]
 
 
+@pytest.mark.slow
 def test_a_model_trains_and_is_evaluated_in_wrappers(tmp_path):
     vector = VecNormalize(walks())
     model = TD3("MlpPolicy", vector, learning_starts=10, batch_size=8, buffer_size=100, policy_kwargs={"net_arch": [4]})

@@ -145,6 +145,7 @@ def test_normalized_values_do_not_depend_on_the_unit_of_rewards():
 GREEDY = [partial(gumbel, **OPTIONS, normalize=True), partial(puct, dirichlet_fraction=0.0, temperature=0.0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", GREEDY, ids=["gumbel", "puct"])
 def test_with_a_perfect_model_the_best_action_is_found(search):
     """Against value iteration, without a prior: where states are worth what the best policy earns, hardly anything is

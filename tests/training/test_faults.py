@@ -89,6 +89,7 @@ def _full(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_for_a_while_does_not_stop_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_disk_that_is_full_for_a_while_does_not_stop_training(
     assert agent.run.status.state == "finished"
 
 
+@pytest.mark.slow
 def test_a_run_whose_last_checkpoint_cannot_be_written_is_not_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -57,6 +57,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("algorithm", "settings", "loop"), CASES)
 def test_a_stopped_run_goes_on_with_the_same_noise(
     algorithm: str, settings: dict[str, Any], loop: dict[str, Any], tmp_path: Path

@@ -12,6 +12,7 @@ import tegu
 from tegu.runs import Run
 
 
+@pytest.mark.slow
 def test_resume_goes_on_to_more_steps(tmp_path: Path) -> None:
     """``steps`` is the new total; metrics go on where they ended."""
     first = tegu.train("lizard", steps=1_000, folder=tmp_path)

@@ -103,6 +103,7 @@ def test_what_all_have_learned_survives_an_environment_that_raises(uninterrupted
     assert list(same_learners(resumed, whole)) == [True, False, True]
 
 
+@pytest.mark.slow
 def test_an_episode_that_ends_sooner_than_it_did_costs_no_other_seed_anything(
     uninterrupted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
