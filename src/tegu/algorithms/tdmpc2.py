@@ -80,9 +80,7 @@ class TDMPC2(Algorithm):
     gradient_steps: int = eqx.field(static=True, default=1)  #: updates per round; -1: as many as steps were taken
     gamma: Fraction = 0.99  #: discount factor
     tau: PositiveFraction = 0.01  #: how far the target critics follow at each update
-    horizon: Several = eqx.field(
-        static=True, default=3
-    )  #: steps that the model is unrolled, in learning and in planning
+    horizon: Several = eqx.field(static=True, default=3)  #: steps that the model is unrolled, to learn and to plan
     rho: Fraction = 0.5  #: how much each further step of an unroll counts in the losses
     consistency_coef: NonNegative = 20.0  #: weight of the loss of predicted latent states
     reward_coef: NonNegative = 0.1  #: weight of the loss of rewards
