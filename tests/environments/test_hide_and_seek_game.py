@@ -315,12 +315,14 @@ def test_several_agents_learn_it():
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["ippo", "mappo"])
-def test_several_agents_learn_from_entities(name):
+def test_several_agents_are_trained_on_entities(name):
     options, given = {"entities": True}, {"n_steps": 8, "batch_size": 16, "normalize_observation": False}
     agent = tegu.train(
         "hide-and-seek-tiny",
-        *(name, 64),
+        name,
+        steps=64,
         n_envs=4,
+        folder=None,
         features_extractor="attention:32",
         environment_options=options,
         **given,
