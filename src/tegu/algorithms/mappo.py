@@ -168,7 +168,7 @@ def joined(trees: list[PyTree], axis: int) -> PyTree:
 
 def parted(tree: Any, n: int) -> list[Any]:
     """``n`` equal parts of what is ``[n * B, ...]``."""
-    return [jax.tree.map(lambda leaf, i=i: jnp.split(leaf, n)[i], tree) for i in range(n)]
+    return [jax.tree.map(lambda leaf, i=i: leaf.reshape((n, -1, *leaf.shape[1:]))[i], tree) for i in range(n)]
 
 
 def _names(observation: Any) -> Any:

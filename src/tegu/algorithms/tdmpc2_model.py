@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from tegu.algorithms.critics import subset
 from tegu.core.spec import EnvironmentSpec, Spaces
 from tegu.core.step import PyTree
 from tegu.nn.distributions import SquashedGaussian
@@ -65,9 +66,11 @@ class LatentDynamics(eqx.Module):
         self.encoder = Encoder(keys[0], spec.observation_space, features_extractor)
         self.representation = layers(keys[1], (self.encoder.outputs, *sizes.encoder_arch, latent))
         self.dynamics = layers(keys[2], (pair, *sizes.net_arch, latent))
-        self.reward = silent(layers(keys[3], (pair, *sizes.net_arch, sizes.n_bins)))
+        self.reward = without_output(layers(keys[3], (pair, *sizes.net_arch, sizes.n_bins)))
         critic_keys = jax.random.split(keys[4], sizes.n_critics)
-        self.critics = jax.vmap(lambda key: silent(layers(key, (pair, *sizes.net_arch, sizes.n_bins))))(critic_keys)
+        self.critics = jax.vmap(lambda key: without_output(layers(key, (pair, *sizes.net_arch, sizes.n_bins))))(
+            critic_keys
+        )
         self.termination = layers(keys[5], (latent, *sizes.net_arch, 1)) if learn_termination else None
         self.spaces, self.bin_limit, self.simnorm_size = spec.spaces, sizes.bin_limit, sizes.simnorm
 
@@ -120,7 +123,7 @@ def layers(key: jax.Array, sizes: Sequence[int]) -> MLP:
     return MLP(key, sizes, ACTIVATION, layer_norm=True)
 
 
-def silent(mlp: MLP) -> MLP:
+def without_output(mlp: MLP) -> MLP:
     """The network with a last layer of zeros."""
     last = jnp.zeros_like(mlp.weights[-1]), jnp.zeros_like(mlp.biases[-1])
     ends = (*mlp.weights[:-1], last[0]), (*mlp.biases[:-1], last[1])
@@ -151,8 +154,7 @@ def drawn_critics(critics: MLP, key: jax.Array) -> MLP:
     n = critics.weights[0].shape[0]
     if n <= DRAWN:
         return critics
-    chosen = jax.random.choice(key, n, (DRAWN,), replace=False)
-    return jax.tree.map(lambda leaf: leaf[chosen], critics)
+    return jax.tree.map(lambda leaf: subset(leaf, DRAWN, key), critics)  # the same ones of every leaf
 
 
 def policy_of(policy: MLP, state: jax.Array) -> SquashedGaussian:

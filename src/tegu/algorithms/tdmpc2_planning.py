@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from tegu.algorithms.tdmpc2_model import LatentDynamics, logits_of, policy_of
 from tegu.nn.mlp import MLP
 from tegu.search.guided import Guided, explored_action, improved
-from tegu.search.shooting import GaussianPlan, next_plan
+from tegu.search.shooting import next_plan
 
 
 class Planner(NamedTuple):
@@ -29,7 +29,7 @@ class Planner(NamedTuple):
         found = improved(partial(self.returns, state), mean, proposals, plan_key, self.settings)
         plan: Any = found.plan
         action = explored_action(found, action_key) if explore else plan.mean[0]
-        following: Any = next_plan(GaussianPlan(plan.mean, plan.std))
+        following: Any = next_plan(plan)
         return action, following.mean
 
     def proposals(self, state: jax.Array, horizon: int, key: jax.Array) -> jax.Array:

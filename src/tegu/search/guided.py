@@ -33,7 +33,6 @@ class Improved(NamedTuple):
     plan: Plan
     candidates: jax.Array  #: ``[H, N, k]``
     weight: jax.Array  #: ``[N]``: 0 but for the elites, whose weights sum to 1
-    value: jax.Array  #: the weighted mean of their returns
 
 
 def elite_weights(returns: jax.Array, n_elite: int, temperature: float | jax.Array) -> jax.Array:
@@ -44,20 +43,19 @@ def elite_weights(returns: jax.Array, n_elite: int, temperature: float | jax.Arr
 
 def improved(returns: Returns, mean: jax.Array, proposals: jax.Array, key: jax.Array, settings: Guided) -> Improved:
     """A plan around ``mean`` ``[H, k]`` improved by returns; ``proposals`` ``[H, P, k]`` are the policy's sequences."""
-    start: Plan = GaussianPlan(mean, jnp.full_like(mean, settings.max_std))
     n_drawn = settings.n_candidates - proposals.shape[1]
+    std_range = settings.min_std, settings.max_std
 
-    def improve(plan: Plan, key: jax.Array) -> tuple[Plan, Improved]:
+    def improve(last: Improved, key: jax.Array) -> tuple[Improved, None]:
         draw_key, return_key = jax.random.split(key)
-        candidates = jnp.concatenate([proposals, draw(plan, draw_key, n_drawn)], axis=1)
-        found = finite(returns(return_key, candidates))
-        weight = elite_weights(found, settings.n_elite, settings.temperature)
-        std_range = settings.min_std, settings.max_std
-        plan = fit(plan, candidates, weight, keep_std=False, std_range=std_range)
-        return plan, Improved(plan, candidates, weight, weight @ found)
+        candidates = jnp.concatenate([proposals, draw(last.plan, draw_key, n_drawn)], axis=1)
+        weight = elite_weights(finite(returns(return_key, candidates)), settings.n_elite, settings.temperature)
+        plan = fit(last.plan, candidates, weight, keep_std=False, std_range=std_range)
+        return Improved(plan, candidates, weight), None
 
-    _, each = jax.lax.scan(improve, start, jax.random.split(key, settings.n_iterations))
-    return jax.tree.map(lambda leaf: leaf[-1], each)
+    nothing = jnp.zeros((len(mean), settings.n_candidates, mean.shape[-1]), mean.dtype)
+    start = Improved(GaussianPlan(mean, jnp.full_like(mean, settings.max_std)), nothing, nothing[0, :, 0])
+    return jax.lax.scan(improve, start, jax.random.split(key, settings.n_iterations))[0]
 
 
 def explored_action(found: Improved, key: jax.Array) -> jax.Array:
