@@ -1,5 +1,6 @@
 """The game of hide-and-seek."""
 
+import math
 from functools import partial
 
 import equinox as eqx
@@ -13,12 +14,21 @@ from tegu.core.step import PyTree
 from tegu.environments.base import Environment, Timestep
 from tegu.environments.hide_and_seek import rooms
 from tegu.environments.hide_and_seek.geometry import objects
-from tegu.environments.hide_and_seek.observation import Layout, as_lists, layout, lists, observe
+from tegu.environments.hide_and_seek.observation import (
+    Layout,
+    as_lists,
+    global_state,
+    layout,
+    lists,
+    observe,
+    state_lists,
+)
 from tegu.environments.hide_and_seek.physics import Drive, move
 from tegu.environments.hide_and_seek.picture import draw
 from tegu.environments.hide_and_seek.sight import visible
 from tegu.environments.hide_and_seek.tools import distances, grab, lock
 from tegu.environments.hide_and_seek.world import CUBE, Prepared, State, batch_last, column
+from tegu.spaces.features import STATE
 
 BORDER = 0.1  #: metres from the edge of the floor: where an agent or object is out of bounds
 OUT_OF_BOUNDS = -10.0
@@ -28,7 +38,8 @@ class HideAndSeek(Environment):
     """Hide-and-seek (Baker et al. 2019) in a world of upright prisms, see ``docs/hide-and-seek.md``.
 
     All agents act at once: observations, actions and rewards are dicts by agent, hiders first. An observation is a
-    float32 vector, see ``layout``; with ``entities`` a dict of its parts, the entities of each kind as rows. An action
+    float32 vector, see ``layout``; with ``entities`` a dict of its parts, the entities of each kind as rows. With
+    ``global_state`` there is all that exists beside the agents, under "state", as a vector or as such rows. An action
     is five choices: force along the world's x and y axes and torque, each one of ``n_buckets`` from full backward to
     full forward, then whether to grab and whether to lock. In the preparation the seekers cannot act and nothing pays.
     Then hiders get 1 and seekers -1 if no seeker sees a hider, else the reverse. Nothing ends an episode but the clock.
@@ -54,6 +65,7 @@ class HideAndSeek(Environment):
     lockable_ramps: bool = eqx.field(static=True, kw_only=True, default=True)
     penalize_objects_out: bool = eqx.field(static=True, kw_only=True, default=False)  #: then all agents pay for them
     entities: bool = eqx.field(static=True, kw_only=True, default=False)  #: observations list entities by kind
+    global_state: bool = eqx.field(static=True, kw_only=True, default=False)  #: central critics see all that exists
     id: str = eqx.field(static=True, kw_only=True, default="hide-and-seek-tiny")
     max_episode_steps: int | None = eqx.field(static=True, init=False)
 
@@ -64,7 +76,7 @@ class HideAndSeek(Environment):
             value = getattr(self, name)
             if not isinstance(value, int) or value < low:
                 raise TeguError(f"{self.id}: {name} must be a whole number from {low}, got {value!r}")
-        for name in ("lockable_ramps", "penalize_objects_out", "entities"):
+        for name in ("lockable_ramps", "penalize_objects_out", "entities", "global_state"):
             if not isinstance(value := getattr(self, name), bool):
                 raise TeguError(f"{self.id}: {name} must be true or false, got {value!r}")
         if not isinstance(self.n_buckets, int) or self.n_buckets < 3 or self.n_buckets % 2 == 0:
@@ -100,10 +112,17 @@ class HideAndSeek(Environment):
 
     @property
     def observation_space(self) -> gymnasium.spaces.Dict:
+        found = dict.fromkeys(self.agents, self._space(lists(self.layout)))
+        if self.global_state:
+            found[STATE] = self._space(state_lists(len(self.agents), self.boxes, self.ramps))
+        return gymnasium.spaces.Dict(found)
+
+    def _space(self, shapes: dict[str, tuple[int, ...]]) -> gymnasium.Space:
+        """Of parts with these shapes: apart with ``entities``, else as one vector."""
         box = partial(gymnasium.spaces.Box, -np.inf, np.inf)
-        parts: dict[str, gymnasium.Space] = {name: box(shape) for name, shape in lists(self.layout).items()}
-        each = gymnasium.spaces.Dict(parts) if self.entities else box((self.layout.size,))
-        return gymnasium.spaces.Dict(dict.fromkeys(self.agents, each))
+        if not self.entities:
+            return box((sum(map(math.prod, shapes.values())),))
+        return gymnasium.spaces.Dict({name: box(shape) for name, shape in shapes.items()})
 
     @property
     def action_space(self) -> gymnasium.spaces.Dict:
@@ -121,13 +140,14 @@ class HideAndSeek(Environment):
     def reset(self, key: jax.Array) -> tuple[State, dict[str, jax.Array]]:
         draws = rooms.Draws.of(key, len(self.agents) + self.boxes + self.ramps)
         state, observation = batch_last(self._begin)(draws)
-        return state, self._observed(observation)
+        return state, self._observed(observation) | self._beside(state)
 
     def step(self, state: State, action: dict[str, jax.Array], key: jax.Array) -> Timestep:
         """Grab, lock, then 75 ms of physics."""
         actions = jnp.stack([action[name] for name in self.agents])
         state, observation, reward = batch_last(self._advance)(state, actions)
-        return Timestep(state, self._observed(observation), self._by_agent(reward), jnp.bool_(False))
+        seen = self._observed(observation) | self._beside(state)
+        return Timestep(state, seen, self._by_agent(reward), jnp.bool_(False))
 
     def measures(self, state: State) -> dict[str, jax.Array]:
         """The original's statistics: how far the box or ramp is from its start that is farthest from it, in metres, and
@@ -149,6 +169,13 @@ class HideAndSeek(Environment):
         """What each agent observes, for ``[A, D]``."""
         of_all = self._by_agent(observation)
         return {name: as_lists(self.layout, of_all[name]) for name in of_all} if self.entities else of_all
+
+    def _beside(self, state: State) -> dict[str, PyTree]:
+        """What is beside the agents in an observation: the global state, if asked for."""
+        if not self.global_state:
+            return {}
+        rows = global_state(state, self.boxes, self._is_hider)
+        return {STATE: rows if self.entities else jnp.concatenate([part.ravel() for part in rows.values()])}
 
     def _by_agent(self, values: jax.Array) -> dict[str, jax.Array]:
         return {name: values[index] for index, name in enumerate(self.agents)}

@@ -1,4 +1,4 @@
-"""The vector that an agent observes, and where in it is what."""
+"""The vector that an agent observes, and where in it is what; and all that there is, for a central critic."""
 
 import math
 from itertools import accumulate
@@ -24,6 +24,12 @@ OBJECT = (
     *("you_locked", "team_locked", "locked", "visible"),
 )
 """Of a box or ramp; all 0 where it is not visible. It is locked by you, by your team (you included), by anyone."""
+
+STATE_AGENT = OTHER[:-1]
+"""Of each agent in the global state."""
+
+STATE_OBJECT = (*OBJECT[:-4], "hiders_locked", "seekers_locked")
+"""Of each box or ramp in the global state, whoever sees it."""
 
 
 class Layout(NamedTuple):
@@ -73,10 +79,7 @@ def observe(state: State, n_boxes: int, n_lidar: int, is_hider: np.ndarray, prep
     """What each agent observes, ``[A, D]``."""
     b, z = state.bodies, state.z
     n_agents, n_objects = z.shape[0], state.half_x.shape[0]
-    hider = jnp.broadcast_to(column(is_hider.astype(np.float32), z), z.shape)
-    cos, sin = jnp.cos(b.yaw), jnp.sin(b.yaw)
-    agents = (b.x, b.y, z, cos, sin, b.vx, b.vy, state.vz, b.spin, hider)
-    features = jnp.stack([part[:n_agents] for part in agents], axis=1)  # [A, 10]
+    features = _agents(state, is_hider)
     prepared = jnp.broadcast_to(jnp.minimum(1, state.clock / prep_steps)[None, None], (n_agents, 1, *z.shape[1:]))
     parts = [features, prepared]
     boxes = objects(state, n_boxes)
@@ -87,9 +90,7 @@ def observe(state: State, n_boxes: int, n_lidar: int, is_hider: np.ndarray, prep
         other = jnp.roll(features, -offset, axis=0)
         parts += [jnp.where(seen, other, 0), seen.astype(other.dtype)]
 
-    x, y, turned_cos, turned_sin, vx, vy, spin = (part[n_agents:] for part in (b.x, b.y, cos, sin, b.vx, b.vy, b.spin))
-    height = jnp.full_like(x, OBJECT_HEIGHT)
-    of_all = jnp.stack([x, y, turned_cos, turned_sin, vx, vy, spin, 2 * state.half_x, 2 * state.half_y, height], axis=1)
+    of_all = _objects(state)
     shape = (n_agents, n_objects, *z.shape[1:])
     locks = [
         column(np.arange(n_agents)[:, None], state.visible, axes=2) == state.locker[None],
@@ -103,3 +104,34 @@ def observe(state: State, n_boxes: int, n_lidar: int, is_hider: np.ndarray, prep
     one = jnp.concatenate([one, seen.astype(of_all.dtype)], axis=2)
     parts.append(one.reshape(n_agents, n_objects * len(OBJECT), *z.shape[1:]))
     return jnp.concatenate(parts, axis=1)
+
+
+def state_lists(n_agents: int, n_boxes: int, n_ramps: int) -> dict[str, tuple[int, ...]]:
+    """The shapes of what ``global_state`` returns."""
+    kinds = {"agents": (n_agents, STATE_AGENT), "boxes": (n_boxes, STATE_OBJECT), "ramps": (n_ramps, STATE_OBJECT)}
+    return {name: (number, len(names)) for name, (number, names) in kinds.items() if number}
+
+
+def global_state(state: State, n_boxes: int, is_hider: np.ndarray) -> dict[str, jax.Array]:
+    """All entities that there are, whoever sees them: ``STATE_AGENT`` of each agent, in the order of the agents, and
+    ``STATE_OBJECT`` of each box and each ramp."""
+    by_hiders = of_hiders(state, is_hider)[0]
+    locks = jnp.stack([state.locked & by_hiders, state.locked & ~by_hiders], axis=1)
+    things = jnp.concatenate([_objects(state), locks.astype(state.z.dtype)], axis=1)
+    kinds = {"agents": _agents(state, is_hider), "boxes": things[:n_boxes], "ramps": things[n_boxes:]}
+    return {name: rows for name, rows in kinds.items() if len(rows)}
+
+
+def _agents(state: State, is_hider: np.ndarray) -> jax.Array:
+    """``STATE_AGENT`` of each agent, ``[A, 10]``."""
+    z = state.z
+    x, y, yaw, vx, vy, spin = (part[: len(z)] for part in state.bodies)
+    hider = jnp.broadcast_to(column(is_hider.astype(np.float32), z), z.shape)
+    return jnp.stack([x, y, z, jnp.cos(yaw), jnp.sin(yaw), vx, vy, state.vz, spin, hider], axis=1)
+
+
+def _objects(state: State) -> jax.Array:
+    """``OBJECT`` of each box and ramp up to its height, ``[O, 10]``."""
+    x, y, yaw, vx, vy, spin = (part[len(state.z) :] for part in state.bodies)
+    length, width, height = 2 * state.half_x, 2 * state.half_y, jnp.full_like(x, OBJECT_HEIGHT)
+    return jnp.stack([x, y, jnp.cos(yaw), jnp.sin(yaw), vx, vy, spin, length, width, height], axis=1)
