@@ -159,7 +159,7 @@ def test_the_check_finds_nothing_wrong_with_a_global_state(options):
 @pytest.mark.long
 def test_mappo_is_trained_on_the_global_state(tmp_path):
     """Also from memory; what was learned is saved, and acts after loading as before."""
-    options, given = {"entities": True, "global_state": True}, {"features_extractor": "attention:16"}
+    options, given = {"entities": True, "global_state": True}, {"features_extractor": "attention+lidar:16"}
     given |= {"recurrent": "gru", "hidden_size": 8, "sequence_length": 4, "n_steps": 8, "batch_size": 16}
     with pytest.warns(UserWarning, match="^normalize_observation is off"):
         agent = tegu.train(

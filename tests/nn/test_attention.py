@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 import tegu
 from tegu.core.spec import EnvironmentSpec
-from tegu.nn.attention import EntityAttention, SelfAttention, attention, entities
+from tegu.nn.attention import CircularConv, EntityAttention, SelfAttention, attention, entities
 from tegu.nn.description import describe
 from tegu.nn.encoder import Encoder
 from tegu.nn.heads import ActorCritic, QNetwork
@@ -210,6 +210,84 @@ def test_an_actor_attends_to_its_own_entities_and_the_critic_to_all():
     assert (np.asarray(value) != others[1])[np.array([0, 2])].all()
 
 
+# Rings of distances
+
+SURROUNDED = spaces.Dict(
+    {
+        "a": spaces.Box(-1, 1, (2, 3)),
+        "inner": spaces.Dict({"lidar": spaces.Box(0, 6, (5,)), "self": spaces.Box(-1, 1, (2,))}),
+        "light": spaces.Discrete(2),
+        "sonar": spaces.Box(0, 6, (4,)),
+    }
+)
+
+
+def ring_by_hand(convolution, ring):
+    """Nine filters over each distance and its two neighbours, one after the other, in float64."""
+    weight, bias, n = np.float64(convolution.layer.weight), np.float64(convolution.layer.bias), len(ring)
+    made = []
+    for i in range(n):
+        around = [ring[(i - 1) % n], ring[i], ring[(i + 1) % n]]
+        made += [max(0, sum(around[j] * weight[j, f] for j in range(3)) + bias[f]) for f in range(9)]
+    return made
+
+
+def test_a_convolution_goes_around_a_ring_and_turns_with_it():
+    convolution = CircularConv(KEY)
+    convolution = eqx.tree_at(lambda module: module.layer.bias, convolution, jnp.linspace(-0.2, 0.2, 9))
+    ring = np.random.default_rng(0).uniform(-1, 1, size=(2, 3, 7)).astype(np.float32)
+    made = np.asarray(made_by(convolution, ring))
+    expected = [ring_by_hand(convolution, np.float64(one)) for one in ring.reshape(-1, 7)]
+    np.testing.assert_allclose(made.reshape(-1, 63), expected, rtol=1e-5, atol=1e-6)
+    for turn in range(1, 7):
+        turned = made_by(convolution, np.roll(ring, turn, axis=-1))
+        np.testing.assert_allclose(turned, np.roll(made, 9 * turn, axis=-1), rtol=1e-6)
+    mirrored = np.asarray(made_by(convolution, ring[..., ::-1])).reshape(2, 3, 7, 9)
+    assert np.abs(mirrored[..., ::-1, :] - made.reshape(2, 3, 7, 9)).max() > 0.1  # but left is not right
+
+
+@pytest.mark.parametrize(
+    ("rings", "own"),
+    [
+        ((), [6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]),
+        (("lidar",), [*range(11, 19)]),
+        (("sonar", "lidar"), [*range(11, 15)]),
+    ],
+)
+def test_what_is_made_of_rings_is_joined_to_the_own_features(rings, own):
+    """In the order of the features, whatever the order of the names; lists do not change."""
+    network = EntityAttention(KEY, SURROUNDED, 8, 2, rings=rings)
+    x = np.random.default_rng(1).normal(size=(2, 19)).astype(np.float32)
+    made = [
+        (network.convolutions[i], x[:, where]) for i, where in enumerate((slice(6, 11), slice(15, 19))[: len(rings)])
+    ]
+    expected = [
+        np.concatenate([row[own], *(ring_by_hand(conv, np.float64(ring[i])) for conv, ring in made)])
+        for i, row in enumerate(x)
+    ]
+    np.testing.assert_allclose(network.own_features(x), expected, rtol=1e-5, atol=1e-6)
+    assert [tuple(kind) for kind in network.lists] == [(0, 2, 3)]
+    assert made_by(network, x).shape == (2, 16)
+    assert network.own.weight.shape == (len(expected[0]), 8)
+
+
+def test_a_network_without_rings_is_as_before():
+    """Their keys come last."""
+    with_rings, without = (EntityAttention(KEY, SURROUNDED, 8, 2, rings=rings) for rings in (("lidar",), ()))
+    jax.tree.map(np.testing.assert_array_equal, with_rings.blocks, without.blocks)
+
+
+def test_rings_are_chosen_by_name_and_described():
+
+    def encoder(space, extractor):
+        return eqx.filter_eval_shape(Encoder, KEY, space, extractor)
+
+    assert encoder(SURROUNDED, "attention+lidar+sonar:7").outputs == 7
+    assert encoder(SURROUNDED, "attention+lidar+sonar:7").title == "entity attention 4+ring 5+ring 4+2x3-7"
+    joint = spaces.Dict({"own": SURROUNDED, "state": spaces.Dict({"a": SURROUNDED, "b": SURROUNDED})})
+    assert encoder(joint, "attention+lidar").title == "entity attention 24+ring 5+ring 5+ring 5+2x3+2x3+2x3"
+
+
 @pytest.mark.parametrize("algorithm", [tegu.DQN, tegu.PPO])
 @pytest.mark.parametrize(
     ("extractor", "space", "message"),
@@ -221,6 +299,18 @@ def test_an_actor_attends_to_its_own_entities_and_the_critic_to_all():
             spaces.Dict({"a": spaces.Box(-1, 1, (3, 2)), "camera": spaces.Box(0, 255, (8, 8, 3), np.uint8)}),
             "attention needs observations without images; they are Dict",
         ),
+        ("attention+radar", SURROUNDED, r"attention\+radar: there is no part 'radar' in the observations, .* Dict"),
+        ("attention+inner", SURROUNDED, "there is no part 'inner'"),
+        ("attention+:8", SURROUNDED, "there is no part ''"),
+        (
+            "attention+lidar+a",
+            SURROUNDED,
+            r"'a' must be a Box of one dimension with at least 3 distances, .* Box.*2, 3",
+        ),
+        ("attention+light", SURROUNDED, r"'light' must be a Box of one dimension .* got Discrete\(2\)"),
+        ("attention+self", SURROUNDED["inner"], "attention is for lists of entities"),
+        ("attention+self", SURROUNDED, "'self' must be a Box of one dimension with at least 3 distances"),
+        ("auto+lidar", SURROUNDED, r"features_extractor must be one of auto, .* got 'auto\+lidar'"),
     ],
 )
 def test_what_does_not_fit_is_said(algorithm, extractor, space, message):

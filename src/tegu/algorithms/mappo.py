@@ -37,7 +37,7 @@ class IPPO(Algorithm):
 
     ppo: PPO = PPO()  #: with the hyper-parameters of every policy
     share_parameters: bool = eqx.field(static=True, default=False)  #: agents with equal spaces learn one policy
-    centralised: bool = eqx.field(static=True, default=False)  #: value functions see the state, or all agents' observations
+    centralised: bool = eqx.field(static=True, default=False)  #: critics see the state, or all agents' observations
 
     def __init__(
         self,

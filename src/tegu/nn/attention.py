@@ -1,6 +1,7 @@
-"""Attention over lists of entities (Baker et al. 2019, appendix B): what an agent sees of things of several kinds."""
+"""Attention over lists of entities (Baker et al. 2019, appendix B): what an agent sees of things of several kinds;
+and the convolution around a ring of distances that goes before it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import equinox as eqx
@@ -15,6 +16,7 @@ from tegu.spaces.features import ACTION_MASK, in_order, n_features
 
 WIDTH, HEADS, BLOCKS = 128, 4, 1  #: of embeddings, and of the attention over them (the paper's)
 SMALL = 0.125**0.5  #: gain of the layers within a block, as in the authors' code: a block changes little at first
+WINDOW, FILTERS = 3, 9  #: of the convolution: how many neighbours it sees at a time, and what it makes of them
 
 
 class Entities(NamedTuple):
@@ -33,18 +35,39 @@ class Entities(NamedTuple):
         return x[..., self.start : self.stop].reshape((*x.shape[:-1], self.most, self.width))
 
 
-def entities(space: gymnasium.Space, start: int = 0) -> Iterator[Entities]:
-    """The lists of entities of ``space``, whose features begin at ``start``, in their order: the Boxes of two
-    dimensions in a Dict, at any depth."""
-    if not isinstance(space, gymnasium.spaces.Dict):
-        return
-    for name, part in in_order(space):
+class Ring(NamedTuple):
+    """Where distances in directions all around an agent lie among the features, one after the other."""
+
+    start: int  #: index of the first
+    rays: int  #: how many there are
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.rays
+
+
+def parts(space: gymnasium.Space, start: int = 0) -> Iterator[tuple[str, gymnasium.Space, int]]:
+    """What a Dict holds at any depth that is no Dict, in its order: the name, the space and the index of the first of
+    its features, where those of ``space`` begin at ``start``."""
+    for name, part in in_order(space) if isinstance(space, gymnasium.spaces.Dict) else ():
         if name == ACTION_MASK:
             continue
+        if isinstance(part, gymnasium.spaces.Dict):
+            yield from parts(part, start)
+        else:
+            yield name, part, start
+        start += n_features(part)
+
+
+def entities(space: gymnasium.Space) -> Iterator[Entities]:
+    """The lists of entities of ``space`` in their order: the Boxes of two dimensions in a Dict, at any depth."""
+    for _, part, start in parts(space):
         if isinstance(part, gymnasium.spaces.Box) and len(part.shape) == 2 and n_features(part):
             yield Entities(start, *part.shape)
-        yield from entities(part, start)
-        start += n_features(part)
+
+
+def is_ring(part: gymnasium.Space) -> bool:
+    return isinstance(part, gymnasium.spaces.Box) and len(part.shape) == 1 and n_features(part) >= WINDOW
 
 
 def attention(query: jax.Array, key: jax.Array, value: jax.Array, present: jax.Array) -> jax.Array:
@@ -84,41 +107,73 @@ class SelfAttention(eqx.Module):
         return normalized(x + self.output(attention(query, key, value, present).reshape(x.shape)))
 
 
+class CircularConv(eqx.Module):
+    """A convolution with a ReLU around a ring of distances: ``[..., rays]`` to ``[..., rays * FILTERS]``. The last is a
+    neighbour of the first, so that a turned ring is the same, turned."""
+
+    layer: Dense
+
+    def __init__(self, key: jax.Array):
+        self.layer = Dense(key, WINDOW, FILTERS, GAIN)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        windows = jnp.stack([jnp.roll(x, 1, axis=-1), x, jnp.roll(x, -1, axis=-1)], axis=-1)
+        return jax.nn.relu(self.layer(windows)).reshape((*x.shape[:-1], -1))
+
+
 class EntityAttention(eqx.Module):
     """Features ``[..., n]`` to ``[..., 2 width]``: what an agent sees of itself, and what it makes of all entities.
 
-    All features outside the lists are its own. Each entity is embedded together with them, by a layer of its kind. The
-    agent itself and the entities then attend to each other, and their mean is joined to the embedding of its own
-    features. An entity whose row is all zeros is absent: nothing attends to it, and it is not in the mean. The order of
-    the entities of one kind makes no difference.
+    All features outside the lists are its own, those of rings after a convolution around each. Each entity is embedded
+    together with them, by a layer of its kind. The agent itself and the entities then attend to each other, and their
+    mean is joined to the embedding of its own features. An entity whose row is all zeros is absent: nothing attends to
+    it, and it is not in the mean. The order of the entities of one kind makes no difference.
     """
 
     own: Dense
     kinds: tuple[Dense, ...]
     blocks: tuple[SelfAttention, ...]
+    convolutions: tuple[CircularConv, ...]  #: one for each ring
     lists: tuple[Entities, ...] = eqx.field(static=True)
+    rings: tuple[Ring, ...] = eqx.field(static=True)
     inputs: int = eqx.field(static=True)  #: the length of features
 
     def __init__(
-        self, key: jax.Array, space: gymnasium.Space, width: int = WIDTH, heads: int = HEADS, blocks: int = BLOCKS
+        self,
+        key: jax.Array,
+        space: gymnasium.Space,
+        width: int = WIDTH,
+        heads: int = HEADS,
+        blocks: int = BLOCKS,
+        rings: Sequence[str] = (),
     ):
-        """Observations in ``space``. ``heads`` divides ``width``."""
+        """Observations in ``space``. ``heads`` divides ``width``. ``rings``: names of the parts that are rings."""
         self.lists, self.inputs = tuple(entities(space)), n_features(space)
-        n_own = max(self.n_own, 1)
-        own, *keys = jax.random.split(key, 1 + len(self.lists) + blocks)
+        self.rings = tuple(Ring(start, n_features(part)) for name, part, start in parts(space) if name in rings)
+        n_own = max(self.n_own + FILTERS * sum(ring.rays for ring in self.rings), 1)
+        own, *keys = jax.random.split(key, 1 + len(self.lists) + blocks + len(self.rings))
         self.own = Dense(own, n_own, width, GAIN)
         self.kinds = tuple(Dense(k, n_own + kind.width, width, GAIN) for k, kind in zip(keys, self.lists, strict=False))
-        self.blocks = tuple(SelfAttention(k, width, heads) for k in keys[len(self.lists) :])
+        keys = keys[len(self.lists) :]
+        self.blocks = tuple(SelfAttention(k, width, heads) for k in keys[:blocks])
+        self.convolutions = tuple(map(CircularConv, keys[blocks:]))
 
     @property
     def n_own(self) -> int:
-        """How many features are in no list."""
-        return self.inputs - sum(kind.most * kind.width for kind in self.lists)
+        """How many features are in no list and no ring."""
+        return self.inputs - sum(part.stop - part.start for part in self.apart)
+
+    @property
+    def apart(self) -> list[Entities | Ring]:
+        """Lists and rings, in the order of the features."""
+        both: tuple[Entities | Ring, ...] = (*self.lists, *self.rings)
+        return sorted(both, key=lambda part: part.start)
 
     @property
     def title(self) -> str:
-        """``entity attention 23+1x11+2x14``: the agent's own features, and those of each list."""
-        return "+".join([f"entity attention {self.n_own}", *(f"{kind.most}x{kind.width}" for kind in self.lists)])
+        """``entity attention 11+ring 12+1x11+2x14``: the agent's own features, those of each ring, and of each list."""
+        rings, lists = (f"ring {ring.rays}" for ring in self.rings), (f"{a.most}x{a.width}" for a in self.lists)
+        return "+".join([f"entity attention {self.n_own}", *rings, *lists])
 
     def __call__(self, x: jax.Array) -> jax.Array:
         own = self.own_features(x)
@@ -135,9 +190,11 @@ class EntityAttention(eqx.Module):
         return jnp.concatenate([myself, mean_of_present(every, seen)], axis=-1)
 
     def own_features(self, x: jax.Array) -> jax.Array:
-        """The features in no list, ``[..., n_own]``; where there are none, a 1: the embedding is learned all the
-        same."""
-        if not self.n_own:
-            return jnp.ones((*x.shape[:-1], 1), x.dtype)
-        starts, stops = [0, *(kind.stop for kind in self.lists)], [*(kind.start for kind in self.lists), self.inputs]
-        return jnp.concatenate([x[..., start:stop] for start, stop in zip(starts, stops, strict=True)], axis=-1)
+        """The features in no list and no ring, ``[..., n_own]``, and what the convolutions make of each ring; where
+        there are none, a 1: the embedding is learned all the same."""
+        starts, stops = [0, *(part.stop for part in self.apart)], [*(part.start for part in self.apart), self.inputs]
+        own = [x[..., start:stop] for start, stop in zip(starts, stops, strict=True)]
+        rings = [x[..., ring.start : ring.stop] for ring in self.rings]
+        own += [convolution(ring) for convolution, ring in zip(self.convolutions, rings, strict=True)]
+        joined = jnp.concatenate(own, axis=-1)
+        return joined if joined.shape[-1] else jnp.ones((*x.shape[:-1], 1), x.dtype)

@@ -1,7 +1,7 @@
 """What networks make of images and of entities before the layers that all observations go through."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import equinox as eqx
 import gymnasium
@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from tegu.core.errors import TeguError
-from tegu.nn.attention import EntityAttention, entities
-from tegu.nn.conv import Conv
+from tegu.nn.attention import WINDOW, EntityAttention, entities, is_ring, parts
+from tegu.nn.cnn import CNN, EXTRACTORS
 from tegu.nn.mlp import MLP, normalized
 from tegu.spaces.features import ACTION_MASK, in_order, n_features, one_line
 
@@ -45,78 +45,24 @@ class Image(NamedTuple):
         return pixels if (self.low, self.high) == (0, 1) else (pixels - self.low) / (self.high - self.low)
 
 
-class PlainCNN(eqx.Module):
-    """Convolutions without padding, each followed by a ReLU."""
-
-    layers: tuple[Conv, ...]
-    layer_norm: bool = eqx.field(static=True, default=False)  #: whether the channels of each pixel are normalised first
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        for layer in self.layers:
-            x = layer(x)
-            x = jax.nn.relu(normalized(x) if self.layer_norm else x)
-        return x
-
-
-class ImpalaResNet(eqx.Module):
-    """Three stages: a convolution, a maximum over 3x3 pixels at every second, two residual blocks (Espeholt et al.
-    2018, figure 3, right)."""
-
-    stages: tuple[tuple[Conv, tuple[tuple[Conv, Conv], ...]], ...]
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        batch = x.shape[:-3]
-        x = x.reshape((-1, *x.shape[-3:]))
-        for first, blocks in self.stages:
-            x = jax.lax.reduce_window(first(x), -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), "SAME")
-            for inner, outer in blocks:
-                x = x + outer(jax.nn.relu(inner(jax.nn.relu(x))))
-        return jax.nn.relu(x).reshape((*batch, *x.shape[1:]))
-
-
-CNN = PlainCNN | ImpalaResNet
-
-
-def nature_cnn(key: jax.Array, channels: int, gain: float | None, layer_norm: bool) -> CNN:
-    """32 filters of 8x8 at every fourth pixel, 64 of 4x4 at every second, 64 of 3x3 (Mnih et al. 2015, methods)."""
-    keys, sizes = jax.random.split(key, 3), ((channels, 32, 8, 4), (32, 64, 4, 2), (64, 64, 3, 1))
-    layers = (
-        Conv(k, inputs, outputs, gain, size=size, stride=stride, padding="VALID")
-        for k, (inputs, outputs, size, stride) in zip(keys, sizes, strict=True)
-    )
-    return PlainCNN(tuple(layers), layer_norm)
-
-
-def minatar_cnn(key: jax.Array, channels: int, gain: float | None, layer_norm: bool) -> CNN:
-    """16 filters of 3x3 (Young & Tian 2019, section 3)."""
-    return PlainCNN((Conv(key, channels, 16, gain, padding="VALID"),), layer_norm)
-
-
-def impala_resnet(key: jax.Array, channels: int, gain: float | None, layer_norm: bool) -> CNN:
-    """Stages of 16, 32 and 32 filters. Their sums of residuals are not normalised."""
-    stages, inputs = [], channels
-    for stage, outputs in zip(jax.random.split(key, 3), (16, 32, 32), strict=True):
-        first, *rest = jax.random.split(stage, 5)
-        a, b, c, d = (Conv(k, outputs, outputs, gain) for k in rest)
-        stages.append((Conv(first, inputs, outputs, gain), ((a, b), (c, d))))
-        inputs = outputs
-    return ImpalaResNet(tuple(stages))
-
-
-class Extractor(NamedTuple):
-    title: str
-    make: Callable[[jax.Array, int, float | None, bool], CNN]
-    smallest: int  #: pixels that a side must have
-
-
-EXTRACTORS = {
-    "nature": Extractor("Nature CNN", nature_cnn, 36),
-    "impala": Extractor("IMPALA ResNet", impala_resnet, 8),
-    "minatar": Extractor("MinAtar CNN", minatar_cnn, 3),
-}
 ATTENTION = "attention"  #: the extractor for lists of entities
 CHOICES = ("auto", "flatten", *EXTRACTORS, ATTENTION)
-"""All but "flatten" may say how wide a layer follows the convolutions of each image, or the attention: "nature:256"."""
+"""All but "flatten" may say how wide a layer follows the convolutions of each image, or the attention: "nature:256".
+"attention" may name parts that are rings of distances: "attention+lidar", "attention+lidar+sonar:256"."""
+
+
+class Choice(NamedTuple):
+    """What ``features_extractor`` says."""
+
+    name: str
+    rings: tuple[str, ...]  #: names of parts
+    width: int | None  #: of the layer that follows: None without one, 0 where that is no number
+
+    @classmethod
+    def of(cls, extractor: str) -> Self:
+        names, colon, width = extractor.partition(":")
+        name, *rings = names.split("+")
+        return cls(name, tuple(rings), (int(width) if width.isdecimal() else 0) if colon else None)
 
 
 class Encoder(eqx.Module):
@@ -142,9 +88,9 @@ class Encoder(eqx.Module):
         layer_norm: bool = False,
         scaled: bool = True,
     ):
-        """Observations in ``space``; ``extractor`` is one of ``CHOICES``. ``gain``: as for ``Conv``. ``scaled``: by the
-        bounds of the space, unless features come standardised."""
-        extractor, width = named_and_wide(extractor)
+        """Observations in ``space``; ``extractor`` is one of ``CHOICES``, with what may follow it. ``gain``: as for
+        ``Conv``. ``scaled``: by the bounds of the space, unless features come standardised."""
+        extractor, around, width = Choice.of(extractor)
         found = () if extractor in ("flatten", ATTENTION) else tuple(images(space))
         self.images = found if scaled else tuple(image._replace(low=0.0, high=1.0) for image in found)
         self.names = tuple(chosen(extractor, image) for image in self.images)
@@ -155,7 +101,7 @@ class Encoder(eqx.Module):
             EXTRACTORS[name].make(jax.random.fold_in(key, image.start), image.size[-1], gain, layer_norm)
             for name, image in zip(self.names, self.images, strict=True)
         )
-        self.attention = EntityAttention(key, space) if extractor == ATTENTION else None
+        self.attention = EntityAttention(key, space, rings=around) if extractor == ATTENTION else None
         self.layers = ()
         if width is not None:
             sizes = [_size(network, image.size) for network, image in zip(self.networks, self.images, strict=True)]
@@ -205,13 +151,15 @@ class Encoder(eqx.Module):
 
 def check_extractor(title: str, extractor: str, space: gymnasium.Space) -> None:
     """Raise ``TeguError`` in one line unless the ``extractor`` can look at the images or entities of ``space``."""
-    given, (extractor, width) = extractor, named_and_wide(extractor)
-    if extractor not in CHOICES or (extractor == "flatten" and width is not None):
+    given, (extractor, around, width) = extractor, Choice.of(extractor)
+    beyond = (extractor == "flatten" and width is not None) or (extractor != ATTENTION and around)
+    if extractor not in CHOICES or beyond:
         raise TeguError(f"{title}: features_extractor must be one of {', '.join(CHOICES)}, got {given!r}")
     if width is not None and width < 1:
         raise TeguError(f"{title}: features_extractor {given!r} must end in the width of a layer, such as nature:256")
     if extractor == ATTENTION:
         _check_entities(title, space)
+        _check_rings(f"{title}: features_extractor {given}", around, space)
     if extractor not in EXTRACTORS:
         return
     found = list(images(space))
@@ -243,15 +191,23 @@ def _check_entities(title: str, space: gymnasium.Space) -> None:
         )
 
 
+def _check_rings(title: str, names: tuple[str, ...], space: gymnasium.Space) -> None:
+    """Raise ``TeguError`` in one line unless parts of ``space`` have these names, and are rings of distances."""
+    for name in names:
+        named = [part for called, part, _ in parts(space) if called == name]
+        if not named:
+            raise TeguError(f"{title}: there is no part {name!r} in the observations, which are {one_line(space)}")
+        for part in named:
+            if not is_ring(part):
+                raise TeguError(
+                    f"{title}: {name!r} must be a Box of one dimension with at least {WINDOW} distances, one after the "
+                    f"other around the agent, got {one_line(part)}"
+                )
+
+
 def attends(extractor: str) -> bool:
-    """Whether an extractor is attention over entities, whatever its width."""
-    return named_and_wide(extractor)[0] == ATTENTION
-
-
-def named_and_wide(extractor: str) -> tuple[str, int | None]:
-    """The name of an extractor, and how wide the layer after it is: None without one, 0 where that is no number."""
-    name, colon, width = extractor.partition(":")
-    return name, (int(width) if width.isdecimal() else 0) if colon else None
+    """Whether an extractor is attention over entities, whatever its rings and its width."""
+    return Choice.of(extractor).name == ATTENTION
 
 
 def _size(network: Callable[[jax.Array], jax.Array], shape: tuple[int, ...]) -> int:

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 
+from tegu.nn.cnn import PlainCNN
 from tegu.nn.conv import Conv
-from tegu.nn.encoder import PlainCNN, channels_first
+from tegu.nn.encoder import channels_first
 from tegu.nn.residual import Dense, pooled
 from tegu.spaces.features import n_features
 
