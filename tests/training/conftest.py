@@ -58,7 +58,7 @@ _ALPHAGO |= {"supervised_fraction": 0.3, "reinforced_fraction": 0.4, "steps": 60
 _ALPHAGO |= {"learning_rate": "lin_1e-2", "reinforced_learning_rate": "lin_1e-2"}
 
 _SAC_VARIANTS: dict[str, dict[str, Any]] = {
-    "redq": {"gradient_steps": 3, "policy_delay": 2, "n_critics": 3},
+    "redq": {"gradient_steps": 3, "policy_delay": 2, "n_critics": 3, "model_steps": 2, "model_arch": [8]},
     "crossq": {"gradient_steps": 2},
 }
 
