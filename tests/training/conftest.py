@@ -58,7 +58,7 @@ _ALPHAGO |= {"supervised_fraction": 0.3, "reinforced_fraction": 0.4, "steps": 60
 _ALPHAGO |= {"learning_rate": "lin_1e-2", "reinforced_learning_rate": "lin_1e-2"}
 
 _SAC_VARIANTS: dict[str, dict[str, Any]] = {
-    "redq": {"gradient_steps": 3, "policy_delay": 2, "n_critics": 3},
+    "redq": {"gradient_steps": 3, "policy_delay": 2, "n_critics": 3, "model_steps": 2, "model_arch": [8]},
     "crossq": {"gradient_steps": 2},
 }
 
@@ -118,7 +118,7 @@ SMALL: dict[str, tuple[str, dict[str, Any], str | None]] = {
         "Pendulum-v1",
         _REPLAY
         | {"n_envs": 2, "train_freq": 4, "gradient_steps": 2, "ensemble_size": 3, "model_arch": [8], "model_delay": 2}
-        | {"rollout_length": {"initial": 1.0, "final": 3.0}, "max_rollout_length": 3},
+        | {"rollout_length": {"initial": 1.0, "final": 3.0}, "max_rollout_length": 3, "reward": "given"},
         "gymnasium",
     ),
     "mbmf": ("Pendulum-v1", _MBMF | {"normalize_reward": True}, "gymnasium"),

@@ -76,6 +76,11 @@ class ContinuousActions:
         action, log_prob = policy.sample_and_log_prob(key)
         return self._shaped(action), -log_prob
 
+    def sampled(self, policy: Any, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """What the environment gets ``[B, *shape]``, drawn from the ``policy``, and its entropy ``[B]``."""
+        action, entropy = self.drawn(policy, key)
+        return from_unit(self.space, action), entropy
+
     def _shaped(self, action: jax.Array) -> jax.Array:
         return action.reshape((*action.shape[:-1], *self.space.shape))
 
@@ -114,6 +119,9 @@ class DiscreteActions:
     ) -> tuple[jax.Array, jax.Array]:
         probability = jax.nn.softmax(policy.logits)
         return (probability * combine(values(critics, observation))).sum(axis=-1), policy.entropy()
+
+    def sampled(self, policy: Any, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return policy.sample(key), policy.entropy()
 
 
 def action_kind(space: Any) -> ContinuousActions | DiscreteActions:

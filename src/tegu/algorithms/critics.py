@@ -6,12 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from tegu.algorithms.return_distributions.base import aligned
 from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
 from tegu.nn.batch_norm import fitted
 from tegu.nn.body import check_architecture
 from tegu.nn.custom import CustomNetwork
 from tegu.nn.heads import ActionValue
+from tegu.returns import td_target
 
 Critic = ActionValue | CustomNetwork
 Critics = tuple[Critic, ...]
@@ -51,6 +53,11 @@ def check_layers(algorithm: Any, other: Mapping[str, bool], of_networks: Sequenc
         raise TeguError(f"{title}: {first} needs Tegu's network, it cannot be used with your own")
     if len(chosen) > 1 and chosen[0] in ("architecture", "batch_norm"):
         raise TeguError(f"{title}: {chosen[0]} cannot be used with {chosen[1]}")
+
+
+def bootstrapped(reward: jax.Array, later: jax.Array, terminated: jax.Array, gamma: float | jax.Array) -> jax.Array:
+    """``td_target`` of steps ``[B]`` by what critics say follows them: values ``[B]``, or quantiles ``[B, n]``."""
+    return td_target(aligned(reward, later), later, aligned(terminated, later), gamma)
 
 
 def lowest(found: jax.Array) -> jax.Array:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import equinox as eqx
@@ -27,16 +28,6 @@ from tegu.algorithms.base import (
 )
 from tegu.algorithms.critics import Critic, Critics, check_layers, fitted_values, lowest, values
 from tegu.algorithms.diagnostics import network_metrics, value_metrics
-from tegu.algorithms.learned_dynamics import (
-    LearnedDynamics,
-    Settings,
-    check_dynamics,
-    deterministic,
-    learned,
-    new_dynamics,
-    open_loop,
-    with_moments,
-)
 from tegu.algorithms.ranges import (
     Count,
     Few,
@@ -47,7 +38,15 @@ from tegu.algorithms.ranges import (
     Rate,
     RateOrNone,
 )
-from tegu.algorithms.value_expansion import expanded
+from tegu.algorithms.value_expansion import (
+    Model,
+    check_expansion,
+    expanded,
+    model_learned,
+    model_open_loop,
+    model_taken,
+    new_model,
+)
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
@@ -57,7 +56,6 @@ from tegu.exploration import ornstein_uhlenbeck
 from tegu.nn.batch_norm import WARM_UP, fitted, with_statistics
 from tegu.nn.custom import Signature, check_custom, custom_networks
 from tegu.nn.heads import ActionValue, CustomPolicy, DeterministicPolicy
-from tegu.nn.mlp import check_network
 from tegu.nn.optimizers import adam, descend, follow
 from tegu.returns import td_target
 from tegu.spaces.bounds import from_unit, to_unit
@@ -77,7 +75,7 @@ class DDPGLearner(NamedTuple):
     critic_optimizer: optax.OptState
     actor_loss: jax.Array  #: float32: at the last update of the actor
     updates: jax.Array  #: int32: gradient steps so far
-    dynamics: LearnedDynamics | tuple[()] = ()  #: a model of the environment, with ``model_steps``
+    dynamics: Model = ()  #: a model of the environment, with ``model_steps``
 
 
 class DDPG(Algorithm):
@@ -135,9 +133,7 @@ class DDPG(Algorithm):
         check_replay(self)
         if self.noise_type not in NOISES:
             raise TeguError(f"{self.title}: noise_type must be one of {', '.join(NOISES)}, got {self.noise_type!r}")
-        if self.model_steps:
-            check_dynamics(self.title, spec)
-            check_network("relu", self.model_arch, "model_arch")
+        check_expansion(self, spec)
         check_layers(self, {"layer_norm": self.layer_norm})
         if self.network is not None:
             actor = Signature((spec.observation_space,), ((math.prod(spec.action_space.shape),),))
@@ -156,7 +152,7 @@ class DDPG(Algorithm):
             critic_optimizer=adam().init(critics),
             actor_loss=jnp.zeros(()),
             updates=jnp.zeros((), jnp.int32),
-            dynamics=new_dynamics(jax.random.fold_in(key, 1), spec, self.model_settings) if self.model_steps else (),
+            dynamics=new_model(self, key, spec),
         )
 
     def actor_and_critics(self, key: jax.Array, spec: EnvironmentSpec) -> tuple[Actor, Critics]:
@@ -192,15 +188,9 @@ class DDPG(Algorithm):
             action = jnp.where(self.random_actions, random, jnp.clip(action + noise, -1, 1))
         return Decision(from_unit(learner.actor.spaces.action, action), memory)
 
-    @property
-    def model_settings(self) -> Settings:
-        return deterministic(self.model_arch, self.model_learning_rate)
-
     def take(self, learner: DDPGLearner, steps: Step) -> tuple[DDPGLearner, Step]:
         """All steps are kept as they are; a model standardises by them."""
-        if learner.dynamics:
-            learner = learner._replace(dynamics=with_moments(learner.dynamics, learner.actor.spaces.action, steps))
-        return learner, steps
+        return model_taken(learner, steps), steps
 
     def update(self, learner: DDPGLearner, batch: Batch, key: jax.Array) -> Update:
         """One gradient step of critics and actor on ``batch_size`` random steps ``[batch_size, ...]``.
@@ -209,16 +199,9 @@ class DDPG(Algorithm):
         step of the model comes first, and targets follow from what it imagines.
         """
         steps = batch.rows
-        of_model: dict[str, Any] = {}
-        if learner.dynamics:
-            key, model_key = jax.random.split(key)
-            given = learner.dynamics, learner.actor.spaces.action, steps, model_key, self.model_settings
-            dynamics, of_model = learned(*given)
-            learner = learner._replace(dynamics=dynamics)
-            seen, action, target = expanded(self, learner, steps, key)
-        else:
-            seen, action = steps.observation, to_unit(learner.actor.spaces.action, steps.action)
-            target = self.target(learner, steps, key)
+        learner, of_model = model_learned(self, learner, steps, key)
+        seen, action, target = self.targets(learner, steps, key)
+        action = to_unit(learner.actor.spaces.action, action)
 
         def critic_loss(critics: Critics) -> tuple[jax.Array, tuple[jax.Array, Critics]]:
             value, after = fitted_values(critics, learner.updates >= WARM_UP, seen, action)
@@ -241,18 +224,31 @@ class DDPG(Algorithm):
         metrics = {"actor_loss": learner.actor_loss, "critic_loss": error} | value_metrics(value, target, gradient)
         return Update(learner, metrics | of_model | learning_metrics(self.learning_rate, updates))
 
-    def target(self, learner: DDPGLearner, steps: Step, key: jax.Array) -> jax.Array:
-        """What the critics should say of the steps ``[B]``: the lowest value of the target actor's action, to which
-        clipped noise is added (TD3, equations 10 and 14)."""
-        next_value = self.next_value(learner, steps.next_observation, key)
-        return td_target(steps.reward, next_value, steps.terminated, self.gamma)
+    def targets(self, learner: DDPGLearner, steps: Step, key: jax.Array) -> tuple[PyTree, jax.Array, jax.Array]:
+        """Observations and actions, and what the critics should say of them: of the steps ``[B, ...]`` and, with
+        ``model_steps``, of imagined ones."""
+        value = partial(self.next_value, learner)
+        if learner.dynamics:
+            return expanded(
+                self, learner, steps, jax.random.fold_in(key, 1), partial(self.target_policy, learner), value
+            )
+        next_value = value(steps.next_observation, key)
+        return steps.observation, steps.action, td_target(steps.reward, next_value, steps.terminated, self.gamma)
 
     def next_value(self, learner: DDPGLearner, observation: PyTree, key: jax.Array) -> jax.Array:
-        """What the targets say of observations ``[B, ...]``."""
+        """What the targets say of observations ``[B, ...]``: the lowest value of the target actor's action, to which
+        clipped noise is added (TD3, equations 10 and 14)."""
         next_action = learner.target_actor(observation)
         noise = self.target_policy_noise * jax.random.normal(key, next_action.shape)
         smoothed = jnp.clip(next_action + jnp.clip(noise, -self.target_noise_clip, self.target_noise_clip), -1, 1)
         return lowest(values(learner.target_critics, observation, smoothed))
+
+    def target_policy(
+        self, learner: DDPGLearner, observation: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """The target actor as ``expanded`` plays it: nothing is random, and it is paid nothing but the reward."""
+        action = from_unit(learner.actor.spaces.action, learner.target_actor(observation))
+        return action, jnp.zeros(len(observation))
 
     def policy_update(
         self, learner: DDPGLearner, critics: Critics, critic: Critic, observation: PyTree
@@ -288,5 +284,4 @@ class DDPG(Algorithm):
     def imagine(
         self, learner: DDPGLearner, observation: jax.Array, actions: jax.Array, key: jax.Array
     ) -> Imagined | None:
-        dynamics, space = learner.dynamics, learner.actor.spaces.action
-        return open_loop(dynamics, space, observation, actions, self.model_settings) if dynamics else None
+        return model_open_loop(self, learner, observation, actions)

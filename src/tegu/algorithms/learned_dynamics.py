@@ -3,6 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +25,14 @@ BOUNDS_WEIGHT = 0.01  #: of the bounds of variances in the loss (Chua et al. 201
 
 Space = spaces.Box | spaces.Discrete  #: of actions
 
+REWARDS = ("learned", "given")
+
+
+class GivenReward(eqx.Module):
+    """What steps pay and which end the task, where that is known and never changes."""
+
+    function: Any = eqx.field(static=True)  #: ``EnvironmentSpec.reward``
+
 
 class LearnedDynamics(NamedTuple):
     """A model of an environment whose observations are vectors ``[o]``: how they change, the reward, and the end.
@@ -35,6 +44,7 @@ class LearnedDynamics(NamedTuple):
     optimizer: optax.OptState
     inputs: RunningMoments  #: of observations and, beside them, actions ``[o + k]``
     outputs: RunningMoments  #: of the changes of observations and rewards ``[o + 1]``
+    given: GivenReward | tuple[()] = ()  #: counts in place of what networks say of rewards and ends
 
 
 class Settings(NamedTuple):
@@ -48,6 +58,7 @@ class Settings(NamedTuple):
     probabilistic: bool  #: whether variances are learned
     nll_beta: Any  #: the power of the variance by which their loss is weighted
     learns_end: bool  #: whether the end of episodes is learned; else there is none
+    reward: str = "learned"  #: or given: rewards and ends are those of the task
 
 
 def check_dynamics(title: str, spec: EnvironmentSpec) -> None:
@@ -56,6 +67,17 @@ def check_dynamics(title: str, spec: EnvironmentSpec) -> None:
         raise TeguError(
             f"{title}: a model is learned of observations that are vectors of floats (float32 or float64), the "
             f"environment has {one_line(spec.observation_space)}"
+        )
+
+
+def check_reward(title: str, reward: str, spec: EnvironmentSpec) -> None:
+    """Raise ``TeguError`` unless rewards are learned, or known of the environment."""
+    if reward not in REWARDS:
+        raise TeguError(f"{title}: reward must be one of {', '.join(REWARDS)}, got {reward!r}")
+    if reward == "given" and spec.reward is None:
+        raise TeguError(
+            f"{title}: reward='given' needs a task whose reward follows from observations that Tegu knows, "
+            f"{spec.id} is none; Hopper-v5 and the like need exclude_current_positions_from_observation=False"
         )
 
 
@@ -75,9 +97,9 @@ def new_dynamics(key: jax.Array, spec: EnvironmentSpec, settings: Settings) -> L
     space = spec.action_space
     seen = observed + (int(space.n) if isinstance(space, spaces.Discrete) else math.prod(space.shape))
     ensemble = Ensemble(key, settings.members, seen, settings.net_arch, observed + 1, settings.activation)
-    return LearnedDynamics(
-        ensemble, adam().init(ensemble), RunningMoments.start((seen,)), RunningMoments.start((observed + 1,))
-    )
+    moments = RunningMoments.start((seen,)), RunningMoments.start((observed + 1,))
+    given = GivenReward(spec.reward) if settings.reward == "given" else ()
+    return LearnedDynamics(ensemble, adam().init(ensemble), *moments, given)
 
 
 def inputs_of(space: Space, observation: jax.Array, action: jax.Array) -> jax.Array:
@@ -151,14 +173,18 @@ def imagined(
     settings: Settings,
 ) -> tuple[Outcome, jax.Array]:
     """What comes of actions ``[E, N, ...]``, by one network for each row: rewards and ends ``[E, N]``, and the next
-    observations ``[E, N, o]``. They are drawn from what the networks predict where those are probabilistic."""
+    observations ``[E, N, o]``. They are drawn from what the networks predict where those are probabilistic; rewards
+    and ends that are given follow from the observations."""
     found = predicted(dynamics, space, observation, action)
     output = found.mean
     if settings.probabilistic:
         output = output + jnp.exp(0.5 * found.log_variance) * jax.random.normal(key, output.shape)
     output = denormalized(dynamics, output)
+    following = observation + output[..., :-1]
+    if isinstance(dynamics.given, GivenReward):
+        return Outcome(*dynamics.given.function(observation, action, following)), following
     ends = found.end > 0 if settings.learns_end else jnp.zeros(found.end.shape, bool)
-    return Outcome(output[..., -1], ends), observation + output[..., :-1]
+    return Outcome(output[..., -1], ends), following
 
 
 def open_loop(

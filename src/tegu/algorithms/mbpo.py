@@ -24,6 +24,7 @@ from tegu.algorithms.learned_dynamics import (
     LearnedDynamics,
     Settings,
     check_dynamics,
+    check_reward,
     imagined,
     learned,
     model_metrics,
@@ -89,6 +90,7 @@ class MBPO(Algorithm):
     model_delay: Count = eqx.field(static=True, default=5)  #: updates of SAC per update of the model
     model_warm_up: Natural = 1000  #: first updates, in which the model learns each time, and SAC from real steps alone
     learn_termination: bool = eqx.field(static=True, default=True)  #: whether the model predicts the end of episodes
+    reward: str = eqx.field(static=True, default="learned")  #: whether rewards and ends are learned, or given
 
     random_actions: Any = derived(False)  #: whether learning has not begun
 
@@ -116,6 +118,7 @@ class MBPO(Algorithm):
             probabilistic=True,
             nll_beta=1.0,
             learns_end=self.learn_termination,
+            reward=self.reward,
         )
 
     def at(self, clock: Clock) -> Self:
@@ -124,6 +127,7 @@ class MBPO(Algorithm):
     def validate(self, spec: EnvironmentSpec) -> None:
         check_replay(self)
         check_dynamics(self.title, spec)
+        check_reward(self.title, self.reward, spec)
         check_network("silu", self.model_arch, "model_arch")
         self.sac.validate(spec)
         longest = self.rollout_length

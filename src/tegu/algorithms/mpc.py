@@ -25,6 +25,7 @@ from tegu.algorithms.learned_dynamics import (
     LearnedDynamics,
     Settings,
     check_dynamics,
+    check_reward,
     imagined,
     is_vector,
     learned,
@@ -107,6 +108,7 @@ class MPC(Algorithm):
     probabilistic: bool = eqx.field(static=True, default=True)  #: learned: whether networks predict variances
     nll_beta: Fraction = 1.0  #: learned: the power of the variance by which the likelihood is weighted; 0: PETS's loss
     learn_termination: bool = eqx.field(static=True, default=True)  #: learned: whether the end of episodes is predicted
+    reward: str = eqx.field(static=True, default="learned")  #: learned: whether rewards and ends are learned, or given
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(200, 200, 200))  #: learned: hidden layers of a network
     activation: str = eqx.field(static=True, default="silu")  #: tanh, relu, elu, gelu, silu or mish
     learning_rate: Rate = 1e-3  #: learned: Adam's learning rate, a number or a schedule such as "lin_1e-3"
@@ -140,6 +142,7 @@ class MPC(Algorithm):
             self.probabilistic,
             self.nll_beta,
             self.learn_termination,
+            self.reward,
         )
 
     def at(self, clock: Clock) -> Self:
@@ -164,6 +167,7 @@ class MPC(Algorithm):
         check_replay(self)
         check_network(self.activation, self.net_arch)
         check_dynamics(title, spec)
+        check_reward(title, self.reward, spec)
         if self.n_particles % self.ensemble_size:
             raise TeguError(
                 f"{title}: n_particles must be a multiple of ensemble_size, got {self.n_particles} particles and "

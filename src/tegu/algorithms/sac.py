@@ -20,6 +20,7 @@ from tegu.algorithms.action_kinds import action_kind
 from tegu.algorithms.base import (
     Algorithm,
     ExpectedReturn,
+    Imagined,
     Metrics,
     Update,
     check_deep,
@@ -46,17 +47,25 @@ from tegu.algorithms.ranges import (
     Rate,
     WidthOrNone,
 )
+from tegu.algorithms.soft_policy import POLICY, policy_update
 from tegu.algorithms.soft_values import ValuesAndTargets, check_options, combined, soft_critic_loss, values_and_targets
 from tegu.algorithms.state_dependent_exploration import check_sde, explored
+from tegu.algorithms.value_expansion import (
+    Model,
+    check_expansion,
+    model_learned,
+    model_open_loop,
+    model_taken,
+    new_model,
+)
 from tegu.core.auto import Auto
 from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Batch, Replay, hindsight
-from tegu.nn.batch_norm import WARM_UP, fitted, with_statistics
+from tegu.nn.batch_norm import with_statistics
 from tegu.nn.custom import Signature, check_custom, custom_networks
 from tegu.nn.heads import QNetwork
-from tegu.nn.mlp import with_dropout
 from tegu.nn.moments import Moments, RunningMoments, merged, standardised
 from tegu.nn.optimizers import adam, descend, follow
 from tegu.nn.state_dependent_noise import SDE, StateDependentPolicy
@@ -65,8 +74,6 @@ from tegu.spaces.features import action_mask
 
 Actor = StochasticPolicy | StateDependentPolicy | CustomStochasticPolicy
 Critics = tuple[Critic | QNetwork, ...]
-
-POLICY = ("actor", "actor_optimizer", "log_ent_coef", "ent_coef_optimizer")  #: what a delay holds back
 
 
 class SACLearner(NamedTuple):
@@ -80,6 +87,7 @@ class SACLearner(NamedTuple):
     updates: jax.Array  #: int32: gradient steps so far
     policy_metrics: dict[str, jax.Array]  #: of the last update of the actor, if not every update is one
     observation_moments: Moments  #: with ``normalize_observation``
+    dynamics: Model = ()  #: a model of the environment, with ``model_steps``
 
 
 class SAC(Algorithm):
@@ -127,6 +135,10 @@ class SAC(Algorithm):
     log_std_init: float = -3.0  #: with gSDE: log standard deviation of the noise's weights at the start
     full_std: bool = eqx.field(static=True, default=True)  #: with gSDE: a deviation for each feature and action
     use_expln: bool = eqx.field(static=True, default=False)  #: with gSDE: deviations that grow slowly above 1
+    model_steps: Natural = eqx.field(static=True, default=0)  #: steps that a learned model imagines in targets (MVE)
+    td_k: bool = eqx.field(static=True, default=True)  #: with a model: whether critics learn of what is imagined, too
+    model_arch: tuple[int, ...] = eqx.field(static=True, default=(128, 128, 128))  #: hidden layers of the model
+    model_learning_rate: Rate = 1e-3  #: of the model
 
     random_actions: Any = derived(False)  #: whether learning has not begun
     rollout: Any = derived(0)  #: int32: steps before it, which tell rounds of steps apart
@@ -146,6 +158,7 @@ class SAC(Algorithm):
         check_sde(self, spec)
         check_replay(self)
         check_options(self, spec)
+        check_expansion(self, spec)
         if self.network is not None:
             actor = Signature((spec.observation_space,), ((stochastic_outputs(spec.action_space),),))
             critic = action_kind(spec.action_space).signature(spec.observation_space, self.n_quantiles)
@@ -168,6 +181,7 @@ class SAC(Algorithm):
             updates=jnp.zeros((), jnp.int32),
             policy_metrics={name: jnp.zeros(()) for name in reported} if self.policy_delay > 1 else {},
             observation_moments=moments,
+            dynamics=new_model(self, key, spec),
         )
 
     def actor_and_critics(self, key: jax.Array, spec: EnvironmentSpec) -> tuple[Actor, tuple[Any, ...]]:
@@ -211,17 +225,17 @@ class SAC(Algorithm):
 
     def take(self, learner: SACLearner, steps: Step) -> tuple[SACLearner, Step]:
         """Take in what was observed, and keep all steps as they are."""
+        learner = model_taken(learner, steps)
         return learner._replace(observation_moments=merged(learner.observation_moments, steps.observation)), steps
 
     def update(self, learner: SACLearner, batch: Batch, key: jax.Array) -> Update:
         """One gradient step of critics, actor and entropy coefficient on ``batch_size`` random steps.
 
-        With a ``policy_delay`` the actor and the coefficient wait for several steps of the critics.
+        With a ``policy_delay`` the actor and the coefficient wait for several steps of the critics. With
+        ``model_steps`` a step of the model comes first, and targets follow from what it imagines.
         """
-        steps = batch.rows._replace(
-            observation=standardised(learner.observation_moments, batch.rows.observation),
-            next_observation=standardised(learner.observation_moments, batch.rows.next_observation),
-        )
+        steps = batch.rows
+        learner, of_model = model_learned(self, learner, steps, key)
         target_key, policy_key = jax.random.split(key)
         ent_coef = jnp.exp(learner.log_ent_coef) if isinstance(self.ent_coef, Auto) else self.ent_coef
         of_critics = values_and_targets(self, learner, steps, ent_coef, target_key)
@@ -234,12 +248,13 @@ class SAC(Algorithm):
         critics, critic_optimizer = self.descend(learner.critics, gradient, learner.critic_optimizer)
         critics = with_statistics(critics, after)
         updates = learner.updates + 1
-        policy_update = partial(self.policy_update, learner, critics, steps.observation, ent_coef, policy_key)
+        seen = standardised(learner.observation_moments, steps.observation)
+        of_policy = partial(policy_update, self, learner, critics, seen, ent_coef, policy_key)
         if self.policy_delay == 1:
-            changed, metrics = policy_update()
+            changed, metrics = of_policy()
         else:
             waiting = {name: getattr(learner, name) for name in POLICY}, learner.policy_metrics
-            changed, metrics = jax.lax.cond(updates % self.policy_delay == 0, policy_update, lambda: waiting)
+            changed, metrics = jax.lax.cond(updates % self.policy_delay == 0, of_policy, lambda: waiting)
             learner = learner._replace(policy_metrics=metrics)
         due, targets = updates % self.target_update_interval == 0, learner.target_critics
         learner = learner._replace(
@@ -251,36 +266,8 @@ class SAC(Algorithm):
         )
         if self.n_quantiles:
             outputs, target = outputs.mean(axis=-1), target.mean(axis=-1)
-        metrics = {"critic_loss": error, **metrics, **value_metrics(outputs, target, gradient)}
+        metrics = {"critic_loss": error, **metrics, **value_metrics(outputs, target, gradient), **of_model}
         return Update(learner, {**metrics, "ent_coef": ent_coef, **learning_metrics(self.learning_rate, updates)})
-
-    def policy_update(
-        self, learner: SACLearner, critics: Critics, seen: PyTree, ent_coef: jax.Array | float, key: jax.Array
-    ) -> tuple[dict[str, Any], dict[str, jax.Array]]:
-        """The fields ``POLICY`` of the learner after one gradient step of actor and coefficient, and their metrics."""
-        kind = action_kind(learner.actor.spaces.action)
-        critics = with_dropout(critics, self.critic_dropout, jax.random.fold_in(key, 0))
-
-        def actor_loss(actor: Actor) -> tuple[jax.Array, tuple[jax.Array, Actor]]:
-            policy, after = fitted(actor, learner.updates >= WARM_UP, seen)
-            value, entropy = kind.expected(critics, partial(combined, self), seen, policy, key)
-            return -(value + ent_coef * entropy).mean(), (entropy.mean(), after)
-
-        def ent_coef_loss(log_ent_coef: jax.Array) -> jax.Array:
-            mask = action_mask(learner.actor.spaces.observation, seen)
-            auto = isinstance(self.target_entropy, Auto)
-            return log_ent_coef * (entropy - (kind.target_entropy(mask) if auto else self.target_entropy))
-
-        (loss, (entropy, after)), gradient = jax.value_and_grad(actor_loss, has_aux=True)(learner.actor)
-        actor, actor_optimizer = self.descend(learner.actor, gradient, learner.actor_optimizer)
-        log_ent_coef, ent_coef_optimizer = learner.log_ent_coef, learner.ent_coef_optimizer
-        metrics = {"actor_loss": loss, "entropy": entropy}
-        if isinstance(self.ent_coef, Auto):
-            metrics["ent_coef_loss"], gradient = jax.value_and_grad(ent_coef_loss)(log_ent_coef)
-            given = adam(), self.learning_rate, log_ent_coef, gradient, ent_coef_optimizer
-            log_ent_coef, ent_coef_optimizer = descend(*given)
-        changed = with_statistics(actor, after), actor_optimizer, log_ent_coef, ent_coef_optimizer
-        return dict(zip(POLICY, changed, strict=True)), metrics
 
     def descend(self, networks: Any, gradient: Any, state: optax.OptState) -> tuple[Any, optax.OptState]:
         """One step of Adam of the actor or of all critics."""
@@ -298,3 +285,8 @@ class SAC(Algorithm):
         observation = standardised(learner.observation_moments, observation)
         action = kind.to_space(learner.actor(observation).mode())
         return ExpectedReturn(combined(self, kind.values(learner.critics, observation, action)), self.gamma)
+
+    def imagine(
+        self, learner: SACLearner, observation: jax.Array, actions: jax.Array, key: jax.Array
+    ) -> Imagined | None:
+        return model_open_loop(self, learner, observation, actions)

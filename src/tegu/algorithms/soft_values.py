@@ -10,15 +10,16 @@ from gymnasium import spaces
 
 from tegu.algorithms.action_kinds import action_kind
 from tegu.algorithms.base import check_standardised
-from tegu.algorithms.critics import check_layers, fitted_values, lowest, subset, truncated
+from tegu.algorithms.critics import bootstrapped, check_layers, fitted_values, lowest, subset, truncated
 from tegu.algorithms.return_distributions.base import aligned, midpoints, quantile_huber_loss
+from tegu.algorithms.value_expansion import expanded
 from tegu.core.auto import Auto
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
-from tegu.core.step import Step
+from tegu.core.step import PyTree, Step
 from tegu.nn.batch_norm import WARM_UP
 from tegu.nn.mlp import with_dropout
-from tegu.returns import td_target
+from tegu.nn.moments import standardised
 from tegu.spaces.features import require
 
 ACTOR_VALUES = ("min", "mean")
@@ -48,6 +49,8 @@ def check_options(algorithm: Any, spec: EnvironmentSpec) -> None:
         check_standardised(title, spec.observation_space)
     if algorithm.batch_norm:
         require(f"{title} with batch_norm", "action", spec.action_space, spaces.Box)
+        if algorithm.model_steps:
+            raise TeguError(f"{title}: model_steps cannot be used with batch_norm, which has no target networks")
     of_layers = {
         "critic_layer_norm": algorithm.critic_layer_norm,
         "critic_dropout": algorithm.critic_dropout is not None,
@@ -59,7 +62,8 @@ def check_options(algorithm: Any, spec: EnvironmentSpec) -> None:
 def values_and_targets(
     algorithm: Any, learner: Any, steps: Step, ent_coef: jax.Array | float, key: jax.Array
 ) -> Callable[[Critics], ValuesAndTargets]:
-    """A function of the critics: what they say of the steps ``[B]``, and what they should."""
+    """A function of the critics: what they say of the steps ``[B]`` and, with ``model_steps``, of imagined ones, and
+    what they should."""
     compared = _without_target_critics if algorithm.batch_norm else _by_target_critics
     return compared(algorithm, learner, steps, ent_coef, key)
 
@@ -68,11 +72,13 @@ def _by_target_critics(
     algorithm: Any, learner: Any, steps: Step, ent_coef: jax.Array | float, key: jax.Array
 ) -> Callable[[Critics], ValuesAndTargets]:
     """The target is that of the target critics."""
-    kind, target = action_kind(learner.actor.spaces.action), soft_target(algorithm, learner, steps, ent_coef, key)
+    kind = action_kind(learner.actor.spaces.action)
+    observation, action, target = soft_targets(algorithm, learner, steps, ent_coef, key)
+    seen = standardised(learner.observation_moments, observation)
 
     def of_critics(critics: Critics) -> ValuesAndTargets:
         thinned = with_dropout(critics, algorithm.critic_dropout, jax.random.fold_in(key, 2))
-        return kind.values(thinned, steps.observation, steps.action), target, critics
+        return kind.values(thinned, seen, action), target, critics
 
     return of_critics
 
@@ -83,35 +89,55 @@ def _without_target_critics(
     """Without target critics the critics see the steps and the next ones in one batch, whose statistics
     normalise both (Bhatt et al. 2024, section 3)."""
     kind: Any = action_kind(learner.actor.spaces.action)
-    next_action, entropy = kind.drawn(learner.actor(steps.next_observation), key)
-    now, later = (steps.observation, *kind.seen(steps.action)), (steps.next_observation, next_action)
+    as_seen = partial(standardised, learner.observation_moments)
+    seen, next_seen = as_seen(steps.observation), as_seen(steps.next_observation)
+    next_action, entropy = kind.drawn(learner.actor(next_seen), key)
+    now, later = (seen, *kind.seen(steps.action)), (next_seen, next_action)
     both = jax.tree.map(lambda *parts: jnp.concatenate(parts), now, later)
 
     def of_critics(critics: Critics) -> ValuesAndTargets:
         outputs, after = fitted_values(critics, learner.updates >= WARM_UP, *both)
         value, next_value = jnp.split(outputs, 2, axis=1)
         future = combined_in_target(algorithm, key, jax.lax.stop_gradient(next_value))
-        return value, bootstrapped(algorithm, steps, future, ent_coef, entropy), after
+        future = future + ent_coef * aligned(entropy, future)
+        return value, bootstrapped(steps.reward, future, steps.terminated, algorithm.gamma), after
 
     return of_critics
 
 
-def soft_target(algorithm: Any, learner: Any, steps: Step, ent_coef: jax.Array | float, key: jax.Array) -> jax.Array:
-    """What the critics should say of the steps ``[B]`` (Haarnoja et al. 2018b, equations 2 and 3), or quantiles
-    ``[B, n]``."""
-    kind, seen = action_kind(learner.actor.spaces.action), steps.next_observation
+def soft_targets(
+    algorithm: Any, learner: Any, steps: Step, ent_coef: jax.Array | float, key: jax.Array
+) -> tuple[PyTree, jax.Array, jax.Array]:
+    """Observations and actions, and what the critics should say of them (Haarnoja et al. 2018b, equations 2 and 3): of
+    the steps ``[B]`` and, with ``model_steps``, of imagined ones; or quantiles ``[..., n]``."""
+    value = partial(soft_value, algorithm, learner, ent_coef)
+    if learner.dynamics:
+        policy = partial(paid_policy, learner, ent_coef)
+        return expanded(algorithm, learner, steps, jax.random.fold_in(key, 3), policy, value)
+    next_value = value(steps.next_observation, key)
+    target = bootstrapped(steps.reward, next_value, steps.terminated, algorithm.gamma)
+    return steps.observation, steps.action, target
+
+
+def soft_value(
+    algorithm: Any, learner: Any, ent_coef: jax.Array | float, observation: PyTree, key: jax.Array
+) -> jax.Array:
+    """What the target critics and the entropy of the policy say of observations ``[B, ...]`` (equation 3): ``[B]``, or
+    quantiles ``[B, n]``."""
+    kind, seen = action_kind(learner.actor.spaces.action), standardised(learner.observation_moments, observation)
     critics = with_dropout(learner.target_critics, algorithm.critic_dropout, jax.random.fold_in(key, 1))
     combine = partial(combined_in_target, algorithm, key)
     future, entropy = kind.expected(critics, combine, seen, learner.actor(seen), key)
-    return bootstrapped(algorithm, steps, future, ent_coef, entropy)
+    return future + ent_coef * aligned(entropy, future)
 
 
-def bootstrapped(
-    algorithm: Any, steps: Step, future: jax.Array, ent_coef: jax.Array | float, entropy: jax.Array
-) -> jax.Array:
-    """The target by the ``future`` values ``[B]`` or ``[B, n]`` and the ``entropy`` ``[B]`` of the next actions."""
-    future = future + ent_coef * aligned(entropy, future)
-    return td_target(aligned(steps.reward, future), future, aligned(steps.terminated, future), algorithm.gamma)
+def paid_policy(
+    learner: Any, ent_coef: jax.Array | float, observation: PyTree, key: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The environment's actions ``[B, ...]``, drawn from the policy, and what it is paid ``[B]`` for its entropy."""
+    kind, seen = action_kind(learner.actor.spaces.action), standardised(learner.observation_moments, observation)
+    action, entropy = kind.sampled(learner.actor(seen), key)
+    return action, ent_coef * entropy
 
 
 def combined_in_target(algorithm: Any, key: jax.Array, outputs: jax.Array) -> jax.Array:

@@ -26,6 +26,7 @@ class EnvironmentSpec:
     agents: tuple[str, ...] = ()  #: names by which rewards are paid where there are several agents
     model: Any = None  #: the environment itself, if it is in JAX: for planning
     goals: Any = None  #: where goals are observed, what reaching one pays, as ``GoalEnvironment`` has it
+    reward: Any = None  #: a function of observation, action and next observation to reward and end, where it is known
 
     def __hash__(self) -> int:
         return hash((self.id, self.spaces, self.n_envs, self.agents))

@@ -54,6 +54,11 @@ class Environment(eqx.Module):
         return {}
 
     @property
+    def reward_function(self) -> Any:
+        """``EnvironmentSpec.reward``, where observations and actions tell what steps pay; else None."""
+        return None
+
+    @property
     def observation_space(self) -> gymnasium.Space:
         raise AttributeError(f"{type(self).__name__} must define observation_space")
 

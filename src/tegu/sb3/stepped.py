@@ -20,6 +20,7 @@ class SteppedVecEnv:
     """Any ``VecEnv``. Returns are those of its monitors, before wrappers outside change rewards."""
 
     time_limit: int | None = None
+    reward_function = None
 
     def __init__(self, vector: VecEnv, seen: PyTree = None):
         """``seen``: what was seen last, where the first ``reset`` is to leave the episodes as they are."""

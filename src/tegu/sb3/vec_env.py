@@ -30,6 +30,7 @@ class VecEnv:
     metadata: dict[str, Any] = {}  # noqa: RUF012 - Gymnasium's way
     agents: tuple[str, ...] = ()  #: where there are several
     goals: Any = None  #: what goals pay, where environments say so: see ``EnvironmentSpec.goals``
+    reward_function: Any = None  #: none of SB3's algorithms asks for it
     reset_infos: list[dict[str, Any]]  #: of the last reset of each
     left: tuple[Any, PyTree] | None = None  #: where training left the environments, and what it saw last
     turned: "VecEnv | None" = None  #: this one in a ``VecTransposeImage``, where models have put it

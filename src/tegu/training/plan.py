@@ -267,7 +267,7 @@ def spec_of_sound(id: str, environment: Any, n_envs: int) -> EnvironmentSpec:
     in_jax = model if isinstance(model, GoalEnvironment) else None
     goals = in_jax if model is not None else environment.goals
     spaces = environment.observation_space, environment.action_space
-    return EnvironmentSpec(id, *spaces, n_envs, environment.agents, model, goals)
+    return EnvironmentSpec(id, *spaces, n_envs, environment.agents, model, goals, environment.reward_function)
 
 
 def spec_at(source: Source, n_envs: int) -> EnvironmentSpec:

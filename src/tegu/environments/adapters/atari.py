@@ -120,6 +120,7 @@ class AtariEnvironments:
 
     agents: tuple[str, ...] = ()
     goals = None
+    reward_function = None
 
     def __init__(self, options: AtariOptions, entropy: Sequence[Sequence[int]]):
         """``entropy``: for each game, the integers that all its randomness follows from."""

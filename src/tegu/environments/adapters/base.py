@@ -32,6 +32,7 @@ class HostEnvironments(Protocol):
     action_space: Any
     agents: tuple[str, ...]  #: names by which rewards are paid where there are several agents
     goals: Any  #: ``EnvironmentSpec.goals``
+    reward_function: Any  #: ``EnvironmentSpec.reward``
     time_limit: int | None  #: steps after which an episode is truncated, where that is known
     episodes: list[int]  #: how often each was seeded before it was the last time, mostly once an episode
 

@@ -17,6 +17,11 @@ from tegu.core.step import PyTree
 from tegu.core.trees import as_array
 
 RESET = "reset", ("observation", "info")
+_COUNTING_OR_CHECKING = (
+    gymnasium.wrappers.TimeLimit,
+    gymnasium.wrappers.OrderEnforcing,
+    gymnasium.wrappers.PassiveEnvChecker,
+)
 LARGEST = 2**127  #: a whole number that float32 holds
 STEP = "step", ("observation", "reward", "terminated", "truncated", "info")
 
@@ -77,6 +82,13 @@ def spaces_made(make: Callable[[], Any]) -> tuple[gymnasium.Space, gymnasium.Spa
         return spaces_of(environment)
     finally:
         close(environment)
+
+
+def bare(environment: Any) -> Any:
+    """An environment without the wrappers of Gymnasium's that only check it or count its steps."""
+    while isinstance(environment, _COUNTING_OR_CHECKING):
+        environment = environment.env
+    return environment
 
 
 def close(environment: Any) -> None:

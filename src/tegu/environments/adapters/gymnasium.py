@@ -14,6 +14,7 @@ from tegu.environments.adapters.base import HostStep
 from tegu.environments.adapters.contract import (
     RESET,
     STEP,
+    bare,
     check_apart,
     check_reset,
     close,
@@ -27,6 +28,7 @@ from tegu.environments.adapters.contract import (
 from tegu.environments.adapters.goals import HostGoals
 from tegu.environments.adapters.mujoco import MujocoState
 from tegu.environments.adapters.pettingzoo import ParallelEnvironment
+from tegu.environments.adapters.rewards import reward_of
 from tegu.spaces.features import zeros
 from tegu.spaces.observations import Observations
 
@@ -51,6 +53,7 @@ class GymnasiumEnvironments:
         inner = first.unwrapped
         self.agents = tuple(inner.possible_agents) if isinstance(inner, ParallelEnvironment) else ()
         self.goals = HostGoals.of(first)
+        self.reward_function = reward_of(first)
         self._observations = Observations(self.observation_space)
         self.episodes = [0] * len(entropy)
         self._own_state = [_own_state(environment) for environment in self.environments]
@@ -197,14 +200,9 @@ def _rows(space: gymnasium.Space, actions: np.ndarray) -> Any:
     return actions.tolist() if isinstance(space, gymnasium.spaces.Discrete) else actions
 
 
-_STATELESS = (gymnasium.wrappers.TimeLimit, gymnasium.wrappers.OrderEnforcing, gymnasium.wrappers.PassiveEnvChecker)
-
-
 def _own_state(environment: gymnasium.Env) -> Any:
     """What saves an environment's state, mostly itself, if it can and its wrappers have none but a count of steps."""
-    inner: Any = environment
-    while isinstance(inner, _STATELESS):
-        inner = inner.env
+    inner = bare(environment)
     if (of_mujoco := MujocoState.of(inner)) is not None:
         return of_mujoco
     able = all(callable(getattr(inner, name, None)) for name in ("save_state", "load_state"))

@@ -1,6 +1,7 @@
 """Pendulum: swing a rod upright with a motor too weak to lift it, and hold it there."""
 
 import math
+from dataclasses import dataclass
 
 import equinox as eqx
 import gymnasium
@@ -46,8 +47,7 @@ class Pendulum(Environment):
     def step(self, state: jax.Array, action: jax.Array, key: jax.Array) -> Timestep:
         theta, speed = state
         torque = jnp.clip(action[0], -self.max_torque, self.max_torque)
-        upright = (theta + math.pi) % (2 * math.pi) - math.pi
-        cost = upright**2 + 0.1 * speed**2 + 0.001 * torque**2
+        cost = _cost((theta + math.pi) % (2 * math.pi) - math.pi, speed, torque)
 
         # The rod turns about its end, so its moment of inertia is m l^2 / 3; the new speed moves it (symplectic Euler).
         acceleration = 3 * self.g / (2 * self.l) * jnp.sin(theta) + 3 / (self.m * self.l**2) * torque
@@ -60,6 +60,10 @@ class Pendulum(Environment):
         cosine, sine, speed = observation
         return jnp.stack([jnp.arctan2(sine, cosine), speed])
 
+    @property
+    def reward_function(self) -> "PendulumReward":
+        return PendulumReward(self.max_torque)
+
     def image(self, state: np.ndarray) -> np.ndarray:
         size, length = 500, 180
         centre = np.array([size / 2, size / 2])
@@ -70,6 +74,26 @@ class Pendulum(Environment):
         canvas.line([centre, tip], RED, 42)
         canvas.disc(centre, 9, INK)
         return canvas.array()
+
+
+@dataclass(frozen=True)
+class PendulumReward:
+    """What steps pay, and that none ends the task, by observations ``[..., 3]`` and actions ``[..., 1]``."""
+
+    max_torque: float
+
+    def __call__(
+        self, observation: jax.Array, action: jax.Array, next_observation: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        angle = jnp.arctan2(observation[..., 1], observation[..., 0])
+        torque = jnp.clip(action[..., 0], -self.max_torque, self.max_torque)
+        reward = -_cost(angle, observation[..., 2], torque)
+        return reward, jnp.zeros(reward.shape, bool)
+
+
+def _cost(angle: jax.Array, speed: jax.Array, torque: jax.Array) -> jax.Array:
+    """Of being ``angle`` rad from upright."""
+    return angle**2 + 0.1 * speed**2 + 0.001 * torque**2
 
 
 def _observe(state: jax.Array) -> jax.Array:
