@@ -129,6 +129,8 @@ def test_what_is_not_known_is_not_learned():
         (TicTacToe(), {"score_weight": 1.0}, r"score_weight needs a game that defines score\(\), tic-tac-toe does not"),
         (GAME, {"ema": 1.5}, "ema must be from 0 to 0.999, got 1.5"),
         (GAME, {"fast_simulations": 1}, "fast_simulations must be from 2 to 100,000, got 1"),
+        (GAME, {"fork_fraction": 1.5}, "fork_fraction must be from 0 to 1, got 1.5"),
+        (GAME, {"n_reanalysed": 300}, "n_reanalysed must be at most batch_size, got 300 and 256"),
         (GAME, {"reply_weight": -1.0}, "reply_weight must be at least 0, got -1"),
     ],
 )
@@ -220,6 +222,30 @@ def test_moves_of_decided_games_count_for_a_tenth():
         assert abs(some[name] - others[name]) > 1e-3
 
 
+# Reanalysis
+
+
+@pytest.mark.slow
+def test_policies_that_are_searched_again_are_learned_in_place_of_stored_ones():
+    """Those of the first positions, by full searches with the network that plays; outcomes stay."""
+    plain = AlphaZero(**SMALL, fast_simulations=4, ema=0.5)
+    learner, given = fresh(plain), batch(4, targets=(), full=np.arange(N) % 2 == 0)
+    learner = learner._replace(average=jax.tree.map(lambda leaf: leaf[::-1] if leaf.ndim else leaf, learner.average))
+    update_key, search_key = jax.random.split(KEY)
+    first = jax.tree.map(lambda leaf: leaf[:4], given.rows.position)
+    found = jax.jit(partial(plain.plan, simulations=8, explore=True))(learner, first, search_key)
+    policy = np.concatenate([found.policy, given.rows.policy[4:]])
+    replaced = given.rows._replace(policy=policy, full=np.array([True, True, True, True, True, False]))
+    expected = jax.jit(plain.update)(learner, Batch(replaced, given.weight), update_key)
+
+    again = AlphaZero(**SMALL, fast_simulations=4, ema=0.5, n_reanalysed=4)
+    actual = jax.jit(again.update)(learner, given, KEY)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), actual, expected)
+    assert abs(found.policy - given.rows.policy[:4]).max() > 0.1
+    other = jax.jit(plain.update)(learner, given, update_key)
+    assert abs(other.metrics["policy_loss"] - actual.metrics["policy_loss"]) > 1e-3
+
+
 # Averaged weights
 
 
@@ -283,6 +309,7 @@ TRAINING = {"n_envs": 4, "train_freq": 64, "gradient_steps": 2, "buffer_size": 2
 TRAINING |= {"width": 4, "blocks": 1, "batch_size": 16, "network": "fully_conv", "progress_bar": False}
 LOOP = ("n_envs", "progress_bar")  # not hyper-parameters
 EVERY = {**HEADS, "fast_simulations": 2, "full_search_fraction": 0.5, "ema": 0.9, "soft_resign": 0.5}
+EVERY |= {"fork_fraction": 0.5, "n_reanalysed": 3}
 
 
 @pytest.mark.long

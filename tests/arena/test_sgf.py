@@ -55,7 +55,7 @@ ack]AB[gc][cg]DT[2024-01-01]RE[W+R]C[a comment; with (brackets\]]
             Setup(tuple(ai), (80,), (40,), 1),
             Move(1, 4 * 9 + 7),
         ),
-        *(6.5, 2, "Black", "White ]\\ two lines", "W+R"),
+        *(6.5, 2, "Black", "White ]\\ two lines", "W+R", "Chinese"),
     )
     assert len(record.moves) == 5
     assert not is_over(record)
@@ -97,7 +97,7 @@ def records(draw):
             parts = step[: cut[0]], step[cut[0] : cut[1]], step[cut[1] :]
             steps.append(Setup(*map(tuple, parts), draw(st.sampled_from([None, 0, 1]))))
     komi = draw(st.one_of(st.none(), st.integers(-1000, 1000).map(lambda half: half / 2)))
-    return GameRecord(size, tuple(steps), komi, draw(st.integers(0, 4)), *(draw(words) for _ in range(3)))
+    return GameRecord(size, tuple(steps), komi, draw(st.integers(0, 4)), *(draw(words) for _ in range(4)))
 
 
 @settings(max_examples=200, deadline=None)

@@ -48,6 +48,7 @@ _HINDSIGHT = _REPLAY | {"n_sampled_goal": 4, "n_envs": 2, "train_freq": 4, "envi
 _PARTICLES = _REPLAY | {"n_envs": 2, "train_freq": 20}
 _ALPHAZERO = {"simulations": 2, "random_moves": 2, "train_freq": 256, "buffer_size": 768, "batch_size": 32}
 _ALPHAZERO |= {"gradient_steps": 2, "width": 8, "blocks": 1, "steps": 3_000, "log_interval": 512}
+_ALPHAZERO |= {"fork_fraction": 0.5, "n_reanalysed": 4}
 _MUZERO = {"n_envs": 2, "simulations": 2, "unroll_steps": 2, "n_steps": 2, "train_freq": 20, "latent_size": 4}
 _MUZERO |= {"support_size": 4, "prioritized": True, "n_reanalysed": 3, "target_update_interval": 100}
 _TDMPC2 = {"n_envs": 2, "train_freq": 4, "horizon": 2, "n_candidates": 6, "n_policy_candidates": 2, "n_elite": 3}

@@ -1,6 +1,6 @@
 """Collecting steps in environments written in JAX, as pure functions for use inside compiled programs."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ class CollectorState(NamedTuple):
     memory: PyTree  #: the policy's recurrent state
     elapsed: jax.Array  #: int32 ``[B]``: steps of the running episode
     total_reward: PyTree  #: float32 ``[B]``: its undiscounted return so far, by agent where there are several
+    earlier: Any = None  #: ``CollectorState``: where a new episode may begin instead; None: episodes are never forked
 
 
 class JaxCollector:
@@ -37,7 +38,8 @@ class JaxCollector:
     def start(self, algorithm: Algorithm, learner: Learner, key: jax.Array) -> CollectorState:
         """Fresh episodes in all environments."""
         memory = algorithm.begin(learner, jax.random.fold_in(key, 0), self.n_envs)
-        return start_episodes(self.environment, key, self.n_envs, memory)
+        state = start_episodes(self.environment, key, self.n_envs, memory)
+        return state if algorithm.fork_probability is None else state._replace(earlier=state)
 
     def collect(
         self,
@@ -154,6 +156,34 @@ def step_and_reset(
     """
     key, reset_key = jax.random.split(key)
     step, after = act_and_step(algorithm, environment, learner, state, key, explore=explore)
-    fresh = start_episodes(environment, reset_key, state.elapsed.shape[0], after.memory)
     ended = step.terminated | step.truncated
-    return jax.tree.map(lambda new, old: where(ended, new, old), fresh, after), step, after
+    if state.earlier is None:
+        fresh, earlier = start_episodes(environment, reset_key, ended.shape[0], after.memory), None
+    else:
+        reset_key, fork_key, keep_key = jax.random.split(reset_key, 3)
+        fresh = start_episodes(environment, reset_key, ended.shape[0], after.memory)
+        earlier = keep_earlier(state.earlier, after._replace(total_reward=fresh.total_reward), ended, keep_key)
+        fresh = forked(algorithm, earlier, fresh, fork_key)
+    return select(ended, fresh, after)._replace(earlier=earlier), step, after
+
+
+def keep_earlier(earlier: CollectorState, now: CollectorState, ended: jax.Array, key: jax.Array) -> CollectorState:
+    """A random one of the moments after each step of ``B`` episodes, ``now`` being the last; not after the last step.
+
+    Reservoir sampling (Vitter 1985, algorithm R): the ``n``-th takes the place of the one that is kept with
+    probability 1/n, so that all are equally likely. In an episode that was itself forked, the moment where it began
+    stands for those before it.
+    """
+    keeps = jax.random.uniform(key, ended.shape) * now.elapsed < 1
+    return select(keeps & ~ended, now, earlier)
+
+
+def forked(algorithm: Algorithm, earlier: CollectorState, fresh: CollectorState, key: jax.Array) -> CollectorState:
+    """``fresh`` episodes, of which some go on from an ``earlier`` moment. Their clock does, too."""
+    forks = jax.random.bernoulli(key, algorithm.fork_probability, fresh.elapsed.shape)
+    return select(forks, earlier._replace(memory=algorithm.fork(earlier.memory)), fresh)
+
+
+def select(condition: jax.Array, yes: CollectorState, no: CollectorState) -> CollectorState:
+    """Those environments of ``yes`` where the ``condition`` ``[B]`` is true, else those of ``no``."""
+    return jax.tree.map(lambda one, other: where(condition, one, other), yes, no)

@@ -13,6 +13,7 @@ from tegu.algorithms.base import (
     Algorithm,
     Metrics,
     Update,
+    check_reanalysed,
     check_replay,
     learning_metrics,
     named,
@@ -107,6 +108,8 @@ class AlphaZero(Algorithm):
     ownership_weight: NonNegativeOrNone = None  #: of the loss of whose each point will be; none: not learned
     score_weight: NonNegativeOrNone = None  #: of the loss of the final score; none: not learned
     reply_weight: NonNegativeOrNone = None  #: of the loss of the other player's next search; none: not learned
+    fork_fraction: FractionOrNone = None  #: games that begin in the middle of the game before; none: none do
+    n_reanalysed: Natural = eqx.field(static=True, default=0)  #: moves of each batch that are searched again
     soft_resign: FractionOrNone = None  #: moves of games with values beyond it count less; none: all alike
     ema: BelowOneOrNone = None  #: decay of the moving average of the weights, which then plays; none: no average
 
@@ -127,6 +130,7 @@ class AlphaZero(Algorithm):
             raise TeguError(f"AlphaZero: search must be one of {', '.join(SEARCHES)}, got {self.search!r}")
         check_policy_value(self.network, spec)
         check_auxiliary("AlphaZero", self.weights, self.network, spec.model)
+        check_reanalysed(self)
         check_replay(self)
 
     def init(self, key: jax.Array, spec: EnvironmentSpec) -> AlphaZeroLearner:
@@ -172,6 +176,15 @@ class AlphaZero(Algorithm):
     def begin(self, learner: AlphaZeroLearner, key: jax.Array, n: int) -> PyTree:
         """With how many random moves each game begins, int32 ``[n]``: from none to ``random_moves``."""
         return jax.random.randint(key, (n,), 0, self.random_moves + 1)
+
+    @property
+    def fork_probability(self) -> Any:
+        return self.fork_fraction
+
+    def fork(self, memory: PyTree) -> PyTree:
+        """A forked game goes on with a random move, or with the random moves of its opening that were still to come
+        (Wu 2019, appendix D)."""
+        return jnp.maximum(memory, 1)
 
     def act(
         self, learner: AlphaZeroLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
@@ -224,6 +237,9 @@ class AlphaZero(Algorithm):
     def update(self, learner: AlphaZeroLearner, batch: Batch, key: jax.Array) -> Update:
         """One gradient step on ``batch_size`` moves, each turned or mirrored at random."""
         game, examples = learner.network.game, batch.rows
+        if self.n_reanalysed:
+            key, search_key = jax.random.split(key)
+            examples = self.reanalysed(learner, examples, search_key)
         index = jax.random.randint(key, examples.outcome.shape, 0, game.n_symmetries)
         planes = jax.vmap(game.features)(examples.position)
         planes, policy = jax.vmap(game.symmetric)(index, planes, examples.policy)
@@ -257,3 +273,13 @@ class AlphaZero(Algorithm):
         average = learner.average if self.ema is None else follow(learner.average, network, 1 - self.ema)
         learner = AlphaZeroLearner(network, optimizer, learner.updates + 1, average)
         return Update(learner, dict(metrics) | learning_metrics(rate, learner.updates))
+
+    def reanalysed(self, learner: AlphaZeroLearner, examples: Example, key: jax.Array) -> Example:
+        """Examples ``[batch_size, ...]``, of which the first ``n_reanalysed`` have the policy that a full search finds
+        now (Schrittwieser et al. 2020, appendix H). They are a random draw, so that any others would do as well."""
+        n = self.n_reanalysed
+        positions = jax.tree.map(lambda leaf: leaf[:n], examples.position)
+        found = self.plan(learner, positions, key, simulations=self.simulations, explore=True)
+        policy = examples.policy.at[:n].set(found.policy)
+        full = None if examples.full is None else examples.full.at[:n].set(True)
+        return examples._replace(policy=policy, full=full)

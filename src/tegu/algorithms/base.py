@@ -136,6 +136,16 @@ class Algorithm(eqx.Module):
         """The recurrent state ``[n, ...]`` with which ``act`` starts ``n`` episodes; empty for policies without one."""
         return ()
 
+    @property
+    def fork_probability(self) -> Any:
+        """With which probability an episode begins where the one before it in the same environment once stood, after
+        any of its steps; None: never. Only training in environments in JAX does so."""
+        return None
+
+    def fork(self, memory: PyTree) -> PyTree:
+        """The memory ``[n, ...]`` with which ``act`` goes on from there, given the one it had then."""
+        return memory
+
     @abstractmethod
     def act(self, learner: Learner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool) -> Decision:
         """Choose actions for a batch of observations ``[B, ...]``; ``explore=False`` is the deterministic policy."""
@@ -237,6 +247,15 @@ def check_replay(algorithm: Any) -> None:
     if algorithm.gradient_steps < 1 and algorithm.gradient_steps != -1:
         title = algorithm.title
         raise TeguError(f"{title}: gradient_steps must be at least 1, or -1, got {algorithm.gradient_steps}")
+
+
+def check_reanalysed(algorithm: Any) -> None:
+    """Raise ``TeguError`` unless a batch has as many rows as are to be searched again."""
+    searched, batch_size = algorithm.n_reanalysed, algorithm.batch_size
+    if searched > batch_size:
+        raise TeguError(
+            f"{algorithm.title}: n_reanalysed must be at most batch_size, got {searched:,} and {batch_size:,}"
+        )
 
 
 def falling_epsilon(algorithm: Any, clock: Clock) -> jax.Array:

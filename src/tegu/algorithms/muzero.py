@@ -14,6 +14,7 @@ from tegu.algorithms.base import (
     Algorithm,
     ExpectedReturn,
     Update,
+    check_reanalysed,
     check_replay,
     learning_metrics,
     named,
@@ -106,11 +107,7 @@ class MuZero(Algorithm):
             raise TeguError(f"{self.title}: bootstrap must be one of {', '.join(BOOTSTRAPS)}, got {self.bootstrap!r}")
         if spec.agents and not isinstance(spec.model, Game):
             raise TeguError(f"{self.title} needs a single agent or a board game in JAX, {spec.id} is neither")
-        if self.n_reanalysed > self.batch_size:
-            raise TeguError(
-                f"{self.title}: n_reanalysed must be at most batch_size, got {self.n_reanalysed:,} and "
-                f"{self.batch_size:,}"
-            )
+        check_reanalysed(self)
         if spec.agents and self.features_extractor not in ("auto", "flatten"):
             raise TeguError(
                 f"{self.title}: features_extractor must be auto or flatten in board games, got "

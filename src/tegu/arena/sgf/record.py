@@ -49,6 +49,7 @@ class GameRecord(NamedTuple):
     black: str = ""  #: the player's name
     white: str = ""
     result: str = ""  #: such as B+3.5, W+R (resigned), 0 (a draw)
+    rules: str = ""  #: such as Chinese, Japanese; as the record calls them
 
     @property
     def moves(self) -> tuple[Move, ...]:
@@ -103,7 +104,7 @@ def from_text(text: str) -> GameRecord:
             raise TeguError(f"more than {_MOST_MOVES:,} moves, or {_MOST_SETUPS} times stones that are set up")
     komi = _real(_one(root, "KM"), "KM", MOST_KOMI) if "KM" in root else None
     handicap = int(_real(_one(root, "HA", "0"), "HA", size**2))
-    names = [_one(root, name) for name in ("PB", "PW", "RE")]
+    names = [_one(root, name) for name in ("PB", "PW", "RE", "RU")]
     return GameRecord(size, tuple(steps), komi, handicap, *names)
 
 
@@ -113,7 +114,7 @@ def to_text(record: GameRecord) -> str:
     root = [("FF", ["4"]), ("GM", ["1"]), ("CA", ["UTF-8"]), ("SZ", [f"{size}"])]
     root.append(("KM", [] if record.komi is None else [f"{record.komi:.10g}"]))
     root.append(("HA", [f"{record.handicap}"] if record.handicap else []))
-    texts = (("PB", record.black), ("PW", record.white), ("RE", record.result))
+    texts = (("PB", record.black), ("PW", record.white), ("RE", record.result), ("RU", record.rules))
     root += [(name, [text] if text else []) for name, text in texts]
     if steps and isinstance(steps[0], Setup):
         root += _properties(steps.pop(0), size)

@@ -60,8 +60,16 @@ def recorded(game: Go, played: Games, players: Sequence[tuple[str, str]]) -> lis
         if moves[-1] < 0:
             result = f"{COLOURS[len(moves) % 2]}+{'R' if moves[-1] == RESIGNATION else 'F'}"
         steps = [Move(ply % 2, action) for ply, action in enumerate(moves) if action >= 0]
-        records.append(GameRecord(game.size, tuple(steps), game.komi, 0, *names, result))
+        records.append(GameRecord(game.size, tuple(steps), game.komi, 0, *names, result, rules_name(game)))
     return records
+
+
+def rules_name(game: Go) -> str:
+    """What the rules of ``game`` are called in a record: by the names of KataGo
+    (https://lightvector.github.io/KataGo/rules.html), or where they have none, in its shorthand."""
+    ko, suicide = "POSITIONAL" if game.superko else "SIMPLE", int(game.suicide)
+    named = {("SIMPLE", 0): "Chinese", ("POSITIONAL", 1): "Tromp-Taylor"}
+    return named.get((ko, suicide), f"ko{ko}scoreAREAtaxNONEsui{suicide}")
 
 
 def _set_up(game: Go, position: Position, step: Setup, where: str) -> Position:
