@@ -38,6 +38,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "+ reply": {"reply_weight": 0.15},
     "+ playout cap": _CAP,
     "+ soft resignation": {"soft_resign": 0.9},
+    "+ forks": {"fork_fraction": 0.05},
+    "+ reanalysis": {"n_reanalysed": 16},  # searches besides those of the moves
     "+ averaged weights": {"ema": 0.99},
 }
 OPTIONS["+ all"] = {name: value for options in OPTIONS.values() for name, value in options.items()}

@@ -92,6 +92,7 @@ def games_of(game, steps, env):
     return found
 
 
+@pytest.mark.slow
 def test_a_forked_game_is_one_before_up_to_a_move_and_then_a_random_one():
     steps, outcome = collected(GO, fork_fraction=0.5)
     games = {env: games_of(GO, steps, env) for env in range(B)}
@@ -113,6 +114,7 @@ def test_a_forked_game_is_one_before_up_to_a_move_and_then_a_random_one():
             np.testing.assert_array_equal(outcome[span, env], np.where(random, 0.25, result))
 
 
+@pytest.mark.slow
 def test_random_openings_are_played_besides():
     """A fork within the opening goes on with what was left of it."""
     steps, _ = collected(GO, fork_fraction=0.5, random_moves=3)
@@ -129,6 +131,7 @@ def test_random_openings_are_played_besides():
     assert longest == {True: {1, 2}, False: {0, 1, 2, 3}}
 
 
+@pytest.mark.slow
 def test_the_clock_of_a_forked_game_counts_from_the_empty_board():
     steps, _ = collected(SHORT, fork_fraction=0.7)
     stones = np.abs(steps.next_observation["board"]).sum(axis=(2, 3))

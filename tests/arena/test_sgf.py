@@ -13,7 +13,7 @@ from tegu.arena.go_board import after, laid
 from tegu.arena.players import RandomPlayer
 from tegu.arena.positions import begin
 from tegu.arena.sgf.record import GameRecord, Move, Setup, from_text, read, to_text, write
-from tegu.arena.sgf.replay import is_over, replay
+from tegu.arena.sgf.replay import is_over, replay, rules_name
 from tegu.arena.sgf.syntax import decoded
 from tegu.core.errors import TeguError
 from tegu.environments.games.go import Go
@@ -115,6 +115,20 @@ def test_files(tmp_path):
     )
     with pytest.raises(TeguError, match=r"cannot write .*Is a directory"):
         write(tmp_path, record)
+
+
+def test_rules_are_called_what_katago_calls_them():
+    """Its ``chinese`` has a simple ko and no suicide, its ``tromp-taylor`` positional superko and suicide."""
+    named = {
+        (ko, suicide): rules_name(Go(superko=ko, suicide=suicide)) for ko in (False, True) for suicide in (False, True)
+    }
+    assert named == {
+        (False, False): "Chinese",
+        (True, True): "Tromp-Taylor",
+        (False, True): "koSIMPLEscoreAREAtaxNONEsui1",
+        (True, False): "koPOSITIONALscoreAREAtaxNONEsui0",
+    }
+    assert "RU[Chinese]" in to_text(GameRecord(5, rules="Chinese"))
 
 
 @pytest.mark.parametrize("size", [5, 9, 19])

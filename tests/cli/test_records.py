@@ -34,7 +34,7 @@ def test_the_games_of_a_match(tegu: Command, go: Path, tmp_path: Path) -> None:
     assert [path.name for path in sorted((tmp_path / "games").iterdir())] == [f"game-00{n}.sgf" for n in (1, 2, 3, 4)]
     assert [(record.black, record.white) for record in records] == [(str(go), "random")] * 2 + [("random", str(go))] * 2
     for record in records:
-        assert record.komi == 7.5
+        assert (record.komi, record.rules) == (7.5, "Chinese")
         assert record.result == score_text(score(GAME, replay(GAME, record).last))
     results = answer.data["matches"][0]["total"]
     wins = sum(record.result[0] == "BW"[record.white == str(go)] for record in records)
