@@ -38,15 +38,23 @@ class Played(NamedTuple):
     actions: list[int]  #: all moves from the empty board on
 
 
+class Paid(TicTacToe):
+    """Every move pays the first player one point."""
+
+    def step(self, state, action, key):
+        one = jnp.float32(1)
+        return super().step(state, action, key)._replace(reward={"first": one, "second": -one})
+
+
 def collected(game, **settings):
-    """The steps ``[T, B]`` of many games, and the kept outcomes."""
+    """The steps ``[T, B]`` of many games, the kept outcomes, and the sums over the games that ended."""
     algorithm = Chance(**settings)
     collector = JaxCollector(algorithm, game, B)
 
     def collect(algorithm, key):
         state = collector.start(algorithm, None, key)
-        _, steps, _ = collector.collect(algorithm, None, state, jax.random.fold_in(key, 1), T)
-        return steps, algorithm.take(None, steps)[1].outcome
+        _, steps, ended = collector.collect(algorithm, None, state, jax.random.fold_in(key, 1), T)
+        return steps, algorithm.take(None, steps)[1].outcome, ended
 
     return jax.device_get(jax.jit(collect)(algorithm, KEY))
 
@@ -94,7 +102,7 @@ def games_of(game, steps, env):
 
 @pytest.mark.slow
 def test_a_forked_game_is_one_before_up_to_a_move_and_then_a_random_one():
-    steps, outcome = collected(GO, fork_fraction=0.5)
+    steps, outcome, _ = collected(GO, fork_fraction=0.5)
     games = {env: games_of(GO, steps, env) for env in range(B)}
     later = [played for each in games.values() for played in each[1:]]
     forked = [played for played in later if played.before is not None]
@@ -117,7 +125,7 @@ def test_a_forked_game_is_one_before_up_to_a_move_and_then_a_random_one():
 @pytest.mark.slow
 def test_random_openings_are_played_besides():
     """A fork within the opening goes on with what was left of it."""
-    steps, _ = collected(GO, fork_fraction=0.5, random_moves=3)
+    steps, _, _ = collected(GO, fork_fraction=0.5, random_moves=3)
     longest = {True: set(), False: set()}
     for env in range(B):
         for played in games_of(GO, steps, env):
@@ -133,10 +141,18 @@ def test_random_openings_are_played_besides():
 
 @pytest.mark.slow
 def test_the_clock_of_a_forked_game_counts_from_the_empty_board():
-    steps, _ = collected(SHORT, fork_fraction=0.7)
+    steps, _, _ = collected(SHORT, fork_fraction=0.7)
     stones = np.abs(steps.next_observation["board"]).sum(axis=(2, 3))
     np.testing.assert_array_equal(stones >= 5, steps.truncated | (steps.terminated & (stones == 5)))
     assert sum(played.before is not None for env in range(B) for played in games_of(SHORT, steps, env)) > 100
+
+
+@pytest.mark.slow
+def test_a_forked_game_is_paid_from_the_fork_on():
+    steps, _, ended = collected(Paid(), fork_fraction=0.7)
+    last = [np.flatnonzero(column)[-1] for column in steps.terminated.T]
+    assert ended.total_reward["first"] == sum(last) + B
+    assert ended.length > ended.total_reward["first"]
 
 
 @pytest.mark.parametrize("random_moves", [0, 2])
