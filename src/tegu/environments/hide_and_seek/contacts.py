@@ -159,14 +159,12 @@ def _nearest_ones(parts: list[jax.Array], number: int) -> list[jax.Array]:
         which = jnp.zeros_like(least, jnp.int32)
         for index in reversed(indices):
             which = jnp.where(distance[:, :, index] <= least, index, which)
-        which = jax.lax.optimization_barrier(which)
         is_it = [which == index for index in indices]
         best = [part[:, :, 0] for part in parts]
         for index in indices[1:]:
             best = [jnp.where(is_it[index], part[:, :, index], old) for part, old in zip(parts, best, strict=True)]
-        best = jax.lax.optimization_barrier(best)
         found.append(best)
-        distance = jax.lax.optimization_barrier(jnp.where(jnp.stack(is_it, axis=2), jnp.inf, distance))
+        distance = jnp.where(jnp.stack(is_it, axis=2), jnp.inf, distance)
     return [jnp.stack(part, axis=2) for part in zip(*found, strict=True)]
 
 

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
 from tegu.environments.base import Environment, Timestep
 from tegu.environments.hide_and_seek import random_rooms, rooms
@@ -24,6 +23,7 @@ from tegu.environments.hide_and_seek.observation import (
     observe,
     state_lists,
 )
+from tegu.environments.hide_and_seek.options import checked
 from tegu.environments.hide_and_seek.physics import Drive, move
 from tegu.environments.hide_and_seek.picture import draw
 from tegu.environments.hide_and_seek.places import Draws
@@ -82,30 +82,7 @@ class HideAndSeek(Environment):
 
     def __post_init__(self) -> None:
         self.max_episode_steps = self.horizon
-        least = {"hiders": 1, "seekers": 1, "boxes": 1, "ramps": 0, "n_lidar": 0, "horizon": 1, "substeps": 1}
-        for name, low in least.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < low:
-                raise TeguError(f"{self.id}: {name} must be a whole number from {low}, got {value!r}")
-        for name in ("lockable_ramps", "penalize_objects_out", "entities", "global_state"):
-            if not isinstance(value := getattr(self, name), bool):
-                raise TeguError(f"{self.id}: {name} must be true or false, got {value!r}")
-        if not isinstance(self.n_buckets, int) or self.n_buckets < 3 or self.n_buckets % 2 == 0:
-            raise TeguError(f"{self.id}: n_buckets must be odd and at least 3, got {self.n_buckets!r}")
-        for name, low, high in (
-            ("prep_fraction", 0, 0.99),
-            ("one_door", 0, 1),
-            ("max_force", 0, 1e4),
-            ("max_torque", 0, 1e4),
-        ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                raise TeguError(f"{self.id}: {name} must be from {low:g} to {high:g}, got {value!r}")
-        if not (1 <= self.room_left <= self.floor - 1 and 1 <= self.room_top <= self.floor):
-            raise TeguError(f"{self.id}: the room must be at least 1 m long and wide, and leave 1 m on its left")
-        widest = min(self.floor - self.room_left, self.room_top) - 2 * rooms.CORNER
-        if not 0 < self.door <= widest:
-            raise TeguError(f"{self.id}: door must be above 0 and at most {widest:g} m, got {self.door!r}")
+        checked(self)
 
     @property
     def agents(self) -> tuple[str, ...]:
