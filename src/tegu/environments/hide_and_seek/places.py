@@ -10,7 +10,7 @@ from tegu.environments.hide_and_seek.geometry import at, nearest
 from tegu.environments.hide_and_seek.world import RADIUS, Bodies, Rectangles, column
 
 CLEARANCE = 0.02  #: metres between things when an episode begins
-TRIES = 16  #: places that are drawn for each body
+TRIES = 32  #: places that are drawn for each body
 NEAR = 0.5  #: metres, along both axes, from the first of its team
 DISCS = 5  #: that cover a body
 FAR = 1e4  #: metres: where bodies are that have no place yet
