@@ -117,11 +117,11 @@ def test_rewards(four):
 
 @pytest.fixture(scope="module")
 def episode():
-    """A whole episode of ``hide-and-seek-tiny`` in five copies, everybody at full force; the last copy is the first."""
-    keys = jax.random.split(jax.random.key(3), 4)
+    """A whole episode of ``hide-and-seek-tiny`` in twelve copies, the last that of the first, everybody at full force."""
+    keys = jax.random.split(jax.random.key(3), 11)
     keys = jnp.concatenate([keys, keys[:1]])
     state, first = jax.vmap(TINY.reset)(keys)
-    action = {name: jnp.broadcast_to(jnp.array([4, 4, 3, 1, 1]), (5, 5)) for name in TINY.agents}
+    action = {name: jnp.broadcast_to(jnp.array([4, 4, 3, 1, 1]), (12, 5)) for name in TINY.agents}
 
     def advance(state, _):
         timestep = jax.vmap(TINY.step)(state, action, keys)
@@ -169,7 +169,7 @@ def test_measures_are_the_originals_statistics(episode):
 def test_a_key_decides_everything_and_a_batch_is_several_alone(episode):
     state, first, timesteps, _ = episode
     for leaf in jax.tree.leaves((first, timesteps)):
-        one, same = (leaf[:, 0], leaf[:, 4]) if leaf.ndim > 1 and leaf.shape[0] == 60 else (leaf[0], leaf[4])
+        one, same = (leaf[:, 0], leaf[:, -1]) if leaf.ndim > 1 and leaf.shape[0] == 60 else (leaf[0], leaf[-1])
         np.testing.assert_array_equal(one, same)
     assert not np.array_equal(state.bodies.x[0], state.bodies.x[1])
     step = jax.jit(TINY.step)

@@ -13,6 +13,7 @@ from tegu.environments.hide_and_seek.world import RADIUS, STEP_SECONDS, Bodies, 
 
 WORLD = tegu.make("hide-and-seek-tiny")
 QUADRANT = tegu.make("hide-and-seek-quadrant")
+ROOMS = tegu.make("hide-and-seek-rooms")
 HIDER, SEEKER, BOX, RAMP = range(4)
 MIDDLE = WORLD.n_buckets // 2
 FAR = (3.5, 3.5)
@@ -252,7 +253,8 @@ def played(world, n_worlds, n_steps):
         after = jax.vmap(world.step)(state, by_agent, jax.random.split(key, n_worlds)).state
         finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((after.bodies, after.z, after.vz))])
         x, y = after.bodies.x, after.bodies.y
-        on_floor = ((x > 0) & (x < world.floor) & (y > 0) & (y < world.floor)).all()
+        absent = jnp.concatenate([jnp.zeros_like(after.z, bool), ~after.exist], axis=1)
+        on_floor = ((x > 0) & (x < world.floor) & (y > 0) & (y < world.floor) | absent).all()
         at_height = ((after.z >= 0) & (after.z <= 0.51)).all()
         depth = jax.vmap(lambda one: deepest(one, world.boxes))(after)
         fresh = jax.vmap(world.reset)(jax.random.split(reset_key, n_worlds))[0]
@@ -289,3 +291,8 @@ def test_in_a_million_random_steps_nothing_penetrates_leaves_or_breaks():
 @pytest.mark.long
 def test_in_random_play_of_the_quadrant_nothing_penetrates_leaves_or_breaks():
     check_random_play(QUADRANT, 256, 800, deep=5e-4, deepest_of_all=0.1)
+
+
+@pytest.mark.long
+def test_in_random_play_of_random_rooms_nothing_penetrates_leaves_or_breaks():
+    check_random_play(ROOMS, 128, 480, deep=5e-3, deepest_of_all=0.1)

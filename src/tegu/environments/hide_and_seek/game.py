@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
 from tegu.environments.base import Environment, Timestep
-from tegu.environments.hide_and_seek import rooms
+from tegu.environments.hide_and_seek import random_rooms, rooms
+from tegu.environments.hide_and_seek.beginning import Cast, begin, n_draws
 from tegu.environments.hide_and_seek.geometry import objects
 from tegu.environments.hide_and_seek.observation import (
     Layout,
@@ -23,11 +23,13 @@ from tegu.environments.hide_and_seek.observation import (
     observe,
     state_lists,
 )
+from tegu.environments.hide_and_seek.options import checked
 from tegu.environments.hide_and_seek.physics import Drive, move
 from tegu.environments.hide_and_seek.picture import draw
+from tegu.environments.hide_and_seek.places import Draws
 from tegu.environments.hide_and_seek.sight import visible
 from tegu.environments.hide_and_seek.tools import distances, grab, lock
-from tegu.environments.hide_and_seek.world import CUBE, Prepared, State, batch_last, column
+from tegu.environments.hide_and_seek.world import Prepared, State, batch_last, column
 from tegu.spaces.features import STATE
 
 BORDER = 0.1  #: metres from the edge of the floor: where an agent or object is out of bounds
@@ -55,6 +57,15 @@ class HideAndSeek(Environment):
     door: float = eqx.field(static=True, kw_only=True, default=0.6)  #: metres
     one_door: float = eqx.field(static=True, kw_only=True, default=0.0)  #: probability that one of two doors is missing
     hiders_anywhere: bool = eqx.field(static=True, kw_only=True, default=False)  #: they begin anywhere, not in the room
+    max_rooms: int = eqx.field(
+        static=True, kw_only=True, default=0
+    )  #: random rooms in the house, at most; 0: the one room
+    house: float = eqx.field(
+        static=True, kw_only=True, default=6.0
+    )  #: metres along each side of the random rooms' house
+    walled: float = eqx.field(static=True, kw_only=True, default=0.5)  #: probability of walls around the house
+    min_boxes: int | None = eqx.field(static=True, kw_only=True, default=None)  #: at least so many; None: all ``boxes``
+    min_elongated: int = eqx.field(static=True, kw_only=True, default=0)  #: boxes that are elongated, at least
     horizon: int = eqx.field(static=True, kw_only=True, default=60)  #: steps of an episode
     prep_fraction: float = eqx.field(static=True, kw_only=True, default=0.4)  #: of the steps: preparation
     n_buckets: int = eqx.field(static=True, kw_only=True, default=5)  #: of the movements, odd
@@ -71,30 +82,7 @@ class HideAndSeek(Environment):
 
     def __post_init__(self) -> None:
         self.max_episode_steps = self.horizon
-        least = {"hiders": 1, "seekers": 1, "boxes": 1, "ramps": 0, "n_lidar": 0, "horizon": 1, "substeps": 1}
-        for name, low in least.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < low:
-                raise TeguError(f"{self.id}: {name} must be a whole number from {low}, got {value!r}")
-        for name in ("lockable_ramps", "penalize_objects_out", "entities", "global_state"):
-            if not isinstance(value := getattr(self, name), bool):
-                raise TeguError(f"{self.id}: {name} must be true or false, got {value!r}")
-        if not isinstance(self.n_buckets, int) or self.n_buckets < 3 or self.n_buckets % 2 == 0:
-            raise TeguError(f"{self.id}: n_buckets must be odd and at least 3, got {self.n_buckets!r}")
-        for name, low, high in (
-            ("prep_fraction", 0, 0.99),
-            ("one_door", 0, 1),
-            ("max_force", 0, 1e4),
-            ("max_torque", 0, 1e4),
-        ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                raise TeguError(f"{self.id}: {name} must be from {low:g} to {high:g}, got {value!r}")
-        if not (1 <= self.room_left <= self.floor - 1 and 1 <= self.room_top <= self.floor):
-            raise TeguError(f"{self.id}: the room must be at least 1 m long and wide, and leave 1 m on its left")
-        widest = min(self.floor - self.room_left, self.room_top) - 2 * rooms.CORNER
-        if not 0 < self.door <= widest:
-            raise TeguError(f"{self.id}: door must be above 0 and at most {widest:g} m, got {self.door!r}")
+        checked(self)
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -138,7 +126,7 @@ class HideAndSeek(Environment):
         return np.arange(self.hiders + self.seekers) < self.hiders
 
     def reset(self, key: jax.Array) -> tuple[State, dict[str, jax.Array]]:
-        draws = rooms.Draws.of(key, len(self.agents) + self.boxes + self.ramps)
+        draws = Draws.of(key, n_draws(self._plan), len(self.agents) + self.boxes + self.ramps)
         state, observation = batch_last(self._begin)(draws)
         return state, self._observed(observation) | self._beside(state)
 
@@ -163,7 +151,8 @@ class HideAndSeek(Environment):
 
     def image(self, state: State) -> np.ndarray:
         """Seen from above."""
-        return draw(state, self.floor, self.boxes, self.hiders)
+        corner = (self.floor - self.house) / 2 - 1 if self.max_rooms else 0.0
+        return draw(state, self.floor, max(corner, 0.0), self.boxes, self.hiders)
 
     def _observed(self, observation: jax.Array) -> dict[str, PyTree]:
         """What each agent observes, for ``[A, D]``."""
@@ -180,33 +169,18 @@ class HideAndSeek(Environment):
     def _by_agent(self, values: jax.Array) -> dict[str, jax.Array]:
         return {name: values[index] for index, name in enumerate(self.agents)}
 
-    def _begin(self, draws: rooms.Draws) -> tuple[State, jax.Array]:
-        plan = rooms.Plan(self.floor, self.room_left, self.room_top, self.door, self.one_door)
-        n_agents, n_objects = len(self.agents), self.boxes + self.ramps
-        where = [rooms.ANYWHERE if self.hiders_anywhere else rooms.INSIDE] * self.hiders
-        where += [rooms.OUTSIDE] * self.seekers + [rooms.INSIDE] * self.boxes + [rooms.ANYWHERE] * self.ramps
-        walls = rooms.walls(plan, draws)
-        bodies = rooms.places(plan, walls, draws, n_agents, tuple(where))
-        on_floor = jnp.zeros_like(bodies.x[:n_agents])
-        size = jnp.full_like(bodies.x[n_agents:], CUBE / 2)
-        zero = on_floor[0]
-        state = State(
-            bodies=bodies,
-            z=on_floor,
-            vz=on_floor,
-            half_x=size,
-            half_y=size,
-            walls=walls,
-            holds=jnp.zeros((n_agents, n_objects, *zero.shape), bool),
-            locked=size < 0,
-            locker=jnp.zeros_like(size, jnp.int32),
-            visible=jnp.zeros((n_agents, n_agents + n_objects, *zero.shape), bool),
-            start_x=bodies.x[n_agents:],
-            start_y=bodies.y[n_agents:],
-            prepared=Prepared(zero, zero, zero, zero),
-            clock=zero.astype(jnp.int32),
+    @property
+    def _plan(self) -> rooms.Plan | random_rooms.Plan:
+        if self.max_rooms:
+            return random_rooms.Plan(self.floor, self.house, self.max_rooms, self.walled)
+        return rooms.Plan(self.floor, self.room_left, self.room_top, self.door, self.one_door)
+
+    def _begin(self, draws: Draws) -> tuple[State, jax.Array]:
+        fewest = self.boxes if self.min_boxes is None else self.min_boxes
+        boxes = self.boxes, fewest, self.min_elongated
+        return self._look(
+            begin(self._plan, Cast(self.hiders, self.seekers, *boxes, self.ramps, self.hiders_anywhere), draws)
         )
-        return self._look(state)
 
     def _advance(self, state: State, actions: jax.Array) -> tuple[State, jax.Array, jax.Array]:
         """The next state, what the agents observe ``[A, D]`` and their rewards ``[A]``, for actions ``[A, 5]``."""
@@ -230,6 +204,7 @@ class HideAndSeek(Environment):
     def _look(self, state: State) -> tuple[State, jax.Array]:
         """The state with what agents see in it, and what they observe."""
         seen = visible(state.bodies, state.z, objects(state, self.boxes), state.walls)
+        seen &= jnp.concatenate([jnp.ones_like(state.z, bool), state.exist])[None]
         state = state._replace(visible=seen)
         return state, observe(state, self.boxes, self.n_lidar, self._is_hider, max(self.prep_steps, 1e-5))
 

@@ -117,7 +117,7 @@ def global_state(state: State, n_boxes: int, is_hider: np.ndarray) -> dict[str, 
     ``STATE_OBJECT`` of each box and each ramp."""
     by_hiders = of_hiders(state, is_hider)[0]
     locks = jnp.stack([state.locked & by_hiders, state.locked & ~by_hiders], axis=1)
-    things = jnp.concatenate([_objects(state), locks.astype(state.z.dtype)], axis=1)
+    things = jnp.concatenate([_objects(state), locks.astype(state.z.dtype)], axis=1) * state.exist[:, None]
     kinds = {"agents": _agents(state, is_hider), "boxes": things[:n_boxes], "ramps": things[n_boxes:]}
     return {name: rows for name, rows in kinds.items() if len(rows)}
 

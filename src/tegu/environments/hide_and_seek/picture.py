@@ -14,15 +14,18 @@ TEAMS: tuple[Colour, Colour] = (STEEL, RED)  #: hiders, seekers
 CONE_LENGTH = 0.9  #: metres
 
 
-def draw(state: State, floor: float, n_boxes: int, n_hiders: int) -> np.ndarray:
-    """For a NumPy pytree. A locked object has the colour of the team that locked it; a ramp's arrow points upwards; a
-    line joins an agent and what it holds; the higher an agent is the larger it is drawn."""
-    scale = (SIDE - 2 * EDGE) / floor
+def draw(state: State, floor: float, corner: float, n_boxes: int, n_hiders: int) -> np.ndarray:
+    """For a NumPy pytree: the floor between its corner at ``(corner, corner)`` and the opposite one.
+
+    A locked object has the colour of the team that locked it; a ramp's arrow points upwards; a line joins an agent and
+    what it holds; the higher an agent is the larger it is drawn.
+    """
+    scale = (SIDE - 2 * EDGE) / (floor - 2 * corner)
     n_agents = len(state.z)
     bodies = state.bodies
 
     def pixel(x: float, y: float) -> np.ndarray:
-        return np.array([EDGE + scale * x, SIDE - EDGE - scale * y])
+        return np.array([EDGE + scale * (x - corner), SIDE - EDGE - scale * (y - corner)])
 
     def rectangle(x: float, y: float, yaw: float, half_x: float, half_y: float) -> list[np.ndarray]:
         cos, sin = np.cos(yaw), np.sin(yaw)
@@ -46,7 +49,8 @@ def draw(state: State, floor: float, n_boxes: int, n_hiders: int) -> np.ndarray:
     ):
         if half_x > 0 and half_y > 0:
             canvas.polygon(rectangle(x, y, 0, half_x, half_y), INK)
-    for index, (locked, locker) in enumerate(zip(state.locked, state.locker, strict=True)):
+    for index in np.flatnonzero(state.exist).tolist():
+        locked, locker = state.locked[index], state.locker[index]
         x, y, yaw = (float(part[n_agents + index]) for part in bodies[:3])
         half_x, half_y = float(state.half_x[index]), float(state.half_y[index])
         is_box = index < n_boxes

@@ -21,6 +21,7 @@ AGENT_HEIGHT = 0.3
 OBJECT_HEIGHT = 0.5  #: of boxes and ramps, and of walls inside
 OUTER_HEIGHT = 4.0  #: of the walls around the floor
 CUBE = 0.5  #: the side of a box, and of the footprint of a ramp
+ELONGATED = 1.65, 0.15  #: the sides of an elongated box
 N_OUTER = 4  #: walls around the floor, which come first
 WALL = 0.1  #: how thick walls inside are
 STEP_SECONDS = 0.075  #: of one step of the environment
@@ -67,6 +68,7 @@ class State(NamedTuple):
     vz: jax.Array  #: ``[A]``, m/s
     half_x: jax.Array  #: of the objects, ``[O]``
     half_y: jax.Array
+    exist: jax.Array  #: bool: which objects there are, ``[O]``; the others are far away, unseen and untouched
     walls: Rectangles  #: ``[W]``
     holds: jax.Array  #: bool: which agent holds which object, ``[A, O]``, at most one each
     locked: jax.Array  #: bool ``[O]``

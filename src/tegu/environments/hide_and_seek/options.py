@@ -1,0 +1,64 @@
+"""What the options of hide-and-seek may be."""
+
+from typing import Any
+
+from tegu.core.errors import TeguError
+from tegu.environments.hide_and_seek import random_rooms, rooms
+
+WHOLE = {"hiders": 1, "seekers": 1, "boxes": 1, "ramps": 0, "n_lidar": 0, "horizon": 1, "substeps": 1, "max_rooms": 0}
+"""Whole numbers, and the least they may be."""
+FLAGS = ("lockable_ramps", "penalize_objects_out", "entities", "global_state")
+RANGES = {
+    "prep_fraction": (0, 0.99),
+    "one_door": (0, 1),
+    "walled": (0, 1),
+    "max_force": (0, 1e4),
+    "max_torque": (0, 1e4),
+}
+
+
+def checked(game: Any) -> None:
+    """Raise ``TeguError`` if an option cannot be what it is."""
+
+    def refuse(name: str, expected: str) -> None:
+        raise TeguError(f"{game.id}: {name} must be {expected}, got {getattr(game, name)!r}")
+
+    for name, low in WHOLE.items():
+        if not _is_whole(getattr(game, name)) or getattr(game, name) < low:
+            refuse(name, f"a whole number from {low}")
+    for name in FLAGS:
+        if not isinstance(getattr(game, name), bool):
+            refuse(name, "true or false")
+    if not _is_whole(game.n_buckets) or game.n_buckets < 3 or game.n_buckets % 2 == 0:
+        refuse("n_buckets", "odd and at least 3")
+    for name, (low, high) in RANGES.items():
+        value = getattr(game, name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            refuse(name, f"from {low:g} to {high:g}")
+    if game.min_boxes is not None and not (_is_whole(game.min_boxes) and 1 <= game.min_boxes <= game.boxes):
+        refuse("min_boxes", f"a whole number from 1 to {game.boxes}, the number of boxes")
+    fewest = game.boxes if game.min_boxes is None else game.min_boxes
+    if not _is_whole(game.min_elongated) or not 0 <= game.min_elongated <= fewest:
+        refuse("min_elongated", f"a whole number from 0 to {fewest}, the least number of boxes")
+    (_check_house if game.max_rooms else _check_room)(game)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _check_room(game: Any) -> None:
+    if not (1 <= game.room_left <= game.floor - 1 and 1 <= game.room_top <= game.floor):
+        raise TeguError(f"{game.id}: the room must be at least 1 m long and wide, and leave 1 m on its left")
+    widest = min(game.floor - game.room_left, game.room_top) - 2 * rooms.CORNER
+    if not 0 < game.door <= widest:
+        raise TeguError(f"{game.id}: door must be above 0 and at most {widest:g} m, got {game.door!r}")
+
+
+def _check_house(game: Any) -> None:
+    cells, least = game.house / random_rooms.CELL, random_rooms.LEAST * random_rooms.CELL
+    if abs(cells - round(cells)) > 1e-6 or not least <= game.house <= game.floor - 1:
+        raise TeguError(
+            f"{game.id}: house must be a multiple of {random_rooms.CELL:g} m from {least:g} m "
+            f"to a metre less than the floor, {game.floor - 1:g} m, got {game.house!r}"
+        )

@@ -1,0 +1,142 @@
+"""Random rooms: a square house in the middle of the floor, cut into rooms by walls with a door each.
+
+Walls lie on a grid. One after the other joins two parallel walls of a room that is drawn, across it, so that all rooms
+are rectangles. No wall ends at a door: one can walk from every room to every other.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from tegu.environments.hide_and_seek.rooms import THICK, around_floor
+from tegu.environments.hide_and_seek.world import OBJECT_HEIGHT, OUTER_HEIGHT, WALL, Rectangles
+
+CELL = 0.2  #: metres, of the grid
+LEAST = 6  #: cells along each side of a room
+DOOR = 2  #: cells
+TRIES = 10  #: rooms and places that are drawn for each wall
+
+
+class Plan(NamedTuple):
+    """What is always the same about a map."""
+
+    floor: float  #: metres along each side
+    house: float  #: metres along each side; its middle is the floor's
+    max_rooms: int  #: from 1 to so many rooms, all numbers equally likely
+    walled: float  #: the probability that there are walls around the house
+
+
+class Wall(NamedTuple):
+    """A wall inside, in cells from the lower left corner of the house."""
+
+    exists: jax.Array  #: bool
+    upright: jax.Array  #: bool: along the y axis
+    at: jax.Array  #: where it is across its length
+    begin: jax.Array  #: where it begins along its length
+    end: jax.Array
+    door: jax.Array  #: where its door begins along its length
+
+
+def n_draws(plan: Plan) -> int:
+    """How many random numbers ``walls`` takes."""
+    return 2 + (plan.max_rooms - 1) * (3 * TRIES + 1)
+
+
+def n_walls(plan: Plan) -> int:
+    """Around the floor, around the house, and on both sides of each door."""
+    return 4 + 4 + 2 * (plan.max_rooms - 1)
+
+
+def walls_inside(plan: Plan, draws: jax.Array) -> list[Wall]:
+    """The walls between rooms, for random numbers in [0, 1), ``[n_draws]``; the first two are not used here."""
+    wanted = 1 + jnp.floor(draws[0] * plan.max_rooms)  # rooms
+    zero, all_cells = jnp.zeros_like(draws[0]), jnp.full_like(draws[0], round(plan.house / CELL))
+    rooms = [(zero, all_cells, zero, all_cells)]  # from x, to x, from y, to y
+    found: list[Wall] = []
+    numbers = draws[2:].reshape(plan.max_rooms - 1, 3 * TRIES + 1, *draws.shape[1:])
+    for index in range(plan.max_rooms - 1):
+        tried = numbers[index, 1:].reshape(TRIES, 3, *draws.shape[1:])
+        wall, which = _wall(rooms, found, tried, numbers[index, 0])
+        wall = wall._replace(exists=wall.exists & (index + 1 < wanted))
+        found.append(wall)
+        rooms = _split(rooms, wall, which)
+    return found
+
+
+def _wall(
+    rooms: list[tuple[jax.Array, ...]], others: list[Wall], tried: jax.Array, door: jax.Array
+) -> tuple[Wall, jax.Array]:
+    """The first of the walls tried that may be, and the room that it is in."""
+    room, upright = jnp.floor(tried[:, 0] * len(rooms)), tried[:, 1] < 0.5
+    from_x, to_x, from_y, to_y = (_of(room, [each[side] for each in rooms]) for side in range(4))
+    low, high = jnp.where(upright, from_x, from_y) + LEAST, jnp.where(upright, to_x, to_y) - LEAST
+    at = low + jnp.floor(tried[:, 2] * (high - low + 1))
+    begin, end = jnp.where(upright, from_y, from_x), jnp.where(upright, to_y, to_x)
+    may_be = high >= low
+    for other in others:
+        meets = (other.upright != upright) & ((other.at == begin) | (other.at == end))
+        at_door = (other.door <= at) & (at <= other.door + DOOR)
+        may_be &= ~(other.exists & meets & at_door)
+    first = [part[-1] for part in (room, upright, at, begin, end)]
+    for index in reversed(range(TRIES - 1)):
+        here = (part[index] for part in (room, upright, at, begin, end))
+        first = [jnp.where(may_be[index], new, old) for new, old in zip(here, first, strict=True)]
+    room, upright, at, begin, end = first
+    place = begin + 1 + jnp.floor(door * (end - begin - DOOR - 1))  # a cell away from the ends of the wall
+    return Wall(may_be.any(axis=0), upright, at, begin, end, place), room
+
+
+def _of(which: jax.Array, values: list[jax.Array]) -> jax.Array:
+    """The value with that index."""
+    found = jnp.broadcast_to(values[0], which.shape)
+    for index, value in enumerate(values[1:], 1):
+        found = jnp.where(which == index, value, found)
+    return found
+
+
+def _split(rooms: list[tuple[jax.Array, ...]], wall: Wall, which: jax.Array) -> list[tuple[jax.Array, ...]]:
+    """The rooms after one was cut in two by the wall; the new one is the last, of no size without a wall."""
+    across_x, across_y = wall.exists & wall.upright, wall.exists & ~wall.upright
+    from_x, to_x, from_y, to_y = (_of(which, [each[side] for each in rooms]) for side in range(4))
+    cut = []
+    for index, (x0, x1, y0, y1) in enumerate(rooms):
+        this = which == index
+        cut.append((x0, jnp.where(this & across_x, wall.at, x1), y0, jnp.where(this & across_y, wall.at, y1)))
+    new_x = jnp.where(across_x, wall.at, jnp.where(across_y, from_x, to_x))
+    return [*cut, (new_x, to_x, jnp.where(across_y, wall.at, from_y), to_y)]
+
+
+def walls(plan: Plan, draws: jax.Array) -> Rectangles:
+    """Four around the floor, four around the house, and two for each wall inside, one on either side of its door; those
+    that do not exist have no size and are beyond the floor."""
+    floor, house, half = plan.floor, plan.house, WALL / 2
+    corner = (floor - house) / 2
+    zero = jnp.zeros_like(draws[0])
+    walled = draws[1] < plan.walled
+    low, high = corner, corner + house
+    around_house = [
+        (low - 2 * half, low, low - 2 * half, high + 2 * half),
+        (high, high + 2 * half, low - 2 * half, high + 2 * half),
+        (low - 2 * half, high + 2 * half, low - 2 * half, low),
+        (low - 2 * half, high + 2 * half, high, high + 2 * half),
+    ]
+    sides = [(*side, zero == 0) for side in around_floor(floor)]
+    sides += [(*side, OUTER_HEIGHT, walled) for side in around_house]
+    for wall in walls_inside(plan, draws):
+        at, begin, end, door, after = (
+            corner + CELL * cells for cells in (wall.at, wall.begin, wall.end, wall.door, wall.door + DOOR)
+        )
+        for one, other in ((begin - half, door), (after, end + half)):
+            upright = (at - half, at + half, one, other)
+            level = (one, other, at - half, at + half)
+            side = (jnp.where(wall.upright, a, b) for a, b in zip(upright, level, strict=True))
+            sides.append((*side, OBJECT_HEIGHT, wall.exists))
+    x0, x1, y0, y1, height, exists = (
+        jnp.stack([jnp.broadcast_to(jnp.asarray(value), zero.shape) for value in values])
+        for values in zip(*sides, strict=True)
+    )
+    x, y = (jnp.where(exists, (a + b) / 2, -4 * THICK) for a, b in ((x0, x1), (y0, y1)))
+    half_x, half_y = (jnp.where(exists, (b - a) / 2, 0) for a, b in ((x0, x1), (y0, y1)))
+    no_turn = jnp.zeros_like(x)
+    return Rectangles(x, y, no_turn + 1, no_turn, half_x, half_y, height, no_turn > 0)
