@@ -117,7 +117,7 @@ def test_rewards(four):
 
 @pytest.fixture(scope="module")
 def episode():
-    """A whole episode of ``hide-and-seek-tiny`` in twelve copies, the last that of the first, everybody at full force."""
+    """A whole episode of ``hide-and-seek-tiny`` in twelve copies, the last as the first, everybody at full force."""
     keys = jax.random.split(jax.random.key(3), 11)
     keys = jnp.concatenate([keys, keys[:1]])
     state, first = jax.vmap(TINY.reset)(keys)
