@@ -1,5 +1,6 @@
 """Rewards and ends as functions of what is observed, against the environments of Gymnasium themselves."""
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -10,6 +11,7 @@ import pytest
 
 import tegu
 from tegu.environments.adapters.rewards import reward_of
+from tegu.environments.classic.pendulum import Pendulum, PendulumReward
 from tegu.environments.make import find
 from tegu.training.plan import make_plan, spec_at
 
@@ -136,3 +138,39 @@ def test_options_reach_the_function() -> None:
     pytest.importorskip("mujoco")
     source = find("Reacher-v5", options={"reward_dist_weight": 5.0})
     assert spec_at(source, 1).reward.distance_weight == 5.0
+
+
+PLANNER: dict[str, Any] = {
+    **{"reward": "given", "learning_starts": 4, "batch_size": 4, "buffer_size": 100, "net_arch": (8,), "train_freq": 8},
+    **{"n_candidates": 8, "n_elite": 2, "horizon": 3, "ensemble_size": 2, "n_particles": 2},
+}
+OBSERVATION = np.array([1.0, 0.0, 0.5], np.float32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "gymnasium"])
+def test_a_loaded_planner_knows_its_rewards(backend: str, tmp_path: Path) -> None:
+    agent = tegu.train("Pendulum-v1", tegu.PETS(**PLANNER), steps=12, backend=backend, folder=tmp_path / "runs")
+    agent.save(tmp_path / "agent")
+    loaded = tegu.load(tmp_path / "agent")
+    np.testing.assert_array_equal(loaded.predict(OBSERVATION)[0], agent.predict(OBSERVATION)[0])
+
+
+class KnownPendulum(Pendulum):
+    reward_function = PendulumReward(2.0)
+
+
+@pytest.mark.slow
+def test_a_planner_loaded_without_its_environment_says_what_it_needs(tmp_path: Path) -> None:
+    tegu.train(KnownPendulum(), tegu.PETS(**PLANNER), steps=12, folder=tmp_path / "runs").save(tmp_path / "agent")
+    with pytest.raises(tegu.TeguError, match=r"^the model's rewards are those of its environment: load the agent with"):
+        tegu.load(tmp_path / "agent").predict(OBSERVATION)
+    tegu.load(tmp_path / "agent", environment=KnownPendulum()).predict(OBSERVATION)
+
+
+def test_a_class_of_its_own_may_pay_otherwise() -> None:
+    class Own(Pendulum):
+        pass
+
+    assert Pendulum().reward_function == PendulumReward(2.0)
+    assert Own().reward_function is None

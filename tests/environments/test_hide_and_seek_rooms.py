@@ -75,6 +75,17 @@ def test_an_agent_can_walk_from_every_room_to_every_other_and_doors_are_all_that
             assert (sides * FINE > 6 * 0.2 - 0.1 - 1e-6).all()
 
 
+def test_where_no_wall_fits_there_are_fewer_rooms_and_no_walls_of_no_length():
+    small = random_rooms.Plan(6.0, 2.4, 4, 0.5)
+    draws = jax.random.uniform(jax.random.key(2), (random_rooms.n_draws(small), 2000))
+    rectangles = jax.device_get(random_rooms.walls(small, draws))
+    inner = jax.tree.map(lambda part: part[8:], rectangles)
+    exist = inner.half_x != 0
+    assert (inner.half_x[exist] > 0).all()
+    assert (inner.half_y[exist] > 0).all()
+    assert 0 < exist.sum() < 2 * np.floor(4 * draws[0]).sum()
+
+
 def test_all_numbers_of_rooms_are_equally_likely_and_half_of_the_houses_are_walled(maps):
     walls, rectangles, draws = maps
     n_walls = np.sum([wall.exists for wall in walls], axis=0)
@@ -129,18 +140,19 @@ def test_boxes_are_as_many_and_as_long_as_drawn(beginnings):
 
 @pytest.mark.slow
 def test_what_does_not_exist_is_unseen_untouched_and_of_no_effect(beginnings):
-    """However the agents move and grab, with the state of the same game in which it would be there."""
+    """However the agents move and grab. Where objects must stay on the floor nobody pays for those that are not."""
     state, _ = jax.tree.map(lambda leaf: leaf[:8], beginnings)
-    world = tegu.make("hide-and-seek-rooms", global_state=True, entities=True)
+    given = {"global_state": True, "entities": True, "penalize_objects_out": True, "prep_fraction": 0.0}
+    world = tegu.make("hide-and-seek-rooms", **given)
 
     def play(state, key):
         action_key, key = jax.random.split(key)
         action = jax.random.randint(action_key, (N_AGENTS, 5), 0, jnp.array([11, 11, 11, 2, 2]))
         timestep = world.step(state, dict(zip(world.agents, action, strict=True)), key)
-        return timestep.state, (timestep.state, timestep.observation, world.measures(timestep.state))
+        return timestep.state, (timestep.state, timestep.observation, world.measures(timestep.state), timestep.reward)
 
     run = jax.jit(jax.vmap(lambda state, key: jax.lax.scan(play, state, jax.random.split(key, 30))[1]))
-    after, seen, measures = jax.device_get(run(state, jax.random.split(jax.random.key(5), 8)))
+    after, seen, measures, rewards = jax.device_get(run(state, jax.random.split(jax.random.key(5), 8)))
     absent = ~state.exist
     assert absent.any()
     for now, then in zip(after.bodies, state.bodies, strict=True):
@@ -152,6 +164,8 @@ def test_what_does_not_exist_is_unseen_untouched_and_of_no_effect(beginnings):
     assert not seen["state"]["boxes"][absent].any()
     assert (seen["state"]["boxes"][~absent].any(axis=-1)).all()
     assert not after.locked[:, :, : ROOMS.boxes][absent].any()
+    for reward in rewards.values():
+        assert set(np.unique(reward)) == {-1, 1}
     assert (measures["num_box_lock"] <= (~absent).sum(axis=2)).all()
 
 

@@ -31,7 +31,12 @@ REWARDS = ("learned", "given")
 class GivenReward(eqx.Module):
     """What steps pay and which end the task, where that is known and never changes."""
 
-    function: Any = eqx.field(static=True)  #: ``EnvironmentSpec.reward``
+    function: Any = eqx.field(static=True)  #: ``EnvironmentSpec.reward``; None where an agent was loaded without it
+
+    def __call__(self, observation: jax.Array, action: jax.Array, following: jax.Array) -> Any:
+        if self.function is None:
+            raise TeguError("the model's rewards are those of its environment: load the agent with that environment")
+        return self.function(observation, action, following)
 
 
 class LearnedDynamics(NamedTuple):
@@ -182,7 +187,7 @@ def imagined(
     output = denormalized(dynamics, output)
     following = observation + output[..., :-1]
     if isinstance(dynamics.given, GivenReward):
-        return Outcome(*dynamics.given.function(observation, action, following)), following
+        return Outcome(*dynamics.given(observation, action, following)), following
     ends = found.end > 0 if settings.learns_end else jnp.zeros(found.end.shape, bool)
     return Outcome(output[..., -1], ends), following
 

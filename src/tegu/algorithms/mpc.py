@@ -22,6 +22,7 @@ from tegu.algorithms.base import (
     replay,
 )
 from tegu.algorithms.learned_dynamics import (
+    REWARDS,
     LearnedDynamics,
     Settings,
     check_dynamics,
@@ -59,6 +60,7 @@ from tegu.spaces.features import one_line, require, zeros
 MODELS = ("given", "learned")
 PLANNERS = ("random", "cem", "mppi")
 SAMPLING = ("ts1", "tsinf")
+CHOICES = {"model": MODELS, "planner": PLANNERS, "trajectory_sampling": SAMPLING, "reward": REWARDS}
 
 
 class MPCLearner(NamedTuple):
@@ -151,7 +153,7 @@ class MPC(Algorithm):
 
     def validate(self, spec: EnvironmentSpec) -> None:
         title, action_space = self.title, spec.action_space
-        for field, choices in (("model", MODELS), ("planner", PLANNERS), ("trajectory_sampling", SAMPLING)):
+        for field, choices in CHOICES.items():
             if getattr(self, field) not in choices:
                 raise TeguError(f"{title}: {field} must be one of {', '.join(choices)}, got {getattr(self, field)!r}")
         require(title, "action", action_space, spaces.Box, spaces.Discrete)

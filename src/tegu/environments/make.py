@@ -4,7 +4,7 @@ import difflib
 import importlib.util
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import ModuleType
@@ -55,6 +55,13 @@ class Source:
         if self.make is None:
             raise TeguError(f"{self.id} is not a Gymnasium environment")
         return self.make_several(entropy) if self.make_several else GymnasiumEnvironments(self.make, entropy)
+
+    def reward_function(self) -> Any:
+        """See ``EnvironmentSpec.reward``; an environment of the host is made to find out."""
+        if self.native is not None:
+            return self.native.reward_function
+        with closing(self.environments([(0,)])) as probe:
+            return probe.reward_function
 
 
 class _KeptOpen(gymnasium.Wrapper):

@@ -61,8 +61,9 @@ class Pendulum(Environment):
         return jnp.stack([jnp.arctan2(sine, cosine), speed])
 
     @property
-    def reward_function(self) -> "PendulumReward":
-        return PendulumReward(self.max_torque)
+    def reward_function(self) -> "PendulumReward | None":
+        """A class of its own may pay otherwise."""
+        return PendulumReward(self.max_torque) if type(self) is Pendulum else None
 
     def image(self, state: np.ndarray) -> np.ndarray:
         size, length = 500, 180

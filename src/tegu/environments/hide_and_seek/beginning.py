@@ -1,6 +1,6 @@
 """How an episode begins: the map, which objects there are, and where everybody is."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,8 @@ import numpy as np
 from tegu.environments.hide_and_seek import random_rooms, rooms
 from tegu.environments.hide_and_seek.places import NOWHERE, Area, Draws, Places, discs, placed
 from tegu.environments.hide_and_seek.world import CUBE, ELONGATED, Prepared, State, column
+
+Plan = rooms.Plan | random_rooms.Plan
 
 
 class Cast(NamedTuple):
@@ -23,15 +25,18 @@ class Cast(NamedTuple):
     hiders_anywhere: bool  #: and not in the room
 
 
-def n_draws(plan: rooms.Plan | random_rooms.Plan) -> int:
+def n_draws(plan: Plan) -> int:
     """How many random numbers the map takes."""
-    return random_rooms.n_draws(plan) if isinstance(plan, random_rooms.Plan) else rooms.N_DRAWS
+    return _maker(plan).n_draws(plan)
 
 
-def begin(plan: rooms.Plan | random_rooms.Plan, cast: Cast, draws: Draws) -> State:
+def _maker(plan: Plan) -> Any:
+    return random_rooms if isinstance(plan, random_rooms.Plan) else rooms
+
+
+def begin(plan: Plan, cast: Cast, draws: Draws) -> State:
     """The state at the beginning, with nothing seen yet."""
-    in_random_rooms = isinstance(plan, random_rooms.Plan)
-    walls = random_rooms.walls(plan, draws.walls) if in_random_rooms else rooms.walls(plan, draws.walls)
+    walls = _maker(plan).walls(plan, draws.walls)
     exist, half_x, half_y = _objects(cast, draws.sizes)
     n_agents, n_objects = cast.hiders + cast.seekers, cast.boxes + cast.ramps
     everybody = jnp.concatenate([jnp.ones((n_agents, *exist.shape[1:]), bool), exist])
@@ -70,7 +75,7 @@ def _objects(cast: Cast, draws: jax.Array) -> tuple[jax.Array, jax.Array, jax.Ar
     return exist, length, width
 
 
-def _places(plan: rooms.Plan | random_rooms.Plan, cast: Cast) -> Places:
+def _places(plan: Plan, cast: Cast) -> Places:
     """In random rooms all begin anywhere in the house, each team together; else seekers and ramps begin anywhere, the
     seekers not in the room, the boxes in it, and the hiders too unless they may be anywhere."""
     n_agents, n_bodies = cast.hiders + cast.seekers, cast.hiders + cast.seekers + cast.boxes + cast.ramps

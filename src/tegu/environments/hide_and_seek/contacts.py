@@ -93,7 +93,7 @@ def partners(*values: jax.Array) -> list[jax.Array]:
     """
     count = values[0].shape[0]
     is_it = _partners_of(count)[..., None] == np.arange(count)
-    found = jnp.tensordot(is_it.astype(np.float32), jnp.stack(values, axis=1), 1)
+    found = jnp.tensordot(is_it.astype(np.float32), jnp.stack(values, axis=1), 1, precision="highest")
     return [found[:, :, index] for index in range(len(values))]
 
 
@@ -101,7 +101,7 @@ def to_partners(*values: jax.Array) -> list[jax.Array]:
     """The sums over all of whom a body is the partner, ``[I, I // 2]`` to ``[I]``."""
     count = values[0].shape[0]
     is_it = np.arange(count)[:, None, None] == _partners_of(count)
-    found = jnp.tensordot(is_it.astype(np.float32), jnp.stack(values, axis=2), 2)
+    found = jnp.tensordot(is_it.astype(np.float32), jnp.stack(values, axis=2), 2, precision="highest")
     return [found[:, index] for index in range(len(values))]
 
 

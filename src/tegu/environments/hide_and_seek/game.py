@@ -12,7 +12,7 @@ import numpy as np
 from tegu.core.step import PyTree
 from tegu.environments.base import Environment, Timestep
 from tegu.environments.hide_and_seek import random_rooms, rooms
-from tegu.environments.hide_and_seek.beginning import Cast, begin, n_draws
+from tegu.environments.hide_and_seek.beginning import Cast, Plan, begin, n_draws
 from tegu.environments.hide_and_seek.geometry import objects
 from tegu.environments.hide_and_seek.observation import (
     Layout,
@@ -150,7 +150,7 @@ class HideAndSeek(Environment):
         }
 
     def image(self, state: State) -> np.ndarray:
-        """Seen from above."""
+        """Seen from above; of random rooms the house and a metre of the field around it."""
         corner = (self.floor - self.house) / 2 - 1 if self.max_rooms else 0.0
         return draw(state, self.floor, max(corner, 0.0), self.boxes, self.hiders)
 
@@ -170,7 +170,7 @@ class HideAndSeek(Environment):
         return {name: values[index] for index, name in enumerate(self.agents)}
 
     @property
-    def _plan(self) -> rooms.Plan | random_rooms.Plan:
+    def _plan(self) -> Plan:
         if self.max_rooms:
             return random_rooms.Plan(self.floor, self.house, self.max_rooms, self.walled)
         return rooms.Plan(self.floor, self.room_left, self.room_top, self.door, self.one_door)
@@ -218,7 +218,7 @@ class HideAndSeek(Environment):
         middle = self.floor / 2
         aside = jnp.maximum(jnp.abs(state.bodies.x - middle), jnp.abs(state.bodies.y - middle))
         out = aside > middle - BORDER
-        agents_out, objects_out = out[: len(self.agents)], out[len(self.agents) :]
+        agents_out, objects_out = out[: len(self.agents)], out[len(self.agents) :] & state.exist
         if self.penalize_objects_out:
             agents_out |= objects_out.any(axis=0, keepdims=True)
         return jnp.where(in_preparation[None], 0, jnp.where(agents_out, OUT_OF_BOUNDS, reward))

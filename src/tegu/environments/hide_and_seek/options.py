@@ -8,10 +8,12 @@ from tegu.environments.hide_and_seek import random_rooms, rooms
 WHOLE = {"hiders": 1, "seekers": 1, "boxes": 1, "ramps": 0, "n_lidar": 0, "horizon": 1, "substeps": 1, "max_rooms": 0}
 """Whole numbers, and the least they may be."""
 FLAGS = ("lockable_ramps", "penalize_objects_out", "entities", "global_state")
-RANGES = {
+RANGES: dict[str, tuple[float, float]] = {
     "prep_fraction": (0, 0.99),
     "one_door": (0, 1),
     "walled": (0, 1),
+    "house": (1.2, 100),
+    "floor": (2, 100),
     "max_force": (0, 1e4),
     "max_torque": (0, 1e4),
 }

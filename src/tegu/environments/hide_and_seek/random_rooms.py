@@ -15,7 +15,10 @@ from tegu.environments.hide_and_seek.world import OBJECT_HEIGHT, OUTER_HEIGHT, W
 CELL = 0.2  #: metres, of the grid
 LEAST = 6  #: cells along each side of a room
 DOOR = 2  #: cells
-TRIES = 10  #: rooms and places that are drawn for each wall
+WALL_TRIES = 10  #: rooms and places that are drawn for each wall
+
+
+Room = tuple[jax.Array, jax.Array, jax.Array, jax.Array]  #: in cells: from x, to x, from y, to y
 
 
 class Plan(NamedTuple):
@@ -23,7 +26,7 @@ class Plan(NamedTuple):
 
     floor: float  #: metres along each side
     house: float  #: metres along each side; its middle is the floor's
-    max_rooms: int  #: from 1 to so many rooms, all numbers equally likely
+    max_rooms: int  #: from 1 to so many rooms, all numbers equally likely; fewer where no wall fits
     walled: float  #: the probability that there are walls around the house
 
 
@@ -40,23 +43,18 @@ class Wall(NamedTuple):
 
 def n_draws(plan: Plan) -> int:
     """How many random numbers ``walls`` takes."""
-    return 2 + (plan.max_rooms - 1) * (3 * TRIES + 1)
-
-
-def n_walls(plan: Plan) -> int:
-    """Around the floor, around the house, and on both sides of each door."""
-    return 4 + 4 + 2 * (plan.max_rooms - 1)
+    return 2 + (plan.max_rooms - 1) * (3 * WALL_TRIES + 1)
 
 
 def walls_inside(plan: Plan, draws: jax.Array) -> list[Wall]:
     """The walls between rooms, for random numbers in [0, 1), ``[n_draws]``; the first two are not used here."""
     wanted = 1 + jnp.floor(draws[0] * plan.max_rooms)  # rooms
     zero, all_cells = jnp.zeros_like(draws[0]), jnp.full_like(draws[0], round(plan.house / CELL))
-    rooms = [(zero, all_cells, zero, all_cells)]  # from x, to x, from y, to y
+    rooms: list[Room] = [(zero, all_cells, zero, all_cells)]
     found: list[Wall] = []
-    numbers = draws[2:].reshape(plan.max_rooms - 1, 3 * TRIES + 1, *draws.shape[1:])
+    numbers = draws[2:].reshape(plan.max_rooms - 1, 3 * WALL_TRIES + 1, *draws.shape[1:])
     for index in range(plan.max_rooms - 1):
-        tried = numbers[index, 1:].reshape(TRIES, 3, *draws.shape[1:])
+        tried = numbers[index, 1:].reshape(WALL_TRIES, 3, *draws.shape[1:])
         wall, which = _wall(rooms, found, tried, numbers[index, 0])
         wall = wall._replace(exists=wall.exists & (index + 1 < wanted))
         found.append(wall)
@@ -64,22 +62,20 @@ def walls_inside(plan: Plan, draws: jax.Array) -> list[Wall]:
     return found
 
 
-def _wall(
-    rooms: list[tuple[jax.Array, ...]], others: list[Wall], tried: jax.Array, door: jax.Array
-) -> tuple[Wall, jax.Array]:
+def _wall(rooms: list[Room], others: list[Wall], tried: jax.Array, door: jax.Array) -> tuple[Wall, jax.Array]:
     """The first of the walls tried that may be, and the room that it is in."""
     room, upright = jnp.floor(tried[:, 0] * len(rooms)), tried[:, 1] < 0.5
     from_x, to_x, from_y, to_y = (_of(room, [each[side] for each in rooms]) for side in range(4))
     low, high = jnp.where(upright, from_x, from_y) + LEAST, jnp.where(upright, to_x, to_y) - LEAST
     at = low + jnp.floor(tried[:, 2] * (high - low + 1))
     begin, end = jnp.where(upright, from_y, from_x), jnp.where(upright, to_y, to_x)
-    may_be = high >= low
+    may_be = (high >= low) & (end > begin)
     for other in others:
         meets = (other.upright != upright) & ((other.at == begin) | (other.at == end))
         at_door = (other.door <= at) & (at <= other.door + DOOR)
         may_be &= ~(other.exists & meets & at_door)
     first = [part[-1] for part in (room, upright, at, begin, end)]
-    for index in reversed(range(TRIES - 1)):
+    for index in reversed(range(WALL_TRIES - 1)):
         here = (part[index] for part in (room, upright, at, begin, end))
         first = [jnp.where(may_be[index], new, old) for new, old in zip(here, first, strict=True)]
     room, upright, at, begin, end = first
@@ -95,7 +91,7 @@ def _of(which: jax.Array, values: list[jax.Array]) -> jax.Array:
     return found
 
 
-def _split(rooms: list[tuple[jax.Array, ...]], wall: Wall, which: jax.Array) -> list[tuple[jax.Array, ...]]:
+def _split(rooms: list[Room], wall: Wall, which: jax.Array) -> list[Room]:
     """The rooms after one was cut in two by the wall; the new one is the last, of no size without a wall."""
     across_x, across_y = wall.exists & wall.upright, wall.exists & ~wall.upright
     from_x, to_x, from_y, to_y = (_of(which, [each[side] for each in rooms]) for side in range(4))
@@ -104,7 +100,8 @@ def _split(rooms: list[tuple[jax.Array, ...]], wall: Wall, which: jax.Array) -> 
         this = which == index
         cut.append((x0, jnp.where(this & across_x, wall.at, x1), y0, jnp.where(this & across_y, wall.at, y1)))
     new_x = jnp.where(across_x, wall.at, jnp.where(across_y, from_x, to_x))
-    return [*cut, (new_x, to_x, jnp.where(across_y, wall.at, from_y), to_y)]
+    new_y = jnp.where(across_y, wall.at, jnp.where(across_x, from_y, to_y))
+    return [*cut, (new_x, to_x, new_y, to_y)]
 
 
 def walls(plan: Plan, draws: jax.Array) -> Rectangles:

@@ -25,7 +25,9 @@ class Plan(NamedTuple):
     one_door: float  #: with two walls, the probability that only one has a door
 
 
-N_DRAWS = 4  #: random numbers of a map: where each of two doors is, whether one is missing, and which
+def n_draws(plan: Plan) -> int:
+    """How many random numbers ``walls`` takes: where each of two doors is, whether one is missing, and which."""
+    return 4
 
 
 def around_floor(floor: float) -> list[tuple[float, ...]]:
@@ -41,7 +43,7 @@ def around_floor(floor: float) -> list[tuple[float, ...]]:
 
 def walls(plan: Plan, draws: jax.Array) -> Rectangles:
     """Four around the floor, two beside the door in the room's left wall, and two in its top wall if it has one; for
-    random numbers in [0, 1), ``[N_DRAWS]``."""
+    random numbers in [0, 1), ``[n_draws]``."""
     floor, left, top = plan.floor, plan.room_left, plan.room_top
     half, far = WALL / 2, THICK
     both = top < floor
