@@ -33,10 +33,10 @@ def checked(game: Any) -> None:
             refuse(name, "true or false")
     if not _is_whole(game.n_buckets) or game.n_buckets < 3 or game.n_buckets % 2 == 0:
         refuse("n_buckets", "odd and at least 3")
-    for name, (low, high) in RANGES.items():
+    for name, (least, most) in RANGES.items():
         value = getattr(game, name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            refuse(name, f"from {low:g} to {high:g}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+            refuse(name, f"from {least:g} to {most:g}")
     if game.min_boxes is not None and not (_is_whole(game.min_boxes) and 1 <= game.min_boxes <= game.boxes):
         refuse("min_boxes", f"a whole number from 1 to {game.boxes}, the number of boxes")
     fewest = game.boxes if game.min_boxes is None else game.min_boxes
