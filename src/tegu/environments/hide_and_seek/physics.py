@@ -17,7 +17,7 @@ FLOOR_FRICTION = 0.2  #: of objects; agents have none
 GRAVITY = 50.0  #: m/s^2
 MAX_SPEED = 12.0  #: m/s
 MAX_SPIN = 10.0  #: rad/s
-VELOCITY_ROUNDS = 3  #: rounds of impulses by substep that change the velocities
+VELOCITY_ROUNDS = 6  #: rounds of impulses by substep that change the velocities
 POSITION_ROUNDS = 8  #: and further ones that only part what penetrates
 
 
