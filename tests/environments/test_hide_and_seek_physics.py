@@ -199,6 +199,25 @@ def test_a_box_that_is_pushed_into_the_door_and_locked_seals_it():
     assert sealed(state)
 
 
+def test_climbing_and_surfing_are_measured_of_seekers_after_the_preparation():
+    """Box surfing: one stands on what it holds, and its force moves both."""
+    measures = jax.jit(WORLD.measures)
+
+    def measured(agent, height=0.5, holds=True, force=2, clock=30):
+        state = scene(hider=(0.6, 3.0, 0), seeker=(0.6, 2.0, 0), box=(0.6, (3.0, 2.0)[agent], 0))
+        state.z[agent], state.visible[:] = height, True
+        actions = {"hider": (0, 0, 0, 0, 0), "seeker": (0, 0, 0, 0, 0)}
+        actions[("hider", "seeker")[agent]] = (force, 0, 0, int(holds), 0)
+        found = measures(acted(state._replace(clock=np.int32(clock)), 2, **actions)[0])
+        return float(found["ramp_use"]), float(found["box_surfing"])
+
+    assert measured(SEEKER) == (1, 1)
+    assert measured(SEEKER, holds=False) == (1, 0)
+    assert measured(SEEKER, force=0) == (1, 0)
+    assert measured(SEEKER, clock=5, force=0) == (0, 0)
+    assert measured(HIDER) == (0, 0)
+
+
 @pytest.mark.slow
 def test_an_agent_climbs_the_ramp_walks_on_the_wall_and_drops_into_the_room():
     start = scene(door=3.0, hider=(1.0, 1.0, 0), ramp=(1.69, 1.0, 0))

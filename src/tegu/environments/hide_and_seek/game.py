@@ -13,7 +13,7 @@ from tegu.core.step import PyTree
 from tegu.environments.base import Environment, Timestep
 from tegu.environments.hide_and_seek import random_rooms, rooms
 from tegu.environments.hide_and_seek.beginning import Cast, Plan, begin, n_draws
-from tegu.environments.hide_and_seek.geometry import objects
+from tegu.environments.hide_and_seek.geometry import at, nearest, objects
 from tegu.environments.hide_and_seek.observation import (
     Layout,
     as_lists,
@@ -34,6 +34,8 @@ from tegu.spaces.features import STATE
 
 BORDER = 0.1  #: metres from the edge of the floor: where an agent or object is out of bounds
 OUT_OF_BOUNDS = -10.0
+HIGH = 0.4  #: metres: an agent with soles above has climbed something
+SURFING = 0.1  #: m/s: an object that is faster moves
 
 
 class HideAndSeek(Environment):
@@ -140,13 +142,16 @@ class HideAndSeek(Environment):
     def measures(self, state: State) -> dict[str, jax.Array]:
         """The original's statistics: how far the box or ramp is from its start that is farthest from it, in metres, and
         how many are locked; those with ``_prep`` at the end of the preparation, and before that now. ``seen``: 1 if a
-        seeker sees a hider after the preparation; its mean over an episode is at most the share of that time."""
+        seeker sees a hider after the preparation; its mean over an episode is at most the share of that time. So with
+        ``ramp_use``: a seeker is high up, and ``box_surfing``: it moves with the object that it stands on and holds."""
         now, before = self._statistics(state), state.prepared
         playing = state.clock > self.prep_steps
         return {
             **{f"{name}_prep": value for name, value in before._asdict().items()},
             **now._asdict(),
             "seen": (self._seen(state) & playing).astype(jnp.float32),
+            "ramp_use": ((state.z[self.hiders :] > HIGH).any() & playing).astype(jnp.float32),
+            "box_surfing": (self._surfs(state)[self.hiders :].any() & playing).astype(jnp.float32),
         }
 
     def image(self, state: State) -> np.ndarray:
@@ -211,6 +216,14 @@ class HideAndSeek(Environment):
     def _seen(self, state: State) -> jax.Array:
         """Whether any seeker sees a hider."""
         return state.visible[self.hiders : self.hiders + self.seekers, : self.hiders].any(axis=(0, 1))
+
+    def _surfs(self, state: State) -> jax.Array:
+        """Whether agents move with what they stand on and hold, ``[A]``."""
+        b, n_agents = state.bodies, len(self.agents)
+        x, y = b.x[:n_agents, None], b.y[:n_agents, None]
+        on_top = nearest(x, y, at(objects(state, self.boxes), 0)).distance < 0
+        moves = jnp.hypot(b.vx[n_agents:], b.vy[n_agents:]) > SURFING
+        return (state.holds & on_top & moves[None]).any(axis=1) & (state.z > HIGH)
 
     def _rewards(self, state: State, in_preparation: jax.Array) -> jax.Array:
         """``[A]``. Being out of bounds replaces what the game pays; the preparation pays nothing at all."""
