@@ -11,7 +11,7 @@ from tegu.environments.hide_and_seek.geometry import corners, nearest, objects
 from tegu.environments.hide_and_seek.world import RADIUS, Rectangles
 
 ROOMS = tegu.make("hide-and-seek-rooms")
-PLAN = random_rooms.Plan(18.0, 6.0, 4, 0.5)
+PLAN = random_rooms.RandomRooms(18.0, 6.0, 4, 0.5)
 N_MAPS, N_AGENTS = 300, 4
 FINE = 0.05  # metres, of the raster
 
@@ -19,8 +19,8 @@ FINE = 0.05  # metres, of the raster
 @pytest.fixture(scope="module")
 def maps():
     """Walls in cells, and their rectangles, of many maps; batch first."""
-    draws = jax.random.uniform(jax.random.key(1), (random_rooms.n_draws(PLAN), N_MAPS))
-    walls, rectangles = jax.device_get((random_rooms.walls_inside(PLAN, draws), random_rooms.walls(PLAN, draws)))
+    draws = jax.random.uniform(jax.random.key(1), (PLAN.n_draws, N_MAPS))
+    walls, rectangles = jax.device_get((random_rooms.walls_inside(PLAN, draws), PLAN.walls(draws)))
     return walls, jax.tree.map(lambda part: part.T, rectangles), np.asarray(draws)
 
 
@@ -76,9 +76,9 @@ def test_an_agent_can_walk_from_every_room_to_every_other_and_doors_are_all_that
 
 
 def test_where_no_wall_fits_there_are_fewer_rooms_and_no_walls_of_no_length():
-    small = random_rooms.Plan(6.0, 2.4, 4, 0.5)
-    draws = jax.random.uniform(jax.random.key(2), (random_rooms.n_draws(small), 2000))
-    rectangles = jax.device_get(random_rooms.walls(small, draws))
+    small = random_rooms.RandomRooms(6.0, 2.4, 4, 0.5)
+    draws = jax.random.uniform(jax.random.key(2), (small.n_draws, 2000))
+    rectangles = jax.device_get(small.walls(draws))
     inner = jax.tree.map(lambda part: part[8:], rectangles)
     exist = inner.half_x != 0
     assert (inner.half_x[exist] > 0).all()
@@ -176,6 +176,8 @@ def test_what_does_not_exist_is_unseen_untouched_and_of_no_effect(beginnings):
         ({"min_elongated": 4}, "min_elongated must be a whole number from 0 to 3, the least number of boxes, got 4"),
         ({"walled": 1.5}, "walled must be from 0 to 1, got 1.5"),
         ({"max_rooms": -1}, "max_rooms must be a whole number from 0, got -1"),
+        ({"house": "6"}, "house must be from 0 to 100, got '6'"),
+        ({"house": float("nan")}, "house must be from 0 to 100, got nan"),
         ({"house": 5.1}, "house must be a multiple of 0.2 m from 1.2 m to a metre less than the floor, 17 m, got 5.1"),
         (
             {"house": 18.0},

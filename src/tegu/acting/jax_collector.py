@@ -110,7 +110,7 @@ def start_episodes(environment: Environment, key: jax.Array, n_envs: int, memory
 def memory_for(algorithm: Algorithm, learner: Learner, memory: PyTree, begins: jax.Array, key: jax.Array) -> PyTree:
     """The memory to act with: a fresh one where an episode ``begins`` ``[B]``."""
     fresh = algorithm.begin(learner, key, begins.shape[0])
-    return jax.tree.map(lambda new, old: where(begins, new, old), fresh, memory)
+    return select(begins, fresh, memory)
 
 
 def act_and_step(
@@ -184,6 +184,6 @@ def forked(algorithm: Algorithm, earlier: CollectorState, fresh: CollectorState,
     return select(forks, earlier._replace(memory=algorithm.fork(earlier.memory)), fresh)
 
 
-def select(condition: jax.Array, yes: CollectorState, no: CollectorState) -> CollectorState:
-    """Those environments of ``yes`` where the ``condition`` ``[B]`` is true, else those of ``no``."""
+def select(condition: jax.Array, yes: PyTree, no: PyTree) -> Any:
+    """Of each environment what ``yes`` says where the ``condition`` ``[B]`` is true, else what ``no`` says."""
     return jax.tree.map(lambda one, other: where(condition, one, other), yes, no)

@@ -266,8 +266,7 @@ def load(
             raise TeguError(f"{source.id} does not have the observations and actions that the agent was trained with")
         source = None  # of the same name, but with other options
     if source is not None:
-        given = getattr(found, "reward", None) == "given"  # of a learned model
-        spec = replace(spec, model=source.native, reward=source.reward_function() if given else None)
+        spec = replace(spec, model=source.native, reward=source.reward_function() if found.reads_reward else None)
     shapes = jax.eval_shape(
         lambda keys: jax.vmap(lambda key: found.init(key, spec))(keys),
         jax.random.split(jax.random.key(0), len(seeds)),

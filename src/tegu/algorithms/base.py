@@ -137,6 +137,11 @@ class Algorithm(eqx.Module):
         return ()
 
     @property
+    def reads_reward(self) -> bool:
+        """Whether it has to know ``EnvironmentSpec.reward``."""
+        return False
+
+    @property
     def fork_probability(self) -> Any:
         """With which probability an episode begins where the one before it in the same environment once stood, after
         any of its steps; None: never. Only training in environments in JAX does so."""

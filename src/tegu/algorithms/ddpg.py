@@ -229,9 +229,7 @@ class DDPG(Algorithm):
         ``model_steps``, of imagined ones."""
         value = partial(self.next_value, learner)
         if learner.dynamics:
-            return expanded(
-                self, learner, steps, jax.random.fold_in(key, 1), partial(self.target_policy, learner), value
-            )
+            return expanded(self, learner, steps, key, partial(self.target_policy, learner), value)
         next_value = value(steps.next_observation, key)
         return steps.observation, steps.action, td_target(steps.reward, next_value, steps.terminated, self.gamma)
 

@@ -75,11 +75,12 @@ def check_dynamics(title: str, spec: EnvironmentSpec) -> None:
         )
 
 
-def check_reward(title: str, reward: str, spec: EnvironmentSpec) -> None:
-    """Raise ``TeguError`` unless rewards are learned, or known of the environment."""
+def check_reward(algorithm: Any, spec: EnvironmentSpec) -> None:
+    """Raise ``TeguError`` unless rewards are learned, or known of the environment where they are given."""
+    title, reward = algorithm.title, algorithm.reward
     if reward not in REWARDS:
         raise TeguError(f"{title}: reward must be one of {', '.join(REWARDS)}, got {reward!r}")
-    if reward == "given" and spec.reward is None:
+    if algorithm.reads_reward and spec.reward is None:
         raise TeguError(
             f"{title}: reward='given' needs a task whose reward follows from observations that Tegu knows, "
             f"{spec.id} is none; Hopper-v5 and the like need exclude_current_positions_from_observation=False"

@@ -108,6 +108,10 @@ class MBPO(Algorithm):
         return SAC(**{name: getattr(self, name) for name in shared})
 
     @property
+    def reads_reward(self) -> bool:
+        return self.reward == "given"
+
+    @property
     def settings(self) -> Settings:
         return Settings(
             members=self.ensemble_size,
@@ -127,7 +131,7 @@ class MBPO(Algorithm):
     def validate(self, spec: EnvironmentSpec) -> None:
         check_replay(self)
         check_dynamics(self.title, spec)
-        check_reward(self.title, self.reward, spec)
+        check_reward(self, spec)
         check_network("silu", self.model_arch, "model_arch")
         self.sac.validate(spec)
         longest = self.rollout_length

@@ -22,7 +22,6 @@ from tegu.algorithms.base import (
     replay,
 )
 from tegu.algorithms.learned_dynamics import (
-    REWARDS,
     LearnedDynamics,
     Settings,
     check_dynamics,
@@ -57,10 +56,7 @@ from tegu.search.shooting import (
 )
 from tegu.spaces.features import one_line, require, zeros
 
-MODELS = ("given", "learned")
-PLANNERS = ("random", "cem", "mppi")
-SAMPLING = ("ts1", "tsinf")
-CHOICES = {"model": MODELS, "planner": PLANNERS, "trajectory_sampling": SAMPLING, "reward": REWARDS}
+CHOICES = {"model": ("given", "learned"), "planner": ("random", "cem", "mppi"), "trajectory_sampling": ("ts1", "tsinf")}
 
 
 class MPCLearner(NamedTuple):
@@ -134,6 +130,10 @@ class MPC(Algorithm):
         )
 
     @property
+    def reads_reward(self) -> bool:
+        return self.model == "learned" and self.reward == "given"
+
+    @property
     def settings(self) -> Settings:
         return Settings(
             self.ensemble_size,
@@ -156,6 +156,7 @@ class MPC(Algorithm):
         for field, choices in CHOICES.items():
             if getattr(self, field) not in choices:
                 raise TeguError(f"{title}: {field} must be one of {', '.join(choices)}, got {getattr(self, field)!r}")
+        check_reward(self, spec)
         require(title, "action", action_space, spaces.Box, spaces.Discrete)
         if isinstance(action_space, spaces.Box) and action_space.dtype.kind != "f":
             raise TeguError(
@@ -169,7 +170,6 @@ class MPC(Algorithm):
         check_replay(self)
         check_network(self.activation, self.net_arch)
         check_dynamics(title, spec)
-        check_reward(title, self.reward, spec)
         if self.n_particles % self.ensemble_size:
             raise TeguError(
                 f"{title}: n_particles must be a multiple of ensemble_size, got {self.n_particles} particles and "

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from tegu.nn.conv import GAIN
 from tegu.nn.mlp import normalized
 from tegu.nn.residual import Dense
-from tegu.spaces.features import ACTION_MASK, in_order, n_features
+from tegu.spaces.features import n_features, parts
 
 WIDTH, HEADS, BLOCKS = 128, 4, 1  #: of embeddings, and of the attention over them (the paper's)
 SMALL = 0.125**0.5  #: gain of the layers within a block, as in the authors' code: a block changes little at first
@@ -46,23 +46,10 @@ class Ring(NamedTuple):
         return self.start + self.rays
 
 
-def parts(space: gymnasium.Space, start: int = 0) -> Iterator[tuple[str, gymnasium.Space, int]]:
-    """What a Dict holds at any depth that is no Dict, in its order: the name, the space and the index of the first of
-    its features, where those of ``space`` begin at ``start``."""
-    for name, part in in_order(space) if isinstance(space, gymnasium.spaces.Dict) else ():
-        if name == ACTION_MASK:
-            continue
-        if isinstance(part, gymnasium.spaces.Dict):
-            yield from parts(part, start)
-        else:
-            yield name, part, start
-        start += n_features(part)
-
-
 def entities(space: gymnasium.Space) -> Iterator[Entities]:
     """The lists of entities of ``space`` in their order: the Boxes of two dimensions in a Dict, at any depth."""
-    for _, part, start in parts(space):
-        if isinstance(part, gymnasium.spaces.Box) and len(part.shape) == 2 and n_features(part):
+    for name, part, start in parts(space):
+        if name is not None and isinstance(part, gymnasium.spaces.Box) and len(part.shape) == 2 and n_features(part):
             yield Entities(start, *part.shape)
 
 

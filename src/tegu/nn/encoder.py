@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from tegu.core.errors import TeguError
-from tegu.nn.attention import WINDOW, EntityAttention, entities, is_ring, parts
+from tegu.nn.attention import WINDOW, EntityAttention, entities, is_ring
 from tegu.nn.cnn import CNN, EXTRACTORS
 from tegu.nn.mlp import MLP, normalized
-from tegu.spaces.features import ACTION_MASK, in_order, n_features, one_line
+from tegu.spaces.features import n_features, one_line, parts
 
 _APART = 2**30  #: no key is split into so many, and a split is the fold of its number
 SMALLEST_IMAGE = 8  #: pixels; a Box of three dimensions with a shorter side is no image
@@ -223,17 +223,13 @@ def chosen(extractor: str, image: Image) -> str:
     return "nature" if min(height, width) >= EXTRACTORS["nature"].smallest else "minatar"
 
 
-def images(space: gymnasium.Space, start: int = 0) -> Iterator[Image]:
-    """The images of ``space``, whose features begin at ``start``, in their order."""
-    if isinstance(space, gymnasium.spaces.Dict):
-        for name, part in in_order(space):
-            if name != ACTION_MASK:
-                yield from images(part, start)
-                start += n_features(part)
-    elif isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 3:
-        image = Image(start, space.shape, channels_first(space.shape), *scale(space))
-        if min(image.size[:2]) >= SMALLEST_IMAGE:
-            yield image
+def images(space: gymnasium.Space) -> Iterator[Image]:
+    """The images of ``space`` in their order."""
+    for _, part, start in parts(space):
+        if isinstance(part, gymnasium.spaces.Box) and len(part.shape) == 3:
+            image = Image(start, part.shape, channels_first(part.shape), *scale(part))
+            if min(image.size[:2]) >= SMALLEST_IMAGE:
+                yield image
 
 
 def channels_first(shape: tuple[int, int, int]) -> bool:

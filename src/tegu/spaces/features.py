@@ -1,5 +1,6 @@
 """What Gymnasium's spaces mean to a network: features in, actions out, and the one mapping to action bounds."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -23,6 +24,18 @@ def in_order(space: spaces.Dict) -> list[tuple[Any, spaces.Space]]:
         raise TeguError(
             f"the keys of a Dict space must all be text, or all be whole numbers: got {', '.join(map(repr, space))}"
         ) from None
+
+
+def parts(space: spaces.Space, name: Any = None, start: int = 0) -> Iterator[tuple[Any, spaces.Space, int]]:
+    """What a Dict holds at any depth that is no Dict, in its order, without the action mask: the name, the space and
+    the index of the first of its features. A space that is no Dict is its only part, and has no name: None."""
+    if not isinstance(space, spaces.Dict):
+        yield name, space, start
+        return
+    for each, part in in_order(space):
+        if each != ACTION_MASK:
+            yield from parts(part, each, start)
+            start += n_features(part)
 
 
 def n_features(space: spaces.Space) -> int:

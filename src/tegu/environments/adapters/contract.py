@@ -17,13 +17,13 @@ from tegu.core.step import PyTree
 from tegu.core.trees import as_array
 
 RESET = "reset", ("observation", "info")
+LARGEST = 2**127  #: a whole number that float32 holds
+STEP = "step", ("observation", "reward", "terminated", "truncated", "info")
 _COUNTING_OR_CHECKING = (
     gymnasium.wrappers.TimeLimit,
     gymnasium.wrappers.OrderEnforcing,
     gymnasium.wrappers.PassiveEnvChecker,
 )
-LARGEST = 2**127  #: a whole number that float32 holds
-STEP = "step", ("observation", "reward", "terminated", "truncated", "info")
 
 
 def check_apart_from(training: Sequence[gymnasium.Env], make: Callable[[], gymnasium.Env]) -> None:

@@ -61,67 +61,65 @@ def find(
     apart = together < 0.5
     x, y = bodies.x[agents], bodies.y[agents]
 
-    to_x, to_y = partners(x, y)
+    to_x, to_y = _partners(x, y)
     dx, dy = x[:, None] - to_x, y[:, None] - to_y
     length = jnp.sqrt(dx * dx + dy * dy)
     scale = 1 / jnp.maximum(length, 1e-6)
     normal_and_distance = dx * scale, dy * scale, length - 2 * RADIUS
     middle = (x[:, None] + to_x) / 2, (y[:, None] + to_y) / 2
-    exist = apart_from_partners(apart[agents, agents])
+    exist = _apart_from_partners(apart[agents, agents])
     among_agents = _contacts(normal_and_distance, middle, exist, compounds, agents, agents)
 
     on_objects, ground_of_objects = _of_agents(x, y, z, boxes, compounds, agents, objects, apart[agents, objects])
     on_walls, ground_of_walls = _of_agents(x, y, z, walls, compounds, agents, None, None)
     ground = jnp.maximum(ground_of_objects, ground_of_walls)
 
-    exist = apart_from_partners(apart[objects, objects])
+    exist = _apart_from_partners(apart[objects, objects])
     among_objects = _among_objects(boxes, exist, compounds, objects)
     objects_on_walls = _of_objects(boxes, walls, compounds, objects)
     return [among_agents, on_objects, among_objects, objects_on_walls, on_walls], ground
 
 
-def _partners_of(count: int) -> np.ndarray:
+def _indices(count: int) -> np.ndarray:
     """The partners of each of so many bodies: those after it, after the last the first again, until every pair is
     there, int ``[I, I // 2]``. Of an even number the last ones have each pair twice."""
     return (np.arange(count)[:, None] + np.arange(1, count // 2 + 1)) % count
 
 
-def partners(*values: jax.Array) -> list[jax.Array]:
+def _partners(*values: jax.Array) -> list[jax.Array]:
     """Of the partners of all bodies, ``[I]`` to ``[I, I // 2]``.
 
     As a product of matrices, because on a CPU it takes a fraction of the time of gathering.
     """
     count = values[0].shape[0]
-    is_it = _partners_of(count)[..., None] == np.arange(count)
+    is_it = _indices(count)[..., None] == np.arange(count)
     found = jnp.tensordot(is_it.astype(np.float32), jnp.stack(values, axis=1), 1, precision="highest")
     return [found[:, :, index] for index in range(len(values))]
 
 
-def to_partners(*values: jax.Array) -> list[jax.Array]:
+def _to_partners(*values: jax.Array) -> list[jax.Array]:
     """The sums over all of whom a body is the partner, ``[I, I // 2]`` to ``[I]``."""
     count = values[0].shape[0]
-    is_it = np.arange(count)[:, None, None] == _partners_of(count)
+    is_it = np.arange(count)[:, None, None] == _indices(count)
     found = jnp.tensordot(is_it.astype(np.float32), jnp.stack(values, axis=2), 2, precision="highest")
     return [found[:, index] for index in range(len(values))]
 
 
-def apart_from_partners(apart: jax.Array) -> jax.Array:
+def _apart_from_partners(apart: jax.Array) -> jax.Array:
     """Whether each body and its partner are of two compounds, each pair once; for bool ``[I, I]``."""
     count = apart.shape[0]
-    which = _partners_of(count)
-    once = (np.arange(count)[:, None] < which) | (which < np.arange(count)[:, None])
+    which = _indices(count)
+    once = np.ones(which.shape, bool)
     if count % 2 == 0:
         once[count // 2 :, -1] = False
-    rows = [jnp.stack([apart[i, j] for j in which[i].tolist()]) for i in range(count)] if which.size else []
-    together = jnp.stack(rows) if rows else apart[:, :0]
-    return together & column(once, apart, axes=2)
+    return apart[np.arange(count)[:, None], which] & column(once, apart, axes=2)
 
 
 def _among_objects(boxes: Rectangles, exist: jax.Array, compounds: Compounds, objects: slice) -> Contacts:
     """Of two objects: the two corners of either that are nearest to the other."""
     corner_x, corner_y = corners(boxes)
-    others = Rectangles(*partners(*(part.astype(corner_x.dtype) for part in boxes)))
-    other_x, other_y = (jnp.stack(partners(*jnp.unstack(part, axis=1)), axis=2) for part in (corner_x, corner_y))
+    others = Rectangles(*_partners(*(part.astype(corner_x.dtype) for part in boxes)))
+    other_x, other_y = (jnp.stack(_partners(*jnp.unstack(part, axis=1)), axis=2) for part in (corner_x, corner_y))
     ours = nearest(corner_x[:, None], corner_y[:, None], at(others, 2))
     theirs = nearest(other_x, other_y, at(boxes, 1, 2))
     x, y = (jnp.broadcast_to(part[:, None], ours.distance.shape) for part in (corner_x, corner_y))
@@ -215,7 +213,7 @@ def _contacts(
 def _of_second(values: Sequence[jax.Array], first: slice, second: slice) -> list[jax.Array]:
     """Of the bodies' values ``[N]`` those of the second of each contact, ``[I, J, 1]`` or ``[1, J, 1]``."""
     values = [part[second] for part in values]
-    return [part[:, :, None] for part in (partners(*values) if first == second else [part[None] for part in values])]
+    return [part[:, :, None] for part in (_partners(*values) if first == second else [part[None] for part in values])]
 
 
 def within(together: jax.Array, values: jax.Array) -> jax.Array:
@@ -273,7 +271,7 @@ def _summed(
     if second is None:
         return totals
     if first == second:
-        others = to_partners(*(part.sum(axis=2) for part in of_second))
+        others = _to_partners(*(part.sum(axis=2) for part in of_second))
     else:
         others = [part.sum(axis=(0, 2)) for part in of_second]
     return [total + _placed(other, second, like) for total, other in zip(totals, others, strict=True)]

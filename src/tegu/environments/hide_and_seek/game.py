@@ -11,8 +11,7 @@ import numpy as np
 
 from tegu.core.step import PyTree
 from tegu.environments.base import Environment, Timestep
-from tegu.environments.hide_and_seek import random_rooms, rooms
-from tegu.environments.hide_and_seek.beginning import Cast, Plan, begin, n_draws
+from tegu.environments.hide_and_seek.beginning import Plan, begin
 from tegu.environments.hide_and_seek.geometry import at, nearest, objects
 from tegu.environments.hide_and_seek.observation import (
     Layout,
@@ -23,10 +22,12 @@ from tegu.environments.hide_and_seek.observation import (
     observe,
     state_lists,
 )
-from tegu.environments.hide_and_seek.options import checked
+from tegu.environments.hide_and_seek.options import check_options
 from tegu.environments.hide_and_seek.physics import Drive, move
 from tegu.environments.hide_and_seek.picture import draw
-from tegu.environments.hide_and_seek.places import Draws
+from tegu.environments.hide_and_seek.places import Cast, Draws
+from tegu.environments.hide_and_seek.random_rooms import RandomRooms
+from tegu.environments.hide_and_seek.rooms import OneRoom
 from tegu.environments.hide_and_seek.sight import visible
 from tegu.environments.hide_and_seek.tools import distances, grab, lock
 from tegu.environments.hide_and_seek.world import Prepared, State, batch_last, column
@@ -59,12 +60,8 @@ class HideAndSeek(Environment):
     door: float = eqx.field(static=True, kw_only=True, default=0.6)  #: metres
     one_door: float = eqx.field(static=True, kw_only=True, default=0.0)  #: probability that one of two doors is missing
     hiders_anywhere: bool = eqx.field(static=True, kw_only=True, default=False)  #: they begin anywhere, not in the room
-    max_rooms: int = eqx.field(
-        static=True, kw_only=True, default=0
-    )  #: random rooms in the house, at most; 0: the one room
-    house: float = eqx.field(
-        static=True, kw_only=True, default=6.0
-    )  #: metres along each side of the random rooms' house
+    max_rooms: int = eqx.field(static=True, kw_only=True, default=0)  #: random rooms at most; 0: the one room
+    house: float = eqx.field(static=True, kw_only=True, default=6.0)  #: metres along each side, with random rooms
     walled: float = eqx.field(static=True, kw_only=True, default=0.5)  #: probability of walls around the house
     min_boxes: int | None = eqx.field(static=True, kw_only=True, default=None)  #: at least so many; None: all ``boxes``
     min_elongated: int = eqx.field(static=True, kw_only=True, default=0)  #: boxes that are elongated, at least
@@ -84,7 +81,7 @@ class HideAndSeek(Environment):
 
     def __post_init__(self) -> None:
         self.max_episode_steps = self.horizon
-        checked(self)
+        check_options(self)
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -128,7 +125,7 @@ class HideAndSeek(Environment):
         return np.arange(self.hiders + self.seekers) < self.hiders
 
     def reset(self, key: jax.Array) -> tuple[State, dict[str, jax.Array]]:
-        draws = Draws.of(key, n_draws(self._plan), len(self.agents) + self.boxes + self.ramps)
+        draws = Draws.of(key, self._plan.n_draws, len(self.agents) + self.boxes + self.ramps)
         state, observation = batch_last(self._begin)(draws)
         return state, self._observed(observation) | self._beside(state)
 
@@ -156,8 +153,9 @@ class HideAndSeek(Environment):
 
     def image(self, state: State) -> np.ndarray:
         """Seen from above; of random rooms the house and a metre of the field around it."""
-        corner = (self.floor - self.house) / 2 - 1 if self.max_rooms else 0.0
-        return draw(state, self.floor, max(corner, 0.0), self.boxes, self.hiders)
+        plan = self._plan
+        corner = max(plan.corner - 1, 0.0) if isinstance(plan, RandomRooms) else 0.0
+        return draw(state, self.floor, corner, self.boxes, self.hiders)
 
     def _observed(self, observation: jax.Array) -> dict[str, PyTree]:
         """What each agent observes, for ``[A, D]``."""
@@ -177,15 +175,14 @@ class HideAndSeek(Environment):
     @property
     def _plan(self) -> Plan:
         if self.max_rooms:
-            return random_rooms.Plan(self.floor, self.house, self.max_rooms, self.walled)
-        return rooms.Plan(self.floor, self.room_left, self.room_top, self.door, self.one_door)
+            return RandomRooms(self.floor, self.house, self.max_rooms, self.walled)
+        return OneRoom(self.floor, self.room_left, self.room_top, self.door, self.one_door)
 
     def _begin(self, draws: Draws) -> tuple[State, jax.Array]:
         fewest = self.boxes if self.min_boxes is None else self.min_boxes
         boxes = self.boxes, fewest, self.min_elongated
-        return self._look(
-            begin(self._plan, Cast(self.hiders, self.seekers, *boxes, self.ramps, self.hiders_anywhere), draws)
-        )
+        cast = Cast(self.hiders, self.seekers, *boxes, self.ramps, self.hiders_anywhere)
+        return self._look(begin(self._plan, cast, draws))
 
     def _advance(self, state: State, actions: jax.Array) -> tuple[State, jax.Array, jax.Array]:
         """The next state, what the agents observe ``[A, D]`` and their rewards ``[A]``, for actions ``[A, 5]``."""

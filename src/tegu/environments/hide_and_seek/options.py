@@ -12,14 +12,14 @@ RANGES: dict[str, tuple[float, float]] = {
     "prep_fraction": (0, 0.99),
     "one_door": (0, 1),
     "walled": (0, 1),
-    "house": (1.2, 100),
+    "house": (0, 100),
     "floor": (2, 100),
     "max_force": (0, 1e4),
     "max_torque": (0, 1e4),
 }
 
 
-def checked(game: Any) -> None:
+def check_options(game: Any) -> None:
     """Raise ``TeguError`` if an option cannot be what it is."""
 
     def refuse(name: str, expected: str) -> None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tegu.environments.hide_and_seek.geometry import at, nearest
-from tegu.environments.hide_and_seek.world import RADIUS, Bodies, Rectangles, column
+from tegu.environments.hide_and_seek.world import RADIUS, Bodies, Rectangles, column, first
 
 CLEARANCE = 0.02  #: metres between things when an episode begins
 TRIES = 32  #: places that are drawn for each body
@@ -35,6 +35,26 @@ class Places(NamedTuple):
     area: np.ndarray  #: an ``Area``, float32 ``[N, 4]``
     out_of: np.ndarray  #: an ``Area`` in which it must not begin, ``[N, 4]``
     leader: np.ndarray  #: int ``[N]``: the body near which it begins; itself: anywhere in its area
+
+
+class Cast(NamedTuple):
+    """Who and what takes part."""
+
+    hiders: int
+    seekers: int
+    boxes: int  #: at most
+    min_boxes: int  #: at least; all numbers are equally likely
+    min_elongated: int  #: of the boxes at least so many are elongated; all numbers up to all of them are equally likely
+    ramps: int
+    hiders_anywhere: bool  #: and not in the room
+
+    @property
+    def agents(self) -> int:
+        return self.hiders + self.seekers
+
+    @property
+    def objects(self) -> int:
+        return self.boxes + self.ramps
 
 
 class Draws(NamedTuple):
@@ -93,15 +113,10 @@ def placed(
         room = jnp.minimum(to_walls, (apart - radii).min(axis=2)).min(axis=1) - radius[index][None]
         allowed = _within(area[index], tried_x, tried_y) & ~_within(out_of[index], tried_x, tried_y)
         room = jnp.minimum(jnp.where(allowed, room, room - FAR), CLEARANCE)
-        best = room.max(axis=0)
-        place_x, place_y = tried_x[-1], tried_y[-1]
-        for number in reversed(range(TRIES)):  # the first that is as good as the best
-            is_best = room[number] >= best
-            place_x = jnp.where(is_best, tried_x[number], place_x)
-            place_y = jnp.where(is_best, tried_y[number], place_y)
+        best = first(room >= room.max(axis=0), tried_x, tried_y)
         return tuple(
             jax.lax.dynamic_update_index_in_dim(part, jnp.where(exist[index], new, FAR), index, 0)
-            for part, new in ((x, place_x), (y, place_y))
+            for part, new in zip(chosen, best, strict=True)
         )
 
     nowhere = jnp.full_like(yaw, FAR)

@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from tegu.environments.hide_and_seek.rooms import THICK, around_floor
-from tegu.environments.hide_and_seek.world import OBJECT_HEIGHT, OUTER_HEIGHT, WALL, Rectangles
+from tegu.environments.hide_and_seek.places import Area, Cast, Places
+from tegu.environments.hide_and_seek.rooms import THICK, around, rectangles
+from tegu.environments.hide_and_seek.world import OBJECT_HEIGHT, WALL, Rectangles, first
 
 CELL = 0.2  #: metres, of the grid
 LEAST = 6  #: cells along each side of a room
@@ -19,15 +21,6 @@ WALL_TRIES = 10  #: rooms and places that are drawn for each wall
 
 
 Room = tuple[jax.Array, jax.Array, jax.Array, jax.Array]  #: in cells: from x, to x, from y, to y
-
-
-class Plan(NamedTuple):
-    """What is always the same about a map."""
-
-    floor: float  #: metres along each side
-    house: float  #: metres along each side; its middle is the floor's
-    max_rooms: int  #: from 1 to so many rooms, all numbers equally likely; fewer where no wall fits
-    walled: float  #: the probability that there are walls around the house
 
 
 class Wall(NamedTuple):
@@ -41,12 +34,54 @@ class Wall(NamedTuple):
     door: jax.Array  #: where its door begins along its length
 
 
-def n_draws(plan: Plan) -> int:
-    """How many random numbers ``walls`` takes."""
-    return 2 + (plan.max_rooms - 1) * (3 * WALL_TRIES + 1)
+class RandomRooms(NamedTuple):
+    """What is always the same about a map with random rooms."""
+
+    floor: float  #: metres along each side
+    house: float  #: metres along each side; its middle is the floor's
+    max_rooms: int  #: from 1 to so many rooms, all numbers equally likely; fewer where no wall fits
+    walled: float  #: the probability that there are walls around the house
+
+    @property
+    def corner(self) -> float:
+        """Where the house begins along both axes."""
+        return (self.floor - self.house) / 2
+
+    @property
+    def n_draws(self) -> int:
+        """How many random numbers ``walls`` takes."""
+        return 2 + (self.max_rooms - 1) * (3 * WALL_TRIES + 1)
+
+    def walls(self, draws: jax.Array) -> Rectangles:
+        """Four around the floor, four around the house, and two for each wall inside, one on either side of its door;
+        those that do not exist have no size and are beyond the floor. For random numbers in [0, 1), ``[n_draws]``."""
+        corner, half = self.corner, WALL / 2
+        sides = [*around(0, self.floor, THICK), *around(corner, corner + self.house, WALL)]
+        exist = [jnp.ones_like(draws[0], bool)] * 4 + [draws[1] < self.walled] * 4
+        for wall in walls_inside(self, draws):
+            at, begin, end, door, after = (
+                corner + CELL * cells for cells in (wall.at, wall.begin, wall.end, wall.door, wall.door + DOOR)
+            )
+            for one, other in ((begin - half, door), (after, end + half)):
+                upright, level = (at - half, at + half, one, other), (one, other, at - half, at + half)
+                side = (jnp.where(wall.upright, a, b) for a, b in zip(upright, level, strict=True))
+                sides.append((*side, OBJECT_HEIGHT))
+                exist.append(wall.exists)
+        found, there = rectangles(sides, draws[0]), jnp.stack(exist)
+        x, y = (jnp.where(there, part, -2 * THICK) for part in (found.x, found.y))
+        half_x, half_y = (jnp.where(there, part, 0) for part in (found.half_x, found.half_y))
+        return found._replace(x=x, y=y, half_x=half_x, half_y=half_y)
+
+    def places(self, cast: Cast) -> Places:
+        """All begin anywhere in the house, each team together."""
+        n_bodies = cast.agents + cast.objects
+        leader = np.arange(n_bodies)
+        leader[: cast.hiders], leader[cast.hiders : cast.agents] = 0, cast.hiders
+        house = np.array(Area(self.corner, self.corner, self.house, self.house), np.float32)
+        return Places(np.tile(house, (n_bodies, 1)), np.zeros((n_bodies, 4), np.float32), leader)
 
 
-def walls_inside(plan: Plan, draws: jax.Array) -> list[Wall]:
+def walls_inside(plan: RandomRooms, draws: jax.Array) -> list[Wall]:
     """The walls between rooms, for random numbers in [0, 1), ``[n_draws]``; the first two are not used here."""
     wanted = 1 + jnp.floor(draws[0] * plan.max_rooms)  # rooms
     zero, all_cells = jnp.zeros_like(draws[0]), jnp.full_like(draws[0], round(plan.house / CELL))
@@ -74,11 +109,7 @@ def _wall(rooms: list[Room], others: list[Wall], tried: jax.Array, door: jax.Arr
         meets = (other.upright != upright) & ((other.at == begin) | (other.at == end))
         at_door = (other.door <= at) & (at <= other.door + DOOR)
         may_be &= ~(other.exists & meets & at_door)
-    first = [part[-1] for part in (room, upright, at, begin, end)]
-    for index in reversed(range(WALL_TRIES - 1)):
-        here = (part[index] for part in (room, upright, at, begin, end))
-        first = [jnp.where(may_be[index], new, old) for new, old in zip(here, first, strict=True)]
-    room, upright, at, begin, end = first
+    room, upright, at, begin, end = first(may_be, room, upright, at, begin, end)
     place = begin + 1 + jnp.floor(door * (end - begin - DOOR - 1))  # a cell away from the ends of the wall
     return Wall(may_be.any(axis=0), upright, at, begin, end, place), room
 
@@ -102,38 +133,3 @@ def _split(rooms: list[Room], wall: Wall, which: jax.Array) -> list[Room]:
     new_x = jnp.where(across_x, wall.at, jnp.where(across_y, from_x, to_x))
     new_y = jnp.where(across_y, wall.at, jnp.where(across_x, from_y, to_y))
     return [*cut, (new_x, to_x, new_y, to_y)]
-
-
-def walls(plan: Plan, draws: jax.Array) -> Rectangles:
-    """Four around the floor, four around the house, and two for each wall inside, one on either side of its door; those
-    that do not exist have no size and are beyond the floor."""
-    floor, house, half = plan.floor, plan.house, WALL / 2
-    corner = (floor - house) / 2
-    zero = jnp.zeros_like(draws[0])
-    walled = draws[1] < plan.walled
-    low, high = corner, corner + house
-    around_house = [
-        (low - 2 * half, low, low - 2 * half, high + 2 * half),
-        (high, high + 2 * half, low - 2 * half, high + 2 * half),
-        (low - 2 * half, high + 2 * half, low - 2 * half, low),
-        (low - 2 * half, high + 2 * half, high, high + 2 * half),
-    ]
-    sides = [(*side, zero == 0) for side in around_floor(floor)]
-    sides += [(*side, OUTER_HEIGHT, walled) for side in around_house]
-    for wall in walls_inside(plan, draws):
-        at, begin, end, door, after = (
-            corner + CELL * cells for cells in (wall.at, wall.begin, wall.end, wall.door, wall.door + DOOR)
-        )
-        for one, other in ((begin - half, door), (after, end + half)):
-            upright = (at - half, at + half, one, other)
-            level = (one, other, at - half, at + half)
-            side = (jnp.where(wall.upright, a, b) for a, b in zip(upright, level, strict=True))
-            sides.append((*side, OBJECT_HEIGHT, wall.exists))
-    x0, x1, y0, y1, height, exists = (
-        jnp.stack([jnp.broadcast_to(jnp.asarray(value), zero.shape) for value in values])
-        for values in zip(*sides, strict=True)
-    )
-    x, y = (jnp.where(exists, (a + b) / 2, -4 * THICK) for a, b in ((x0, x1), (y0, y1)))
-    half_x, half_y = (jnp.where(exists, (b - a) / 2, 0) for a, b in ((x0, x1), (y0, y1)))
-    no_turn = jnp.zeros_like(x)
-    return Rectangles(x, y, no_turn + 1, no_turn, half_x, half_y, height, no_turn > 0)

@@ -103,6 +103,14 @@ def reduced(operation: Callable[[Any, Any], Any], values: jax.Array, *axes: int)
     return values
 
 
+def first(true: jax.Array, *values: jax.Array) -> list[jax.Array]:
+    """The first of values ``[K, ...]`` where bool ``[K, ...]`` is true; the last if it nowhere is."""
+    found = [value[-1] for value in values]
+    for index in reversed(range(true.shape[0] - 1)):
+        found = [jnp.where(true[index], value[index], old) for value, old in zip(values, found, strict=True)]
+    return found
+
+
 def batch_last(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, with the batch as the last axis of all arrays under ``vmap``, and not as the first.
 
