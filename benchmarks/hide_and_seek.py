@@ -1,4 +1,5 @@
-"""``python -m benchmarks.hide_and_seek``: do seekers find and hiders hide, in the small world of hide-and-seek?"""
+"""``python -m benchmarks.hide_and_seek``: do seekers find and hiders hide, in the small world of hide-and-seek, and how
+fast are its worlds?"""
 
 import argparse
 import json
@@ -25,9 +26,13 @@ PAIRS = {
     "trained hiders, random seekers": ("seeker_0",),
     "trained hiders, trained seekers": (),
 }
+SPEEDS = {"hide-and-seek-tiny": 512, "hide-and-seek-quadrant": 256, "hide-and-seek-rooms": 128}  # games at once
+ROUNDS, ROUND_STEPS = 5, 50
 EXPLAINED = (
     "IPPO on {environment} with its preset, {steps:,} steps in each of {seeds} seeds ({minutes:.0f} minutes for all): "
-    "share of the time after the preparation in which the seeker sees the hider, over {games:,} games, by who plays."
+    "share of the time after the preparation in which the seeker sees the hider, over {games:,} games, by who plays. "
+    "And steps/s of the environments alone at random actions, in one compiled program of {batches} games at once, over "
+    "{rounds} rounds of {round_steps} steps of each."
 )
 
 
@@ -56,6 +61,31 @@ def seen(
     return found.mean() / (1 - environment.prep_fraction)
 
 
+def speed(name: str, games: int) -> dict[str, Any]:
+    """Environment steps/s, compilation aside."""
+    environment = tegu.make(name)
+    high = {agent: jnp.asarray(space.nvec) for agent, space in environment.action_space.items()}
+
+    def play(state: Any, key: jax.Array) -> Any:
+        action_key, step_key = jax.random.split(key)
+        keys = dict(zip(high, jax.random.split(action_key, len(high)), strict=True))
+        action = {agent: jax.random.randint(keys[agent], (games, len(high[agent])), 0, high[agent]) for agent in high}
+        timestep = jax.vmap(environment.step)(state, action, jax.random.split(step_key, games))
+        return timestep.state, jax.tree.map(jnp.sum, timestep.observation)  # so that it has to be computed
+
+    run = jax.jit(lambda state, key: jax.lax.scan(play, state, jax.random.split(key, ROUND_STEPS)))
+    state, _ = jax.jit(jax.vmap(environment.reset))(jax.random.split(jax.random.key(0), games))
+    jax.block_until_ready(run(state, jax.random.key(0)))
+    rates = []
+    for number in range(ROUNDS):
+        begun = time.perf_counter()
+        jax.block_until_ready(run(state, jax.random.key(number)))
+        rates.append(games * ROUND_STEPS / (time.perf_counter() - begun))
+    found = summary(rates)
+    print(name, report.number(found["mean"]), "steps/s", flush=True)
+    return found
+
+
 def measured(steps: int, seeds: int) -> tuple[Mapping[str, Any], float]:
     """Scores of all pairs, and the seconds of the training."""
     begun = time.perf_counter()
@@ -80,8 +110,10 @@ def main() -> None:
     record: dict[str, Any] = {"case": "hide-and-seek", **machine.surroundings("benchmarks.hide_and_seek")}
     table, seconds = measured(given.steps, given.seeds)
     about = {"environment": ENVIRONMENT, "steps": given.steps, "seeds": given.seeds, "games": GAMES}
+    about |= {"batches": ", ".join(map(str, SPEEDS.values())), "rounds": ROUNDS, "round_steps": ROUND_STEPS}
     record["explained"] = EXPLAINED.format(**about, minutes=seconds / 60)
-    record |= {"tables": {"share of the time seen": table}, "seconds": seconds}
+    speeds = {name: speed(name, games) for name, games in SPEEDS.items()}
+    record |= {"tables": {"share of the time seen": table, "environment steps/s": speeds}, "seconds": seconds}
     record["date"] = datetime.now(UTC).isoformat(timespec="seconds")
     (ROOT / given.output / report.HIDE_AND_SEEK).write_text(json.dumps(record, indent=1) + "\n")
     report.write(ROOT / given.output)
