@@ -70,6 +70,37 @@ def test_episodes_differ_without_a_seed_and_go_on_from_one(world):
         assert len({np.concatenate([np.ravel(leaf) for leaf in one]).tobytes() for one in first + three(2)}) == 6
 
 
+@pytest.mark.parametrize("entities", [False, True])
+def test_the_global_state_is_that_of_the_environment(entities):
+    """In Tegu it is observed beside the agents; PettingZoo has a method for it."""
+    options = {"global_state": True, "entities": entities, "horizon": 5}
+    environment, world = tegu.as_pettingzoo("hide-and-seek-tiny", **options), tegu.make("hide-and-seek-tiny", **options)
+    with pytest.raises(tegu.TeguError, match="call reset"):
+        environment.state()
+    observation, _ = environment.reset(seed=3)
+    assert set(observation) == set(world.agents)
+    key, reset_key = jax.random.split(jax.random.key(int(np.random.SeedSequence(3).generate_state(1)[0])))
+    state, expected = jax.jit(world.reset)(reset_key)
+    step = jax.jit(world.step)
+    for _ in range(5):
+        jax.tree.map(np.testing.assert_array_equal, environment.state(), jax.device_get(expected["state"]))
+        assert environment.state_space.contains(environment.state())
+        actions = {agent: np.array([4, 0, 3, 1, 1]) for agent in world.agents}
+        key, step_key = jax.random.split(key)
+        timestep = step(state, actions, step_key)
+        state, expected = timestep.state, timestep.observation
+        environment.step(actions)
+    jax.tree.map(np.testing.assert_array_equal, environment.state(), jax.device_get(expected["state"]))
+
+
+def test_without_a_global_state_there_is_none():
+    environment = tegu.as_pettingzoo("hide-and-seek-tiny")
+    environment.reset(seed=0)
+    assert not hasattr(environment, "state_space")
+    with pytest.raises(NotImplementedError, match="hide-and-seek-tiny has no global state"):
+        environment.state()
+
+
 def test_it_shows_pictures_and_only_what_it_can():
     pytest.importorskip("PIL")
     environment = tegu.as_pettingzoo("simple_tag_v3", render_mode="rgb_array", num_obstacles=1)

@@ -11,6 +11,7 @@ from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
 from tegu.environments.base import Environment
 from tegu.environments.make import make
+from tegu.spaces.features import STATE
 
 try:
     from pettingzoo import ParallelEnv
@@ -25,7 +26,7 @@ class TeguParallelEnv(ParallelEnv):
 
     All agents stay until the episode ends for all at once; its time limit truncates it. ``reset(seed=...)`` decides
     everything that follows; without a seed the episodes go on from the one before, or begin at random. ``infos`` are
-    empty.
+    empty. Where observations hold a global state beside the agents, ``state()`` gives it, and ``state_space`` its space.
     """
 
     def __init__(self, environment: Environment, render_mode: str | None = None):
@@ -40,9 +41,13 @@ class TeguParallelEnv(ParallelEnv):
         self.agents: list[str] = []
         self.observation_spaces = _by_agent(environment.observation_space, environment.agents)
         self.action_spaces = _by_agent(environment.action_space, environment.agents)
+        observed: Any = environment.observation_space
+        if STATE in observed.spaces:
+            self.state_space = deepcopy(observed[STATE])
         self._reset, self._step = jax.jit(environment.reset), jax.jit(environment.step)
         self._key: jax.Array | None = None
         self._state: PyTree = None
+        self._global_state: PyTree = None
         self._steps = 0
 
     def observation_space(self, agent: str) -> gymnasium.Space:
@@ -80,6 +85,14 @@ class TeguParallelEnv(ParallelEnv):
         flags = dict.fromkeys(here, terminated), dict.fromkeys(here, truncated)
         return self._seen(timestep.observation), reward, *flags, {agent: {} for agent in here}
 
+    def state(self) -> PyTree:
+        """The global state, of an environment that has one: after the last step, too. It may be written into."""
+        if not hasattr(self, "state_space"):
+            raise NotImplementedError(f"{self.environment.id} has no global state")
+        if self._state is None:
+            raise TeguError(f"{self.environment.id}: call reset() before state()")
+        return jax.tree.map(np.array, self._global_state)
+
     def render(self) -> np.ndarray | str | None:
         """A picture ``[H, W, 3]`` uint8, or text; None without a ``render_mode``."""
         if self.render_mode is None:
@@ -109,7 +122,8 @@ class TeguParallelEnv(ParallelEnv):
         return array.astype(np.int32 if whole else space.dtype)
 
     def _seen(self, observation: PyTree) -> PyTree:
-        """Copies that may be written into."""
+        """What each agent observes, in copies that may be written into; the global state is kept."""
+        self._global_state = observation.get(STATE)
         return {agent: jax.tree.map(np.array, observation[agent]) for agent in self.possible_agents}
 
 
