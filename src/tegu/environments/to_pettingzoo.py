@@ -26,7 +26,7 @@ class TeguParallelEnv(ParallelEnv):
 
     All agents stay until the episode ends for all at once; its time limit truncates it. ``reset(seed=...)`` decides
     everything that follows; without a seed the episodes go on from the one before, or begin at random. ``infos`` are
-    empty. Where observations hold a global state beside the agents, ``state()`` gives it, and ``state_space`` its space.
+    empty. A global state beside the agents in its observations is given by ``state()``; its space is ``state_space``.
     """
 
     def __init__(self, environment: Environment, render_mode: str | None = None):
