@@ -261,6 +261,17 @@ def test_revised_rows_are_changed_and_parts_that_are_none_are_not():
     jax.tree.map(np.testing.assert_array_equal, REVISE(buffer, index, Feedback(), experience), buffer)
 
 
+def test_of_a_row_drawn_several_times_the_first_answer_holds():
+    """Of its contents and of its priority alike: the order in which a device writes does not matter."""
+    experience = replay_of(9, 5, draw=Prioritized(alpha=1.0))
+    buffer = ReplayBuffer.empty({"a": np.zeros(9, np.float32)}, experience)
+    buffer = buffer.add({"a": np.zeros(9, np.float32)}, experience, 1)
+    index, answers = np.array([4, 2, 4, 4, 2]), np.float32([7, 5, 8, 1, 9])
+    revised = REVISE(buffer, index, Feedback(priority=answers, rows={"a": answers}), experience)
+    np.testing.assert_array_equal(revised.rows["a"], [0, 0, 5, 0, 7, 0, 0, 0, 0])
+    np.testing.assert_allclose(np.ravel(revised.priorities.weight), [1, 1, 5, 1, 7, 1, 1, 1, 1], rtol=1e-6)
+
+
 def test_priorities_are_ignored_where_rows_are_drawn_uniformly():
     buffer = filled(2)
     revised = buffer.revise(np.array([0]), Feedback(priority=np.ones(1, np.float32)), replay_of())

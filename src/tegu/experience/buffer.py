@@ -195,8 +195,11 @@ class ReplayBuffer(NamedTuple):
         return relabelled(steps, chosen, self.rows.steps.next_observation[ACHIEVED_GOAL][other], goals)
 
     def revise(self, index: jax.Array, feedback: Feedback, experience: Replay) -> "ReplayBuffer":
-        """Take in what an update answered of the rows ``index``."""
+        """Take in what an update answered of the rows ``index``; of a row drawn several times, its first answer."""
         buffer = self
+        # A scatter may write those of one row in any order: then all of them must write the same.
+        first = (index[:, None] == index).argmax(axis=1)
+        feedback = jax.tree.map(lambda answers: answers[first], feedback)
         if feedback.priority is not None and isinstance(experience.draw, Prioritized):
             weight = (feedback.priority + _SMALLEST_ERROR) ** experience.draw.alpha
             priorities = self.priorities.put(index, weight)
