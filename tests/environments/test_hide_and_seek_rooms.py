@@ -176,6 +176,7 @@ def test_what_does_not_exist_is_unseen_untouched_and_of_no_effect(beginnings):
         ({"min_elongated": 4}, "min_elongated must be a whole number from 0 to 3, the least number of boxes, got 4"),
         ({"walled": 1.5}, "walled must be from 0 to 1, got 1.5"),
         ({"max_rooms": -1}, "max_rooms must be a whole number from 0, got -1"),
+        ({"door": 0.5}, "door applies only without random rooms, got door=0.5 with max_rooms=4"),
         ({"house": "6"}, "house must be from 0 to 100, got '6'"),
         ({"house": float("nan")}, "house must be from 0 to 100, got nan"),
         ({"house": 5.1}, "house must be a multiple of 0.2 m from 1.2 m to a metre less than the floor, 17 m, got 5.1"),
@@ -189,6 +190,14 @@ def test_options_that_cannot_be_are_refused(wrong, message):
     with pytest.raises(tegu.TeguError) as refused:
         tegu.make("hide-and-seek-rooms", **wrong)
     assert str(refused.value) == f"hide-and-seek-rooms: {message}"
+
+
+def test_options_of_random_rooms_do_not_apply_to_the_one_room():
+    with pytest.raises(
+        tegu.TeguError, match=r"walled applies only with random rooms, got walled=0\.2 with max_rooms=0"
+    ):
+        tegu.make("hide-and-seek-tiny", walled=0.2)
+    assert tegu.make("hide-and-seek-tiny", walled=0.5, house=6.0)  # as they are by default
 
 
 def test_the_names_and_spaces_are_those_of_the_original():

@@ -1,5 +1,6 @@
 """What the options of hide-and-seek may be."""
 
+import dataclasses
 from typing import Any
 
 from tegu.core.errors import TeguError
@@ -17,6 +18,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "max_force": (0, 1e4),
     "max_torque": (0, 1e4),
 }
+OF_THE_ROOM = ("room_left", "room_top", "door", "one_door", "hiders_anywhere")  #: without random rooms only
+OF_RANDOM_ROOMS = ("house", "walled")
 
 
 def check_options(game: Any) -> None:
@@ -42,11 +45,23 @@ def check_options(game: Any) -> None:
     fewest = game.boxes if game.min_boxes is None else game.min_boxes
     if not _is_whole(game.min_elongated) or not 0 <= game.min_elongated <= fewest:
         refuse("min_elongated", f"a whole number from 0 to {fewest}, the least number of boxes")
+    _check_map(game)
     (_check_house if game.max_rooms else _check_room)(game)
 
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _check_map(game: Any) -> None:
+    """Raise ``TeguError`` if an option is set that the map has no use for."""
+    default = {field.name: field.default for field in dataclasses.fields(game)}
+    useless, where = (OF_THE_ROOM, "without") if game.max_rooms else (OF_RANDOM_ROOMS, "with")
+    for name in useless:
+        if (value := getattr(game, name)) != default[name]:
+            raise TeguError(
+                f"{game.id}: {name} applies only {where} random rooms, got {name}={value!r} with max_rooms={game.max_rooms}"
+            )
 
 
 def _check_room(game: Any) -> None:
