@@ -59,9 +59,8 @@ def _check_map(game: Any) -> None:
     useless, where = (OF_THE_ROOM, "without") if game.max_rooms else (OF_RANDOM_ROOMS, "with")
     for name in useless:
         if (value := getattr(game, name)) != default[name]:
-            raise TeguError(
-                f"{game.id}: {name} applies only {where} random rooms, got {name}={value!r} with max_rooms={game.max_rooms}"
-            )
+            got = f"{name}={value!r} with max_rooms={game.max_rooms}"
+            raise TeguError(f"{game.id}: {name} applies only {where} random rooms, got {got}")
 
 
 def _check_room(game: Any) -> None:
