@@ -41,6 +41,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "+ forks": {"fork_fraction": 0.05},
     "+ reanalysis": {"n_reanalysed": 16},  # searches besides those of the moves
     "+ averaged weights": {"ema": 0.99},
+    "+ komi spread": {"environment_options": {"komi_spread": 2.0}},  # its matches have the komi of all others
 }
 OPTIONS["+ all"] = {name: value for options in OPTIONS.values() for name, value in options.items()}
 TOY: dict[str, Any] = {
@@ -64,9 +65,10 @@ EXPLAINED = (
 
 def settings(label: str, toy: bool) -> dict[str, Any]:
     """What ``tegu.train`` is given for one of ``OPTIONS``."""
-    found = SHARED | OPTIONS[label] | (TOY if toy else {})
+    found = SHARED | OPTIONS[label]
     if not toy:
         return found
+    found |= TOY | {"environment_options": found.get("environment_options", {}) | TOY["environment_options"]}
     return found | {name: value for name, value in TOY_SIMULATIONS.items() if name in found or name == "simulations"}
 
 

@@ -17,5 +17,6 @@ def test_settings_are_such_as_tegu_takes_and_all_differ(toy: bool, monkeypatch: 
     plans = [make_plan(module.GAME, "alphazero", **module.settings(label, toy)) for label in module.OPTIONS]
     for plan in plans:
         plan.algorithm.validate(spec_of(module.GAME, plan.source.native, plan.n_envs))
-    assert len({str(plan.config["hyper_parameters"]) for plan in plans}) == len(plans) == 11
+    differ = {str((plan.config["hyper_parameters"], plan.config["environment_options"])) for plan in plans}
+    assert len(differ) == len(plans) == 12
     assert plans[-1].algorithm.weights.keys() == {"ownership", "score", "reply"}

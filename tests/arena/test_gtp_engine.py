@@ -185,7 +185,7 @@ def test_a_player_alone_never_repeats_a_board():
     assert len(seen) > 8
 
 
-def test_a_size_or_komi_makes_a_player_of_its_own():
+def test_a_size_makes_a_player_of_its_own():
     made = []
 
     def make(game):
@@ -199,7 +199,27 @@ def test_a_size_or_komi_makes_a_player_of_its_own():
     answers = ["=", "? unacceptable size", "=", "=", "? illegal move", "=", "=", "="]
     assert told(program, *lines) == answers
     assert told(program, "genmove w", "final_score")[1] == "= W+55.5"  # all of the board, and the komi
-    assert made == [(5, 7.5), (5, 6.5), (7, 6.5)]
+    assert made == [(5, 7.5), (7, 6.5)]
+
+
+def test_a_player_is_told_the_komi_by_the_position():
+    """Also in the middle of a game; that takes no player of its own, which would have to be compiled."""
+    made, seen = [], []
+
+    class Watching(RandomPlayer):
+        def act(self, positions, key):
+            seen.append(positions["komi"].tolist())
+            return super().act(positions, key)
+
+    def make(game):
+        made.append(game)
+        return Watching()
+
+    program = engine(make=make)
+    assert set(told(program, "komi 3.5", "play b C3", "play w C4", "komi -2.5", "undo")) == {"="}
+    assert [told(program, line, "genmove b")[1][0] for line in ("komi 0", "undo", "komi 6.5")] == ["=", "=", "="]
+    assert seen == [[0.0], [0.0], [6.5]]
+    assert len(made) == 1
 
 
 def test_a_player_that_breaks_the_rules_is_said_so():

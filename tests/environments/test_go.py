@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gnu_go import GNU_GO, needs_gnu_go
+from scipy import stats
 
 from tegu.core.errors import TeguError
 from tegu.environments.games.go import Go
@@ -233,6 +234,30 @@ def test_two_passes_end_the_game_and_white_gets_the_komi():
     assert not play(Go(size=5), "pass", "C3", "pass").terminated
 
 
+def test_each_game_may_have_a_komi_of_its_own():
+    """It decides the game, its score and what a network sees; matches, and games without a spread, have ``komi``."""
+    game = Go(size=5, komi=1.5, komi_spread=2.0)
+    begun, _ = jax.vmap(game.reset)(jax.random.split(KEY, 20_000))
+    komi = np.asarray(begun["komi"])
+    assert set(komi % 1) == {0.5}
+    # the distribution, from that of the normal one at the ends of each whole point
+    values, counts = np.unique(np.clip(komi, -4.5, 7.5), return_counts=True)
+    ends = stats.norm.cdf((values[:-1] + 0.5 - 1.5) / 2.0)
+    expected = 20_000 * np.diff(np.concatenate([[0.0], ends, [1.0]]))
+    assert stats.chisquare(counts, expected).pvalue > 1e-3
+    for one in (-2.5, 24.5, 25.5):  # a stone alone has all 25 points
+        position = jax.tree.map(lambda leaf: leaf[0], begun) | {"komi": jnp.float32(one)}
+        for move in (12, 25, 25):
+            assert position["komi"] == one
+            timestep = stepped(game)(position, np.int32(move), KEY)
+            position = timestep.state
+        assert timestep.reward["first"] == (1 if one < 25 else -1)
+        assert game.score(position) == 25 - one
+        assert game.features(position)[0, 0, 6] == pytest.approx(one / 10)  # White is to move
+    assert game.first()["komi"] == 1.5
+    assert (np.asarray(jax.vmap(Go(size=5, komi=1.5).reset)(jax.random.split(KEY, 100))[0]["komi"]) == 1.5).all()
+
+
 def test_an_illegal_move_loses_at_once():
     game = Go(size=3)
     position = play(game, "B2").state
@@ -303,6 +328,8 @@ def test_what_names_no_point_is_said(name):
         ({"max_moves": 9.5}, "max_moves must be a whole number from 1, or None, got 9.5"),
         ({"komi": float("nan")}, "komi must be a finite number, got nan"),
         ({"komi": None}, "komi must be a finite number, got None"),
+        ({"komi_spread": -1}, "komi_spread must be a finite number from 0, got -1"),
+        ({"komi_spread": True}, "komi_spread must be a finite number from 0, got True"),
         ({"superko": 1}, "superko must be True or False, got 1"),
         ({"suicide": "no"}, "suicide must be True or False, got 'no'"),
     ],

@@ -10,8 +10,8 @@ from tegu.environments.games.base import Game, Position
 
 
 def begin(game: Game, n: int) -> Position:
-    """The first position ``n`` times."""
-    position, _ = jax.device_get(game.reset(jax.random.key(0)))
+    """The first position of a match ``n`` times."""
+    position = jax.device_get(game.first())
     return {name: np.repeat(leaf[None], n, axis=0) for name, leaf in position.items()}
 
 

@@ -117,12 +117,14 @@ class Engine:
         komi = real(word(words, 0))
         if abs(komi) > MOST_KOMI:
             raise Refused("unacceptable komi")
-        if komi != self._game.komi:
-            self._become(replace(self._game, komi=komi))
+        self._become(replace(self._game, komi=komi))
+        self._positions = [position | {"komi": np.float32([komi])} for position in self._positions]
         return ""
 
     def _become(self, game: Go) -> None:
-        self._player = self._make(game)
+        """Play ``game`` from now on. Of another komi a player knows by the positions."""
+        if game != replace(self._game, komi=game.komi):
+            self._player = self._make(game)
         self._game = game
 
     def _clear_board(self, words: list[str]) -> str:

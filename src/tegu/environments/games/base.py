@@ -41,6 +41,10 @@ class Game(Environment):
         """After how many moves every game is over, at the latest; where a game does not say, as many as points."""
         return self.points
 
+    def first(self) -> Position:
+        """The position that matches begin with: what ``reset`` gives, but for what it may vary from game to game."""
+        return self.reset(jax.random.key(0))[0]
+
     def features(self, position: Position) -> jax.Array:
         """What a network sees of a position, from the side of the player to move: float32 ``[H, W, C]``.
 

@@ -30,18 +30,21 @@ class Go(Game):
 
     Actions are the points row by row from the top left, and last the pass. The first player has the black stones. A
     game ends with two passes in a row, or after ``max_moves``; whoever then has the larger area, stones and empty
-    points that reach only these, has won. White's area counts ``komi`` more. All stones on the board are alive.
+    points that reach only these, has won. White's area counts ``komi`` more. All stones on the board are alive. With
+    ``komi_spread`` each game has a komi of its own, so that a network learns what komi means; matches have ``komi``.
 
     A position holds, besides what every game's does, for each stone its ``"chain"``, the number of one of the chain's
     points (else -1), and in ``"liberty"`` the only liberty of a chain that has no other (else -1), both int16
     ``[size, size]``; the point that a ``"ko"`` forbids, or -1; whether the last move ``"passed"``; the number of
-    ``"moves"``; and with ``superko`` the hashes of all boards so far, uint32 ``[max_moves + 1, 2]``.
+    ``"moves"``; the ``"komi"``, float32; and with ``superko`` the hashes of all boards so far, uint32
+    ``[max_moves + 1, 2]``.
     """
 
     stones = ("●", "○")
     n_symmetries = 8
     size: int = eqx.field(static=True, default=9)  #: points on a side, 2 to 19
     komi: float = eqx.field(static=True, default=7.5)  #: points that White gets for moving second
+    komi_spread: float = eqx.field(static=True, default=0.0)  #: standard deviation of a game's komi from it, in points
     superko: bool = eqx.field(static=True, default=False)  #: whether no board may come twice; else simple ko alone
     suicide: bool = eqx.field(static=True, default=False)  #: whether a chain may take its own last liberty
     max_moves: int | None = eqx.field(static=True, default=None)  #: None: twice the number of points
@@ -50,8 +53,10 @@ class Go(Game):
     def __check_init__(self) -> None:
         if not (_is_whole(self.size) and SMALLEST <= self.size <= LARGEST):
             raise TeguError(f"{self.id}: size must be a whole number from {SMALLEST} to {LARGEST}, got {self.size!r}")
-        if isinstance(self.komi, bool) or not isinstance(self.komi, int | float) or not math.isfinite(self.komi):
+        if not _is_finite(self.komi):
             raise TeguError(f"{self.id}: komi must be a finite number, got {self.komi!r}")
+        if not (_is_finite(self.komi_spread) and self.komi_spread >= 0):
+            raise TeguError(f"{self.id}: komi_spread must be a finite number from 0, got {self.komi_spread!r}")
         if self.max_moves is not None and not (_is_whole(self.max_moves) and self.max_moves >= 1):
             raise TeguError(f"{self.id}: max_moves must be a whole number from 1, or None, got {self.max_moves!r}")
         for name in ("superko", "suicide"):
@@ -78,6 +83,7 @@ class Go(Game):
             "ko": gymnasium.spaces.Discrete(points + 1, start=-1),
             "passed": gymnasium.spaces.Discrete(2),
             "moves": gymnasium.spaces.Discrete(self.most_moves + 1),
+            "komi": gymnasium.spaces.Box(-np.inf, np.inf, (), np.float32),
         }
         if self.superko:
             most = np.iinfo(np.uint32).max
@@ -89,6 +95,12 @@ class Go(Game):
         return gymnasium.spaces.Discrete(self.points + 1)
 
     def reset(self, key: jax.Array) -> tuple[Position, Position]:
+        position = self.first()
+        if self.komi_spread:  # by whole points: where no game is drawn, still none is
+            position["komi"] += jnp.round(self.komi_spread * jax.random.normal(key))
+        return position, position
+
+    def first(self) -> Position:
         nothing = jnp.full((self.size, self.size), -1, jnp.int16)
         position = {
             "board": jnp.zeros((self.size, self.size), jnp.int8),
@@ -99,10 +111,11 @@ class Go(Game):
             "ko": jnp.int32(-1),
             "passed": jnp.int32(0),
             "moves": jnp.int32(0),
+            "komi": jnp.float32(self.komi),
         }
         if self.superko:
             position["history"] = jnp.zeros((self.most_moves + 1, 2), jnp.uint32)  # an empty board's hash is 0
-        return position, position
+        return position
 
     def step(self, state: Position, action: jax.Array, key: jax.Array) -> Timestep:
         """Put a stone on the point ``action``, or pass."""
@@ -134,10 +147,11 @@ class Go(Game):
             "ko": ko,
             "passed": (passes & legal).astype(jnp.int32),
             "moves": moves,
+            "komi": state["komi"],
             **history,
         }
         black, white = areas(jnp.where(over, after.board, 0))
-        winner = jnp.where(legal, jnp.sign(black - white - self.komi), -colour) * over
+        winner = jnp.where(legal, jnp.sign(black - white - state["komi"]), -colour) * over
         return Timestep(position, position, payoff(winner), over)
 
     def features(self, position: Position) -> jax.Array:
@@ -154,7 +168,7 @@ class Go(Game):
             (board == -own) & threatened,
             numbers(self.size) == position["ko"],
             everywhere * position["passed"],
-            everywhere * jnp.where(first, -1, 1) * self.komi / 10,
+            everywhere * jnp.where(first, -1, 1) * position["komi"] / 10,
         ]
         return jnp.stack([plane.astype(jnp.float32) for plane in planes], axis=-1)
 
@@ -169,7 +183,7 @@ class Go(Game):
     def score(self, position: Position) -> jax.Array:
         """Black's area less White's and the komi."""
         black, white = areas(position["board"])
-        return black - white - self.komi
+        return black - white - position["komi"]
 
     def action_name(self, action: int) -> str:
         row, column = divmod(int(action), self.size)
@@ -220,6 +234,10 @@ class Go(Game):
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _stars(size: int) -> set[tuple[int, int]]:
