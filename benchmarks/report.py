@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from benchmarks.cases import CASES
@@ -133,9 +134,10 @@ def _scores(scores: Mapping[str, Any]) -> list[str]:
         "Greedy scores of fresh episodes after training with the preset, over seeds; the interval is Student's, of "
         "the mean over seeds. Of several agents it is the mean of their returns; board games are played against "
         "random moves. Optimal: the greedy policy's exact value from the start equals that of value iteration. Never "
-        "loses: on either side, against every reply there is. Training is that of all seeds together, compilation "
-        "included; with `--runs` a finished run of the same settings stands for a new one, and the commit is the one "
-        "that scored."
+        "loses: on either side, against every reply there is. Mistakes: moves that turn a won position into a draw or "
+        "a loss, or a drawn one into a loss, by an exact solver (`benchmarks/connect_four.csv`). Training is that of "
+        "all seeds together, compilation included; with `--runs` a finished run of the same settings stands for a new "
+        "one, and the commit is the one that scored."
     )
     crossed = [part for case in scores["cases"] if "crossplay" in case for part in _crossplay(case)]
     return ["## Learning scores", explained, table(header, rows), *crossed]
@@ -158,6 +160,9 @@ def _besides(case: Mapping[str, Any]) -> str:
         found.append(
             f"{player} against {opponent} {begun}: {total['wins']} won, {total['draws']} drawn, {total['losses']} lost"
         )
+    for phase, counts in case.get("mistakes", {}).get("phases", {}).items():
+        share = fmean(counts["mistakes"]) / counts["positions"]
+        found.append(f"mistakes in the {phase} {share:.1%} of {counts['positions']:,} positions")
     for name, measure in case.get("measures", {}).items():
         if name.endswith("/end"):
             found.append(f"{name} {number(measure['mean'])}")

@@ -32,6 +32,7 @@ class Learning(NamedTuple):
     judge: Literal["", "optimal", "perfect", "matches", "crossplay"] = ""
     rivals: tuple[str, ...] = ()  #: crossplay: the algorithm of the other team; matches: players as of tegu arena
     openings: tuple[int, ...] = ()  #: matches: random moves that games begin with, for each match with a rival
+    known: bool = False  #: matches: whether also by positions in which the value of every move is known
 
     @property
     def name(self) -> str:
@@ -68,7 +69,7 @@ CASES = (
     Learning("CartPole-v1", "muzero", seeds=5),
     Learning("tic-tac-toe", "alphazero", seeds=5, judge="perfect"),
     Learning("tic-tac-toe", "muzero", seeds=5, judge="perfect"),
-    Learning("connect-four", "alphazero", seeds=1, judge="matches", rivals=("mcts:1000",), openings=(0, 4)),
+    Learning("connect-four", "alphazero", seeds=1, judge="matches", rivals=("mcts:1000",), openings=(0, 4), known=True),
     Learning("go-5x5", "alphazero", seeds=1, judge="matches", rivals=GNU_GO, openings=(2,)),  # needs GNU Go
     Learning("go-7x7", "alphazero", seeds=1, judge="matches", rivals=GNU_GO, openings=(2,)),
     Learning("simple_spread_v3", "maddpg", seeds=5, episodes=1000),
@@ -159,7 +160,10 @@ def judged(case: Learning, path: Path, folder: Path) -> dict[str, Any]:
                 match = tegu(folder, *words)["result"]["matches"][0]
                 match["players"] = [f"{case.algorithm}@{simulations}", rival]
                 matches.append(match | {"openings": openings})
-            return {"matches": matches}
+            found: dict[str, Any] = {"matches": matches}
+            if case.known:
+                found["mistakes"] = worker("mistakes.py", folder, run=str(path), simulations=simulations)
+            return found
         case "crossplay":
             rival = case._replace(algorithm=case.rivals[0])
             other, _ = done(rival, folder) or trained(rival, folder)

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tegu.cli.panel import LivePanel, tracker
-from tegu.cli.progress import BETWEEN_LINES, Lines, clock
+from tegu.cli.progress import BETWEEN_LINES, Lines, clock, rounded
 from tegu.cli.terminal import ascii_where_needed
 from tegu.runs import Run
 from tegu.training.trainer import Progress
@@ -86,6 +86,26 @@ def test_time_left(run: Run) -> None:
     assert math.isnan(lines.left)
     lines(report(run, 400))
     assert lines.left == pytest.approx(600 * 2 / 200)
+
+
+def test_time_left_is_that_of_learning(run: Run) -> None:
+    """The fast random steps before it no longer count once there is an update."""
+    lines = Lines()
+    for step in range(10):
+        lines(Progress("training", step, 1000, 1, 1.0, 5000.0, [{"rollout/ep_rew_mean": 1.0}], {}, run))
+    assert lines.left == pytest.approx(991 / 5000)
+    lines(Progress("training", 10, 1000, 1, 2.0, 2.0, [METRICS], {}, run))
+    assert lines.left == pytest.approx(990 / 2)
+    lines(Progress("training", 20, 1000, 1, 3.0, 4.0, [METRICS], {}, run))
+    assert lines.left == pytest.approx(980 / 3)
+
+
+@pytest.mark.parametrize(
+    ("speed", "text"),
+    [(0.0, "0"), (0.0321, "0.032"), (1.27, "1.3"), (9.97, "10"), (12.6, "13"), (1_234_567.0, "1,230,000")],
+)
+def test_speeds(speed: float, text: str) -> None:
+    assert rounded(speed) == text
 
 
 def test_plain_lines_are_rare(run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,27 @@ def test_a_lizard_without_a_terminal(tegu: Command) -> None:
     assert not ESCAPE.search(answer.out + answer.err)
 
 
+def test_what_comes_next_would_learn_something(tegu: Command) -> None:
+    """A learning rate that ends at 0, as the preset of CartPole says, must be stretched."""
+    small = (
+        "--steps",
+        "64",
+        "--n-envs",
+        "2",
+        "--n-steps",
+        "32",
+        "--batch-size",
+        "32",
+        "--net-arch",
+        "8",
+        "--episodes",
+        "2",
+    )
+    falling, constant = (tegu("train", "CartPole-v1", *small, *more) for more in ((), ("--learning-rate", "1e-3")))
+    assert "tegu resume CartPole-v1/ppo/1 --steps 130 --stretch-schedules\n" in falling.out
+    assert "tegu resume CartPole-v1/ppo/2 --steps 130\n" in constant.out
+
+
 @pytest.mark.slow
 def test_show_goes_through_the_first_updates(tegu: Command) -> None:
     answer = tegu("train", "lizard", "--show", "--show-updates", "40", "--steps", "1k", "--episodes", "0")

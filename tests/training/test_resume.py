@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import jax
 import numpy as np
 import pytest
 from run_contents import assert_same, everything
@@ -68,6 +69,19 @@ def test_schedules_stay_as_planned_unless_they_are_stretched(stretch: bool, tmp_
     assert (found[1_500] > planned[1_000]) == stretch
 
 
+def test_going_on_after_a_learning_rate_has_come_to_0_is_said(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"learning_rate": "lin_1e-2", "n_envs": 2, "n_steps": 32, "batch_size": 32, "net_arch": [8]}
+    agent = tegu.train("CartPole-v1", "ppo", steps=640, folder=tmp_path, **given)
+    says = r"^PPO: nothing more will be learned: learning_rate came to 0 at step 640, where its schedule ends; stretch"
+    with pytest.warns(UserWarning, match=says):
+        longer = tegu.resume(agent, steps=1_280)
+    same = jax.tree.map(np.array_equal, agent.learner().network, longer.learner().network)
+    assert all(jax.tree.leaves(same))  # so the warning is true
+    stretched = tegu.resume(longer, steps=1_920, stretch_schedules=True)  # without a warning
+    same = jax.tree.map(np.array_equal, longer.learner().network, stretched.learner().network)
+    assert not all(jax.tree.leaves(same))
+
+
 class Chance(gymnasium.Env):
     """Ends by chance, which no seed sets, and refuses to be stepped after its end."""
 
@@ -86,7 +100,14 @@ class Chance(gymnasium.Env):
 
 
 def test_an_episode_that_ends_sooner_than_it_did_begins_anew(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"n_envs": 8, "n_steps": 16, "batch_size": 64, "n_epochs": 1, "net_arch": (8,)}
+    settings: dict[str, Any] = {
+        "n_envs": 8,
+        "n_steps": 16,
+        "batch_size": 64,
+        "n_epochs": 1,
+        "net_arch": (8,),
+        "learning_rate": 1e-3,
+    }
     agent = tegu.train(Chance, "ppo", steps=512, folder=tmp_path, **settings)
     with pytest.warns(UserWarning, match="is not deterministic: . of 8 episodes"):
         assert tegu.resume(agent.run, steps=1_024, environment=Chance).steps == 1_024

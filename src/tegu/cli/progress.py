@@ -33,6 +33,7 @@ class ProgressTracker:
         self.evaluations: list[float] = []  #: mean over seeds of each evaluation so far
         self.metrics: dict[str, float] = {}  #: the latest value of each logged metric
         self._speeds: deque[float] = deque(maxlen=10)
+        self._learns = False
         self._heard = time.perf_counter()
 
     def __enter__(self) -> Self:
@@ -47,6 +48,9 @@ class ProgressTracker:
         self.progress, self._heard = progress, time.perf_counter()
         self.state = _STATES.get(progress.state, progress.state)
         if progress.state == "training":
+            if not self._learns and any(name.startswith("train/") for found in progress.metrics for name in found):
+                self._learns = True
+                self._speeds.clear()  # random actions before learning say nothing of what comes
             self._speeds.append(progress.fps)
             games = [metrics[FIRST_PLAYER] for metrics in progress.metrics if FIRST_PLAYER in metrics]
             if games:
@@ -185,8 +189,8 @@ def clock(seconds: float) -> str:
 
 
 def rounded(value: float) -> str:
-    """Three digits are enough of a speed."""
-    return f"{float(f'{value:.3g}'):,.0f}"
+    """Three digits are enough of a speed, and two of a slow one."""
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _config(progress: Progress) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ from tegu.core.errors import TeguError
 from tegu.environments.games.base import Game
 from tegu.environments.grids.lizard import Lizard, policy_text
 from tegu.runs import Run
+from tegu.training.fitting import rates_that_end
 from tegu.training.stages import has_stages
 from tegu.training.trainer import Progress
 
@@ -109,7 +110,8 @@ def _what_next(name: str, run: Run, agent: Agent, progress: Progress, out: Conso
     out.print()
     _say("next", f"tegu watch {chosen}", out)
     if not has_stages(agent.algorithm):  # what is over when the last stage is cannot be made longer
-        _say("", f"tegu resume {chosen} --steps {more}", out)
+        stretched = " --stretch-schedules" if rates_that_end(agent.algorithm) else ""  # else it would learn nothing
+        _say("", f"tegu resume {chosen} --steps {more}{stretched}", out)
     _say("", f"tegu evaluate {chosen}", out)
 
 

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from tegu.algorithms.base import Algorithm
 from tegu.algorithms.registry import fitting
 from tegu.core.errors import TeguError
+from tegu.core.schedule import Linear
 from tegu.core.spec import EnvironmentSpec
 from tegu.environments.adapters.goals import HostGoals
 from tegu.experience.base import Hindsight, Replay, Rollout
@@ -94,6 +95,23 @@ def warn_of_no_learning(algorithm: Algorithm, n_envs: int, steps: int) -> None:
             f"{algorithm.title}: nothing will be learned: learning begins after "
             f"{max(waits * size.steps, starts):,} steps (learning_starts {starts:,}), the training has {steps:,}",
             stacklevel=3,
+        )
+
+
+def rates_that_end(algorithm: Algorithm) -> tuple[str, ...]:
+    """The learning rates whose schedules end at 0, by name: nothing is learned with them after that."""
+    names = (field.name for field in dataclasses.fields(algorithm) if field.name.endswith("learning_rate"))
+    values = ((name, getattr(algorithm, name)) for name in names)
+    return tuple(name for name, value in values if isinstance(value, Linear) and value.final == 0)
+
+
+def warn_of_ended_rates(algorithm: Algorithm, ended: int) -> None:
+    """Say so where a training goes on after the step in which a learning rate came to 0."""
+    if rates := rates_that_end(algorithm):
+        warnings.warn(
+            f"{algorithm.title}: nothing more will be learned: {' and '.join(rates)} came to 0 at step {ended:,}, "
+            "where its schedule ends; stretch_schedules (--stretch-schedules) lets it end with the new steps",
+            stacklevel=5,
         )
 
 

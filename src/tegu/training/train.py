@@ -21,6 +21,7 @@ from tegu.runs import Run, checkpoint, schema
 from tegu.runs.live import LiveLog, formats_of
 from tegu.training.evaluation import EvaluationObserver
 from tegu.training.faults import UnsavedError
+from tegu.training.fitting import warn_of_ended_rates
 from tegu.training.learning import Iteration
 from tegu.training.loop import Loop, whole_iterations
 from tegu.training.plan import Plan, make_loop, make_plan, plan_of
@@ -186,7 +187,10 @@ def _go_on(plans: list[Plan], run: Run, saved: checkpoint.Checkpoint, steps: int
     if end == saved.step and phase == len(plans) - 1:
         more = "" if phase else ", steps (--steps) asks for more"
         warnings.warn(f"{run.name} is finished: all {end:,} steps are done{more}", stacklevel=4)
-    plans[phase] = replace(plan, steps=total, schedule_steps=total if stretch else state["schedule_steps"])
+    schedule_steps = total if stretch else state["schedule_steps"]
+    if total > schedule_steps:
+        warn_of_ended_rates(plan.algorithm, before + schedule_steps)
+    plans[phase] = replace(plan, steps=total, schedule_steps=schedule_steps)
 
 
 def _before(saved: checkpoint.Checkpoint) -> int:
