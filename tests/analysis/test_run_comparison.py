@@ -103,6 +103,12 @@ def test_a_missing_metric_is_named_with_what_is_near(make):
         curves([run], "rollout/ep_rew")
     with pytest.raises(TeguError, match=r"it has rollout/ep_rew_mean$"):
         curves([run], "zzz")
+    many = make({0: {0: 0}})
+    with many.metrics() as store:
+        store.write(1, {0: {f"train/{chr(97 + number)}": 0.0 for number in range(20)}})
+    named = ", ".join(["rollout/ep_rew_mean", *(f"train/{chr(97 + number)}" for number in range(11))])
+    with pytest.raises(TeguError, match=rf"it has {named} and 9 more$"):
+        curves([many], "zzz")
     with pytest.raises(TeguError, match="it has none yet"):
         curves([make({0: {}})])
 

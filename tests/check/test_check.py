@@ -553,12 +553,23 @@ def test_random_numbers_from_elsewhere():
     report = check(Noisy(), steps=20)
     assert report.ok
     assert report.facts["deterministic"] == "no"
+    assert report.facts["first_observation"] == "depends on the seed"
     assert str(report.findings[0]) == text("""
         warning in step() -> observation: the same seed and actions give another result
           expected  the same, bit for bit
           got       a difference at step 1
           hint      draw from self.np_random only; else a resumed run begins its unfinished episodes anew
     """)
+
+
+def test_a_beginning_that_follows_no_seed():
+    class Random(Walk):
+        def reset(self, *, seed=None, options=None):
+            observation, info = super().reset(seed=seed)
+            return observation + np.float32(np.random.uniform()), info
+
+    facts = check(Random(), steps=20).facts
+    assert (facts["first_observation"], facts["deterministic"]) == ("random, whatever the seed", "no")
 
 
 def test_what_an_episode_leaves_behind_is_found():

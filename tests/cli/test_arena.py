@@ -102,7 +102,7 @@ def test_agents_name_their_game(tegu: Command, agents: Path) -> None:
         ("random x@8,y --game tic-tac-toe", 2, "x@8,y: expected NAME=VALUE after a comma, got 'y'"),
         ("fixed@scores=1 random", 1, "fixed has no hyper-parameter 'scores'"),
         ("random nobody --game tic-tac-toe", 1, "there is no run 'nobody'"),
-        ("tic-tac-toe random", 1, "tic-tac-toe is a game, not a player: name it with --game tic-tac-toe"),
+        ("tic-tac-toe random", 1, "there is no run of tic-tac-toe yet: train one (tegu train tic-tac-toe)"),
         ("random minimax --game tictactoe", 2, "there is no game 'tictactoe': did you mean tic-tac-toe?"),
         ("random minimax --game chess", 2, "there is no game 'chess': expected tic-tac-toe or connect-four"),
         (

@@ -107,7 +107,7 @@ def test_a_hint_shows_the_numbers(person: Person, agents: Path) -> None:
     rows = [line.split() for line in out.splitlines() if "%" in line]
     assert len(rows) == 7
     assert sum(int(percent.removesuffix("%")) for _, percent, _ in rows) == pytest.approx(100, abs=4)
-    assert {value for _, _, value in rows} <= {"-1.00", "+0.00", "+1.00"}
+    assert {value for _, _, value in rows} <= {"-1.00", "0.00", "+1.00"}
     assert "this position: " in out
     out = person("hint", f"{agents / 'planner'}@32").out
     rows = [line.split() for line in out.splitlines() if "%" in line]

@@ -83,6 +83,8 @@ def test_a_game_is_looked_at(tegu: Command, go: Path, tmp_path: Path) -> None:
         for number, side, move in ((1, "Black", "C3"), (2, "White", "D2"), (3, "Black", "pass"))
     ]
     assert lines[-1] == f"moves that gave away 5% or more, as {go} sees it: Black 2, White 1"
+    exactly = tegu("watch", "game.sgf", "--run", f"{go}@20", "--mistake", "0.2", "--json").data
+    assert exactly["mistakes"] == [2, 1]
     data = tegu("watch", "game.sgf", "--run", f"{go}@20", "--json").data
     assert [data[name] for name in ("game", "komi", "names", "result", "mistakes")] == [
         "go-5x5",

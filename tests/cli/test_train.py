@@ -42,7 +42,8 @@ def test_flags_reach_the_run(tegu: Command) -> None:
 def test_a_lizard_without_a_terminal(tegu: Command) -> None:
     """Plain lines while training, then the table, the score and what to do next."""
     answer = tegu("train", "lizard", "--steps", "5k")
-    first, *_, last = answer.err.splitlines()
+    first, *_, last, after = answer.err.splitlines()
+    assert after == "evaluating"
     assert first == "lizard with q-learning, 5,000 steps: runs/lizard/q-learning/1; environment: JAX, compiled"
     assert re.fullmatch(r"done after \d+ s: 5,000 of 5,000 steps, return -?[\d.]+", last)
     assert re.search(r"empty 6 +\S+ +10\.00\*", answer.out)

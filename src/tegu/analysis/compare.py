@@ -19,6 +19,7 @@ FIRST_PLAYER = f"{RETURN}/first"  #: of board games, where the mean over both pl
 EVALUATION = "eval/mean_reward"
 ELO = "eval/elo"  #: of board games, from matches against the players of ``--opponents``
 EPISODES = "rollout/episodes"  #: how many a logged mean over episodes is of
+_NAMED = 12  # metrics that a message names
 _OVER_EPISODES = re.compile(r"rollout/ep_(rew|len)_mean(/.*)?")
 
 
@@ -136,7 +137,8 @@ def _hint(metric: str, names: list[str]) -> str:
         others = [name for name in names if name.startswith("train/")] or names
         return f"no episode has ended; train longer, or compare {printable(others[0], 80)} or the like (--metric)"
     near = " or ".join(difflib.get_close_matches(metric, names[:1000], n=3, cutoff=0.4))
-    return printable(f"did you mean {near}?" if near else f"it has {', '.join(names)}", 200)
+    few = ", ".join(names[:_NAMED]) + f" and {len(names) - _NAMED} more" * (len(names) > _NAMED)
+    return printable(f"did you mean {near}?" if near else f"it has {few}", 1000)
 
 
 def _together(recorded: list[_Recorded]) -> list[list[_Recorded]]:

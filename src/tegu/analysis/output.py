@@ -40,6 +40,8 @@ def written(path: Path) -> Iterator[Path]:
         finally:
             with suppress(FileNotFoundError):
                 disk.remove(temporary)
+    except FileExistsError as error:  # of a folder that is to be made
+        raise TeguError(f"cannot write {path}: {path.parent} is not a folder") from error
     except (OSError, ValueError, OverflowError) as error:  # the last two of numbers that no axis can show
         raise TeguError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
 

@@ -133,9 +133,12 @@ def number(text: str) -> float:
 
 def whole(text: str) -> int:
     """A whole number, typed as ``number`` allows."""
-    value = number(text)
-    if value != int(value):
-        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
+    try:
+        value = number(text)
+    except argparse.ArgumentTypeError:
+        value = math.nan
+    if not value.is_integer():
+        raise argparse.ArgumentTypeError(f"expected a whole number such as 100, 1e6 or 100k, got {text!r}")
     return int(value)
 
 
@@ -143,7 +146,7 @@ def count(text: str) -> int:
     """A whole number that is not negative."""
     value = whole(text)
     if value < 0:
-        raise argparse.ArgumentTypeError(f"expected 0 or more, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a whole number that is not negative, got {text!r}")
     return value
 
 

@@ -67,8 +67,9 @@ def run(args: argparse.Namespace, moving: Path | None, out: Console) -> Outcome:
     )
 
 
-def _is_mistake(move: Reviewed, args: argparse.Namespace) -> bool:
-    return move.loss >= args.mistake
+def _is_mistake(move: Reviewed, args: argparse.Namespace, times: int = 1) -> bool:
+    """Whether so many times what a mistake gives away was lost. Win rates are float32: they come near it, not to it."""
+    return move.loss >= times * args.mistake - 1e-6
 
 
 def _title(record: GameRecord, game: Go) -> str:
@@ -85,7 +86,7 @@ def _table(game: Go, moves: Sequence[Reviewed], args: argparse.Namespace) -> Tab
         table.add_column(name, justify="right")
     table.add_column("best moves, their win rates and shares of the search")
     for number, move in enumerate(moves, start=1):
-        mark = "" if not _is_mistake(move, args) else "?" if move.loss < 2 * args.mistake else "??"
+        mark = "" if not _is_mistake(move, args) else "??" if _is_mistake(move, args, 2) else "?"
         best = ", ".join(
             f"{game.action_name(each.action)} {each.win_rate:.0%} ({each.share:.0%})" for each in move.best
         )

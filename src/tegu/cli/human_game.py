@@ -111,7 +111,7 @@ class HumanGame:
             self.screen.print(f"{self.opponent.name} cannot explain its moves")
         else:
             self.screen.print(hint_table(self.game, position, hint))
-            self.screen.print(f"value: -1 you lose, 1 you win; this position: {hint.value:+.2f}\n")
+            self.screen.print(f"value: -1 you lose, 1 you win; this position: {_signed(hint.value)}\n")
 
     def _score(self) -> None:
         """Show the score if the game ended here, then what the opponent expects of its end, and of each point."""
@@ -154,6 +154,11 @@ def hint_table(game: Game, position: Position, hint: Explanation) -> Table:
     values = np.full(len(hint.policy), np.nan) if hint.action_values is None else hint.action_values
     legal = position["action_mask"].nonzero()[0]
     for action in sorted(legal, key=lambda action: -hint.policy[action]):
-        value = "" if np.isnan(values[action]) else f"{values[action]:+.2f}"
+        value = "" if np.isnan(values[action]) else _signed(values[action])
         table.add_row(game.action_name(action), f"{hint.policy[action]:.0%}", value)
     return table
+
+
+def _signed(value: float) -> str:
+    """Two decimals and a sign, but for 0."""
+    return f"{value:+.2f}" if abs(value) >= 0.005 else "0.00"

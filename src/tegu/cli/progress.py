@@ -104,6 +104,11 @@ class Lines(ProgressTracker):
             self._printed = now
             tell(f"{self._standing(progress)}, {rounded(progress.fps)} steps/s, {clock(self.left)} left")
 
+    def say(self, state: str) -> None:
+        super().say(state)
+        if state not in ("done", "stopped"):  # which a last line has said
+            tell(state)
+
     def _standing(self, progress: Progress) -> str:
         steps = f"{progress.steps:,} of {progress.total:,} steps"
         now = [f"{self.measure} {self.curve[-1]:.4g}"] if self.curve else []

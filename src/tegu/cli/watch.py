@@ -95,6 +95,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
                 f"--out {args.out}: with --model expected a folder, or a name that ends in .png, .svg or .pdf"
             )
         return args
+    if args.max_steps < 1:
+        raise UsageError(f"--max-steps must be at least 1, got {args.max_steps}")
     if args.fps is not None and args.fps <= 0:
         raise UsageError(f"--fps must be above 0, got {args.fps:g}")
     if (named := _format_of(args.out)) and args.format not in (None, named):

@@ -122,7 +122,7 @@ def validate(algorithm: Algorithm, spec: EnvironmentSpec, *, few_rows: bool = Fa
     """
     if spec.agents and not algorithm.multi_agent:
         raise TeguError(
-            f"{algorithm.name} trains a single agent, {spec.id} has {len(spec.agents)} ({', '.join(spec.agents)}): "
+            f"{algorithm.title} trains a single agent, {spec.id} has {len(spec.agents)} ({', '.join(spec.agents)}): "
             f"expected {' or '.join(fitting(spec))}"
         )
     if spec.agents and isinstance(spec.action_space, spaces.Dict):
