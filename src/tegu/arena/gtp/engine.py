@@ -118,7 +118,7 @@ class Engine:
         if abs(komi) > MOST_KOMI:
             raise Refused("unacceptable komi")
         self._become(replace(self._game, komi=komi))
-        self._positions = [position | {"komi": np.float32([komi])} for position in self._positions]
+        self._positions = [position | {"komi": np.array([komi], np.float32)} for position in self._positions]
         return ""
 
     def _become(self, game: Go) -> None:
