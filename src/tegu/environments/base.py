@@ -83,6 +83,11 @@ class Environment(eqx.Module):
         """Measures of a state, besides rewards, of how good the behaviour is: float32 scalars by name."""
         return {}
 
+    def episode_measures(self, state: PyTree) -> dict[str, jax.Array]:
+        """Measures of a whole episode, by its last state: float32 scalars by other names than those of ``measures``.
+        They may take long: evaluations ask once for each episode, and training never does."""
+        return {}
+
     def image(self, state: PyTree) -> np.ndarray:
         """Draw one state, a NumPy pytree, as an RGB picture ``[H, W, 3]`` uint8 (needs ``tegu[plot]``)."""
         raise AttributeError(f"{self.id} has no picture")
