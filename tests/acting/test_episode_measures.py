@@ -5,6 +5,7 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import tegu
 from tegu.acting.evaluation import JaxEvaluator
@@ -60,3 +61,18 @@ def test_they_are_of_the_state_in_which_each_episode_ended():
     assert set(np.unique(evaluation.lengths)) == {1, 2, 3, 4, 5, 6, 7}
     assert not evaluation.measures["overtime/end"].any()
     assert (evaluation.measures["left/end"] > 0).any()
+
+
+@pytest.mark.slow
+def test_evaluations_while_training_log_all_measures(tmp_path):
+    """Each seed's means over the episodes, as an evaluation of the last policy finds them."""
+    small = {"n_envs": 2, "n_steps": 16, "batch_size": 32, "n_epochs": 1, "net_arch": [4]}
+    agent = tegu.train(Countdown(), "ppo", steps=64, seeds=2, eval_every=32, eval_episodes=9, folder=tmp_path, **small)
+    found = agent.evaluate(9).measures
+    with agent.run.metrics() as store:
+        assert {f"eval/{name}" for name in found} <= set(store.names())
+        for name, values in found.items():
+            for seed in (0, 1):
+                steps, means = store.read(f"eval/{name}", seed)
+                np.testing.assert_array_equal(steps, [32, 64])
+                assert means[-1] == float(values[seed].mean())

@@ -123,8 +123,8 @@ def test_forts_are_those_that_a_flood_fill_of_a_finer_grid_finds(world, n):
     shape = n, n_objects
     if world is ROOMS:  # around the hiders
         angle = 2 * np.pi * np.arange(n_objects) / n_objects + draw.normal(0, 0.1, shape)
-        x[:, n_agents:] = x[:, :1] + 0.9 * np.cos(angle)
-        y[:, n_agents:] = y[:, :1] + 0.9 * np.sin(angle)
+        radius = np.linspace(0.9, 1.5, n)[:, None]
+        x[:, n_agents:], y[:, n_agents:] = x[:, :1] + radius * np.cos(angle), y[:, :1] + radius * np.sin(angle)
         yaw[:, n_agents:] = angle + np.pi / 2
     else:  # in the wall of the door, or anywhere
         beside = world.room_left + draw.normal(0, 0.15, shape)
