@@ -88,6 +88,12 @@ class Environment(eqx.Module):
         They may take long: evaluations ask once for each episode, and training never does."""
         return {}
 
+    @property
+    def phases(self) -> dict[str, tuple[str, float]]:
+        """What learning may discover, in the order of the literature: by name the measure that tells, as evaluations
+        name it (``"fort/end"``), and the value from which on it has been discovered."""
+        return {}
+
     def image(self, state: PyTree) -> np.ndarray:
         """Draw one state, a NumPy pytree, as an RGB picture ``[H, W, 3]`` uint8 (needs ``tegu[plot]``)."""
         raise AttributeError(f"{self.id} has no picture")

@@ -167,6 +167,20 @@ class HideAndSeek(Environment):
         ramps = {"ramp_defence": safe[self.boxes :].mean(dtype=jnp.float32)} if self.ramps else {}
         return {"fort": fort.astype(jnp.float32), **ramps, "surf_defence": locked.sum() / exist.sum()}
 
+    @property
+    def phases(self) -> dict[str, tuple[str, float]]:
+        """Those of the paper, section 4; the values are by inspection, clear of what random play has. Larger teams see
+        one another more often by chance."""
+        defence = {"ramp defence": ("ramp_defence/end", 0.5)} if self.ramps else {}
+        return {
+            "chasing": ("seen/mean", 0.2 if len(self.agents) == 2 else 0.45),
+            "fort building": ("fort/end", 0.25),
+            "ramp use": ("ramp_use/mean", 0.05),
+            **defence,
+            "box surfing": ("box_surfing/mean", 0.02),
+            "surf defence": ("surf_defence/end", 0.9),
+        }
+
     def image(self, state: State) -> np.ndarray:
         """Seen from above; of random rooms the house and a metre of the field around it."""
         plan = self._plan
