@@ -85,6 +85,7 @@ def plot_measures(
     and a thick one for their mean. The panel of one of the ``phases`` (see ``Environment.phases``) has its name, and a
     dashed line at the value from which on it has appeared."""
     figure, axes = figure_of(len(measures))
+    figure.get_layout_engine().set(w_pad=0.15, h_pad=0.1)  # type: ignore[union-attr, call-arg]
     told = {measure: (phase, threshold) for phase, (measure, threshold) in phases.items()}
     for ax, (measure, group) in zip(axes, measures.items(), strict=True):
         phase, threshold = told.get(measure, (measure.rpartition("/")[0], None))

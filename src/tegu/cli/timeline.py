@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
         out.print(f"{run.settings['environment']} has no phases", style="dim", soft_wrap=True)
     plot: Path | None = args.out or Path("timeline.png")
     try:
-        plot_measures(run, measures, phases, plot)
+        plot_measures(run, measures, phases, args.out or "timeline.png")
         out.print(str(plot), soft_wrap=True)
     except TeguError as error:
         if args.out:
