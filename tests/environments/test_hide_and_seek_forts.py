@@ -8,7 +8,8 @@ import pytest
 from scipy import ndimage
 
 import tegu
-from tegu.environments.hide_and_seek.world import RADIUS
+from tegu.environments.hide_and_seek.forts import CELL, SQUEEZE, walkable
+from tegu.environments.hide_and_seek.world import RADIUS, Rectangles
 
 TINY = tegu.make("hide-and-seek-tiny")
 QUADRANT = tegu.make("hide-and-seek-quadrant", boxes=3, ramps=2, hiders_anywhere=False)
@@ -146,3 +147,26 @@ def test_forts_are_those_that_a_flood_fill_of_a_finer_grid_finds(world, n):
             assert forts[i] == (not open_for_wider), i
     assert len(certain) > 0.8 * n
     assert 0.05 < forts[certain].mean() < 0.95
+
+
+@pytest.mark.slow
+def test_the_places_reached_are_a_connected_region_cell_by_cell():
+    """By SciPy on the same grid, with steps to all eight neighbours."""
+    draw = np.random.default_rng(1)
+    fill = jax.jit(walkable, static_argnums=3)
+    for _ in range(10):
+        x, y, yaw = draw.uniform((0, 0, -3), (4, 4, 3), (12, 3)).T
+        sides = np.full(12, 0.4), np.full(12, 0.05)
+        turned = np.cos(yaw), np.sin(yaw)
+        given = (np.float32(part) for part in (x, y, *turned, *sides, sides[0]))
+        reached = np.asarray(fill(np.float32([1.0]), np.float32([3.0]), Rectangles(*given, np.zeros(12, bool)), 4.0))
+        grid = CELL * np.arange(81)
+        at_x, at_y = grid[:, None], grid[None]
+        free = np.ones((81, 81), bool)
+        for centre_x, centre_y, angle in zip(x, y, yaw, strict=True):
+            own = (at_x - centre_x + 1j * (at_y - centre_y)) * np.exp(-1j * angle)
+            out_x, out_y = np.maximum(np.abs(own.real) - 0.4, 0), np.maximum(np.abs(own.imag) - 0.05, 0)
+            free &= np.hypot(out_x, out_y) > RADIUS - SQUEEZE
+        regions, _ = ndimage.label(free, np.ones((3, 3)))
+        begun = set(regions[np.hypot(at_x - 1, at_y - 3) <= 2 * CELL].tolist()) - {0}
+        np.testing.assert_array_equal(reached, np.isin(regions, list(begun)))
