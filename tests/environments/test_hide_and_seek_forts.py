@@ -159,7 +159,7 @@ def test_the_places_reached_are_a_connected_region_cell_by_cell():
         sides = np.full(12, 0.4), np.full(12, 0.05)
         turned = np.cos(yaw), np.sin(yaw)
         given = (np.float32(part) for part in (x, y, *turned, *sides, sides[0]))
-        reached = np.asarray(fill(np.float32([1.0]), np.float32([3.0]), Rectangles(*given, np.zeros(12, bool)), 4.0))
+        reached = np.asarray(fill(np.float32([1.012]), np.float32([3.018]), Rectangles(*given, np.zeros(12, bool)), 4.0))
         grid = CELL * np.arange(81)
         at_x, at_y = grid[:, None], grid[None]
         free = np.ones((81, 81), bool)
@@ -168,5 +168,5 @@ def test_the_places_reached_are_a_connected_region_cell_by_cell():
             out_x, out_y = np.maximum(np.abs(own.real) - 0.4, 0), np.maximum(np.abs(own.imag) - 0.05, 0)
             free &= np.hypot(out_x, out_y) > RADIUS - SQUEEZE
         regions, _ = ndimage.label(free, np.ones((3, 3)))
-        begun = set(regions[np.hypot(at_x - 1, at_y - 3) <= 2 * CELL].tolist()) - {0}
+        begun = set(regions[np.hypot(at_x - 1.012, at_y - 3.018) <= 2 * CELL].tolist()) - {0}
         np.testing.assert_array_equal(reached, np.isin(regions, list(begun)))
