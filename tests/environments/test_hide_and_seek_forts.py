@@ -159,7 +159,9 @@ def test_the_places_reached_are_a_connected_region_cell_by_cell():
         sides = np.full(12, 0.4), np.full(12, 0.05)
         turned = np.cos(yaw), np.sin(yaw)
         given = (np.float32(part) for part in (x, y, *turned, *sides, sides[0]))
-        reached = np.asarray(fill(np.float32([1.012]), np.float32([3.018]), Rectangles(*given, np.zeros(12, bool)), 4.0))
+        reached = np.asarray(
+            fill(np.float32([1.012]), np.float32([3.018]), Rectangles(*given, np.zeros(12, bool)), 4.0)
+        )
         grid = CELL * np.arange(81)
         at_x, at_y = grid[:, None], grid[None]
         free = np.ones((81, 81), bool)
