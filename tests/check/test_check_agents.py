@@ -214,3 +214,11 @@ def test_measures_are_scalars_of_fixed_names(measures: Any, message: str) -> Non
             return measures(state)
 
     assert read(Measures()).startswith(message)
+
+
+def test_so_are_those_of_whole_episodes() -> None:
+    class Measures(Pair):
+        def episode_measures(self, state):
+            return {"both": state}
+
+    assert read(Measures()).startswith('error in episode_measures() -> "both": is not the scalar it should be')

@@ -158,6 +158,12 @@ def test_measures_are_the_originals_statistics(episode):
     np.testing.assert_allclose(measures["max_box_move"], box, atol=1e-6)
     np.testing.assert_allclose(measures["max_box_move_prep"][:24], box[:24], atol=1e-6)
     np.testing.assert_allclose(measures["max_box_move_prep"][24:], np.repeat(box[23:24], 36, axis=0), atol=1e-6)
+    then, upto = timesteps.state.prepared, np.minimum(np.arange(60), 23)
+    for name in ("x", "y", "yaw"):
+        np.testing.assert_array_equal(getattr(then, name), getattr(timesteps.state.bodies, name)[upto])
+    by_hider = timesteps.state.locked & (timesteps.state.locker == 0)
+    np.testing.assert_array_equal(then.hiders_locked, by_hider[upto])
+    assert 0 < then.hiders_locked.mean() < 1
     np.testing.assert_array_equal(measures["num_box_lock"], timesteps.state.locked[:, :, 0])
     np.testing.assert_array_equal(measures["num_ramp_lock"], timesteps.state.locked[:, :, 1])
     seen = timesteps.state.visible[:, :, 1, 0] & (np.arange(60) >= 24)[:, None]

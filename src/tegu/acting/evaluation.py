@@ -17,7 +17,7 @@ from tegu.acting.policy import Policy
 from tegu.algorithms.base import Algorithm, ExpectedReturn, Learner
 from tegu.core.schedule import Clock
 from tegu.core.seeds import Layout
-from tegu.core.step import Decision, PyTree, episode_ended
+from tegu.core.step import Decision, PyTree, episode_ended, where
 from tegu.environments.adapters.base import HostEnvironments
 from tegu.environments.base import Environment
 from tegu.environments.games.base import Game
@@ -36,7 +36,7 @@ class Evaluation(NamedTuple):
     returns: np.ndarray  #: undiscounted; in multi-agent environments the mean over the agents
     lengths: np.ndarray  #: steps
     agents: Mapping[str, np.ndarray] = MappingProxyType({})  #: each agent's returns, or those from each seat of a game
-    measures: Mapping[str, np.ndarray] = MappingProxyType({})  #: "name/mean" over the steps, "name/end" at their end
+    measures: Mapping[str, np.ndarray] = MappingProxyType({})  #: "name/mean" over the steps, "name/end" at the end
     expected: np.ndarray | None = None  #: the discounted returns that the learner expected at the beginning, if it does
     discounted: np.ndarray | None = None  #: these returns as they were; see ``acting.expected_returns``
 
@@ -80,7 +80,8 @@ class Played(NamedTuple):
     returns: PyTree
     lengths: jax.Array  #: 0 while an episode goes on
     sums: dict[str, jax.Array]  #: of the environment's measures, over the steps
-    ends: dict[str, jax.Array]  #: the last of them
+    ends: dict[str, jax.Array]  #: the last of them; when all is played, with the measures of whole episodes
+    last: PyTree  #: the environment's states, for measures of whole episodes; () where there are none
     expected: Any = ()  #: ``Expected`` and, in the end, its returns; () where the learner expects nothing
 
 
@@ -151,21 +152,20 @@ def _play(
         on = played.lengths == 0  # an episode that has ended is stepped on with the others, but counts no more
         ends = on & (taken.terminated | taken.truncated | (state.elapsed >= limit))
         measures = jax.vmap(environment.measures)(state.env_state)
-        now = Played(
-            state.total_reward,
-            jnp.where(ends, state.elapsed, 0),
-            jax.tree.map(jnp.add, played.sums, measures),
-            measures,
-        )
-        now = jax.tree.map(lambda new, old: jnp.where(on, new, old), now, played._replace(expected=()))
+        lengths, sums = jnp.where(ends, state.elapsed, 0), jax.tree.map(jnp.add, played.sums, measures)
+        now = Played(state.total_reward, lengths, sums, measures, state.env_state if whole else ())
+        now = jax.tree.map(lambda new, old: where(on, new, old), now, played._replace(expected=()))
         expected = played.expected and played.expected.step(on, taken, state.memory)
         return state, key, now._replace(expected=expected)
 
+    whole = jax.eval_shape(jax.vmap(environment.episode_measures), state.env_state)
     nothing = jax.tree.map(jnp.zeros_like, jax.vmap(environment.measures)(state.env_state))
     expected = Expected.start(expect, state.observation, state.memory)
-    start = Played(state.total_reward, jnp.zeros_like(state.elapsed), nothing, nothing, expected)
+    last = state.env_state if whole else ()
+    start = Played(state.total_reward, jnp.zeros_like(state.elapsed), nothing, nothing, last, expected)
     played = jax.lax.while_loop(running, step, (state, key, start))[2]
-    return played._replace(expected=played.expected and played.expected.returns(expect))
+    ends = played.ends | (jax.vmap(environment.episode_measures)(played.last) if whole else {})
+    return played._replace(ends=ends, last=(), expected=played.expected and played.expected.returns(expect))
 
 
 class AgainstRandom(eqx.Module):

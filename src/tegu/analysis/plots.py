@@ -1,7 +1,7 @@
 """Plots: learning curves with confidence bands, and sparklines for the terminal."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +75,26 @@ def plot_curves(run: Run, path: Path | str, metrics: Sequence[str] = (RETURN,)) 
             ax.legend(frameon=False, fontsize=_FONT, labelcolor=INK)
         note = "1 seed" if groups[0].n == 1 else f"mean of {groups[0].n} seeds, each thin"
         ax.set_title(note, loc="right", fontsize=_FONT - 1, color=INK)
+    return saved(figure, path)
+
+
+def plot_measures(
+    run: Run, measures: Mapping[str, Group], phases: Mapping[str, tuple[str, float]], path: Path | str
+) -> "Figure":
+    """Plot the measures of a run's evaluations into a .png, .svg or .pdf file: a panel each, thin lines for the seeds
+    and a thick one for their mean. The panel of one of the ``phases`` (see ``Environment.phases``) has its name, and a
+    dashed line at the value from which on it has appeared."""
+    figure, axes = figure_of(len(measures))
+    figure.get_layout_engine().set(w_pad=0.15, h_pad=0.1)  # type: ignore[union-attr, call-arg]
+    told = {measure: (phase, threshold) for phase, (measure, threshold) in phases.items()}
+    for ax, (measure, group) in zip(axes, measures.items(), strict=True):
+        phase, threshold = told.get(measure, (measure.rpartition("/")[0], None))
+        _prepare(ax, phase, [group])
+        _draw(ax, group, 0, "mean", thin=True, band=False)
+        if threshold is not None:
+            ax.axhline(threshold, color=INK, linestyle=DASHES[1], linewidth=0.8)
+    note = "1 seed" if group.n == 1 else f"mean of {group.n} seeds, each thin"
+    figure.suptitle(f"{run.name}, evaluations: {note}", fontsize=_FONT + 2, **_AS_IT_IS)
     return saved(figure, path)
 
 

@@ -65,20 +65,28 @@ def check_rewards(reward: PyTree, agents: tuple[str, ...], findings: Findings) -
 
 
 def check_measures(environment: Environment, state: PyTree, findings: Findings) -> bool:
-    """Whether ``measures`` gives scalars, and the same ones every time it is asked; ``state`` as shapes will do."""
-    with findings.calling("measures()"):
-        found, again = (jax.eval_shape(environment.measures, state) for _ in range(2))
+    """Whether ``measures`` and ``episode_measures`` give scalars, and the same ones every time they are asked.
+
+    ``state`` as shapes will do.
+    """
+    return all(_check_measures(environment, name, state, findings) for name in ("measures", "episode_measures"))
+
+
+def _check_measures(environment: Environment, name: str, state: PyTree, findings: Findings) -> bool:
+    where = f"{name}()"
+    with findings.calling(where):
+        found, again = (jax.eval_shape(getattr(environment, name), state) for _ in range(2))
     if not isinstance(found, dict):
-        findings.error("measures()", "is not a dict", "float32 scalars by name", form(found))
+        findings.error(where, "is not a dict", "float32 scalars by name", form(found))
         return False
     if list(found) != list(again):
         hint = "a compiled loop sums them: their names never change"
-        findings.error("measures()", "changes its names", _keys(found), _keys(again), hint)
+        findings.error(where, "changes its names", _keys(found), _keys(again), hint)
         return False
     wrong = {name: value for name, value in found.items() if form(value) != f"{np.dtype(np.float32)}[]"}
-    for name, value in wrong.items():
+    for key, value in wrong.items():
         hint = "jnp.float32(value); a mean or a sum for several"
-        findings.error(f'measures() -> "{name}"', "is not the scalar it should be", "float32[]", form(value), hint)
+        findings.error(f'{where} -> "{key}"', "is not the scalar it should be", "float32[]", form(value), hint)
     return not wrong
 
 

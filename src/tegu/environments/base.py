@@ -83,6 +83,17 @@ class Environment(eqx.Module):
         """Measures of a state, besides rewards, of how good the behaviour is: float32 scalars by name."""
         return {}
 
+    def episode_measures(self, state: PyTree) -> dict[str, jax.Array]:
+        """Measures of a whole episode, by its last state: float32 scalars by other names than those of ``measures``.
+        They may take long: evaluations ask once for each episode, and training never does."""
+        return {}
+
+    @property
+    def phases(self) -> dict[str, tuple[str, float]]:
+        """What learning may discover, in the order of the literature: by name the measure that tells, as evaluations
+        name it (``"fort/end"``), and the value from which on it has been discovered."""
+        return {}
+
     def image(self, state: PyTree) -> np.ndarray:
         """Draw one state, a NumPy pytree, as an RGB picture ``[H, W, 3]`` uint8 (needs ``tegu[plot]``)."""
         raise AttributeError(f"{self.id} has no picture")

@@ -7,7 +7,7 @@ import numpy as np
 from tegu.environments.hide_and_seek.places import Cast, Draws, discs, placed
 from tegu.environments.hide_and_seek.random_rooms import RandomRooms
 from tegu.environments.hide_and_seek.rooms import OneRoom
-from tegu.environments.hide_and_seek.world import CUBE, ELONGATED, Prepared, State, column
+from tegu.environments.hide_and_seek.world import CUBE, ELONGATED, Prepared, State, Statistics, column
 
 Plan = OneRoom | RandomRooms
 
@@ -34,7 +34,7 @@ def begin(plan: Plan, cast: Cast, draws: Draws) -> State:
         visible=jnp.zeros((n_agents, n_agents + n_objects, *zero.shape), bool),
         start_x=bodies.x[n_agents:],
         start_y=bodies.y[n_agents:],
-        prepared=Prepared(zero, zero, zero, zero),
+        prepared=Prepared(Statistics(zero, zero, zero, zero), *bodies[:3], jnp.zeros_like(exist)),
         clock=zero.astype(jnp.int32),
     )
 

@@ -12,6 +12,7 @@ import numpy as np
 from tegu.core.step import PyTree
 from tegu.environments.base import Environment, Timestep
 from tegu.environments.hide_and_seek.beginning import Plan, begin
+from tegu.environments.hide_and_seek.forts import touched_agents, touched_objects, walkable
 from tegu.environments.hide_and_seek.geometry import at, nearest, objects
 from tegu.environments.hide_and_seek.observation import (
     Layout,
@@ -30,7 +31,7 @@ from tegu.environments.hide_and_seek.random_rooms import RandomRooms
 from tegu.environments.hide_and_seek.rooms import OneRoom
 from tegu.environments.hide_and_seek.sight import visible
 from tegu.environments.hide_and_seek.tools import distances, grab, lock
-from tegu.environments.hide_and_seek.world import Prepared, State, batch_last, column
+from tegu.environments.hide_and_seek.world import Prepared, State, Statistics, batch_last, column, of_hiders
 from tegu.spaces.features import STATE
 
 BORDER = 0.1  #: metres from the edge of the floor: where an agent or object is out of bounds
@@ -141,7 +142,7 @@ class HideAndSeek(Environment):
         how many are locked; those with ``_prep`` at the end of the preparation, and before that now. ``seen``: 1 if a
         seeker sees a hider after the preparation; its mean over an episode is at most the share of that time. So with
         ``ramp_use``: a seeker is high up, and ``box_surfing``: it moves with the object that it stands on and holds."""
-        now, before = self._statistics(state), state.prepared
+        now, before = self._statistics(state), state.prepared.statistics
         playing = state.clock > self.prep_steps
         return {
             **{f"{name}_prep": value for name, value in before._asdict().items()},
@@ -149,6 +150,35 @@ class HideAndSeek(Environment):
             "seen": (self._seen(state) & playing).astype(jnp.float32),
             "ramp_use": ((state.z[self.hiders :] > HIGH).any() & playing).astype(jnp.float32),
             "box_surfing": (self._surfs(state)[self.hiders :].any() & playing).astype(jnp.float32),
+        }
+
+    def episode_measures(self, state: State) -> dict[str, jax.Array]:
+        """Of the end of the preparation. ``fort``: 1 if no seeker could walk on the floor to where it touches a hider.
+        ``ramp_defence`` and ``surf_defence``: the share of the ramps and of the boxes that hiders had locked; a ramp
+        counts, too, if no seeker could walk to where it touches it."""
+        then, n_agents, n_hiders = state.prepared, len(self.agents), self.hiders
+        bodies = state.bodies._replace(x=then.x, y=then.y, yaw=then.yaw)
+        things = objects(state._replace(bodies=bodies), self.boxes)
+        obstacles = jax.tree.map(lambda *parts: jnp.concatenate(parts), state.walls, things)
+        reached = walkable(then.x[n_hiders:n_agents], then.y[n_hiders:n_agents], obstacles, self.floor)
+        fort = ~touched_agents(reached, then.x[:n_hiders], then.y[:n_hiders], self.floor).any()
+        safe = then.hiders_locked | ~touched_objects(reached, things, self.floor)
+        exist, locked = state.exist[: self.boxes], then.hiders_locked[: self.boxes]
+        ramps = {"ramp_defence": safe[self.boxes :].mean(dtype=jnp.float32)} if self.ramps else {}
+        return {"fort": fort.astype(jnp.float32), **ramps, "surf_defence": locked.sum() / exist.sum()}
+
+    @property
+    def phases(self) -> dict[str, tuple[str, float]]:
+        """Those of the paper, section 4; the values are by inspection, clear of what random play has. Larger teams see
+        one another more often by chance."""
+        defence = {"ramp defence": ("ramp_defence/end", 0.5)} if self.ramps else {}
+        return {
+            "chasing": ("seen/mean", 0.2 if len(self.agents) == 2 else 0.45),
+            "fort building": ("fort/end", 0.25),
+            "ramp use": ("ramp_use/mean", 0.05),
+            **defence,
+            "box surfing": ("box_surfing/mean", 0.02),
+            "surf defence": ("surf_defence/end", 0.9),
         }
 
     def image(self, state: State) -> np.ndarray:
@@ -199,7 +229,8 @@ class HideAndSeek(Environment):
         force = self.max_force * pushes[:, :2]
         drive = Drive(force[:, 0], force[:, 1], self.max_torque * pushes[:, 2])
         state, observation = self._look(move(state, drive, self.boxes, self.substeps)._replace(clock=state.clock + 1))
-        now = self._statistics(state)
+        hiders_locked = state.locked & of_hiders(state, is_hider)[0]
+        now = Prepared(self._statistics(state), *state.bodies[:3], hiders_locked)
         prepared = jax.tree.map(lambda new, old: jnp.where(in_preparation, new, old), now, state.prepared)
         return state._replace(prepared=prepared), observation, self._rewards(state, in_preparation)
 
@@ -233,12 +264,12 @@ class HideAndSeek(Environment):
             agents_out |= objects_out.any(axis=0, keepdims=True)
         return jnp.where(in_preparation[None], 0, jnp.where(agents_out, OUT_OF_BOUNDS, reward))
 
-    def _statistics(self, state: State) -> Prepared:
+    def _statistics(self, state: State) -> Statistics:
         objects_x, objects_y = (part[len(self.agents) :] for part in state.bodies[:2])
         moved = jnp.hypot(objects_x - state.start_x, objects_y - state.start_y)
         locked = state.locked.astype(moved.dtype)
         if not self.ramps:
             nothing = jnp.zeros_like(moved[0])
-            return Prepared(moved.max(axis=0), locked.sum(axis=0), nothing, nothing)
+            return Statistics(moved.max(axis=0), locked.sum(axis=0), nothing, nothing)
         (box_moved, ramp_moved), (boxes, ramps) = (jnp.split(part, [self.boxes]) for part in (moved, locked))
-        return Prepared(box_moved.max(axis=0), boxes.sum(axis=0), ramp_moved.max(axis=0), ramps.sum(axis=0))
+        return Statistics(box_moved.max(axis=0), boxes.sum(axis=0), ramp_moved.max(axis=0), ramps.sum(axis=0))

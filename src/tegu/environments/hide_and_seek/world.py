@@ -51,13 +51,23 @@ class Rectangles(NamedTuple):
     rises: jax.Array  #: bool: the top rises from 0 along the own x axis, as a ramp's
 
 
-class Prepared(NamedTuple):
-    """Statistics as they were at the end of the preparation, or are now while it lasts; float32 scalars."""
+class Statistics(NamedTuple):
+    """What was done with the objects so far, float32 scalars."""
 
     max_box_move: jax.Array  #: metres from where it began, of the box that is farthest from there
     num_box_lock: jax.Array
     max_ramp_move: jax.Array
     num_ramp_lock: jax.Array
+
+
+class Prepared(NamedTuple):
+    """How things were at the end of the preparation, or are now while it lasts."""
+
+    statistics: Statistics
+    x: jax.Array  #: of the bodies, ``[N]``
+    y: jax.Array
+    yaw: jax.Array
+    hiders_locked: jax.Array  #: bool ``[O]``: locked, and by a hider
 
 
 class State(NamedTuple):
