@@ -1,4 +1,4 @@
-"""When phases appeared in a run, as a table, as data and as a picture."""
+"""When milestones appeared in a run, as a table, as data and as a picture."""
 
 from pathlib import Path
 
@@ -29,41 +29,41 @@ def logged(environment: str = "hide-and-seek-tiny", **measures: dict[int, tuple[
     return run
 
 
-def test_a_phase_appears_at_the_first_evaluation_that_reaches_its_value(tegu: Command) -> None:
+def test_a_milestone_appears_at_the_first_evaluation_that_reaches_its_value(tegu: Command) -> None:
     run = logged(fort_at_end=FORTS, seen_at_mean=SEEN, seen_at_end=SEEN, reward_at_mean=SEEN)
     answer = tegu("timeline", "last", "--json")
     assert answer.status == 0, answer.err
-    chasing, forts = answer.data["phases"]
+    chasing, forts = answer.data["milestones"]
     assert forts == {
-        "phase": "fort building",
+        "milestone": "fort building",
         "measure": "fort/end",
         "threshold": 0.25,
         "steps": {"0": 3000, "1": 4000},
         "mean": 3500,
     }
-    assert (chasing["phase"], chasing["steps"], chasing["mean"]) == ("chasing", {"0": 2000, "1": None}, 2000)
+    assert (chasing["milestone"], chasing["steps"], chasing["mean"]) == ("chasing", {"0": 2000, "1": None}, 2000)
     assert answer.data["measures"] == ["seen/mean", "fort/end", "reward/mean"]
     assert answer.data["run"] == run.name
     assert Path(answer.data["plot"]).read_bytes().startswith(b"\x89PNG")
-    shown = tegu("timeline", run.name, "--out", "phases.svg").out.splitlines()
-    assert shown[-1] == "phases.svg"
-    assert shown[0].split() == ["phase", "measure", "from", "first", "step", "seeds", "seed", "0", "seed", "1"]
+    shown = tegu("timeline", run.name, "--out", "milestones.svg").out.splitlines()
+    assert shown[-1] == "milestones.svg"
+    assert shown[0].split() == ["milestone", "measure", "from", "first", "step", "seeds", "seed", "0", "seed", "1"]
     (row,) = (line for line in shown if line.startswith("chasing"))
     assert row.split() == ["chasing", "seen/mean", "0.2", "2,000", "1", "of", "2", "2,000", "-"]
     (row,) = (line for line in shown if line.startswith("fort"))
     assert row.split()[2:] == ["fort/end", "0.25", "3,500", "2", "of", "2", "3,000", "4,000"]
-    assert "fort building" in Path("phases.svg").read_text()
+    assert "fort building" in Path("milestones.svg").read_text()
 
 
-def test_of_an_environment_without_phases_the_measures_are_drawn(tegu: Command) -> None:
+def test_of_an_environment_without_milestones_the_measures_are_drawn(tegu: Command) -> None:
     logged("simple_spread_v3", collisions_at_mean=SEEN, collisions_at_end=FORTS)
     data = tegu("timeline", "--json").data
-    assert data["phases"] == []
+    assert data["milestones"] == []
     assert data["measures"] == ["collisions/mean"]
-    assert tegu("timeline").out.splitlines() == ["simple_spread_v3 has no phases", "timeline.png"]
+    assert tegu("timeline").out.splitlines() == ["simple_spread_v3 has no milestones", "timeline.png"]
 
 
-def test_runs_that_say_nothing_of_phases_are_one_line(tegu: Command) -> None:
+def test_runs_that_say_nothing_of_milestones_are_one_line(tegu: Command) -> None:
     run = Run.create("runs", "hide-and-seek-tiny", "ippo", {"seeds": [0]})
     with run.metrics() as store:
         store.write(10, {0: {"rollout/ep_rew_mean": 1.0}})
@@ -76,10 +76,10 @@ def test_runs_that_say_nothing_of_phases_are_one_line(tegu: Command) -> None:
 
 
 @pytest.mark.parametrize("name", ["tiny", "quadrant", "rooms"])
-def test_the_phases_of_hide_and_seek_go_by_measures_that_there_are(name: str) -> None:
+def test_the_milestones_of_hide_and_seek_go_by_measures_that_there_are(name: str) -> None:
     world = library.make(f"hide-and-seek-{name}")
     assert isinstance(world, HideAndSeek)
-    assert list(world.phases) == [
+    assert list(world.milestones) == [
         "chasing", "fort building", "ramp use", "ramp defence", "box surfing", "surf defence",
     ]  # fmt: skip
     import jax
@@ -89,19 +89,19 @@ def test_the_phases_of_hide_and_seek_go_by_measures_that_there_are(name: str) ->
     assert not steps.keys() & episodes.keys()
     known = {f"{measure}/{part}" for measure in steps for part in ("mean", "end")}
     known |= {f"{measure}/end" for measure in episodes}
-    assert {measure for measure, _ in world.phases.values()} <= known
-    assert "ramp defence" not in library.make(f"hide-and-seek-{name}", ramps=0).phases
+    assert {measure for measure, _ in world.milestones.values()} <= known
+    assert "ramp defence" not in library.make(f"hide-and-seek-{name}", ramps=0).milestones
 
 
-def test_what_was_measured_is_drawn_with_the_value_of_each_phase(tmp_path: Path, monkeypatch) -> None:
+def test_what_was_measured_is_drawn_with_the_value_of_each_milestone(tmp_path: Path, monkeypatch) -> None:
     from tegu.analysis.plots import plot_measures
 
     monkeypatch.chdir(tmp_path)
     run = logged(fort_at_end=FORTS, other_at_mean=SEEN)
-    phases = {"fort building": ("fort/end", 0.25), "never measured": ("nothing/end", 1.0)}
-    measures = measured(run, phases)
-    assert [each.phase for each in appearances(phases, measures)] == ["fort building"]
-    forts, other = plot_measures(run, measures, phases, "a.png").axes
+    milestones = {"fort building": ("fort/end", 0.25), "never measured": ("nothing/end", 1.0)}
+    measures = measured(run, milestones)
+    assert [each.milestone for each in appearances(milestones, measures)] == ["fort building"]
+    forts, other = plot_measures(run, measures, milestones, "a.png").axes
     assert [ax.get_title(loc="left") for ax in (forts, other)] == ["fort building", "other"]
     thin, (dashed,) = forts.lines[:-2], forts.lines[-1:]
     for line, seed in zip(thin, (0, 1), strict=True):

@@ -79,17 +79,17 @@ def plot_curves(run: Run, path: Path | str, metrics: Sequence[str] = (RETURN,)) 
 
 
 def plot_measures(
-    run: Run, measures: Mapping[str, Group], phases: Mapping[str, tuple[str, float]], path: Path | str
+    run: Run, measures: Mapping[str, Group], milestones: Mapping[str, tuple[str, float]], path: Path | str
 ) -> "Figure":
     """Plot the measures of a run's evaluations into a .png, .svg or .pdf file: a panel each, thin lines for the seeds
-    and a thick one for their mean. The panel of one of the ``phases`` (see ``Environment.phases``) has its name, and a
-    dashed line at the value from which on it has appeared."""
+    and a thick one for their mean. The panel of one of the ``milestones`` (see ``Environment.milestones``) has its
+    name, and a dashed line at the value from which on it has appeared."""
     figure, axes = figure_of(len(measures))
     figure.get_layout_engine().set(w_pad=0.15, h_pad=0.1)  # type: ignore[union-attr, call-arg]
-    told = {measure: (phase, threshold) for phase, (measure, threshold) in phases.items()}
+    told = {measure: (milestone, threshold) for milestone, (measure, threshold) in milestones.items()}
     for ax, (measure, group) in zip(axes, measures.items(), strict=True):
-        phase, threshold = told.get(measure, (measure.rpartition("/")[0], None))
-        _prepare(ax, phase, [group])
+        milestone, threshold = told.get(measure, (measure.rpartition("/")[0], None))
+        _prepare(ax, milestone, [group])
         _draw(ax, group, 0, "mean", thin=True, band=False)
         if threshold is not None:
             ax.axhline(threshold, color=INK, linestyle=DASHES[1], linewidth=0.8)

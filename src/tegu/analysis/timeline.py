@@ -1,4 +1,4 @@
-"""When the phases of an environment appear in a run, by the measures of its evaluations."""
+"""When the milestones of an environment appear in a run, by the measures of its evaluations."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -11,13 +11,13 @@ from tegu.analysis.layout import Column, fitted
 from tegu.core.errors import TeguError
 from tegu.runs import Run
 
-Phases = Mapping[str, tuple[str, float]]  #: see ``Environment.phases``
+Milestones = Mapping[str, tuple[str, float]]  #: see ``Environment.milestones``
 
 
 class Appearance(NamedTuple):
-    """When a phase appeared."""
+    """When a milestone appeared."""
 
-    phase: str
+    milestone: str
     measure: str
     threshold: float
     steps: dict[int, int | None]  #: by seed, at the first evaluation that reached the threshold; None if none did
@@ -29,11 +29,11 @@ class Appearance(NamedTuple):
         return float(np.mean(found)) if found else None
 
 
-def measured(run: Run, phases: Phases) -> dict[str, Group]:
-    """The curves of each measure that the evaluations of a run logged, those of its phases first.
+def measured(run: Run, milestones: Milestones) -> dict[str, Group]:
+    """The curves of each measure that the evaluations of a run logged, those of its milestones first.
 
-    Of a measure of single steps it is the mean over an episode, unless a phase goes by its end. Raises ``TeguError`` if
-    there is none.
+    Of a measure of single steps it is the mean over an episode, unless a milestone goes by its end. Raises
+    ``TeguError`` if there is none.
     """
     with run.metrics(read_only=True) as store:
         names = store.names()
@@ -45,37 +45,37 @@ def measured(run: Run, phases: Phases) -> dict[str, Group]:
         raise TeguError(
             f"the evaluations of {run.name} have no measures, only returns: tegu compare --metric {EVALUATION}"
         )
-    told = [measure for measure, _ in phases.values() if f"eval/{measure}" in names]
-    of_phases = {measure.rpartition("/")[0] for measure in told}
+    told = [measure for measure, _ in milestones.values() if f"eval/{measure}" in names]
+    of_milestones = {measure.rpartition("/")[0] for measure in told}
     others = [
         next(f"{name}/{part}" for part in ("mean", "end") if f"eval/{name}/{part}" in names)
         for name in logged
-        if name not in of_phases
+        if name not in of_milestones
     ]
     return {measure: curves([run], f"eval/{measure}")[0] for measure in dict.fromkeys([*told, *others])}
 
 
-def appearances(phases: Phases, measures: Mapping[str, Group]) -> list[Appearance]:
-    """When each phase appeared whose measure there is, in order."""
+def appearances(milestones: Milestones, measures: Mapping[str, Group]) -> list[Appearance]:
+    """When each milestone appeared whose measure there is, in order."""
     found = []
-    for phase, (measure, threshold) in phases.items():
+    for milestone, (measure, threshold) in milestones.items():
         if measure in measures:
             group = measures[measure]
             steps = {seed: _first(curve, threshold) for seed, curve in zip(group.seeds, group.logged, strict=True)}
-            found.append(Appearance(phase, measure, threshold, steps))
+            found.append(Appearance(milestone, measure, threshold, steps))
     return found
 
 
 def table(found: list[Appearance], width: int | None = None) -> Table:
     """The appearances for the terminal, with a column for each of several seeds as far as there is room."""
     seeds = list(found[0].steps)
-    columns = [Column("phase", right=False), Column("measure", right=False, rank=1), Column("from", rank=1)]
+    columns = [Column("milestone", right=False), Column("measure", right=False, rank=1), Column("from", rank=1)]
     columns += [Column("first step"), Column("seeds")]
     columns += [Column(f"seed {seed}", rank=2) for seed in seeds] * (len(seeds) > 1)
     rows = []
     for each in found:
         reached = sum(step is not None for step in each.steps.values())
-        cells = [each.phase, each.measure, f"{each.threshold:g}", _shown(each.mean), f"{reached} of {len(seeds)}"]
+        cells = [each.milestone, each.measure, f"{each.threshold:g}", _shown(each.mean), f"{reached} of {len(seeds)}"]
         rows.append(cells + [_shown(step) for step in each.steps.values()] * (len(seeds) > 1))
     return fitted(
         columns, rows, width, "first step: mean over the seeds in which an evaluation reached the measure's value"

@@ -18,7 +18,7 @@ COMMANDS = {
     "gtp": "let an agent play Go in a program such as Sabaki, by the Go Text Protocol",
     "crossplay": "multi-agent: one team played by one run, the other team by another run",
     "compare": "compare runs over seeds: a table and a plot",
-    "timeline": "when the phases of an environment, such as fort building, appeared in a run",
+    "timeline": "when the milestones of an environment, such as fort building, appeared in a run",
     "list": "list environments, algorithms, presets and runs",
     "check": "test an environment and report what is wrong with it",
     "import": "read a model of Stable-Baselines3, without unpickling, and write it as an agent",

@@ -1,4 +1,4 @@
-"""``tegu timeline``: when the phases of an environment appeared in a run."""
+"""``tegu timeline``: when the milestones of an environment appeared in a run."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from tegu.cli.common import Outcome, Parser, add_run, environment
 from tegu.core.errors import TeguError
 
 _DESCRIPTION = """\
-Say at which step each phase of an environment first appeared in a run, such as fort building in hide-and-seek, and draw
-the measures of its evaluations over the training, also where the environment has no phases. The run must have been
-trained with --eval-every. RUN is a run's name, the beginning of one (the latest is meant), a folder, or last."""
+Say at which step each milestone of an environment first appeared in a run, such as fort building in hide-and-seek, and
+draw the measures of its evaluations over the training, also where the environment has no milestones. The run must have
+been trained with --eval-every. RUN is a run's name, the beginning of one (the latest is meant), a folder, or last."""
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -31,16 +31,16 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
 
     run = Run.open(args.selector, args.runs)
     native = source_of(run, args.env).native
-    phases = native.phases if native is not None else {}
-    measures = measured(run, phases)
-    found = appearances(phases, measures)
+    milestones = native.milestones if native is not None else {}
+    measures = measured(run, milestones)
+    found = appearances(milestones, measures)
     if found:
         out.print(table(found, out.width))
     else:
-        out.print(f"{run.settings['environment']} has no phases", style="dim", soft_wrap=True)
+        out.print(f"{run.settings['environment']} has no milestones", style="dim", soft_wrap=True)
     plot: Path | None = args.out or Path("timeline.png")
     try:
-        plot_measures(run, measures, phases, args.out or "timeline.png")
+        plot_measures(run, measures, milestones, args.out or "timeline.png")
         out.print(str(plot), soft_wrap=True)
     except TeguError as error:
         if args.out:
@@ -48,4 +48,6 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
         out.print(f"no plot: {error}", style="dim", soft_wrap=True)
         plot = None
     listed = [each._asdict() | {"mean": each.mean} for each in found]
-    return Outcome({"run": run.name, "phases": listed, "measures": list(measures), "plot": str(plot) if plot else None})
+    return Outcome(
+        {"run": run.name, "milestones": listed, "measures": list(measures), "plot": str(plot) if plot else None}
+    )

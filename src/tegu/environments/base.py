@@ -89,7 +89,7 @@ class Environment(eqx.Module):
         return {}
 
     @property
-    def phases(self) -> dict[str, tuple[str, float]]:
+    def milestones(self) -> dict[str, tuple[str, float]]:
         """What learning may discover, in the order of the literature: by name the measure that tells, as evaluations
         name it (``"fort/end"``), and the value from which on it has been discovered."""
         return {}

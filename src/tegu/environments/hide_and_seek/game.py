@@ -168,9 +168,9 @@ class HideAndSeek(Environment):
         return {"fort": fort.astype(jnp.float32), **ramps, "surf_defence": locked.sum() / exist.sum()}
 
     @property
-    def phases(self) -> dict[str, tuple[str, float]]:
-        """Those of the paper, section 4; the values are by inspection, clear of what random play has. Larger teams see
-        one another more often by chance."""
+    def milestones(self) -> dict[str, tuple[str, float]]:
+        """The phases of the paper, section 4; the values are by inspection, clear of what random play has. Larger teams
+        see one another more often by chance."""
         defence = {"ramp defence": ("ramp_defence/end", 0.5)} if self.ramps else {}
         return {
             "chasing": ("seen/mean", 0.2 if len(self.agents) == 2 else 0.45),
