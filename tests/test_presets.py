@@ -129,7 +129,7 @@ def test_a_preset_is_adapted_to_what_was_set(
     environment: object, given: dict[str, int], n_steps: int, batch_size: int
 ) -> None:
     """And it is said: the error would be about numbers that nobody gave."""
-    with pytest.warns(UserWarning, match=r"^ppo: .* in place of .*, to fit n_envs \d+$"):
+    with pytest.warns(UserWarning, match=r"^PPO: .* in place of .*, to fit n_envs \d+$"):
         plan = make_plan(environment, "ppo", **given)
     assert (plan.algorithm.n_steps, plan.algorithm.batch_size) == (n_steps, batch_size)
     assert n_steps * plan.n_envs % batch_size == 0

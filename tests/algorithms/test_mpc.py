@@ -181,13 +181,13 @@ def test_discrete_actions_are_seen_one_hot():
     [
         ("CartPole-v1", "mpc", {"planner": "best"}, "MPC: planner must be one of random, cem, mppi, got 'best'"),
         ("CartPole-v1", "mpc", {"n_elite": 500}, "MPC: n_elite must be at most n_candidates, got 500 of 400"),
-        ("CartPole-v1", "pets", {"n_particles": 7}, "pets: n_particles must be a multiple of ensemble_size"),
-        ("CartPole-v1", "pets", {"trajectory_sampling": "ts2"}, "pets: trajectory_sampling must be one of ts1, tsinf"),
+        ("CartPole-v1", "pets", {"n_particles": 7}, "PETS: n_particles must be a multiple of ensemble_size"),
+        ("CartPole-v1", "pets", {"trajectory_sampling": "ts2"}, "PETS: trajectory_sampling must be one of ts1, tsinf"),
         (
             "FrozenLake-v1",
             "pets",
             {},
-            "pets: a model is learned of observations that are vectors of floats (float32 or float64), the",
+            "PETS: a model is learned of observations that are vectors of floats (float32 or float64), the",
         ),
         ("TMaze-v0", "mpc", {}, "MPC: model='given' cannot be: TMaze-v0: its observations do not tell its state"),
     ],

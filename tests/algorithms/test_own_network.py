@@ -293,12 +293,12 @@ def test_what_is_wrong_is_said_in_one_line_before_anything_is_compiled(
         (
             partial(tegu.MATD3, network=pair),
             "simple_spread_v3",
-            r"matd3 for agent_0: module 0 of the network pair must return float32\[B, 5\] for float32\[B, 18\], it ",
+            r"MATD3 for agent_0: module 0 of the network pair must return float32\[B, 5\] for float32\[B, 18\], it ",
         ),
         (
             partial(tegu.IndependentDDPG, network=flawed_critic),
             "simple_speaker_listener_v4",
-            r"iddpg for speaker_0: module 1 of the network flawed_critic cannot take float32\[B, 3\] and float32",
+            r"IndependentDDPG for speaker_0: module 1 of the network flawed_critic cannot take float32\[B, 3\] and f",
         ),
         (
             partial(tegu.MADDPG, network="no_such_module:net"),

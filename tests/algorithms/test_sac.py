@@ -216,8 +216,8 @@ def test_auto_is_text_in_files_and_on_the_command_line():
         ("sac", {"ent_coef": "auto_0"}, BOX, "^sac: ent_coef must be a number, auto, or auto_0.1"),
         ("sac", {"ent_coef": -1.0}, BOX, "^SAC: ent_coef must be at least 0, got -1.0"),
         ("sac", {"target_entropy": "auto_2"}, BOX, "^SAC: target_entropy must be a number or auto, got auto_2.0"),
-        ("tqc", {}, CHOICE, "^tqc: n_quantiles needs a Box action space"),
-        ("tqc", {"top_quantiles_to_drop_per_net": 25}, BOX, "^tqc: top_quantiles_to_drop_per_net must be below"),
+        ("tqc", {}, CHOICE, "^TQC: n_quantiles needs a Box action space"),
+        ("tqc", {"top_quantiles_to_drop_per_net": 25}, BOX, "^TQC: top_quantiles_to_drop_per_net must be below"),
         ("sac", {}, EnvironmentSpec("", SEEN, spaces.MultiBinary(2)), "^SAC needs a Box or Discrete action space"),
     ],
 )

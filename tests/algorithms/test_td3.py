@@ -147,8 +147,8 @@ def test_layers_are_normalised_on_demand(numerics):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"noise_type": "pink"}, "^td3: noise_type must be one of normal, ornstein-uhlenbeck, got 'pink'"),
-        ({"layer_norm": True, "network": print}, "^td3: layer_norm needs Tegu's network"),
+        ({"noise_type": "pink"}, "^TD3: noise_type must be one of normal, ornstein-uhlenbeck, got 'pink'"),
+        ({"layer_norm": True, "network": print}, "^TD3: layer_norm needs Tegu's network"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(settings, message):

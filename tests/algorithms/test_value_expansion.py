@@ -257,5 +257,5 @@ def test_the_layers_of_the_model_are_checked(name):
 
 
 def test_critics_without_targets_are_refused():
-    with pytest.raises(TeguError, match=r"^crossq: model_steps cannot be used with batch_norm, which has no target"):
+    with pytest.raises(TeguError, match=r"^CrossQ: model_steps cannot be used with batch_norm, which has no target"):
         tegu.CrossQ(model_steps=1).validate(BOX)

@@ -73,7 +73,7 @@ def test_what_does_not_follow_from_observations_is_not_known() -> None:
     assert reward_of(gymnasium.make("MountainCarContinuous-v0")) is None
     scaled = gymnasium.wrappers.TransformReward(gymnasium.make("Pendulum-v1"), lambda reward: 2 * reward)
     assert reward_of(scaled) is None
-    with pytest.raises(tegu.TeguError, match=r"^pets: reward='given' needs .* Hopper-v5 is none; .* need exclude_curr"):
+    with pytest.raises(tegu.TeguError, match=r"^PETS: reward='given' needs .* Hopper-v5 is none; .* need exclude_curr"):
         tegu.train("Hopper-v5", tegu.PETS(reward="given"), steps=10, folder=None)
 
 

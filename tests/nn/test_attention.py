@@ -322,7 +322,7 @@ def test_every_actor_must_have_a_list_of_its_own():
     """One that is all an agent observes is in no Dict; the central critic's Dict around it does not count."""
     seen = spaces.Dict(dict.fromkeys("ab", spaces.Box(-1, 1, (4, 5))))
     spec = EnvironmentSpec("test", seen, spaces.Dict(dict.fromkeys("ab", spaces.Discrete(2))), 2, ("a", "b"))
-    with pytest.raises(tegu.TeguError, match="mappo: features_extractor attention is for lists of entities"):
+    with pytest.raises(tegu.TeguError, match="MAPPO: features_extractor attention is for lists of entities"):
         tegu.MAPPO(features_extractor="attention", n_steps=4, batch_size=8).validate(spec)
 
 

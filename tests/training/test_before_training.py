@@ -328,7 +328,7 @@ def test_agents_who_share_a_policy_fill_its_batches() -> None:
 @pytest.mark.parametrize("backend", ["jax", "pettingzoo"])
 def test_a_preset_of_several_agents_fits_what_is_given(share: bool, samples: int, backend: str) -> None:
     """The preset has 12 x share of 800 samples in each rollout of 64 environments."""
-    with pytest.warns(UserWarning, match=r"ippo: .*, to fit n_envs 6$"):
+    with pytest.warns(UserWarning, match=r"IPPO: .*, to fit n_envs 6$"):
         plan = make_plan("simple_spread_v3", "ippo", n_envs=6, share_parameters=share, backend=backend)
     ppo = plan.algorithm.ppo
     assert ppo.n_steps * 6 * samples % ppo.batch_size == 0

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from gymnasium import spaces
 
+from tegu.algorithms.catalogue import ALGORITHMS
 from tegu.algorithms.ranges import check_ranges
 from tegu.core.code import is_code
 from tegu.core.errors import TeguError
@@ -93,7 +94,9 @@ class Algorithm(eqx.Module):
 
     @property
     def title(self) -> str:
-        """What messages call the algorithm: its class, or where it is a variant of that, the name of the variant."""
+        """What messages call the algorithm: as ``tegu`` does, or by its class, or by the name of a variant of that."""
+        if self.name in ALGORITHMS:
+            return ALGORITHMS[self.name].public
         usual = {"", self.__dataclass_fields__["name"].default}
         return type(self).__name__ if self.name in usual or is_code(self.name) else self.name
 

@@ -48,11 +48,11 @@ def adapted_rollout(
 
     They were chosen for ``usually`` environments, but for what a person has ``given``, which stays as it is. A rollout
     keeps its size and its number of batches as nearly as it can. ``samples``: how many of them one step of one
-    environment gives, where agents share a policy; ``title``: what the warning calls the algorithm, if not by its name.
+    environment gives, where agents share a policy; ``title``: what the warning calls the algorithm, if not by its title.
     """
     inner = next((field.name for field in dataclasses.fields(algorithm) if _is_algorithm(algorithm, field.name)), None)
     if inner is not None:
-        adapted = adapted_rollout(getattr(algorithm, inner), n_envs, usually, given, samples, algorithm.name)
+        adapted = adapted_rollout(getattr(algorithm, inner), n_envs, usually, given, samples, algorithm.title)
         fitted: dict[str, Any] = {inner: adapted}
         return algorithm if adapted is getattr(algorithm, inner) else dataclasses.replace(algorithm, **fitted)
     experience = algorithm.experience
@@ -77,7 +77,7 @@ def adapted_rollout(
         for name, value in changed.items()
         if value != (was := getattr(algorithm, name))
     ]
-    warnings.warn(f"{title or algorithm.name}: {' and '.join(says)}, to fit n_envs {n_envs:,}", stacklevel=3)
+    warnings.warn(f"{title or algorithm.title}: {' and '.join(says)}, to fit n_envs {n_envs:,}", stacklevel=3)
     return dataclasses.replace(algorithm, **changed)
 
 
