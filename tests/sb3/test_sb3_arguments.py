@@ -77,8 +77,11 @@ def a2c():
 def test_arguments_come_in_the_order_of_stable_baselines3(algorithm, names):
     last = "tensorboard_log policy_kwargs verbose seed device _init_setup_model"
     assert list(inspect.signature(algorithm).parameters) == ["policy", "env", *names.split(), *last.split()]
-    with pytest.raises(TypeError, match="nonsense"):
+    says = rf"^{algorithm.__name__}\(\) got an unexpected keyword argument"
+    with pytest.raises(TypeError, match=f"{says} 'nonsense'$"):
         algorithm("MlpPolicy", "CartPole-v1", nonsense=1)
+    with pytest.raises(TypeError, match=f"{says} 'verbos': did you mean verbose\\?$"):
+        algorithm("MlpPolicy", "CartPole-v1", verbos=1)
 
 
 def test_entropy_and_quantiles_reach_the_algorithm():

@@ -13,7 +13,7 @@ from tegu.core.paths import path_of
 from tegu.core.runtime import configure_jax
 from tegu.core.step import PyTree
 from tegu.sb3.environments import DummyVecEnv, make_vec_env, resolve
-from tegu.sb3.errors import ArgumentError, as_argument_errors
+from tegu.sb3.errors import ArgumentError, as_argument_errors, bound
 from tegu.sb3.her import check_infos
 from tegu.sb3.learning import Learning
 from tegu.sb3.logger import EpisodeWindow, Logger
@@ -56,8 +56,7 @@ class BaseAlgorithm(Storing):
         cls.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
 
     def __init__(self, *given: Any, **named: Any):
-        bound = type(self).__signature__.bind(*given, **named)  # type: ignore[attr-defined]
-        arguments = {**self.usual, **bound.arguments}
+        arguments = {**self.usual, **bound(type(self), given, named)}
         env = arguments.pop("env")
         with as_argument_errors():
             settings = self._settings_of(arguments)

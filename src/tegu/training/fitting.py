@@ -48,7 +48,7 @@ def adapted_rollout(
 
     They were chosen for ``usually`` environments, but for what a person has ``given``, which stays as it is. A rollout
     keeps its size and its number of batches as nearly as it can. ``samples``: how many of them one step of one
-    environment gives, where agents share a policy; ``title``: what the warning calls the algorithm, if not by its title.
+    environment gives, where agents share a policy; ``title``: what the warning calls the algorithm, if not its title.
     """
     inner = next((field.name for field in dataclasses.fields(algorithm) if _is_algorithm(algorithm, field.name)), None)
     if inner is not None:
