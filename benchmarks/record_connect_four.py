@@ -55,7 +55,7 @@ def random_game(moves: int, rng: random.Random) -> tuple[str, str] | None:
         if wins(columns, column):
             return None
         played += str(column + 1)
-    return (played, str(columns)) if moves < WIDTH * HEIGHT else None
+    return played, str(columns)
 
 
 def drawn(phase: Phase, rng: random.Random) -> list[str]:

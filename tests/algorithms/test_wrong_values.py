@@ -62,9 +62,14 @@ def test_messages_call_an_algorithm_as_tegu_does(name: str) -> None:
     assert getattr(tegu, constructor(name)().title) is constructor(name)
 
 
+class OwnPPO(tegu.PPO):
+    """A person's own."""
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: OwnPPO(gamma=3.0), "^OwnPPO: gamma must be"),
         (tegu.DDPG, "^DDPG needs a Box action space"),
         (tegu.TD3, "^TD3 needs a Box action space"),
         (lambda: tegu.TQC(target_entropy="auto_1"), "^TQC: target_entropy must be a number or auto"),

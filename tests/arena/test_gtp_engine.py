@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tegu.arena.gtp.engine import Engine
 from tegu.arena.gtp.handicap import fixed, most_fixed
 from tegu.arena.gtp.text import Command, Refused, parsed
-from tegu.arena.players import RandomPlayer
+from tegu.arena.players import MinimaxPlayer, RandomPlayer
 from tegu.cli.gtp import serve
 from tegu.core.errors import TeguError
 from tegu.environments.games.go import Go
@@ -200,6 +200,12 @@ def test_a_size_makes_a_player_of_its_own():
     assert told(program, *lines) == answers
     assert told(program, "genmove w", "final_score")[1] == "= W+55.5"  # all of the board, and the komi
     assert made == [(5, 7.5), (7, 6.5)]
+
+
+def test_who_has_solved_a_game_solves_it_anew_for_another_komi():
+    program = engine(2, MinimaxPlayer, max_moves=4)
+    assert told(program, "genmove b", "clear_board")[0].startswith("= ")
+    assert told(program, "komi 0.5", "genmove b")[1].startswith("= ")
 
 
 def test_a_player_is_told_the_komi_by_the_position():

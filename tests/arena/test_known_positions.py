@@ -79,7 +79,7 @@ def test_an_exhaustive_search_finds_the_same_values():
 @pytest.mark.parametrize("phase", ["opening", "middle", "end"])
 def test_moves_that_win_at_once_are_known_to_win(phase):
     """By the rules of Tegu's own game, in which no position is over."""
-    game = tegu.make("connect-four")
+    game, winning = tegu.make("connect-four"), 0
     for row in [row for row in rows() if row["phase"] == phase][:15]:
         position = begin(game, 1)
         for move in row["moves"]:
@@ -90,3 +90,5 @@ def test_moves_that_win_at_once_are_known_to_win(phase):
         repeated = take(position, np.zeros(len(legal), int))
         reward = play(game, repeated, legal).reward[("first", "second")[len(row["moves"]) % 2]]
         assert {row["values"][action] for action in legal[reward == 1]} <= {"+"}
+        winning += (reward == 1).sum()
+    assert winning >= 2

@@ -216,6 +216,32 @@ def test_measures_are_scalars_of_fixed_names(measures: Any, message: str) -> Non
     assert read(Measures()).startswith(message)
 
 
+def test_measures_of_steps_and_of_episodes_have_names_of_their_own() -> None:
+    class Measures(Pair):
+        def measures(self, state):
+            return {"height": jnp.float32(1)}
+
+        def episode_measures(self, state):
+            return {"height": jnp.float32(2)}
+
+    says = "error in episode_measures(): has names of measures()\n  expected  other names\n  got       'height'"
+    assert read(Measures()).startswith(says)
+
+
+def test_milestones_go_by_measures() -> None:
+    class Climbs(Pair):
+        @property
+        def milestones(self):
+            return {"up": ("height/end", 1.0), "far": ("width/mean", 2.0)}
+
+        def measures(self, state):
+            return {"height": jnp.float32(1)}
+
+    assert read(Climbs()).startswith(
+        'error in milestones -> "far": goes by no measure\n  expected  one of height/mean, height/end\n'
+    )
+
+
 def test_so_are_those_of_whole_episodes() -> None:
     class Measures(Pair):
         def episode_measures(self, state):

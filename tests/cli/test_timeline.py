@@ -55,6 +55,13 @@ def test_a_milestone_appears_at_the_first_evaluation_that_reaches_its_value(tegu
     assert "fort building" in Path("milestones.svg").read_text()
 
 
+def test_a_milestone_that_was_not_measured_is_named(tegu: Command) -> None:
+    logged("hide-and-seek-tiny", seen_at_mean=SEEN)
+    shown = tegu("timeline").out.splitlines()
+    assert "fort building: no evaluation has measured fort/end" in shown
+    assert not any("chasing: no evaluation" in line for line in shown)
+
+
 def test_of_an_environment_without_milestones_the_measures_are_drawn(tegu: Command) -> None:
     logged("simple_spread_v3", collisions_at_mean=SEEN, collisions_at_end=FORTS)
     data = tegu("timeline", "--json").data

@@ -10,6 +10,7 @@ import pytest
 from run_contents import assert_same, everything
 
 import tegu
+from tegu.core.schedule import Linear
 from tegu.runs import Run
 
 
@@ -72,7 +73,7 @@ def test_schedules_stay_as_planned_unless_they_are_stretched(stretch: bool, tmp_
 def test_going_on_after_a_learning_rate_has_come_to_0_is_said(tmp_path: Path) -> None:
     given: dict[str, Any] = {"learning_rate": "lin_1e-2", "n_envs": 2, "n_steps": 32, "batch_size": 32, "net_arch": [8]}
     agent = tegu.train("CartPole-v1", "ppo", steps=640, folder=tmp_path, **given)
-    says = r"^PPO: nothing more will be learned: learning_rate came to 0 at step 640, where its schedule ends; stretch"
+    says = r"^PPO: learning_rate is 0 from step 640 on, and nothing is learned with it: stretch_schedules"
     with pytest.warns(UserWarning, match=says):
         longer = tegu.resume(agent, steps=1_280)
     same = jax.tree.map(np.array_equal, agent.learner().network, longer.learner().network)
@@ -80,6 +81,21 @@ def test_going_on_after_a_learning_rate_has_come_to_0_is_said(tmp_path: Path) ->
     stretched = tegu.resume(longer, steps=1_920, stretch_schedules=True)  # without a warning
     same = jax.tree.map(np.array_equal, longer.learner().network, stretched.learner().network)
     assert not all(jax.tree.leaves(same))
+
+
+def test_only_a_rate_that_comes_to_0_while_training_goes_on_is_said(tmp_path: Path) -> None:
+    small: dict[str, Any] = {"n_envs": 2, "n_steps": 32, "batch_size": 32, "net_arch": [8], "folder": tmp_path}
+    inner = tegu.train("simple_spread_v3", "ippo", steps=64, learning_rate="lin_1e-3", **small)
+    with pytest.warns(UserWarning, match=r"^IPPO: learning_rate is 0 from step 64 on"):
+        tegu.resume(inner, steps=128)
+    sooner = tegu.train(
+        "CartPole-v1", tegu.PPO(learning_rate=Linear(1e-2, 0.0, 0.5)), steps=4096, n_envs=2, folder=tmp_path
+    )
+    with pytest.warns(UserWarning, match=r"^PPO: learning_rate is 0 from step 2,048 on"):
+        longer = tegu.resume(sooner, steps=8192)
+    with pytest.warns(UserWarning, match="is finished: all 8,192 steps are done") as told:
+        tegu.resume(longer)
+    assert len(told) == 1
 
 
 class Chance(gymnasium.Env):

@@ -164,7 +164,8 @@ def _play(
     last = state.env_state if whole else ()
     start = Played(state.total_reward, jnp.zeros_like(state.elapsed), nothing, nothing, last, expected)
     played = jax.lax.while_loop(running, step, (state, key, start))[2]
-    ends = played.ends | (jax.vmap(environment.episode_measures)(played.last) if whole else {})
+    # some at a time: they may take much memory each
+    ends = played.ends | (jax.lax.map(environment.episode_measures, played.last, batch_size=8) if whole else {})
     return played._replace(ends=ends, last=(), expected=played.expected and played.expected.returns(expect))
 
 

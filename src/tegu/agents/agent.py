@@ -1,7 +1,7 @@
 """A trained agent: predict, evaluate, save, load."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,11 +15,11 @@ from tegu.acting.evaluation import EVALUATION, Evaluation, Evaluator, HostEvalua
 from tegu.acting.policy import Policy
 from tegu.agents.own_code import warn_of_nameless
 from tegu.agents.packed import is_packed, unpacked
+from tegu.agents.saved_source import fits, saved_source
 from tegu.algorithms.base import Algorithm, Learner
 from tegu.algorithms.hyper_parameters import hyper_parameters, whole, whole_within
 from tegu.algorithms.own import restored
 from tegu.algorithms.registry import Choice
-from tegu.core.code import is_code
 from tegu.core.errors import TeguError
 from tegu.core.paths import path_of
 from tegu.core.runtime import configure_jax
@@ -28,7 +28,8 @@ from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import PyTree
 from tegu.core.trees import from_arrays, to_arrays
 from tegu.environments.adapters.base import HostEnvironments
-from tegu.environments.make import Source, find
+from tegu.environments.games.base import Game
+from tegu.environments.make import Source
 from tegu.nn.description import describe
 from tegu.runs import Run, checkpoint, schema
 from tegu.spaces.bounds import to_bounds
@@ -260,11 +261,13 @@ def load(
         seeds = tuple(known["seeds"])
     except (KeyError, TypeError, ValueError) as error:
         raise TeguError(f"{saved.path} does not hold an agent: {error}") from error
-    source = _source(spec.id, run.settings if run is not None else known, environment)
-    if source is not None and not _fits(source, spec):
+    source = saved_source(spec.id, run.settings if run is not None else known, environment)
+    if source is not None and not fits(source, spec):
         if environment is not None:
             raise TeguError(f"{source.id} does not have the observations and actions that the agent was trained with")
         source = None  # of the same name, but with other options
+    if source is not None and isinstance(source.native, Game):
+        spec = replace(spec, observation_space=source.native.observation_space)
     if source is not None:
         spec = replace(spec, model=source.native, reward=source.reward_function() if found.reads_reward else None)
     shapes = jax.eval_shape(
@@ -277,23 +280,3 @@ def load(
     planned = run.settings.get("steps", saved.step) if run is not None else saved.step
     total = known.get("total", planned)
     return Agent(found, spec, learners, seeds, saved.step, source, run, total)
-
-
-def _fits(source: Source, spec: EnvironmentSpec) -> bool:
-    """Whether an environment in JAX has the spaces of ``spec``; others would have to be made to find out."""
-    world = source.native
-    return world is None or (world.observation_space, world.action_space) == (spec.observation_space, spec.action_space)
-
-
-def _source(name: str, config: Mapping[str, Any], environment: Any) -> Source | None:
-    """Where the environment of a saved agent comes from, if that can be had here."""
-    as_trained = config.get("backend"), config.get("environment_options")
-    if environment is not None:
-        same = isinstance(environment, str) and environment == name
-        return find(environment, *as_trained) if same else find(environment)
-    if is_code(name):
-        return None
-    try:
-        return find(name, *as_trained)
-    except TeguError:  # an environment that is not installed here, or only ever was an object
-        return None

@@ -69,7 +69,17 @@ def check_measures(environment: Environment, state: PyTree, findings: Findings) 
 
     ``state`` as shapes will do.
     """
-    return all(_check_measures(environment, name, state, findings) for name in ("measures", "episode_measures"))
+    if not all(_check_measures(environment, name, state, findings) for name in ("measures", "episode_measures")):
+        return False
+    steps, episodes = (jax.eval_shape(each, state) for each in (environment.measures, environment.episode_measures))
+    if both := sorted(set(steps) & set(episodes)):
+        findings.error("episode_measures()", "has names of measures()", "other names", ", ".join(map(repr, both)))
+    told = [f"{name}/{part}" for name in steps for part in ("mean", "end")] + [f"{name}/end" for name in episodes]
+    for name, (measure, _) in environment.milestones.items():
+        if measure not in told:
+            expected = f"one of {', '.join(told)}" if told else "a measure, of which there is none"
+            findings.error(f'milestones -> "{name}"', "goes by no measure", expected, repr(measure))
+    return not both
 
 
 def _check_measures(environment: Environment, name: str, state: PyTree, findings: Findings) -> bool:

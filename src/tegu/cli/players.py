@@ -147,7 +147,7 @@ def meeting_opponents(args: argparse.Namespace, plan_of: Callable[[], Plan]) -> 
 
 def _unknown(word: str, otherwise: str) -> str:
     """The error for a word that names neither a player nor a run."""
-    if word in GAMES:
+    if word in GAMES and otherwise.startswith("there is no run"):
         return f"there is no run of {word} yet: train one (tegu train {word}), or name another player and --game {word}"
     near = difflib.get_close_matches(word, _WORDS, n=1)
     return f"there is no player {word!r}: did you mean {near[0]}?" if near else otherwise

@@ -47,6 +47,9 @@ class ProgressTracker:
     def __call__(self, progress: Progress) -> None:
         self.progress, self._heard = progress, time.perf_counter()
         self.state = _STATES.get(progress.state, progress.state)
+        if progress.state == "compiling":  # a phase or stage begins
+            self._speeds.clear()
+            self._learns = False
         if progress.state == "training":
             if not self._learns and any(name.startswith("train/") for found in progress.metrics for name in found):
                 self._learns = True

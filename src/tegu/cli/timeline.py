@@ -36,7 +36,10 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     found = appearances(milestones, measures)
     if found:
         out.print(table(found, out.width))
-    else:
+    for name, (measure, _) in milestones.items():
+        if measure not in measures:
+            out.print(f"{name}: no evaluation has measured {measure}", style="dim", soft_wrap=True)
+    if not milestones:
         out.print(f"{run.settings['environment']} has no milestones", style="dim", soft_wrap=True)
     plot: Path | None = args.out or Path("timeline.png")
     try:

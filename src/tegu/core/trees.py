@@ -26,7 +26,8 @@ def from_arrays(template: PyTree, arrays: Mapping[str, np.ndarray], what: str) -
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
     names = [jax.tree_util.keystr(path) for path, _ in leaves]
     if unknown := sorted(set(arrays) - set(names)):
-        raise TeguError(f"{what} does not fit this algorithm: it holds {printable(unknown[0], 100)}, which is unknown")
+        where = _does_not_fit(what, unknown[0])
+        raise TeguError(f"{where}: it holds {printable(unknown[0], 100)}, which is unknown")
     return jax.tree.unflatten(
         structure, [_fitted(leaf, arrays.get(name), name, what) for name, (_, leaf) in zip(names, leaves, strict=True)]
     )
@@ -40,6 +41,13 @@ def as_array(value: Any) -> np.ndarray:
         return np.asarray(value, object)
 
 
+def _does_not_fit(what: str, name: str) -> str:
+    """Whose fault it is that ``name`` is not as expected."""
+    if ".env_state" in name:
+        return f"{what} does not fit the environment, whose state is made otherwise now; the agent can still be loaded"
+    return f"{what} does not fit this algorithm"
+
+
 def _to_numpy(leaf: jax.Array) -> np.ndarray:
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
@@ -50,10 +58,10 @@ def _fitted(leaf: jax.Array, array: np.ndarray | None, name: str, what: str) -> 
     is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     expected = jax.eval_shape(jax.random.key_data, leaf) if is_key else leaf
     if array is None:
-        raise TeguError(f"{what} does not fit this algorithm: {name} is missing")
+        raise TeguError(f"{_does_not_fit(what, name)}: {name} is missing")
     if array.shape != expected.shape or array.dtype != expected.dtype:
         raise TeguError(
-            f"{what} does not fit this algorithm: {name} should be {expected.dtype}{list(expected.shape)}, "
+            f"{_does_not_fit(what, name)}: {name} should be {expected.dtype}{list(expected.shape)}, "
             f"it holds {array.dtype}{list(array.shape)}"
         )
     fresh = jnp.array(array)  # a copy: JAX may otherwise share memory with the file's buffer

@@ -75,7 +75,7 @@ def random_openings(game: Go, n: int, most: int, seed: int) -> list[list[int]]:
         action = masked(noise, position["action_mask"].at[:, -1].set(False)).argmax(axis=-1)
         return jax.vmap(game.step, in_axes=(0, 0, None))(position, action, key).state, action
 
-    start, _ = jax.vmap(game.reset)(jax.random.split(key, n))
+    start = jax.tree.map(lambda leaf: np.repeat(leaf[None], n, axis=0), game.first())
     _, moves = jax.lax.scan(move, start, jax.random.split(key, most))
     return [row[:length] for row, length in zip(np.asarray(moves).T.tolist(), lengths.tolist(), strict=True)]
 

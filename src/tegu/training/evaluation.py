@@ -54,9 +54,8 @@ def _metrics(found: Evaluation, seed: int) -> dict[str, float]:
         "eval/mean_reward": float(found.returns[seed].mean()),
         "eval/mean_ep_length": float(found.lengths[seed].mean()),
     }
-    metrics |= {f"eval/{name}": float(values[seed].mean()) for name, values in found.measures.items()}
-    if SUCCESS in found.measures:
-        metrics["eval/success_rate"] = metrics[f"eval/{SUCCESS}"]
+    means = {name: float(values[seed].mean()) for name, values in found.measures.items()}
+    metrics |= {"eval/success_rate" if name == SUCCESS else f"eval/{name}": mean for name, mean in means.items()}
     if found.expected is not None and found.discounted is not None:
         expected, discounted = float(found.expected[seed].mean()), float(found.discounted[seed].mean())
         metrics |= {"eval/q_first": expected, "eval/discounted_return": discounted}

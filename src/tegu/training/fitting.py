@@ -98,19 +98,23 @@ def warn_of_no_learning(algorithm: Algorithm, n_envs: int, steps: int) -> None:
         )
 
 
-def rates_that_end(algorithm: Algorithm) -> tuple[str, ...]:
-    """The learning rates whose schedules end at 0, by name: nothing is learned with them after that."""
-    names = (field.name for field in dataclasses.fields(algorithm) if field.name.endswith("learning_rate"))
-    values = ((name, getattr(algorithm, name)) for name in names)
-    return tuple(name for name, value in values if isinstance(value, Linear) and value.final == 0)
+def rates_that_end(algorithm: Algorithm) -> dict[str, float]:
+    """The learning rates that a schedule brings to 0, by name: after which share of the training it does."""
+    values = {field.name: getattr(algorithm, field.name) for field in dataclasses.fields(algorithm)}
+    inner = [rates_that_end(value) for value in values.values() if isinstance(value, Algorithm)]
+    rates = {name: value for name, value in values.items() if name.endswith("learning_rate")}
+    own = {name: value.fraction for name, value in rates.items() if isinstance(value, Linear) and value.final == 0}
+    return own | {name: share for found in inner for name, share in found.items()}
 
 
-def warn_of_ended_rates(algorithm: Algorithm, ended: int) -> None:
-    """Say so where a training goes on after the step in which a learning rate came to 0."""
+def warn_of_ended_rates(algorithm: Algorithm, begun: int, planned: int) -> None:
+    """Say so where a training that began with step ``begun`` goes on after its schedules, which were ``planned`` for so
+    many steps, have brought a learning rate to 0."""
     if rates := rates_that_end(algorithm):
+        ends = [f"{name} is 0 from step {begun + round(share * planned):,} on" for name, share in rates.items()]
         warnings.warn(
-            f"{algorithm.title}: nothing more will be learned: {' and '.join(rates)} came to 0 at step {ended:,}, "
-            "where its schedule ends; stretch_schedules (--stretch-schedules) lets it end with the new steps",
+            f"{algorithm.title}: {' and '.join(ends)}, and nothing is learned with it: stretch_schedules "
+            "(--stretch-schedules) lets schedules end with the new steps",
             stacklevel=5,
         )
 

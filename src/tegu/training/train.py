@@ -188,8 +188,8 @@ def _go_on(plans: list[Plan], run: Run, saved: checkpoint.Checkpoint, steps: int
         more = "" if phase else ", steps (--steps) asks for more"
         warnings.warn(f"{run.name} is finished: all {end:,} steps are done{more}", stacklevel=4)
     schedule_steps = total if stretch else state["schedule_steps"]
-    if total > schedule_steps:
-        warn_of_ended_rates(plan.algorithm, before + schedule_steps)
+    if total > schedule_steps and end > saved.step and plan.stage is None:
+        warn_of_ended_rates(plan.algorithm, before, schedule_steps)
     plans[phase] = replace(plan, steps=total, schedule_steps=schedule_steps)
 
 

@@ -13,6 +13,7 @@ from tegu.arena.gtp import analysis
 from tegu.arena.gtp.analysis import Input
 from tegu.arena.gtp.handicap import fixed, most_fixed
 from tegu.arena.gtp.text import Command, answer, colour, parsed, real, vertex, whole, word
+from tegu.arena.players import MinimaxPlayer
 from tegu.arena.positions import begin, take
 from tegu.arena.sgf.record import MOST_KOMI, naming, read
 from tegu.arena.sgf.replay import replay
@@ -27,7 +28,7 @@ _PLAIN = str.maketrans("●○·", "XO.")  # the protocol is ASCII
 class Engine:
     """A board, and the player who moves on it.
 
-    ``make`` makes the player for a board size and komi; it raises ``TeguError`` if it cannot play there. The rules are
+    ``make`` makes the player for a board size; it raises ``TeguError`` if it cannot play there. The rules are
     ``game``'s with three differences, since a controller may want more than a game has: either colour may move twice in
     a row, moves may follow two passes, and no board may come again (positional superko). ``tell`` hears what the
     protocol has no words for: why a file cannot be loaded.
@@ -122,8 +123,9 @@ class Engine:
         return ""
 
     def _become(self, game: Go) -> None:
-        """Play ``game`` from now on. Of another komi a player knows by the positions."""
-        if game != replace(self._game, komi=game.komi):
+        """Play ``game`` from now on. Of another komi a player knows by the positions, unless it has solved the game."""
+        solved = isinstance(self._player, MinimaxPlayer) and game != self._game
+        if solved or game != replace(self._game, komi=game.komi):
             self._player = self._make(game)
         self._game = game
 

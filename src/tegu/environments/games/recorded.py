@@ -132,7 +132,7 @@ class RecordedGames(Environment):
         return self.game.action_space
 
     def reset(self, key: jax.Array) -> tuple[Any, Any]:
-        position, _ = self.game.reset(key)
+        position = self.game.first()
         state = position, jax.random.randint(key, (), 0, len(self.lengths)), jnp.int32(0)
         return state, self._observed(*state)
 
@@ -159,7 +159,7 @@ def _legal_moves(game: Game, moves: jax.Array) -> jax.Array:
         return (game.step(position, move, jax.random.key(0)).state, legal + goes_on, goes_on), None
 
     def of_game(moves: jax.Array) -> jax.Array:
-        position, _ = game.reset(jax.random.key(0))
+        position = game.first()
         return jax.lax.scan(forwards, (position, jnp.int32(0), jnp.bool_(True)), moves)[0][1]
 
     return jax.vmap(of_game)(moves)

@@ -170,14 +170,15 @@ class HideAndSeek(Environment):
     @property
     def milestones(self) -> dict[str, tuple[str, float]]:
         """The phases of the paper, section 4; the values are by inspection, clear of what random play has. Larger teams
-        see one another more often by chance."""
-        defence = {"ramp defence": ("ramp_defence/end", 0.5)} if self.ramps else {}
+        see one another more often by chance. Means are over all steps, and nothing is seen in the preparation."""
+        main = (1 - self.prep_fraction) / 0.6  # how long the rest is, beside the paper's
+        chasing = 0.2 if len(self.agents) == 2 else 0.45
+        ramps = {"ramp use": ("ramp_use/mean", 0.05 * main), "ramp defence": ("ramp_defence/end", 0.5)}
         return {
-            "chasing": ("seen/mean", 0.2 if len(self.agents) == 2 else 0.45),
+            "chasing": ("seen/mean", chasing * main),
             "fort building": ("fort/end", 0.25),
-            "ramp use": ("ramp_use/mean", 0.05),
-            **defence,
-            "box surfing": ("box_surfing/mean", 0.02),
+            **(ramps if self.ramps else {}),
+            "box surfing": ("box_surfing/mean", 0.02 * main),
             "surf defence": ("surf_defence/end", 0.9),
         }
 
