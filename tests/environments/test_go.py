@@ -169,7 +169,12 @@ def test_areas_of_boards_that_no_game_would_reach():
 def test_whose_points_are_and_the_score_of_boards_that_no_game_would_reach():
     random, game = np.random.default_rng(2), Go(size=5, komi=2.5)
     boards = random.choice([-1, 0, 1], (300, 5, 5), p=[0.15, 0.7, 0.15]).astype(np.int8)
-    say = jax.jit(jax.vmap(lambda board: (game.ownership({"board": board}), game.score({"board": board}))))
+
+    def said(board):
+        position = game.first() | {"board": board}
+        return game.ownership(position), game.score(position)
+
+    say = jax.jit(jax.vmap(said))
     for board, owned, score in zip(boards, *say(boards), strict=True):
         naive = Naive(5, False, False)
         naive.board = {(int(r), int(c)): int(board[r, c]) for r, c in np.argwhere(board)}
