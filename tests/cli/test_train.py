@@ -115,3 +115,4 @@ def test_through_gymnasium(tegu: Command) -> None:
     answer = tegu(*words.split(), "--learning-starts", "32", "--net-arch", "8", "--json", "--quiet")
     assert (answer.data["backend"], answer.data["steps"]) == ("gymnasium", 64)
     assert Path(tegu("watch", "--json").data["animation"]).suffix in (".mp4", ".gif")
+    assert "--terminal is for Tegu's own environments, in JAX" in one_line(tegu("watch", "--terminal"), 2)

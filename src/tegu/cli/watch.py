@@ -128,6 +128,8 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
         return review(args, args.out if named else args.out / f"{Path(args.selector).stem}.{format}", out)
     with working(args, "playing an episode"):
         agent = load(args)
+        if args.terminal and agent.source is not None and agent.source.native is None:
+            raise UsageError(f"--terminal is for Tegu's own environments, in JAX: {agent.spec.id} is not one here")
         episode: Episode = record(agent, args.seed_index, not args.stochastic, args.max_steps)
     fps = args.fps or episode.fps
     name = episode_name(agent, args)
