@@ -62,7 +62,7 @@ def test_resume_and_sweep_show_it_too(tmp_path, capsys):
     agents = tegu.sweep(
         "FrozenLake-v1", "q-learning", values={"gamma": [0.9, 1.0]}, folder=tmp_path, progress_bar=True, **SMALL
     )
-    tegu.resume(agents[0], steps=300, progress_bar=True)
+    tegu.resume(agents[0], steps=300, stretch_schedules=True, progress_bar=True)
     assert capsys.readouterr().err.count("done after") == 2
 
 

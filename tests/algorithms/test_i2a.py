@@ -330,7 +330,7 @@ def test_what_does_not_fit_is_refused_in_one_line(more, observation, action, say
 
 def test_several_agents_are_refused():
     world = tegu.make("tic-tac-toe")
-    with pytest.raises(TeguError, match="i2a trains a single agent") as caught:
+    with pytest.raises(TeguError, match="I2A trains a single agent") as caught:
         validate(made(), spec_of(world.id, world, 2))
     assert "\n" not in str(caught.value)
 

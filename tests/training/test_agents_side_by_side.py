@@ -76,7 +76,8 @@ def test_every_agents_returns_are_evaluated(environment: Any) -> None:
 
 @pytest.mark.parametrize("name", [name for name in ALGORITHMS if not class_of(name).multi_agent])
 def test_one_agents_algorithms_are_refused_where_there_are_several(name: str) -> None:
-    with pytest.raises(tegu.TeguError, match=rf"^{name} trains a single agent, duet has 2 \(alto, bass\):"):
+    title = ALGORITHMS[name].public
+    with pytest.raises(tegu.TeguError, match=rf"^{title} trains a single agent, duet has 2 \(alto, bass\):"):
         tegu.train(Duet(), name, folder=None)
 
 

@@ -95,9 +95,8 @@ class Algorithm(eqx.Module):
     @property
     def title(self) -> str:
         """What messages call the algorithm: as ``tegu`` does, or by its class, or by the name of a variant of that."""
-        entry = ALGORITHMS.get(self.name)
-        if entry is not None and entry.path == f"{type(self).__module__}:{type(self).__qualname__}":
-            return entry.public
+        if self.name in ALGORITHMS and type(self).__module__.startswith("tegu."):  # a person's own class has its name
+            return ALGORITHMS[self.name].public
         usual = {"", self.__dataclass_fields__["name"].default}
         return type(self).__name__ if self.name in usual or is_code(self.name) else self.name
 
