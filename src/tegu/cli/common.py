@@ -8,8 +8,9 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
@@ -249,3 +250,20 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def plotted(draw: Callable[[Path], object], asked: Path | None, usual: str, out: Console) -> str | None:
+    """Draw a plot into the file ``asked`` for, or a ``usual`` one, and say where it is: its name.
+
+    None where a plot that nobody asked for cannot be drawn, which is said.
+    """
+    path = asked or Path(usual)
+    try:
+        draw(path)
+    except TeguError as error:
+        if asked:
+            raise
+        out.print(f"no plot: {error}", style="dim", soft_wrap=True)
+        return None
+    out.print(str(path), soft_wrap=True)
+    return str(path)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tegu.cli.common import Outcome, Parser, add_runs
-from tegu.core.errors import TeguError
+from tegu.cli.common import Outcome, Parser, add_runs, plotted
 
 _DESCRIPTION = """\
 Compare runs: a table with confidence intervals over seeds, and a plot of the learning curves. Runs that differ only in
@@ -35,13 +34,5 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     groups = curves([Run.open(selector, args.runs) for selector in args.selectors], args.metric)
     rows = summary(groups)
     out.print(table(rows, out.width))
-    plot: Path | None = args.out or Path("compare.png")
-    try:
-        plot_comparison(groups, args.out or "compare.png")
-        out.print(str(plot), soft_wrap=True)
-    except TeguError as error:
-        if args.out:
-            raise
-        out.print(f"no plot: {error}", style="dim", soft_wrap=True)
-        plot = None
-    return Outcome({"metric": args.metric, "groups": to_json(rows), "plot": str(plot) if plot else None})
+    plot = plotted(lambda path: plot_comparison(groups, path), args.out, "compare.png", out)
+    return Outcome({"metric": args.metric, "groups": to_json(rows), "plot": plot})

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tegu.cli.common import Outcome, Parser, add_run, environment
-from tegu.core.errors import TeguError
+from tegu.cli.common import Outcome, Parser, add_run, environment, plotted
 
 _DESCRIPTION = """\
 Say at which step each milestone of an environment first appeared in a run, such as fort building in hide-and-seek, and
@@ -41,16 +40,6 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
             out.print(f"{name}: no evaluation has measured {measure}", style="dim", soft_wrap=True)
     if not milestones:
         out.print(f"{run.settings['environment']} has no milestones", style="dim", soft_wrap=True)
-    plot: Path | None = args.out or Path("timeline.png")
-    try:
-        plot_measures(run, measures, milestones, args.out or "timeline.png")
-        out.print(str(plot), soft_wrap=True)
-    except TeguError as error:
-        if args.out:
-            raise
-        out.print(f"no plot: {error}", style="dim", soft_wrap=True)
-        plot = None
+    plot = plotted(lambda path: plot_measures(run, measures, milestones, path), args.out, "timeline.png", out)
     listed = [each._asdict() | {"mean": each.mean} for each in found]
-    return Outcome(
-        {"run": run.name, "milestones": listed, "measures": list(measures), "plot": str(plot) if plot else None}
-    )
+    return Outcome({"run": run.name, "milestones": listed, "measures": list(measures), "plot": plot})
