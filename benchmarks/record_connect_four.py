@@ -18,7 +18,7 @@ ILLEGAL = -1000  #: the solver's score of a move into a full column
 class Phase(NamedTuple):
     """A third of the game."""
 
-    fewest: int  #: moves that led to a position; before the 7th move the solver takes minutes without an opening book
+    fewest: int  #: moves that led to a position; with fewer than 7 the solver takes too long without an opening book
     most: int
     positions: int
 

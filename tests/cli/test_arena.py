@@ -125,3 +125,9 @@ def test_mistakes_are_answered_with_one_line(words: str, status: int, says: str,
 def test_quiet(tegu: Command) -> None:
     answer = tegu("arena", "random", "random", "--game", "tic-tac-toe", "--games", "4", "--quiet")
     assert answer == (0, "", "")
+
+
+def test_a_damaged_run_of_a_game_is_not_said_to_be_missing(tegu: Command) -> None:
+    Path("runs/tic-tac-toe/alphazero/1").mkdir(parents=True)
+    Path("runs/tic-tac-toe/alphazero/1/config.toml").write_text("steps =")
+    assert "config.toml" in one_line(tegu("arena", "tic-tac-toe", "random"), 1)

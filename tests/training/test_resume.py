@@ -1,16 +1,18 @@
 """Going on with a run: to more steps, from damaged checkpoints, and not twice at once."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from run_contents import assert_same, everything
 
 import tegu
 from tegu.core.schedule import Linear
+from tegu.environments.base import Timestep
 from tegu.runs import Run
 
 
@@ -96,6 +98,39 @@ def test_only_a_rate_that_comes_to_0_while_training_goes_on_is_said(tmp_path: Pa
     with pytest.warns(UserWarning, match="is finished: all 8,192 steps are done") as told:
         tegu.resume(longer)
     assert len(told) == 1
+
+
+class Growing(tegu.Environment):
+    """Its state holds more in a later version."""
+
+    id: str = "growing"
+    max_episode_steps: int | None = 5
+    later: ClassVar[bool] = False
+
+    @property
+    def observation_space(self):
+        return gymnasium.spaces.Box(0, 1, (1,))
+
+    @property
+    def action_space(self):
+        return gymnasium.spaces.Discrete(2)
+
+    def reset(self, key):
+        return {"x": jnp.zeros(1)} | ({"y": jnp.zeros(1)} if self.later else {}), jnp.zeros(1)
+
+    def step(self, state, action, key):
+        return Timestep(state, state["x"], jnp.float32(1), jnp.bool_(False))
+
+
+def test_a_state_that_is_made_otherwise_now_is_the_environments_fault(tmp_path: Path, monkeypatch) -> None:
+    """The agent can still be loaded."""
+    small: dict[str, Any] = {"n_envs": 2, "n_steps": 8, "batch_size": 16, "n_epochs": 1, "net_arch": [4]}
+    run = tegu.train(Growing, "ppo", steps=32, folder=tmp_path, learning_rate=1e-3, **small).run
+    monkeypatch.setattr(Growing, "later", True)
+    says = r"^the checkpoint does not fit the environments as they are made now: \['collector'\].*\['y'\] is missing$"
+    with pytest.raises(tegu.TeguError, match=says):
+        tegu.resume(run, steps=64, environment=Growing)
+    assert tegu.load(run, environment=Growing).steps == 32
 
 
 class Chance(gymnasium.Env):

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from tegu.acting.expected_returns import Expected, HostExpected
-from tegu.acting.jax_collector import CollectorState, act_and_step, start_episodes
+from tegu.acting.jax_collector import CollectorState, act_and_step, select, start_episodes
 from tegu.acting.policy import Policy
 from tegu.algorithms.base import Algorithm, ExpectedReturn, Learner
 from tegu.core.schedule import Clock
 from tegu.core.seeds import Layout
-from tegu.core.step import Decision, PyTree, episode_ended, where
+from tegu.core.step import Decision, PyTree, episode_ended
 from tegu.environments.adapters.base import HostEnvironments
 from tegu.environments.base import Environment
 from tegu.environments.games.base import Game
@@ -154,7 +154,7 @@ def _play(
         measures = jax.vmap(environment.measures)(state.env_state)
         lengths, sums = jnp.where(ends, state.elapsed, 0), jax.tree.map(jnp.add, played.sums, measures)
         now = Played(state.total_reward, lengths, sums, measures, state.env_state if whole else ())
-        now = jax.tree.map(lambda new, old: where(on, new, old), now, played._replace(expected=()))
+        now = select(on, now, played._replace(expected=()))
         expected = played.expected and played.expected.step(on, taken, state.memory)
         return state, key, now._replace(expected=expected)
 

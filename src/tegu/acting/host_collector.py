@@ -15,7 +15,7 @@ from tegu.algorithms.base import Learner
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock
 from tegu.core.step import Decision, PyTree, Step, episode_ended
-from tegu.core.trees import from_arrays, to_arrays
+from tegu.core.trees import ENVIRONMENTS, from_arrays, to_arrays
 from tegu.environments.adapters.base import HostEnvironments, HostStep
 from tegu.spaces.bounds import to_bounds
 from tegu.spaces.frames import broken_promise, has_frame_stacks
@@ -98,7 +98,7 @@ class HostCollector:
                 raise TeguError(
                     f"the checkpoint is damaged: {name} is not a number for each of {self.n_envs} environments"
                 )
-        saved = from_arrays(self._standing(), blobs.get("environments", {}), "the checkpoint")
+        saved = from_arrays(self._standing(), blobs.get("environments", {}), "the checkpoint", ENVIRONMENTS)
         saved = jax.tree.map(np.array, saved)
         for name in ("memory", "begins", "elapsed", "total_reward"):
             setattr(self, name, saved[name])

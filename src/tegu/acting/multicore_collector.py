@@ -16,7 +16,7 @@ from tegu.core.runtime import cores
 from tegu.core.schedule import Clock
 from tegu.core.seeds import Program
 from tegu.core.step import Step
-from tegu.core.trees import from_arrays, to_arrays
+from tegu.core.trees import ENVIRONMENTS, from_arrays, to_arrays
 from tegu.environments.base import Environment
 
 Arrays = Mapping[str, np.ndarray]
@@ -67,7 +67,7 @@ class MulticoreCollector:
         return {"environments": to_arrays(self.state)}, {}
 
     def restore(self, blobs: Mapping[str, Arrays], data: Any) -> np.ndarray:
-        self.state = from_arrays(self.state, blobs.get("environments", {}), "the checkpoint")
+        self.state = from_arrays(self.state, blobs.get("environments", {}), "the checkpoint", ENVIRONMENTS)
         return np.zeros(self.one.n_envs, bool)
 
     def close(self) -> None:

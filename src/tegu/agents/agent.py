@@ -266,9 +266,9 @@ def load(
         if environment is not None:
             raise TeguError(f"{source.id} does not have the observations and actions that the agent was trained with")
         source = None  # of the same name, but with other options
-    if source is not None and isinstance(source.native, Game):
-        spec = replace(spec, observation_space=source.native.observation_space)
     if source is not None:
+        if isinstance(source.native, Game):
+            spec = replace(spec, observation_space=source.native.observation_space)
         spec = replace(spec, model=source.native, reward=source.reward_function() if found.reads_reward else None)
     shapes = jax.eval_shape(
         lambda keys: jax.vmap(lambda key: found.init(key, spec))(keys),

@@ -11,6 +11,7 @@ import numpy as np
 from tegu.analysis.compare import ELO, EVALUATION, FIRST_PLAYER, RETURN, Group, curves
 from tegu.analysis.output import checked_path, plotting, written
 from tegu.analysis.statistics import STATISTICS
+from tegu.analysis.timeline import Milestones
 from tegu.core.errors import TeguError
 from tegu.runs import Run
 
@@ -78,9 +79,7 @@ def plot_curves(run: Run, path: Path | str, metrics: Sequence[str] = (RETURN,)) 
     return saved(figure, path)
 
 
-def plot_measures(
-    run: Run, measures: Mapping[str, Group], milestones: Mapping[str, tuple[str, float]], path: Path | str
-) -> "Figure":
+def plot_measures(run: Run, measures: Mapping[str, Group], milestones: Milestones, path: Path | str) -> "Figure":
     """Plot the measures of a run's evaluations into a .png, .svg or .pdf file: a panel each, thin lines for the seeds
     and a thick one for their mean. The panel of one of the ``milestones`` (see ``Environment.milestones``) has its
     name, and a dashed line at the value from which on it has appeared."""

@@ -69,9 +69,9 @@ def check_measures(environment: Environment, state: PyTree, findings: Findings) 
 
     ``state`` as shapes will do.
     """
-    if not all(_check_measures(environment, name, state, findings) for name in ("measures", "episode_measures")):
+    steps, episodes = (_measures(environment, name, state, findings) for name in ("measures", "episode_measures"))
+    if steps is None or episodes is None:
         return False
-    steps, episodes = (jax.eval_shape(each, state) for each in (environment.measures, environment.episode_measures))
     if both := sorted(set(steps) & set(episodes)):
         findings.error("episode_measures()", "has names of measures()", "other names", ", ".join(map(repr, both)))
     told = [f"{name}/{part}" for name in steps for part in ("mean", "end")] + [f"{name}/end" for name in episodes]
@@ -82,22 +82,23 @@ def check_measures(environment: Environment, state: PyTree, findings: Findings) 
     return not both
 
 
-def _check_measures(environment: Environment, name: str, state: PyTree, findings: Findings) -> bool:
+def _measures(environment: Environment, name: str, state: PyTree, findings: Findings) -> dict[str, Any] | None:
+    """The shapes of what the method ``name`` measures; None if it is not such as it must be."""
     where = f"{name}()"
     with findings.calling(where):
         found, again = (jax.eval_shape(getattr(environment, name), state) for _ in range(2))
     if not isinstance(found, dict):
         findings.error(where, "is not a dict", "float32 scalars by name", form(found))
-        return False
+        return None
     if list(found) != list(again):
         hint = "a compiled loop sums them: their names never change"
         findings.error(where, "changes its names", _keys(found), _keys(again), hint)
-        return False
+        return None
     wrong = {name: value for name, value in found.items() if form(value) != f"{np.dtype(np.float32)}[]"}
     for key, value in wrong.items():
         hint = "jnp.float32(value); a mean or a sum for several"
         findings.error(f'{where} -> "{key}"', "is not the scalar it should be", "float32[]", form(value), hint)
-    return not wrong
+    return None if wrong else found
 
 
 def masks(environment: Environment, observation: PyTree) -> PyTree:

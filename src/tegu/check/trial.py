@@ -41,14 +41,13 @@ def facts_of(trial: Trial, steps: int, seed: int) -> Facts:
     """Walk ``steps`` steps, begin from a few more seeds, then do the first episode again."""
     episode, facts = _walk(trial, steps, seed)
     (_, first), *_ = episode
-    differ = any(content(trial.reset(other)) != first for other in range(seed + 1, seed + 4))
-    again = content(trial.reset(seed)) == first
+    begins = "the same for 4 seeds"
+    if any(content(trial.reset(other)) != first for other in range(seed + 1, seed + 4)):
+        begins = "depends on the seed" if content(trial.reset(seed)) == first else "random, whatever the seed"
     return {
         "steps_per_second": round(trial.taken / trial.seconds),
         **facts,
-        "first_observation": ("depends on the seed" if differ else "the same for 4 seeds")
-        if again
-        else "random, whatever the seed",
+        "first_observation": begins,
         "deterministic": "yes" if _repeats(trial, episode, seed) else "no",
     }
 

@@ -22,7 +22,7 @@ from tegu.environments.games.go import Go
 from tegu.environments.make import find
 from tegu.environments.native import NATIVE
 from tegu.gtp.program import words_of
-from tegu.runs.run import RunError
+from tegu.runs.run import UnknownRunError
 from tegu.runs.schema import MOST_AT_ONCE
 from tegu.training.plan import Plan
 from tegu.training.trainer import Observer
@@ -69,7 +69,7 @@ def player_spec(word: str, game: Game | None, args: argparse.Namespace) -> Playe
     settings = dict(_setting(part, word) for part in given) if at else {}
     try:
         agent = allowing(selector, game, args)
-    except RunError as error:
+    except UnknownRunError as error:
         raise UnknownPlayer(_unknown(word, str(error))) from error
     name = agent.run.name + BEST * selector.endswith(BEST) if agent.run is not None else selector
     return PlayerSpec(f"{name}{at}{text}", agent, simulations=simulations, settings=settings)
@@ -147,7 +147,7 @@ def meeting_opponents(args: argparse.Namespace, plan_of: Callable[[], Plan]) -> 
 
 def _unknown(word: str, otherwise: str) -> str:
     """The error for a word that names neither a player nor a run."""
-    if word in GAMES and otherwise.startswith("there is no run"):
+    if word in GAMES:
         return f"there is no run of {word} yet: train one (tegu train {word}), or name another player and --game {word}"
     near = difflib.get_close_matches(word, _WORDS, n=1)
     return f"there is no player {word!r}: did you mean {near[0]}?" if near else otherwise

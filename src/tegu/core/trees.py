@@ -11,6 +11,8 @@ from tegu.core.errors import TeguError
 from tegu.core.step import PyTree
 from tegu.core.text import printable
 
+ENVIRONMENTS = "the environments as they are made now"  #: whose state it is: for ``from_arrays``
+
 
 def to_arrays(tree: PyTree) -> dict[str, np.ndarray]:
     """Every leaf under its path, such as ``.network.actor.weights[0]``. Random keys become their raw words."""
@@ -18,18 +20,22 @@ def to_arrays(tree: PyTree) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(path): _to_numpy(leaf) for path, leaf in leaves}
 
 
-def from_arrays(template: PyTree, arrays: Mapping[str, np.ndarray], what: str) -> PyTree:
+def from_arrays(template: PyTree, arrays: Mapping[str, np.ndarray], what: str, of: str = "this algorithm") -> PyTree:
     """A tree shaped like ``template`` (arrays or their shapes) from what ``to_arrays`` made of one.
 
-    Raises ``TeguError`` naming the first array that is missing, unknown, or of another shape or type.
+    Raises ``TeguError`` naming the first array that is missing, unknown, or of another shape or type, and ``what`` does
+    not fit whose state: that ``of`` an algorithm, or of environments.
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
     names = [jax.tree_util.keystr(path) for path, _ in leaves]
     if unknown := sorted(set(arrays) - set(names)):
-        where = _does_not_fit(what, unknown[0])
-        raise TeguError(f"{where}: it holds {printable(unknown[0], 100)}, which is unknown")
+        raise TeguError(f"{what} does not fit {of}: it holds {printable(unknown[0], 100)}, which is unknown")
     return jax.tree.unflatten(
-        structure, [_fitted(leaf, arrays.get(name), name, what) for name, (_, leaf) in zip(names, leaves, strict=True)]
+        structure,
+        [
+            _fitted(leaf, arrays.get(name), name, f"{what} does not fit {of}")
+            for name, (_, leaf) in zip(names, leaves, strict=True)
+        ],
     )
 
 
@@ -41,27 +47,20 @@ def as_array(value: Any) -> np.ndarray:
         return np.asarray(value, object)
 
 
-def _does_not_fit(what: str, name: str) -> str:
-    """Whose fault it is that ``name`` is not as expected."""
-    if ".env_state" in name:
-        return f"{what} does not fit the environment, whose state is made otherwise now; the agent can still be loaded"
-    return f"{what} does not fit this algorithm"
-
-
 def _to_numpy(leaf: jax.Array) -> np.ndarray:
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     return np.asarray(leaf)
 
 
-def _fitted(leaf: jax.Array, array: np.ndarray | None, name: str, what: str) -> jax.Array:
+def _fitted(leaf: jax.Array, array: np.ndarray | None, name: str, refusal: str) -> jax.Array:
     is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     expected = jax.eval_shape(jax.random.key_data, leaf) if is_key else leaf
     if array is None:
-        raise TeguError(f"{_does_not_fit(what, name)}: {name} is missing")
+        raise TeguError(f"{refusal}: {name} is missing")
     if array.shape != expected.shape or array.dtype != expected.dtype:
         raise TeguError(
-            f"{_does_not_fit(what, name)}: {name} should be {expected.dtype}{list(expected.shape)}, "
+            f"{refusal}: {name} should be {expected.dtype}{list(expected.shape)}, "
             f"it holds {array.dtype}{list(array.shape)}"
         )
     fresh = jnp.array(array)  # a copy: JAX may otherwise share memory with the file's buffer

@@ -33,6 +33,10 @@ class RunError(TeguError):
     """A run could not be found, made or used; says what, where and why in one line."""
 
 
+class UnknownRunError(RunError):
+    """There is no run of such a name."""
+
+
 @dataclass(frozen=True)
 class Status:
     """How far a run has come."""
@@ -106,7 +110,7 @@ class Run:
                 return run._with_config()
         near = difflib.get_close_matches(str(selector), [run.name for run in runs], n=3, cutoff=0.3)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {len(runs)} runs"
-        raise RunError(f"there is no run {str(selector)!r} in {root}: {hint}")
+        raise UnknownRunError(f"there is no run {str(selector)!r} in {root}: {hint}")
 
     @classmethod
     def list(cls, root: Path | str = "runs") -> "list[Run]":

@@ -16,7 +16,7 @@ from tegu.core.schedule import Clock, StepCount
 from tegu.core.seeds import Layout, first_key, stacked
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import PyTree, Step
-from tegu.core.trees import from_arrays, to_arrays
+from tegu.core.trees import ENVIRONMENTS, from_arrays, to_arrays
 from tegu.environments.base import Environment
 from tegu.training.learning import Iteration, cut_episodes, diagnose, empty_buffer, replay, revises_rows, take
 from tegu.training.memory import check_memory
@@ -239,7 +239,7 @@ class FusedLoop:
         )
         learner = from_arrays(all_seeds.learner, blobs.get("learner", {}), "the checkpoint")
         shapes = {"collector": all_seeds.collector, "key": all_seeds.key}
-        environments = from_arrays(shapes, blobs.get("environments", {}), "the checkpoint")
+        environments = from_arrays(shapes, blobs.get("environments", {}), "the checkpoint", ENVIRONMENTS)
         buffer: Any = ()
         if self.one.size.replays:
             buffers = [buffer_from_blobs(f"replay-{seed}", one.buffer, blobs) for seed in self.seeds]

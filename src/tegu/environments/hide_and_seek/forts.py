@@ -52,7 +52,7 @@ def touched_objects(reached: jax.Array, objects: Rectangles, floor: float) -> ja
 
 
 def _packed(grid: jax.Array) -> jax.Array:
-    """Bool ``[G, G]`` as the bits of words, uint32 ``[G, W]``: a step of the flood fill takes a tenth of the time."""
+    """Bool ``[G, G]`` as the bits of words, uint32 ``[G, W]``: a flood fill takes a fraction of the time."""
     words = jnp.pad(grid, ((0, 0), (0, -grid.shape[1] % BITS))).reshape(len(grid), -1, BITS)
     return (words.astype(jnp.uint32) << _ORDER).sum(axis=-1, dtype=jnp.uint32)
 
