@@ -55,7 +55,7 @@ CASES = (
     Learning("FetchReach-v4", "sac", seeds=5),  # needs tegu[robotics] in .venv
     Learning("FetchReach-v4", "ddpg", seeds=5),  # needs tegu[robotics] in .venv
     Learning("HalfCheetah-v5", "ppo", seeds=5),
-    Learning("HalfCheetah-v5", "sac", 100_000, seeds=5),
+    Learning("HalfCheetah-v5", "sac", 300_000, seeds=3),
     Learning("Hopper-v5", "ppo", seeds=5),
     Learning("MinAtar/Breakout-v0", "pqn", 1_000_000),
     Learning("MinAtar/Freeway-v0", "pqn", 1_000_000),
