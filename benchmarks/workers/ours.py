@@ -12,7 +12,8 @@ from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.make import find
 from tegu.training.compiled import Programs
 from tegu.training.fused import FusedLoop
-from tegu.training.plan import host_loop, spec_of
+from tegu.training.loops import host_loop
+from tegu.training.plan import spec_of
 from tegu.training.split import SplitLoop
 from tegu.training.tally import summarize
 from tegu.training.trainer import Loop

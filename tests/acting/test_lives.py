@@ -11,7 +11,8 @@ from tegu.algorithms.r2d2 import R2D2
 from tegu.core.schedule import Clock
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.training.compiled import Programs
-from tegu.training.plan import host_loop, spec_of
+from tegu.training.loops import host_loop
+from tegu.training.plan import spec_of
 
 KEY, N = jax.random.key(0), 2
 ALGORITHM = R2D2(net_arch=(4,), lstm_hidden_size=3, buffer_size=600)

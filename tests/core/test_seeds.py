@@ -9,7 +9,8 @@ import pytest
 
 from tegu.core.seeds import Layout, first_entropy, first_key, stacked
 from tegu.core.trees import to_arrays
-from tegu.training.plan import make_loop, make_plan
+from tegu.training.loops import make_loop
+from tegu.training.plan import make_plan
 
 SEEDS = [1, 2, 3, 5]
 

@@ -20,7 +20,8 @@ from tegu.environments.games.tic_tac_toe import TicTacToe
 from tegu.experience.base import Replay, Rollout
 from tegu.runs import Run, checkpoint
 from tegu.training.loop import Loop
-from tegu.training.plan import make_loop, make_plan
+from tegu.training.loops import make_loop
+from tegu.training.plan import make_plan
 from tegu.training.trainer import Progress, Trainer
 
 LARGEST = 2**31 - 1

@@ -20,7 +20,8 @@ from tegu.algorithms.base import Algorithm, Update, named
 from tegu.core.step import Decision, Step
 from tegu.environments.base import Environment, Timestep
 from tegu.experience.base import Feedback, Prioritized, Replay, Rollout
-from tegu.training.plan import make_loop, make_plan
+from tegu.training.loops import make_loop
+from tegu.training.plan import make_plan
 from tegu.training.train import Phase
 
 both_loops = pytest.mark.parametrize("environment", [Metronome(), HostMetronome], ids=["fused", "split"])

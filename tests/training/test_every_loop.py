@@ -20,7 +20,8 @@ from tegu.algorithms.catalogue import ALGORITHMS
 from tegu.core.runtime import cores
 from tegu.runs import Run, checkpoint
 from tegu.training.fused import FusedLoop
-from tegu.training.plan import make_loop, make_plan
+from tegu.training.loops import make_loop
+from tegu.training.plan import make_plan
 from tegu.training.split import SplitLoop
 from tegu.training.trainer import Progress
 

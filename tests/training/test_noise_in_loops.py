@@ -11,7 +11,8 @@ from run_contents import assert_same, everything, stopped_and_resumed
 import tegu
 from tegu.acting.jax_collector import JaxCollector
 from tegu.core.schedule import Clock
-from tegu.training.plan import make_loop, make_plan, spec_of
+from tegu.training.loops import make_loop
+from tegu.training.plan import make_plan, spec_of
 
 UNITS, N_ENVS, KEY = 3, 2, jax.random.key(1)
 LOOPS: list[dict[str, Any]] = [{}, {"backend": "gymnasium"}]

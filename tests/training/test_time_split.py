@@ -12,7 +12,8 @@ from metronome import HostMetronome
 import tegu
 from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.training import split
-from tegu.training.plan import host_loop, spec_of
+from tegu.training.loops import host_loop
+from tegu.training.plan import spec_of
 from tegu.training.split import SplitLoop
 from tegu.training.tally import Tally
 

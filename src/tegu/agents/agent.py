@@ -16,6 +16,7 @@ from tegu.acting.policy import Policy
 from tegu.agents.own_code import warn_of_nameless
 from tegu.agents.packed import is_packed, unpacked
 from tegu.agents.saved_source import fits, saved_source
+from tegu.agents.selection import parted, saved_in
 from tegu.algorithms.base import Algorithm, Learner
 from tegu.algorithms.hyper_parameters import hyper_parameters, whole, whole_within
 from tegu.algorithms.own import restored
@@ -36,8 +37,6 @@ from tegu.spaces.bounds import to_bounds
 from tegu.spaces.data import from_data, to_data
 from tegu.spaces.features import zeros
 from tegu.spaces.observations import kept, plain
-
-BEST = "@best"  #: after a run's name: the best agent that evaluations while training found
 
 
 class Agent:
@@ -225,7 +224,8 @@ def load(
 ) -> Agent:
     """Load an agent: a folder that ``Agent.save`` wrote, or a run by its folder or name, such as ``"last"``.
 
-    ``"last@best"`` is the best agent that ``eval_every`` found. Nothing but data is read.
+    ``"last@best"`` is the best agent that ``eval_every`` found, ``"last@step=1M"`` the first that ``snapshot_every``
+    kept after so many steps. Nothing but data is read.
     Your own code must be passed again, under the name that was saved: ``environment`` (needed to evaluate),
     ``algorithm`` (a class or ``module:Class``) and ``network`` (a function or ``module:function``).
     """
@@ -238,13 +238,9 @@ def load(
     if not isinstance(path, Run) and checkpoint.steps(path):
         run, saved = None, checkpoint.load_latest(path)
     else:
-        best = str(path).endswith(BEST)
-        run = path if isinstance(path, Run) else Run.open(str(path).removesuffix(BEST), folder)
-        if best and not checkpoint.steps(run.best):
-            raise TeguError(f"{run.name} has no best agent: train with eval_every (--eval-every)")
-        if not best and not checkpoint.steps(run.checkpoints):
-            raise TeguError(f"{run.name} has no checkpoint: it was {run.status.state} before one was saved")
-        saved = checkpoint.load_latest(run.best if best else run.checkpoints)
+        selector, which = ("", "") if isinstance(path, Run) else parted(str(path))
+        run = path if isinstance(path, Run) else Run.open(selector, folder)
+        saved = saved_in(run, which)
     for reason in saved.skipped:
         warnings.warn(f"a newer checkpoint is skipped: {reason}", stacklevel=2)
     try:

@@ -15,6 +15,7 @@ _INCIDENTAL = {
     "checkpoint_every",
     "eval_every",
     "eval_episodes",
+    "snapshot_every",
 }
 
 
@@ -32,6 +33,12 @@ def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 def described(own: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     """``gamma=0.9`` for each of the names that there is, without its beginning where that is clear."""
     return [f"{_short(name, names)}={_value(own[name])}" for name in names if name in own]
+
+
+def labels_of(agents: Sequence[str]) -> list[str]:
+    """What tells agents apart: ``step=20000`` of ``RUN@step=20000`` where all are of one run."""
+    runs = {name.partition("@")[0] for name in agents}
+    return [name.partition("@")[2] or "last" for name in agents] if len(runs) == 1 else list(agents)
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

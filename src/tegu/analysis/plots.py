@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tegu.analysis.compare import ELO, EVALUATION, FIRST_PLAYER, RETURN, Group, curves
+from tegu.analysis.labels import labels_of
 from tegu.analysis.output import checked_path, plotting, written
 from tegu.analysis.statistics import STATISTICS
 from tegu.analysis.timeline import Milestones
@@ -94,6 +95,28 @@ def plot_measures(run: Run, measures: Mapping[str, Group], milestones: Milestone
             ax.axhline(threshold, color=INK, linestyle=DASHES[1], linewidth=0.8)
     note = "1 seed" if group.n == 1 else f"mean of {group.n} seeds, each thin"
     figure.suptitle(f"{run.name}, evaluations: {note}", fontsize=_FONT + 2, **_AS_IT_IS)
+    return saved(figure, path)
+
+
+def plot_crossplay(returns: Mapping[str, np.ndarray], names: Sequence[str], path: Path | str) -> "Figure":
+    """Plot mean returns of cross-play into a .png, .svg or .pdf file: a heat map for each of the two teams.
+
+    ``returns`` are those of a team by its name, ``[N, N]`` for N players ``names``: in a row the first team is played
+    by one of them, in a column the second.
+    """
+    figure, axes = figure_of(len(returns), at_least=len(names) * 0.3)
+    labels, n = labels_of(names), len(names)
+    first, second = returns
+    for ax, (team, values) in zip(axes, returns.items(), strict=True):
+        image = ax.imshow(values, cmap="viridis")
+        ax.set_title(f"return of {team}", loc="left", fontsize=_FONT + 2, fontweight="bold", **_AS_IT_IS)
+        ax.set_xticks(range(n), labels, rotation=90 if n > _FEW else 0, **_AS_IT_IS)
+        ax.set_yticks(range(n), labels, **_AS_IT_IS)
+        ax.set_xlabel(second, **_AS_IT_IS)
+        ax.set_ylabel(first, **_AS_IT_IS)
+        ax.tick_params(colors=INK, labelsize=_FONT, length=0)
+        ax.spines[:].set_visible(False)
+        figure.colorbar(image, ax=ax, shrink=0.8).ax.tick_params(labelsize=_FONT, colors=INK)
     return saved(figure, path)
 
 

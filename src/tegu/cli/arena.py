@@ -48,8 +48,6 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     add_code(parser)
     add_runs(parser)
     args = parser.parse(words)
-    if len(args.players) < 2:
-        raise UsageError(f"expected at least two players, got only {args.players[0]}")
     if args.games < 2 or args.games % 2:
         raise UsageError(f"--games must be even, two for each opening, got {args.games}")
     return args
@@ -58,13 +56,17 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 def run(args: argparse.Namespace, out: Console) -> Outcome:
     import jax
 
+    from tegu.agents.selection import each
     from tegu.arena.elo import ratings
     from tegu.arena.gtp.player import GTPPlayer
     from tegu.arena.match import points, round_robin
     from tegu.cli.players import game_named, game_of, go_to_record, player_spec, seated
 
     given = game_named(args.game) if args.game else None
-    specs = [player_spec(word, given, args) for word in args.players]
+    words = each(args.players, args.runs)
+    if len(words) < 2:
+        raise UsageError(f"expected at least two players, got only {words[0]}")
+    specs = [player_spec(word, given, args) for word in words]
     game = game_of(specs, given)
     go = go_to_record(game, args.sgf) if args.sgf else None
     with working(args, f"playing {game.id}"), seated(specs, game, args) as players:

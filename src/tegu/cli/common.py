@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tegu.cli.terminal import ascii_where_needed, tell
+from tegu.core import numbers
 from tegu.core.errors import TeguError
 from tegu.core.text import printable, printable_lines
 
@@ -121,26 +122,23 @@ def add_runs(parser: Parser) -> None:
 
 def number(text: str) -> float:
     """``1e6``, ``1_000_000``, ``100k`` or ``1M``."""
-    units = {"k": 1e3, "K": 1e3, "m": 1e6, "M": 1e6, "B": 1e9}
-    unit = units.get(text[-1:])
-    try:
-        value = float(text[:-1] if unit else text) * (unit or 1.0)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"expected a number such as 0.5, 1e6 or 100k, got {text!r}")
-    return value
+    with _as_argument_error():
+        return numbers.number(text)
 
 
 def whole(text: str) -> int:
     """A whole number, typed as ``number`` allows."""
+    with _as_argument_error():
+        return numbers.whole(text)
+
+
+@contextmanager
+def _as_argument_error() -> Iterator[None]:
+    """What is wrong with a number, as argparse shows it."""
     try:
-        value = number(text)
-    except argparse.ArgumentTypeError:
-        value = math.nan
-    if not value.is_integer():
-        raise argparse.ArgumentTypeError(f"expected a whole number such as 100, 1e6 or 100k, got {text!r}")
-    return int(value)
+        yield
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def count(text: str) -> int:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,19 +10,22 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tegu.cli.common import Outcome, Parser, UsageError, add_code, add_runs, count, environment, working
+from tegu.cli.common import Outcome, Parser, UsageError, add_code, add_runs, count, environment, plotted, working
 
 if TYPE_CHECKING:  # slow to import: not for --help
     from tegu.acting.evaluation import Evaluation
     from tegu.agents.agent import Agent
     from tegu.agents.crossplay import Teams
 
+_FEW = 4  # players of whom all measures are shown
+
 _DESCRIPTION = """\
 Cross-play of a multi-agent environment with two teams, such as predators and prey. For every pair of runs, one run
 plays the first team and the other run the second, as in the tables of the MADDPG paper; each run also plays against
 itself. The i-th seed of one run plays against the i-th seed of the other. The environment must be in JAX. It defines
-the teams, or --team does. RUN is a run's name, the beginning of one (the latest is meant), a folder, or last; or a
-folder that Agent.save wrote."""
+the teams, or --team does. RUN is a run's name, the beginning of one (the latest is meant), a folder, or last;
+RUN@best, RUN@step=1M and RUN@step=all are agents that it has kept (tegu train --eval-every, --snapshot-every), the
+last all of its snapshots; or a folder that Agent.save wrote."""
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -43,11 +47,10 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         help="agents of one team, against all others; give it twice to name both teams",
     )
     parser.add_argument("--env", type=environment, metavar="ENV", help="the environment, if it is your own code")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="draw the returns into a file: .png, .svg or .pdf")
     add_code(parser)
     add_runs(parser)
     args = parser.parse(words)
-    if len(args.selectors) < 2:
-        raise UsageError(f"expected at least two runs, got only {args.selectors[0]}")
     if args.episodes < 2:
         raise UsageError(f"--episodes must be at least 2, got {args.episodes}")
     return args
@@ -55,23 +58,32 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
     from tegu.agents.crossplay import crossplay, shared_environment, teams_of
+    from tegu.agents.selection import each
+    from tegu.analysis.labels import labels_of
     from tegu.cli.loading import loaded
 
     with working(args, f"playing {args.episodes} episodes of each pair"):
-        agents = [loaded(selector, args) for selector in args.selectors]
+        selectors = each(args.selectors, args.runs)
+        if len(selectors) < 2:
+            raise UsageError(f"expected at least two runs, got only {selectors[0]}")
+        agents = [loaded(selector, args) for selector in selectors]
         teams = teams_of(shared_environment(agents), args.team)
         played = crossplay(agents, teams, episodes=args.episodes, seed=args.seed, deterministic=not args.stochastic)
-    names = [_name(agent, selector) for agent, selector in zip(agents, args.selectors, strict=True)]
+    names = [_name(agent, selector) for agent, selector in zip(agents, selectors, strict=True)]
     matrix = {pair: scores_of(evaluation, teams) for pair, evaluation in played.items()}
     n_seeds = played[0, 0].returns.shape[0]
     policy = "stochastic policies" if args.stochastic else "deterministic policies"
     out.print(f"{agents[0].spec.id}, {args.episodes:,} episodes of each of {n_seeds} pairs of seeds, {policy}")
     one, other = (f"{name} ({', '.join(members)})" for name, members in teams.items())
     out.print(f"rows: the run that plays {one}\ncolumns: the run that plays {other}\n", soft_wrap=True)
-    for quantity in matrix[0, 0]:
-        out.print(_table(quantity, matrix, names), "")
+    shown = list(matrix[0, 0]) if len(names) <= _FEW else [f"return of {name}" for name in teams]
+    for quantity in shown:
+        out.print(_table(quantity, matrix, labels_of(names)), "")
+    if len(shown) < len(matrix[0, 0]):
+        out.print("measures of each pair: --json", style="dim")
     over = "pairs of seeds" if n_seeds > 1 else "the episodes of one pair of seeds"
     out.print(f"in brackets: 95% intervals over {over}", style="dim")
+    plot = plotted(partial(_plot, matrix, names, list(teams)), args.out, "", out) if args.out else None
     return Outcome(
         {
             "environment": agents[0].spec.id,
@@ -85,6 +97,7 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
                 {"by": dict(zip(teams, (names[i], names[j]), strict=True)), "indices": [i, j], **found}
                 for (i, j), found in matrix.items()
             ],
+            "plot": plot,
         }
     )
 
@@ -115,6 +128,20 @@ def _table(quantity: str, matrix: Mapping[tuple[int, int], Mapping[str, Any]], n
     return table
 
 
+def _plot(
+    matrix: Mapping[tuple[int, int], Mapping[str, Any]], names: Sequence[str], teams: Sequence[str], path: Path
+) -> None:
+    from numpy import array
+
+    from tegu.analysis.plots import plot_crossplay
+
+    means = {
+        team: array([matrix[pair][f"return of {team}"]["mean"] for pair in sorted(matrix)]).reshape([len(names)] * 2)
+        for team in teams
+    }
+    plot_crossplay(means, names, path)
+
+
 def _names(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     if not all(names):
@@ -123,7 +150,9 @@ def _names(text: str) -> list[str]:
 
 
 def _name(agent: "Agent", selector: str) -> str:
-    return agent.run.name if agent.run is not None else str(Path(selector))
+    from tegu.agents.selection import parted
+
+    return agent.run.name + parted(selector)[1] if agent.run is not None else str(Path(selector))
 
 
 def _entry(name: str, agent: "Agent") -> dict[str, Any]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from tegu.agents.agent import BEST, Agent
+from tegu.agents.agent import Agent
+from tegu.agents.selection import parted
 from tegu.arena.base import Player
 from tegu.arena.gtp.player import GTPPlayer
 from tegu.arena.players import AgentPlayer, MCTSPlayer, MinimaxPlayer, RandomPlayer
@@ -48,7 +49,8 @@ class PlayerSpec(NamedTuple):
 
 def player_spec(word: str, game: Game | None, args: argparse.Namespace) -> PlayerSpec:
     """``random``, ``minimax``, ``mcts:1000``, ``gtp:COMMAND``, or a run; with ``@64`` it searches with 64 simulations,
-    with ``@64,c_puct=2`` also with another value of a hyper-parameter.
+    with ``@64,c_puct=2`` also with another value of a hyper-parameter. ``RUN@best@64`` and ``RUN@step=1M@64`` are
+    agents that the run has kept.
 
     A run is loaded. Raises ``UnknownPlayer`` if there is no such run.
     """
@@ -61,8 +63,9 @@ def player_spec(word: str, game: Game | None, args: argparse.Namespace) -> Playe
         words_of(text)
         return PlayerSpec(word, command=text)
     selector, at, text = word.partition("@")
-    if text.partition("@")[0] == "best":
-        selector, (_, at, text) = selector + BEST, text.partition("@")
+    first, another, rest = text.partition("@")
+    if which := parted(f"{at}{first}")[1]:
+        selector, at, text = selector + which, another, rest
     simulations, given = None, text.split(",")
     if at and "=" not in given[0]:
         simulations = _count(given.pop(0), f"{word}: expected simulations as in {selector}@64")
@@ -71,7 +74,7 @@ def player_spec(word: str, game: Game | None, args: argparse.Namespace) -> Playe
         agent = allowing(selector, game, args)
     except UnknownRunError as error:
         raise UnknownPlayer(_unknown(word, str(error))) from error
-    name = agent.run.name + BEST * selector.endswith(BEST) if agent.run is not None else selector
+    name = agent.run.name + parted(selector)[1] if agent.run is not None else selector
     return PlayerSpec(f"{name}{at}{text}", agent, simulations=simulations, settings=settings)
 
 

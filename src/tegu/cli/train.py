@@ -142,6 +142,13 @@ def _parser(plan: "Plan | None" = None) -> Parser:
             "evaluate every so many steps while training, and keep the best agent as RUN@best (never)",
         ),
         ("--eval-episodes", count, "N", 20, "episodes of each of these evaluations, per seed (20)"),
+        (
+            "--snapshot-every",
+            count,
+            "STEPS",
+            None,
+            "keep the agent as it is every so many steps, as RUN@step=N (never)",
+        ),
         ("--episodes", count, "N", 100, "episodes of the evaluation after training, per seed; 0 for none (100)"),
         (
             "--log",
@@ -241,6 +248,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 
     ours = names(*filter(None, [args.algorithm]))
     ours |= {"seeds", "seed", "steps", "n_envs", "backend", "log_interval", "eval_every", "eval_episodes"}
+    ours.add("snapshot_every")
     chosen = {name: value for name, value in vars(args).items() if name in ours}
     return chosen | {"environment_options": dict(args.env_options)}
 

@@ -30,6 +30,7 @@ __all__ = [
     "MemoryCheckpointError",
     "check",
     "check_finite",
+    "folder_of",
     "load",
     "load_latest",
     "save",
@@ -66,10 +67,11 @@ def save(
     blobs: Mapping[str, Blob],
     state: Mapping[str, Any],
     *,
-    keep: int = 2,
+    keep: int | None = 2,
     base: Path | None = None,
 ) -> Path:
-    """Write the checkpoint ``<folder>/<step>/`` and remove old ones beyond the ``keep`` highest; returns its path.
+    """Write the checkpoint ``<folder>/<step>/`` and remove old ones beyond the ``keep`` highest, if that
+    is not None; returns its path.
 
     ``blobs`` are named groups of arrays, one file each; ``state`` is plain JSON data (str keys, lists, no NaN), with
     integers of any size. What cannot be stored exactly is a ``ValueError`` before the disk is touched.
@@ -79,11 +81,11 @@ def save(
     ``base`` is the folder of the checkpoint that this process last wrote or loaded. A ``Chunk`` whose version that one
     has under the same name is taken over from it; all else is written.
     """
-    if not 0 <= step < 10**12 or keep < 1:
+    if not 0 <= step < 10**12 or (keep is not None and keep < 1):
         raise ValueError(f"step must be in [0, 10**12) and keep at least 1, not {step} and {keep}")
     check(blobs, state)
     files = {blob_files.file_name(name): blob for name, blob in blobs.items()}
-    path = Path(folder) / f"{step:012d}"
+    path = folder_of(folder, step)
     with _one_line(f"cannot save checkpoint {path}"):
         _make_folder(path.parent)
         sweep(path.parent)
@@ -149,6 +151,11 @@ def steps(folder: Path | str) -> list[int]:
         return sorted({_step(path) for path in _candidates(folder)}) if disk.exists(folder) else []
 
 
+def folder_of(folder: Path | str, step: int) -> Path:
+    """Where in ``folder`` the checkpoint of a step is."""
+    return Path(folder) / f"{step:012d}"
+
+
 def sweep(folder: Path) -> None:
     """Remove what dead processes left half written or half removed. What cannot be removed does no harm."""
     with suppress(FileNotFoundError):
@@ -201,11 +208,11 @@ def _commit(temporary: Path, path: Path) -> None:
 # Removing: only what we made, and under a temporary name first, so that nothing is ever seen half removed
 
 
-def _prune(saved: Path, keep: int) -> None:
+def _prune(saved: Path, keep: int | None) -> None:
     others = [path for path in _candidates(saved.parent) if path != saved and _is_ours(path)]
     same_step = [path for path in others if _step(path) == _step(saved)]
     older = [path for path in others if path not in same_step]
-    for path in same_step + older[keep - 1 :]:
+    for path in same_step + (older[keep - 1 :] if keep is not None else []):
         _retire(path)
 
 

@@ -154,6 +154,11 @@ class Run:
         """The folder for the best learners that evaluations found, as ``tegu.runs.checkpoint`` writes them."""
         return self.path / "best"
 
+    @property
+    def snapshots(self) -> Path:
+        """The folder for the learners at several steps, as ``tegu.runs.checkpoint`` writes them."""
+        return self.path / "snapshots"
+
     def metrics(self, *, read_only: bool = False) -> MetricStore:
         """Open the run's metrics; close them, or use them in a ``with``."""
         return MetricStore(self.path / "metrics.sqlite", read_only=read_only)
@@ -187,7 +192,7 @@ class Run:
                 # Closing the file ends the lock. The file itself stays, because removing it would race.
                 file = stack.enter_context(open(disk.open_to_lock(self.path / LOCK), "r+"))
                 _lock(file, self.path)
-                for folder in (self.checkpoints, self.best):
+                for folder in (self.checkpoints, self.best, self.snapshots):
                     checkpoint.sweep(folder)
             yield
 

@@ -122,6 +122,7 @@ CONFIG: dict[str, Check] = _TRAINED | {
     "checkpoint_every": _seconds,
     "eval_every": _from_0,
     "eval_episodes": _count,
+    "snapshot_every": _from_0,
     "log": _list(_one_of(*LOG_FORMATS), 0, 3, distinct=True),
     "phases": _list(
         lambda phase: (

@@ -16,7 +16,7 @@ from tegu.sb3.stepped import Seen, SteppedVecEnv
 from tegu.sb3.vec_env import VecEnv
 from tegu.training.fused import FusedLoop
 from tegu.training.learning import cut_episodes
-from tegu.training.plan import host_loop
+from tegu.training.loops import host_loop
 from tegu.training.split import SplitLoop
 
 

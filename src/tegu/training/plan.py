@@ -1,31 +1,23 @@
 """Everything that decides how a run goes, chosen before anything is compiled."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tegu.acting.host_collector import HostCollector
-from tegu.acting.jax_collector import JaxCollector
-from tegu.acting.multicore_collector import MulticoreCollector
-from tegu.acting.policy import Policy
 from tegu.algorithms.base import Algorithm, HandOver, Stage
 from tegu.algorithms.hyper_parameters import hyper_parameters, settings_of, whole_within
 from tegu.algorithms.own import prepared, restored
 from tegu.algorithms.registry import Choice, chosen, name_of
 from tegu.algorithms.registry import algorithm as build_algorithm
 from tegu.check.contract import require_contract, require_spaces
-from tegu.check.jax_environments import require_frames
 from tegu.core.code import is_code
 from tegu.core.errors import TeguError
 from tegu.core.runtime import configure_jax
-from tegu.core.seeds import first_entropy
 from tegu.core.spec import EnvironmentSpec
-from tegu.environments.adapters.base import HostEnvironments
-from tegu.environments.adapters.contract import check_apart, check_apart_from, spaces_made
+from tegu.environments.adapters.contract import spaces_made
 from tegu.environments.adapters.goals import HostGoals
-from tegu.environments.adapters.gymnasium import GymnasiumEnvironments
 from tegu.environments.base import Environment
 from tegu.environments.goals.base import GoalEnvironment
 from tegu.environments.make import Source, find
@@ -33,10 +25,7 @@ from tegu.presets import preset
 from tegu.runs import Run
 from tegu.runs.schema import MOST_AT_ONCE, MOST_SEED, MOST_STEPS
 from tegu.spaces.features import observes_goals
-from tegu.training.compiled import Programs
-from tegu.training.fitting import adapted_rollout, validate, warn_of_no_learning, without_normalization
-from tegu.training.fused import FusedLoop
-from tegu.training.split import SplitLoop
+from tegu.training.fitting import adapted_rollout, without_normalization
 
 
 @dataclass(frozen=True)
@@ -52,6 +41,7 @@ class Plan:
     checkpoint_every: float
     eval_every: int = 0  #: steps between two evaluations, 0 for none
     eval_episodes: int = 20  #: of each evaluation, for each seed
+    snapshot_every: int = 0  #: steps between two agents that are kept, 0 for none
     preset: str = ""  #: where settings that nobody gave come from, in words
     schedule_steps: int | None = None  #: where schedules end, if not with ``steps``
     hand_over: HandOver | None = None  #: of a later phase; None: the learners are kept unchanged
@@ -74,6 +64,7 @@ class Plan:
             "checkpoint_every": self.checkpoint_every,
             "eval_every": self.eval_every,
             "eval_episodes": self.eval_episodes,
+            "snapshot_every": self.snapshot_every,
             "preset": self.preset,
             "environment_options": self.source.options,
             "hyper_parameters": hyper_parameters(self.algorithm),
@@ -94,6 +85,7 @@ def make_plan(
     checkpoint_every: float = 30.0,
     eval_every: int | None = None,
     eval_episodes: int = 20,
+    snapshot_every: int | None = None,
     **hyper: Any,
 ) -> Plan:
     """Resolve names and presets.
@@ -105,7 +97,8 @@ def make_plan(
     ``seed + 1``, ... ``backend`` says whose implementation of the environment is meant, ``environment_options`` are
     arguments of its constructor. Metrics are logged every ``log_interval`` steps (a hundredth of all, at most 20,000),
     checkpoints saved every ``checkpoint_every`` seconds. Every ``eval_every`` steps (never) the deterministic
-    policies play ``eval_episodes`` episodes each, and the best agent is saved as ``RUN@best``.
+    policies play ``eval_episodes`` episodes each, and the best agent is saved as ``RUN@best``. Every ``snapshot_every``
+    steps (never) the agent is kept as it is then, as ``RUN@step=N``.
     """
     configure_jax()
     if not isinstance(environment_options, Mapping | None):
@@ -162,6 +155,7 @@ def make_plan(
         float(checkpoint_every),
         0 if eval_every is None else whole_within("eval_every", eval_every, 0, MOST_STEPS),
         whole_within("eval_episodes", eval_episodes, 1, MOST_AT_ONCE),
+        0 if snapshot_every is None else whole_within("snapshot_every", snapshot_every, 0, MOST_STEPS),
         used,
     )
 
@@ -197,6 +191,7 @@ def plan_of(
             config["checkpoint_every"],
             config["eval_every"],
             config["eval_episodes"],
+            config.get("snapshot_every", 0),
             config.get("preset", ""),
         )
     except (KeyError, TypeError) as error:
@@ -211,47 +206,6 @@ def source_of(run: Run, environment: Any = None) -> Source:
     if is_code(name) and environment != name:
         raise TeguError(f"{run.name} was trained on {name}, which is your own code: pass it again (--env {name})")
     return find(name, run.config.get("backend"), run.config.get("environment_options"))
-
-
-def make_loop(plan: Plan, phase: int = 0) -> FusedLoop | SplitLoop:
-    """The loop for a plan, which is a ``phase`` of its run: fused where the environment is in JAX, else split; also
-    split where one seed's environments are planned for, so that all cores can take part in that."""
-    algorithm, native, seeds = plan.learns, plan.source.native, plan.seeds
-    if native is None:
-        entropy = {seed: [first_entropy(seed, i, phase) for i in range(plan.n_envs)] for seed in seeds}
-        environments = {seed: plan.source.environments(entropy[seed]) for seed in seeds}
-        _check_apart(plan, environments.values())
-        spec = spec_of(plan.source.id, environments[seeds[0]], plan.n_envs)
-        validate(algorithm, spec)
-        warn_of_no_learning(algorithm, plan.n_envs, plan.steps)
-        return host_loop(algorithm, spec, environments, phase)
-    spec = spec_of(plan.source.id, native, plan.n_envs)
-    validate(algorithm, spec)
-    require_frames(native)
-    warn_of_no_learning(algorithm, plan.n_envs, plan.steps)
-    world = native if plan.stage is None or plan.stage.environment is None else plan.stage.environment()
-    if len(seeds) == 1 and MulticoreCollector.pays(JaxCollector(algorithm, world, plan.n_envs)):
-        programs = Programs(algorithm, spec)
-        collector = MulticoreCollector(algorithm, programs.shapes, world, plan.n_envs)
-        return SplitLoop(programs, {seeds[0]: collector}, phase)
-    return FusedLoop(algorithm, world, spec, seeds, phase)
-
-
-def host_loop(
-    algorithm: Algorithm, spec: EnvironmentSpec, environments: Mapping[int, HostEnvironments], phase: int = 0
-) -> SplitLoop:
-    """The loop for ``environments`` of the host, by seed; ``phase``: as for ``SplitLoop``."""
-    programs = Programs(algorithm, spec)
-    policy = Policy(algorithm, programs.shapes)
-    return SplitLoop(programs, {seed: HostCollector(policy, each) for seed, each in environments.items()}, phase)
-
-
-def _check_apart(plan: Plan, environments: Iterable[HostEnvironments]) -> None:
-    """Raise ``TeguError`` where one that was made by a person's function would be stepped by two who train in it."""
-    made = [one for each in environments if isinstance(each, GymnasiumEnvironments) for one in each.environments]
-    check_apart(made)
-    if made and plan.eval_every and plan.source.make is not None:
-        check_apart_from(made, plan.source.make)
 
 
 def spec_of(id: str, environment: Any, n_envs: int) -> EnvironmentSpec:

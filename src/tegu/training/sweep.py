@@ -67,7 +67,7 @@ def sweep(
 
 def _share_a_program(plans: Sequence[Plan]) -> bool:
     structures = {jax.tree.structure(plan.algorithm) for plan in plans}
-    alone = plans[0].eval_every or has_stages(plans[0].algorithm)
+    alone = plans[0].eval_every or plans[0].snapshot_every or has_stages(plans[0].algorithm)
     return plans[0].source.native is not None and len(structures) == 1 and not alone
 
 

@@ -24,7 +24,9 @@ from tegu.training.faults import UnsavedError
 from tegu.training.fitting import warn_of_ended_rates
 from tegu.training.learning import Iteration
 from tegu.training.loop import Loop, whole_iterations
-from tegu.training.plan import Plan, make_loop, make_plan, plan_of
+from tegu.training.loops import make_loop
+from tegu.training.plan import Plan, make_plan, plan_of
+from tegu.training.snapshots import SnapshotObserver
 from tegu.training.stages import in_stages
 from tegu.training.trainer import Callback, Observer, Trainer
 
@@ -258,6 +260,8 @@ class _Training:
         if plan.eval_every:
             evaluator = agent.evaluator(plan.eval_episodes, deterministic=True)
             observers.append(EvaluationObserver(evaluator, plan.eval_every, plan.seeds, run, known))
+        if plan.snapshot_every and run is not None:
+            observers.append(SnapshotObserver(plan.snapshot_every, run, known))
 
         def prepare(learners: Learner) -> None:
             if self.episodes and plan.source.native is not None and number == len(self.plans) - 1:
