@@ -41,10 +41,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of runs with one run, which has two checkpoints and a best agent."""
+    """The folder of runs with one run, which has two checkpoints, two snapshots and a best agent."""
     folder = tmp_path_factory.mktemp("finished") / "runs"
     words = "lizard --steps 2k --n-envs 2 --seeds 2 --episodes 0 --quiet --checkpoint-every 0 --log-interval 1000"
-    assert main(["train", *words.split(), "--eval-every", "1000", "--eval-episodes", "5", "--runs", str(folder)]) == 0
+    kept = "--eval-every 1000 --eval-episodes 5 --snapshot-every 1000"
+    assert main(["train", *words.split(), *kept.split(), "--runs", str(folder)]) == 0
     for name in ("shm", "wal"):
         (folder / f"lizard/q-learning/1/metrics.sqlite-{name}").unlink(missing_ok=True)
     return folder

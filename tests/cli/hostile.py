@@ -71,6 +71,7 @@ class TookTooLong(BaseException):
 COMMANDS: dict[str, list[str]] = {
     "evaluate": ["evaluate", RUN, "--episodes", "3"],
     "best": ["evaluate", f"{RUN}@best", "--episodes", "3"],
+    "snapshot": ["evaluate", f"{RUN}@step=2000", "--episodes", "3"],
     "watch": ["watch", RUN, "--max-steps", "3"],
     "resume": ["resume", RUN, "--episodes", "0", "--quiet"],
     "compare": ["compare", RUN],

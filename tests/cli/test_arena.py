@@ -7,6 +7,7 @@ from arena.conftest import Fixed, Planner, known, untrained
 from cli.conftest import ESCAPE, Command, one_line
 
 from tegu.environments.games.connect_four import ConnectFour
+from tegu.runs import Run
 
 
 @pytest.fixture
@@ -85,6 +86,15 @@ def test_agents_name_their_game(tegu: Command, agents: Path) -> None:
     assert data["game"] == "tic-tac-toe"
     assert data["matches"][0]["players"] == [str(agents / "fixed"), f"{agents / 'planner'}@32"]
     assert data["matches"][0]["score"] == 0.5  # both like the same squares best
+
+
+def test_snapshots_of_a_run_play(tegu: Command, agents: Path) -> None:
+    run = Run.create(agents / "runs", "tic-tac-toe", "planner", {})
+    (agents / "planner").rename(run.snapshots)
+    data = tegu("arena", "last@step=0@8", "last@step=all", "random", "--games", "2", "--json").data
+    names = ["tic-tac-toe/planner/1@step=0@8", "tic-tac-toe/planner/1@step=100", "random"]
+    assert [match["players"] for match in data["matches"]] == [names[:2], names[::2], names[1:]]
+    assert "has no snapshot of step 101 or later" in one_line(tegu("arena", "last@step=101", "random"), 1)
 
 
 @pytest.mark.slow

@@ -97,6 +97,25 @@ def test_watch_writes_an_animation_and_a_frame_strip(tegu: Command, runs: Path, 
     assert "seed_index must lie in 0..1" in one_line(tegu("watch", "--runs", runs, "--seed-index", "2"), 1)
 
 
+def test_watch_shows_several_next_to_each_other(tegu: Command, runs: Path, tmp_path: Path) -> None:
+    words = ("watch", RUN, "lizard", "last", "--runs", runs, "--out", "all.gif", "--fps", "2")
+    *episodes, moving, strip = tegu(*words).out.splitlines()
+    assert (moving, strip) == ("all.gif", "all.png")
+    assert episodes == [f"{name}, step 4,000: return 9 in 2 steps" for name in (RUN, "lizard", "last")]
+    assert tegu("watch", RUN, "--runs", runs, "--out", "one.gif").status == 0
+    with Image.open("all.gif") as together, Image.open("one.gif") as alone:
+        width, height = alone.size
+        assert together.n_frames == alone.n_frames == 3
+        assert together.height == height
+        assert 3 * width < together.width < 4 * width
+        drawn = np.asarray(together.convert("RGB"))
+        assert np.array_equal(drawn[:, :width], drawn[:, -width:])
+    data = tegu(*words, "--json").data
+    assert [(each["run"], each["return"], each["steps"]) for each in data["episodes"]][1] == ("lizard", 9, 2)
+    for flag in ("--terminal", "--model", "--dream"):
+        assert "show one RUN, not several" in one_line(tegu("watch", "last", "last", flag, "--runs", runs), 2)
+
+
 def test_watch_writes_a_video_where_it_can(tegu: Command, runs: Path, tmp_path: Path, monkeypatch) -> None:
     """Every frame of the episode, at the speed asked for, in the place that is named."""
     words = ("watch", RUN, "--runs", runs, "--seed-index", "1", "--json")

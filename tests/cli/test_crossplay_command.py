@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import pytest
 from cli.conftest import Command, one_line
+from PIL import Image
 
 import tegu as library
 from tegu.cli import main
@@ -56,6 +57,19 @@ def test_every_run_on_every_side(tegu: Command, pushers: Path) -> None:
         # what the adversary gains is the good agent's distance less its own, over 25 steps
         gain = 25 * (metrics["agent_distance/mean"]["mean"] - metrics["adversary_distance/mean"]["mean"])
         assert metrics["return of adversaries"]["mean"] == pytest.approx(gain, rel=1e-4, abs=1e-3)
+
+
+def test_many_players(tegu: Command, pushers: Path) -> None:
+    """The returns alone, and a picture."""
+    runs = [str(pushers / name) for name in (*PLAYERS, *PLAYERS, "first")]
+    answer = tegu("crossplay", *runs, "--episodes", "2", "--out", "returns.png")
+    assert all(f"\nreturn of {team} " in answer.out for team in TEAMS)
+    assert not any(f"\n{measure} " in answer.out for measure in MEASURES)
+    assert "measures of each pair: --json" in answer.out
+    assert answer.out.splitlines()[-1] == "returns.png"
+    with Image.open("returns.png") as picture:
+        assert min(picture.size) > 300
+    assert ".png or .svg or .pdf" in one_line(tegu("crossplay", *runs, "--episodes", "2", "--out", "x.txt"), 1)
 
 
 def test_sides_of_ones_own(tegu: Command, pushers: Path) -> None:

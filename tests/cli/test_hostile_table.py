@@ -29,7 +29,7 @@ from cli.hostile import (
 
 LOADING = ("evaluate", "watch", "resume", "load")
 METRICS = ("compare", "export", "tensorboard")
-ALL = (*LOADING, *METRICS, "list", "best", "arena", "train")
+ALL = (*LOADING, *METRICS, "list", "best", "snapshot", "arena", "train")
 OF_NEWEST = [f"checkpoints/{NEWEST}/{name}" for name in ("manifest.json", "learner.safetensors")]
 OF_NEWEST += [f"checkpoints/{NEWEST}/environments.safetensors"]
 SHARE = 7  #: of the table, one case in so many is tested each time, and the others by ``make test-long``
@@ -68,6 +68,7 @@ def of_every_file() -> Iterator[Case]:
             yield Case(f"best/{LAST_GOOD}/{file}", kind, damage, "best", REFUSED)
             if number % 4 == turn:
                 yield Case(f"best/{LAST_GOOD}/{file}", kind, damage, "resume", DONE)
+                yield Case(f"snapshots/000000002000/{file}", kind, damage, "snapshot", REFUSED)
 
 
 def of_folders() -> Iterator[Case]:
@@ -82,6 +83,7 @@ def of_folders() -> Iterator[Case]:
             yield Case("checkpoints", kind, damage, command, expected)
         yield Case("best", kind, damage, "best", REFUSED)
         yield Case("best", kind, damage, "resume", EITHER)
+        yield Case("snapshots", kind, damage, "snapshot", REFUSED)
     for kind, damage in (*kinds.items(), away):
         for file in ("replays", "replays/2000-seed-0.gif", "replays/2000-seed-0.png"):
             if kind != "missing":

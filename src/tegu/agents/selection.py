@@ -18,7 +18,7 @@ def parted(selector: str) -> tuple[str, str]:
     return (match["run"], match["which"]) if match else (selector, "")
 
 
-def each(selectors: Sequence[str], folder: str | Path) -> list[str]:
+def expanded(selectors: Sequence[str], folder: str | Path) -> list[str]:
     """The same, with all snapshots of a run, the oldest first, for ``RUN@step=all``."""
     found = []
     for selector in selectors:
@@ -51,7 +51,7 @@ def saved_in(run: Run, which: str) -> checkpoint.Checkpoint:
     step = next((step for step in kept if step >= wanted), None)
     if step is None:
         raise TeguError(f"{run.name} has no snapshot of step {wanted:,} or later: the last is of step {kept[-1]:,}")
-    return checkpoint.load(checkpoint.folder_of(run.snapshots, step))
+    return checkpoint.load_step(run.snapshots, step)
 
 
 def _snapshots(run: Run) -> list[int]:

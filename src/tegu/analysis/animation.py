@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _ANIMATED, _IN_STRIP = 480, 240  # pixels: the longer side of a frame
+_GAP = 1 / 16  # between frames side by side, as a share of their height
 _GIF_FASTEST = 50  # frames per second; browsers slow down what is faster
 
 
@@ -48,23 +49,40 @@ def frame_strip(
         sheet.save(temporary)
 
 
-def animation(frames: Sequence[np.ndarray], path: Path | str, fps: float = 30.0) -> None:
+def animation(frames: Sequence[np.ndarray], path: Path | str, fps: float = 30.0, *, columns: int = 1) -> None:
     """Write frames ``[height, width, 3]`` uint8 as a .gif or .webp that loops for ever, at true speed.
 
-    Large frames are shrunk. A GIF has one palette for all frames, so that colours do not flicker, and shows at most 50
-    frames per second: of faster ones some are left out.
+    Large frames are shrunk, less so where each shows several ``columns`` side by side. A GIF has one palette for all
+    frames, so that colours do not flicker, and shows at most 50 frames per second: of faster ones some are left out.
     """
     path = checked_path(path, ".gif", ".webp")
     if not fps > 0:
         raise TeguError(f"frames per second must be above 0, got {fps}")
     gif = path.suffix.lower() == ".gif"
     stride = int(np.ceil(fps / _GIF_FASTEST)) if gif else 1
-    pictures = _pictures(frames[::stride], _ANIMATED)
+    pictures = _pictures(frames[::stride], round(_ANIMATED * (columns + (columns - 1) * _GAP)))
     tick = 10 if gif else 1  # milliseconds; rounding the times and not the durations keeps the speed true
     times = (np.arange(len(pictures) + 1) * stride * 1000 / fps / tick).round().astype(int) * tick
     first, *rest = _in_one_palette(pictures) if gif else pictures
     with written(path) as temporary:
         first.save(temporary, save_all=True, append_images=rest, duration=np.diff(times).tolist(), loop=0, quality=80)
+
+
+def side_by_side(episodes: Sequence[Sequence[np.ndarray]], *, vertically: bool = False) -> list[np.ndarray]:
+    """The frames ``[height, width, 3]`` uint8 of several episodes next to each other, or one below the other.
+
+    Small ones are enlarged as in an animation. An episode that ends early stays at its last frame. ``TeguError`` unless
+    all frames are of one size.
+    """
+    height, width = frame_size([frame for frames in episodes for frame in frames])
+    factor, axis = enlargement(height, width, _ANIMATED), 0 if vertically else 1
+    gap = max(round(_GAP * height), 1)
+    between = np.full((gap, width, 3) if vertically else (height, gap, 3), 255, np.uint8)
+    found = []
+    for moment in range(max(map(len, episodes))):
+        parts = [part for frames in episodes for part in (between, frames[min(moment, len(frames) - 1)])]
+        found.append(np.concatenate(parts[1:], axis=axis).repeat(factor, axis=0).repeat(factor, axis=1))
+    return found
 
 
 def _pictures(frames: Sequence[np.ndarray], longest: int) -> "list[Image]":

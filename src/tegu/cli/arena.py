@@ -56,14 +56,14 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 def run(args: argparse.Namespace, out: Console) -> Outcome:
     import jax
 
-    from tegu.agents.selection import each
+    from tegu.agents.selection import expanded
     from tegu.arena.elo import ratings
     from tegu.arena.gtp.player import GTPPlayer
     from tegu.arena.match import points, round_robin
     from tegu.cli.players import game_named, game_of, go_to_record, player_spec, seated
 
     given = game_named(args.game) if args.game else None
-    words = each(args.players, args.runs)
+    words = expanded(args.players, args.runs)
     if len(words) < 2:
         raise UsageError(f"expected at least two players, got only {words[0]}")
     specs = [player_spec(word, given, args) for word in words]

@@ -58,12 +58,15 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
     from tegu.agents.crossplay import crossplay, shared_environment, teams_of
-    from tegu.agents.selection import each
+    from tegu.agents.selection import expanded
     from tegu.analysis.labels import labels_of
+    from tegu.analysis.output import checked_path
     from tegu.cli.loading import loaded
 
+    if args.out is not None:
+        checked_path(args.out, ".png", ".svg", ".pdf")
     with working(args, f"playing {args.episodes} episodes of each pair"):
-        selectors = each(args.selectors, args.runs)
+        selectors = expanded(args.selectors, args.runs)
         if len(selectors) < 2:
             raise UsageError(f"expected at least two runs, got only {selectors[0]}")
         agents = [loaded(selector, args) for selector in selectors]

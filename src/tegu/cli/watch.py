@@ -10,13 +10,25 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from tegu.cli.common import Outcome, Parser, UsageError, add_code, add_run, console, count, environment, number, working
+from tegu.cli.common import (
+    Outcome,
+    Parser,
+    UsageError,
+    add_code,
+    add_runs,
+    console,
+    count,
+    environment,
+    number,
+    working,
+)
 
 _DESCRIPTION = """\
 Record one episode into replays/ of the run: an animation (an MP4 video, a GIF or a WebP), and a frame strip, one PNG
 with a few frames of the episode side by side. --terminal shows it in the terminal instead. RUN is a run's name, the
-beginning of one (the newest is meant), a folder, or last; RUN@best is the best agent of --eval-every; or a folder that
-Agent.save wrote.
+beginning of one (the newest is meant), a folder, or last; RUN@best is the best agent of --eval-every, RUN@step=1M the
+first that --snapshot-every kept after so many steps, RUN@step=all all of these; or a folder that Agent.save wrote.
+Several RUNs are shown next to each other.
 --model: not the episode is shown, but what a learned model predicts of it, beside what was observed. --dream: the
 images of the episode, what a learned model reconstructs of them, and what it dreams once it sees them no more.
 Instead of a RUN, game.sgf, a record of a game of Go: a table of what the player of --run thinks of each move, which of
@@ -26,8 +38,15 @@ _FORMATS = ("mp4", "gif", "webp")
 
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
-    parser = Parser("watch", "[RUN] [flags]", _DESCRIPTION)
-    add_run(parser)
+    parser = Parser("watch", "[RUN...] [flags]", _DESCRIPTION)
+    parser.add_argument(
+        "selectors",
+        metavar="RUN",
+        nargs="*",
+        default=["last"],
+        help="a run's name or folder, or several (last)",
+    )
+    add_runs(parser)
     parser.add_argument(
         "--seed-index", type=count, metavar="I", default=0, help="index of the seed to use, if the run has several (0)"
     )
@@ -71,7 +90,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     record.add_argument("--seed", type=count, metavar="N", help="random seed of the player (0)")
     add_code(parser)
     args = parser.parse(words)
-    if args.selector.lower().endswith(".sgf"):
+    args.selector = args.selectors[0]
+    if _is_record(args.selector):
         args.run, args.seed = args.run or "last", args.seed or 0
         args.mistake = 0.1 if args.mistake is None else args.mistake
         if not 0 < args.mistake <= 1:
@@ -82,12 +102,12 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         raise UsageError("--horizon is for --model or --dream, and must be at least 1")
     if args.seen is not None and not (args.dream and args.seen):
         raise UsageError("--seen is for --dream, and must be at least 1")
-    if args.dream and (args.model or args.terminal or args.selector.lower().endswith(".sgf")):
+    if args.dream and (args.model or args.terminal or _is_record(args.selector)):
         raise UsageError("--dream draws pictures of a RUN: leave --model and --terminal out")
     args.seen = args.seen or 10
     if args.model:
         args.horizon = args.horizon or 20
-    if args.model and (args.terminal or args.format or args.fps or args.selector.lower().endswith(".sgf")):
+    if args.model and (args.terminal or args.format or args.fps or _is_record(args.selector)):
         raise UsageError("--model draws one picture of a RUN: leave --terminal, --format and --fps out")
     if args.model:
         if args.out is not None and args.out.suffix.lower() not in ("", ".png", ".svg", ".pdf"):
@@ -106,22 +126,31 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
     from tegu.agents.recording import Episode, record
+    from tegu.agents.selection import expanded
     from tegu.analysis import animation, frame_strip, video
     from tegu.analysis.video import can_write_videos, require_video
     from tegu.cli.loading import episode_name, load, place
 
-    if args.model:
+    selectors = expanded(args.selectors, args.runs)
+    args.selector = selectors[0]
+    if args.model and len(selectors) == 1:
         from tegu.cli.open_loop import run as predict
 
         return predict(args, out)
     format = _format_of(args.out) or args.format or ("mp4" if can_write_videos() else "gif")
     if format == "mp4" and not args.terminal:
         require_video()
+    if len(selectors) > 1:
+        from tegu.cli.side_by_side import run as beside
+
+        if args.model or args.dream or args.terminal or any(map(_is_record, selectors)):
+            raise UsageError("--model, --dream, --terminal and records show one RUN, not several")
+        return beside(args, selectors, out, args.out if _format_of(args.out) else None, format)
     if args.dream:
         from tegu.cli.dream import run as dream
 
         return dream(args, out, args.out if _format_of(args.out) else None, format)
-    if args.selector.lower().endswith(".sgf"):
+    if _is_record(args.selector):
         from tegu.cli.game_review import run as review
 
         named = _format_of(args.out) or args.out is None
@@ -157,6 +186,11 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
             "frame_strip": None if args.terminal else str(strip),
         }
     )
+
+
+def _is_record(selector: str) -> bool:
+    """Whether that is a record of a game, and no run."""
+    return selector.lower().endswith(".sgf")
 
 
 def _format_of(place: Path | None) -> str | None:

@@ -30,9 +30,9 @@ __all__ = [
     "MemoryCheckpointError",
     "check",
     "check_finite",
-    "folder_of",
     "load",
     "load_latest",
+    "load_step",
     "save",
     "steps",
     "sweep",
@@ -85,7 +85,7 @@ def save(
         raise ValueError(f"step must be in [0, 10**12) and keep at least 1, not {step} and {keep}")
     check(blobs, state)
     files = {blob_files.file_name(name): blob for name, blob in blobs.items()}
-    path = folder_of(folder, step)
+    path = Path(folder) / f"{step:012d}"
     with _one_line(f"cannot save checkpoint {path}"):
         _make_folder(path.parent)
         sweep(path.parent)
@@ -144,16 +144,16 @@ def load_latest(folder: Path | str) -> Checkpoint:
     raise CheckpointError("; ".join(skipped) or f"there is no checkpoint in {folder}")
 
 
+def load_step(folder: Path | str, step: int) -> Checkpoint:
+    """Read and verify the checkpoint of a step, as ``load`` does."""
+    return _load_candidate(Path(folder) / f"{step:012d}")
+
+
 def steps(folder: Path | str) -> list[int]:
     """The steps of the checkpoints in ``folder``, unverified and rising; empty where training has saved none yet."""
     folder = Path(folder)
     with _one_line(f"cannot look for checkpoints in {folder}"):
         return sorted({_step(path) for path in _candidates(folder)}) if disk.exists(folder) else []
-
-
-def folder_of(folder: Path | str, step: int) -> Path:
-    """Where in ``folder`` the checkpoint of a step is."""
-    return Path(folder) / f"{step:012d}"
 
 
 def sweep(folder: Path) -> None:
