@@ -16,7 +16,7 @@ from tegu.acting.policy import Policy
 from tegu.agents.own_code import warn_of_nameless
 from tegu.agents.packed import is_packed, unpacked
 from tegu.agents.saved_source import fits, saved_source
-from tegu.agents.selection import parted, saved_in
+from tegu.agents.selection import saved_agent
 from tegu.algorithms.base import Algorithm, Learner
 from tegu.algorithms.hyper_parameters import hyper_parameters, whole, whole_within
 from tegu.algorithms.own import restored
@@ -235,12 +235,7 @@ def load(
         if is_packed(path):  # a model of tegu.sb3
             with unpacked(path) as inside:
                 return load(inside, environment=environment, algorithm=algorithm, network=network)
-    if not isinstance(path, Run) and checkpoint.steps(path):
-        run, saved = None, checkpoint.load_latest(path)
-    else:
-        selector, which = ("", "") if isinstance(path, Run) else parted(str(path))
-        run = path if isinstance(path, Run) else Run.open(selector, folder)
-        saved = saved_in(run, which)
+    run, saved = saved_agent(path, folder)
     for reason in saved.skipped:
         warnings.warn(f"a newer checkpoint is skipped: {reason}", stacklevel=2)
     try:

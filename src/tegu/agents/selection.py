@@ -30,6 +30,15 @@ def expanded(selectors: Sequence[str], folder: str | Path) -> list[str]:
     return found
 
 
+def saved_agent(path: str | Path | Run, folder: str | Path) -> tuple[Run | None, checkpoint.Checkpoint]:
+    """What ``tegu.load`` takes: the agent in a folder that ``Agent.save`` wrote, or one of a run's, and the run."""
+    if not isinstance(path, Run) and checkpoint.steps(path):
+        return None, checkpoint.load_latest(path)
+    selector, which = ("", "") if isinstance(path, Run) else parted(str(path))
+    run = path if isinstance(path, Run) else Run.open(selector, folder)
+    return run, saved_in(run, which)
+
+
 def saved_in(run: Run, which: str) -> checkpoint.Checkpoint:
     """The newest checkpoint of a run that is sound, its best agent, or the first snapshot at that step or later.
 

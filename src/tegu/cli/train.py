@@ -77,8 +77,9 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
         show_updates(args.environment, args.algorithm, settings, args.show_updates, out)
     saving = {"folder": args.runs, "checkpoint_every": args.checkpoint_every, "log": args.log}
     if args.sweep:
-        if args.opponents:
-            raise UsageError("--opponents and --sweep do not go together")
+        for flag in ("--opponents", "--start-from"):
+            if getattr(args, flag[2:].replace("-", "_")):
+                raise UsageError(f"{flag} and --sweep do not go together")
         return _swept(args, saving | settings, out)
     planned = settings | {"checkpoint_every": args.checkpoint_every}
     with meeting_opponents(args, lambda: make_plan(args.environment, args.algorithm, **planned)) as observers:
@@ -89,6 +90,7 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
                 callbacks=(watching,),
                 observers=observers,
                 prepare_evaluation=args.episodes,
+                start_from=args.start_from,
                 **saving,
                 **settings,
             ),
@@ -182,6 +184,11 @@ def _parser(plan: "Plan | None" = None) -> Parser:
         metavar="KEY=VALUE",
         default=[],
         help="keyword arguments of the environment",
+    )
+    parser.add_argument(
+        "--start-from",
+        metavar="RUN",
+        help="begin with what an agent has learned, wherever its arrays fit: a run, RUN@best, RUN@step=N, or a folder",
     )
     add_opponents(parser)
     add_runs(parser)

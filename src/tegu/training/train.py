@@ -5,11 +5,16 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+
 from tegu.agents.agent import Agent, facts
 from tegu.agents.own_code import warn_of_nameless
+from tegu.agents.selection import saved_agent
+from tegu.agents.transfer import fitting, taken_over
 from tegu.algorithms.base import Algorithm, HandOver, Learner
 from tegu.algorithms.hyper_parameters import whole, whole_within
 from tegu.algorithms.own import prepared
@@ -21,11 +26,10 @@ from tegu.runs import Run, checkpoint, schema
 from tegu.runs.live import LiveLog, formats_of
 from tegu.training.evaluation import EvaluationObserver
 from tegu.training.faults import UnsavedError
-from tegu.training.fitting import warn_of_ended_rates
-from tegu.training.learning import Iteration
-from tegu.training.loop import Loop, whole_iterations
+from tegu.training.loop import Loop
 from tegu.training.loops import make_loop
 from tegu.training.plan import Plan, make_plan, plan_of
+from tegu.training.resuming import check_state, go_on, steps_before
 from tegu.training.snapshots import SnapshotObserver
 from tegu.training.stages import in_stages
 from tegu.training.trainer import Callback, Observer, Trainer
@@ -50,6 +54,7 @@ def train(
     then: Phase | Sequence[Phase] = (),
     prepare_evaluation: int = 0,
     log: str | Sequence[str] | None = (),
+    start_from: str | Path | None = None,
     **options: Any,
 ) -> Agent:
     """Train an agent.
@@ -63,6 +68,8 @@ def train(
     ``prepare_evaluation``: how many episodes ``Agent.evaluate`` will be asked for, so that it is compiled meanwhile.
     ``log`` names formats in which metrics are written as well, in the run's folder and while it trains: ``"csv"``,
     ``"tensorboard"``, ``"wandb"``, or several of them.
+    ``start_from``: an agent, as ``tegu.load`` takes one, to begin with what it has learned: see
+    ``tegu.agents.transfer.fitting``.
     Raises ``TeguError`` with one clear line before anything is compiled, and ``UnsavedError`` if the last checkpoint
     cannot be written. Ctrl-C raises ``KeyboardInterrupt`` as soon as the run is saved, ready for ``tegu.resume``.
     """
@@ -77,11 +84,17 @@ def train(
     later = [_plan_of_phase(first, phase) for phase in then]
     plans = [part for plan in (first, *later) for part in in_stages(plan)]
     training = _Training(plans, first.steps, callbacks, observers, prepare_evaluation)
+    if start_from is not None:
+        start_from = path_of(start_from, "start_from", "a folder, or the name of a run")
+        _, origin = saved_agent(start_from, "runs" if folder is None else folder)
+        training.start_from(origin)
     if folder is None:
         return training.run(None, None)
     for plan in plans:
         warn_of_nameless(plan.algorithm, plan.source)
     config = first.config | {"phases": [_config_of_phase(plan) for plan in later], "log": formats}
+    if training.origin is not None:
+        config["start_from"] = str(training.origin.path)
     run = Run.create(folder, first.source.id, first.algorithm.name, config)
     with run.lock(), closing(LiveLog(run, formats)) as live:
         return training.run(run, None, live)
@@ -118,7 +131,7 @@ def resume(
         saved = checkpoint.load_latest(run.checkpoints) if checkpoint.steps(run.checkpoints) else None
         planned = steps
         if saved is not None:
-            _check_state(saved)
+            check_state(saved)
             planned = saved.state.get("planned_steps") if steps is None else steps  # as the last resume changed it
         first = plan_of(run, steps=planned, environment=environment, algorithm=algorithm, network=network)
         later = [_plan_of_phase(first, phase) for phase in then]
@@ -129,7 +142,7 @@ def resume(
         for reason in saved.skipped if saved else ():
             warnings.warn(f"a newer checkpoint is skipped: {reason}", stacklevel=3)
         if saved is not None:
-            _go_on(plans, run, saved, steps, stretch=stretch_schedules)
+            go_on(plans, run, saved, steps, stretch=stretch_schedules)
         begin = saved.state["phase"] if saved is not None else 0
         training = _Training(plans, first.steps, callbacks, observers, prepare_evaluation, begin)
         with closing(LiveLog(run, formats)) as live:
@@ -162,44 +175,6 @@ def _all(name: str, given: Any, fits: Callable[[Any], bool], expected: str) -> l
     return found
 
 
-def _check_state(saved: checkpoint.Checkpoint) -> None:
-    """Raises ``TeguError`` if a field of what a checkpoint says of its run is wrong, or missing."""
-    try:
-        schema.checked(saved.state, schema.AGENT_OPTIONAL, required=schema.RESUMABLE)
-    except ValueError as error:
-        raise TeguError(f"{saved.path} cannot be resumed: {error}") from error
-
-
-def _go_on(plans: list[Plan], run: Run, saved: checkpoint.Checkpoint, steps: int | None, *, stretch: bool) -> None:
-    """Change the plan of the phase in which a run was ``saved``: how far it goes now, and where its schedules end."""
-    checkpoint.check_finite(saved)
-    state = saved.state
-    phase, before = state["phase"], _before(saved)
-    if not 0 <= before <= saved.step or (before > 0) != (phase > 0):
-        raise TeguError(f"{saved.path} cannot be resumed: its numbers of steps do not fit together")
-    if phase >= len(plans):
-        raise TeguError(f"{saved.path} is of phase {phase}, there are {len(plans)}")
-    if phase and steps is not None:
-        raise TeguError(f"steps can be given in the first phase of a run, {run.name} is in phase {phase + 1}")
-    plan = plans[phase]
-    total = state["steps"] if steps is None else plan.steps
-    end = before + whole_iterations(total, Iteration(plan.learns, plan.n_envs).steps)
-    if end < saved.step:
-        raise TeguError(f"steps must be at least those done, {saved.step:,}, got {total:,}: it is the new total")
-    if end == saved.step and phase == len(plans) - 1:
-        more = "" if phase else ", steps (--steps) asks for more"
-        warnings.warn(f"{run.name} is finished: all {end:,} steps are done{more}", stacklevel=4)
-    schedule_steps = total if stretch else state["schedule_steps"]
-    if total > schedule_steps and end > saved.step and plan.stage is None:
-        warn_of_ended_rates(plan.algorithm, before, schedule_steps)
-    plans[phase] = replace(plan, steps=total, schedule_steps=schedule_steps)
-
-
-def _before(saved: checkpoint.Checkpoint) -> int:
-    """The steps of all phases before the one in which a run was ``saved``."""
-    return saved.state["total"] - saved.state["schedule_steps"]
-
-
 class _Training:
     """Phases one after the other, and meanwhile, in another thread, an evaluation is compiled by playing it once."""
 
@@ -213,15 +188,23 @@ class _Training:
         begin: int = 0,
     ):
         self.begin = begin  # the phase with which it goes on
+        self.origin: checkpoint.Checkpoint | None = None  # what it begins with, if not with nothing learned
+        self._fitting: list[str] = []  # which arrays of that
         self.plans = plans[begin:]
         self.loops: list[Loop] = [make_loop(plan, begin + i) for i, plan in enumerate(self.plans)]
         self.planned_steps = planned_steps  # of all stages of the first phase
         self.callbacks, self.observers, self.episodes = list(callbacks), observers, episodes
 
+    def start_from(self, origin: checkpoint.Checkpoint) -> None:
+        """Begin with what an agent has learned. ``TeguError`` if nothing of it fits."""
+        plan, loop = self.plans[0], self.loops[0]
+        shapes = jax.eval_shape(partial(plan.algorithm.init, spec=loop.spec), jax.random.key(0))
+        self.origin, self._fitting = origin, fitting(shapes, origin, len(plan.seeds))
+
     def run(self, run: Run | None, saved: checkpoint.Checkpoint | None, *live: Callback) -> Agent:
         """Train, with callbacks that come before all others."""
         self.callbacks = [*live, *self.callbacks]
-        before = _before(saved) if saved is not None else 0
+        before = steps_before(saved) if saved is not None else 0
         learners = None
         background = ThreadPoolExecutor(1)
         try:
@@ -229,6 +212,9 @@ class _Training:
                 agent = Agent(plan.algorithm, loop.spec, None, plan.seeds, before, plan.source, run)
                 trainer = self._trainer(number, run, agent, before, background)
                 state = None
+                if self.origin is not None and number == 0:
+                    state = loop.start()
+                    state = loop.with_learners(state, taken_over(loop.learners(state), self.origin, self._fitting))
                 if learners is not None:
                     state = loop.start()
                     if plan.hand_over is not None:

@@ -147,15 +147,16 @@ class Trainer:
                 raise
 
     def _train(self, state: Any, resume: checkpoint.Checkpoint | None) -> Any:
-        if state is None:
-            state = self._restored(resume) if resume else self.loop.start()
-        self.state = state
+        given = state is not None
+        self.state = state if given else self._restored(resume) if resume else self.loop.start()
         self._began = self._last_save = time.perf_counter()
         self._report(self._progress("compiling"))
         self._status("running")
         if resume is None:
             for record in self.records:
                 record.check(*self._dump(record))
+        if given and not self.steps and (unsaved := self._save()):  # a state of somebody else's could not be made again
+            warnings.warn(f"{unsaved}; training goes on", stacklevel=2)
         if not self._stop:
             self.loop.compile(self.state, self._now)
             if self.ready is not None:
