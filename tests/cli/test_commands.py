@@ -225,6 +225,8 @@ def test_check(tegu: Command, tmp_path: Path, monkeypatch) -> None:
 
 def test_export(tegu: Command, runs: Path, tmp_path: Path) -> None:
     answer = tegu("export", RUN, "--runs", runs, "--csv", "all.csv", "--json")
+    assert tegu("export", RUN, "--runs", runs, "--csv", "-").out == (tmp_path / "all.csv").read_text()
+    assert "both write to standard output" in one_line(tegu("export", RUN, "--csv", "-", "--json"), 2)
     assert answer.data == {"run": str(runs / RUN), "format": "csv", "path": "all.csv"}
     rows = list(csv.DictReader((tmp_path / "all.csv").read_text().splitlines()))
     assert rows[0].keys() == {"step", "seed", "name", "value"}

@@ -170,8 +170,19 @@ def test_real_environments_play_to_their_end(name: str) -> None:
     ("name", "backend", "options", "says"),
     [
         ("mpe2:simple_tagg_v3", None, {}, "mpe2 has no simple_tagg_v3, did you mean simple_tag_v3?"),
-        ("simple_tagg_v3", "pettingzoo", {}, "mpe2 has no simple_tagg_v3, did you mean simple_tag_v3?"),
-        ("CartPole-v1", "pettingzoo", {}, "mpe2 has no CartPole-v1"),
+        (
+            "simple_tagg_v3",
+            "pettingzoo",
+            {},
+            "simple_tagg_v3 is none of PettingZoo's particle environments; did you mean simple_tag_v3",
+        ),
+        (
+            "waterworld_v4",
+            "pettingzoo",
+            {},
+            "(others are named with their package, such as pettingzoo.sisl:waterworld_v4)",
+        ),
+        ("CartPole-v1", "pettingzoo", {}, "CartPole-v1 is none of PettingZoo's particle environments"),
         ("simple_tag_v3", "gymnasium", {}, "Gymnasium has no simple_tag_v3; only Tegu has it, in JAX"),
         ("simple_tag_v3", "pettingzoo", {"speed": 3}, "unexpected keyword argument 'speed'"),
         ("mpe2:simple_tag_v3", None, {"speed": 3}, "unexpected keyword argument 'speed'"),

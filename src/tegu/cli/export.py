@@ -1,6 +1,7 @@
 """``tegu export``: a run's metrics as CSV or for TensorBoard, or games of it."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,12 +14,14 @@ Write a run's metrics as a CSV file (step, seed, name, value) or as TensorBoard 
 Go, games against itself as records (SGF), each from an opening of its own. RUN is a run's name, the beginning of one
 (the latest is meant), a folder, or last; with --sgf, RUN@64 searches with 64 simulations."""
 
+_STDOUT = Path("-")
+
 
 def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = Parser("export", "[RUN] --csv FILE | --tensorboard FOLDER | --sgf FOLDER [flags]", _DESCRIPTION)
     add_run(parser)
     target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument("--csv", metavar="FILE", type=Path, help="CSV file to write")
+    target.add_argument("--csv", metavar="FILE", type=Path, help="CSV file to write; - for standard output")
     target.add_argument(
         "--tensorboard", metavar="FOLDER", type=Path, help="folder for the event files, a new one for each seed in it"
     )
@@ -33,6 +36,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     games.add_argument("--game", type=environment, metavar="GAME", help="the game, if it is your own code")
     add_code(parser)
     args = parser.parse(words)
+    if args.csv == _STDOUT and args.json:
+        raise UsageError("--csv - and --json both write to standard output")
     if args.games < 1:
         raise UsageError("--games must be at least 1")
     return args
@@ -40,10 +45,15 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
 
 def run(args: argparse.Namespace, out: Console) -> Outcome:
     from tegu.runs import Run, to_csv, to_tensorboard
+    from tegu.runs.export import CsvWriter
 
     if args.sgf:
         return _games(args, out)
     run = Run.open(args.selector, args.runs)
+    if args.csv == _STDOUT:
+        with run.metrics(read_only=True) as metrics:
+            CsvWriter(sys.stdout).write(metrics.rows())
+        return Outcome({})
     if args.csv:
         to_csv(run, args.csv)
     else:

@@ -215,6 +215,12 @@ def _mpe2(name: str) -> Any:
         importlib.import_module("mpe2")
     except ImportError as error:
         raise TeguError(f"{name} of PettingZoo needs tegu[pettingzoo]: pip install 'tegu[pettingzoo]'") from error
+    particles = [known for known, path in NATIVE.items() if path.startswith("tegu.environments.particle.")]
+    if name not in particles:
+        raise TeguError(
+            f"{name} is none of PettingZoo's particle environments{nearest(name, particles)} "
+            "(others are named with their package, such as pettingzoo.sisl:waterworld_v4)"
+        )
     return _imported(name, f"mpe2:{name}")
 
 
