@@ -62,6 +62,8 @@ class Alias(types.ModuleType):
         if self.__name__.startswith("torch"):
             if name in NUMPY:
                 return NUMPY[name]
+            if name == "optim":
+                return Alias("torch.optim")
             return type(name, (), {}) if name[0].isupper() else Absent(f"torch.{name}")
         return getattr(tegu.sb3, name) if name in tegu.sb3.__all__ else Absent(name)
 

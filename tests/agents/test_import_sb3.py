@@ -23,7 +23,7 @@ MODELS = {
     "a2c": ("CartPole-v1", "a2c", {"gamma": 0.9, "ent_coef": 0.01, "activation": "tanh", "learning_rate": 0.0007}),
     "dqn": ("CartPole-v1", "dqn", {"net_arch": [9, 8], "learning_starts": 20, "exploration_final_eps": 0.05}),
     "sac": ("Pendulum-v1", "sac", {"ent_coef": "auto_0.2", "n_critics": 2, "target_entropy": -1.0}),
-    "td3": ("Pendulum-v1", "td3", {"tau": 0.01, "net_arch": [5], "critic_arch": [6, 4], "action_noise": 0.0}),
+    "td3": ("Pendulum-v1", "td3", {"tau": 0.01, "net_arch": [5], "critic_arch": [6, 4], "action_noise": None}),
     "ddpg": ("Pendulum-v1", "ddpg", {"learning_starts": 50, "n_critics": 1, "activation": "relu"}),
 }
 

@@ -173,7 +173,7 @@ def _settings(name: str, data: Mapping[str, Any]) -> tuple[dict[str, Any], list[
         if isinstance(value, dict | list):
             left_out.append(key)
         elif key == "action_noise":
-            found[key] = 0.0
+            found[key] = None
         else:
             found[key] = value
     if "n_steps" not in _SAME[name] and data.get("n_steps", 1) != 1:
