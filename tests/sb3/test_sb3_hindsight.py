@@ -133,7 +133,7 @@ def test_a_buffer_that_was_deleted_is_empty_until_another_is_loaded(tmp_path: Pa
     rows = model.replay_buffer.rewards[:80]
     model.save_replay_buffer(tmp_path / "whole")
     del model.replay_buffer
-    with pytest.raises(AttributeError, match="DQN of tegu.sb3 has no replay_buffer"):
+    with pytest.raises(AttributeError, match=r"DQN of tegu\.sb3 has no replay_buffer"):
         model.replay_buffer  # noqa: B018
     model.learn(16, reset_num_timesteps=False)
     assert model.replay_buffer.pos == 16

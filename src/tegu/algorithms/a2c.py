@@ -48,9 +48,7 @@ class A2C(Algorithm):
     max_grad_norm: Positive = 0.5  #: the gradient's norm is clipped to this
     rms_prop_eps: Positive = 1e-5  #: epsilon of RMSprop, added to the root
     use_rms_prop: bool = eqx.field(static=True, default=True)  #: RMSprop; else Adam
-    rms_prop_tf_like: bool = eqx.field(
-        static=True, default=False
-    )  #: RMSprop with its epsilon under the root, from 1 on
+    rms_prop_tf_like: bool = eqx.field(static=True, default=False)  #: TensorFlow's RMSprop, as older code had it
     weight_decay: NonNegativeOrNone = None  #: of all parameters at each update, times the learning rate (AdamW)
     normalize_advantage: bool = eqx.field(static=True, default=False)  #: mean 0 and variance 1 in each rollout
     normalize_observation: bool = eqx.field(static=True, default=False)  #: standardise observations (running moments)
