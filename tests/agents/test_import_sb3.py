@@ -33,7 +33,7 @@ MODELS = {
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_does_what_it_did(name):
     environment, algorithm, settings = MODELS[name]
-    with pytest.warns(UserWarning, match="truncated mini-batch of size 32") if name == "ppo_box" else nullcontext():
+    with pytest.warns(UserWarning, match="truncated minibatch of size 32") if name == "ppo_box" else nullcontext():
         agent, left_out = imported(FOLDER / f"{name}.zip", environment)
     with np.load(FOLDER / "actions.npz") as recorded:
         seen, expected = recorded[f"{name}/observations"], recorded[f"{name}/actions"]

@@ -300,7 +300,7 @@ def test_a_truncated_minibatch_is_numpys(numerics, sizes):
 
 def test_a_truncated_minibatch_is_said():
     for batch_size, whole, rest in ((5, 1, 3), (7, 1, 1), (9, 0, 8)):
-        with pytest.warns(UserWarning, match=f"after every {whole} whole .* a truncated mini-batch of size {rest}"):
+        with pytest.warns(UserWarning, match=f"after every {whole} whole .* a truncated minibatch of size {rest}"):
             PPO(n_steps=T, batch_size=batch_size).validate(spec_of("box"))
 
 

@@ -51,7 +51,7 @@ def warn_of_truncated_minibatch(algorithm: Any, spec: EnvironmentSpec) -> None:
     if rest:
         warnings.warn(
             f"{algorithm.title}: n_steps x n_envs is {algorithm.n_steps} x {spec.n_envs}, no multiple of batch_size "
-            f"{algorithm.batch_size}: after every {whole} whole minibatches there will be a truncated mini-batch of "
+            f"{algorithm.batch_size}: after every {whole} whole minibatches there will be a truncated minibatch of "
             f"size {rest}",
             stacklevel=3,
         )
