@@ -2,9 +2,10 @@
 
     python -m benchmarks.sb3_tests PATH/stable-baselines3/tests [pytest's arguments]
 
-Counted are the tests that name an algorithm, but for the one that SB3 marks as expensive: networks of 2 GB. ``stable_baselines3`` and all modules in it become ``tegu.sb3``; a name
-that is not there fails where it is used, not where it is imported. PyTorch's classes become empty ones, and the few of
-its functions that tests apply to parameters NumPy's.
+Counted are the tests that name an algorithm, but for the one that SB3 marks as expensive: networks of 2 GB.
+``stable_baselines3`` and all modules in it become ``tegu.sb3``; a name that is not there fails where it is used, not
+where it is imported. PyTorch's classes become empty ones, and the few of its functions that tests apply to parameters
+NumPy's. Three of the files need pandas.
 """
 
 import ast
