@@ -110,6 +110,11 @@ def test_noise_may_depend_on_the_state():
     model = A2C("MlpPolicy", "Pendulum-v1", use_sde=True, sde_sample_freq=4, policy_kwargs=kwargs)
     algorithm = model.algorithm
     assert (model.use_sde, model.sde_sample_freq) == (algorithm.use_sde, algorithm.sde_sample_freq) == (True, 4)
+    before = model.policy.state_dict()
+    assert all(array.size for array in before.values())  # not log_std, in place of which there is that of the noise
+    model.policy.load_state_dict({name: array + 1 for name, array in before.items()})
+    after = model.policy.state_dict()
+    assert all((after[name] == before[name] + 1).all() for name in before)
     assert (algorithm.log_std_init, algorithm.full_std, algorithm.use_expln) == (-2, False, True)
     model.learn(100)
     assert model.predict(np.zeros(3, np.float32))[0].shape == (1,)
