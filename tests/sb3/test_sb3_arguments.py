@@ -24,6 +24,7 @@ from tegu.sb3 import (
     MultiInputPolicy,
     NormalActionNoise,
     OrnsteinUhlenbeckActionNoise,
+    RMSpropTFLike,
     check_env,
     configure,
     get_schedule_fn,
@@ -403,10 +404,6 @@ def test_pixels_are_means_of_areas():
 
 class Adam:
     """Named as PyTorch's class."""
-
-
-class RMSpropTFLike:
-    """Named as SB3's class."""
 
 
 def test_a2c_has_the_optimizer_that_is_asked_for():

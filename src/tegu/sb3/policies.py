@@ -37,6 +37,10 @@ USUAL: dict[str, Any] = {
 """What else ``policy_kwargs`` may hold, as long as it is what Tegu does anyway."""
 
 
+class RMSpropTFLike:
+    """The optimizer of that name, to be given to ``A2C`` as ``optimizer_class``: RMSprop as TensorFlow has it."""
+
+
 def policy_settings(
     title: str,
     policy: Any,
