@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,11 @@ from tegu.core.errors import TeguError
 FOLDER = Path(__file__).with_name("sb3_models")
 MODELS = {
     "ppo": ("CartPole-v1", "ppo", {"net_arch": [5, 4], "critic_arch": [6], "batch_size": 16, "clip_range": 0.2}),
-    "ppo_box": ("Pendulum-v1", "ppo", {"activation": "elu", "batch_size": 32, "clip_range": 0.25, "n_epochs": 10}),
+    "ppo_box": ("Pendulum-v1", "ppo", {"activation": "elu", "batch_size": 64, "clip_range": 0.25, "n_epochs": 10}),
     "a2c": ("CartPole-v1", "a2c", {"gamma": 0.9, "ent_coef": 0.01, "activation": "tanh", "learning_rate": 0.0007}),
     "dqn": ("CartPole-v1", "dqn", {"net_arch": [9, 8], "learning_starts": 20, "exploration_final_eps": 0.05}),
     "sac": ("Pendulum-v1", "sac", {"ent_coef": "auto_0.2", "n_critics": 2, "target_entropy": -1.0}),
-    "td3": ("Pendulum-v1", "td3", {"tau": 0.01, "net_arch": [5], "critic_arch": [6, 4], "action_noise": 0.0}),
+    "td3": ("Pendulum-v1", "td3", {"tau": 0.01, "net_arch": [5], "critic_arch": [6, 4], "action_noise": None}),
     "ddpg": ("Pendulum-v1", "ddpg", {"learning_starts": 50, "n_critics": 1, "activation": "relu"}),
 }
 
@@ -32,7 +33,8 @@ MODELS = {
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_does_what_it_did(name):
     environment, algorithm, settings = MODELS[name]
-    agent, left_out = imported(FOLDER / f"{name}.zip", environment)
+    with pytest.warns(UserWarning, match="truncated minibatch of size 32") if name == "ppo_box" else nullcontext():
+        agent, left_out = imported(FOLDER / f"{name}.zip", environment)
     with np.load(FOLDER / "actions.npz") as recorded:
         seen, expected = recorded[f"{name}/observations"], recorded[f"{name}/actions"]
     assert len(np.unique(expected)) > 1
@@ -41,7 +43,7 @@ def test_a_model_does_what_it_did(name):
     assert (agent.algorithm.name, {key: found[key] for key in settings}) == (algorithm, settings)
     assert agent.seeds == (3,)
     assert agent.steps >= 200
-    changed = {"dqn": ["learning_rate", "train_freq"], "ppo": [], "ppo_box": ["batch_size"], "a2c": []}
+    changed = {"dqn": ["learning_rate", "train_freq"], "ppo": [], "ppo_box": [], "a2c": []}
     assert left_out == changed.get(name, ["train_freq"])  # DQN's learning rate is a function of Python
 
 

@@ -221,7 +221,6 @@ def test_what_does_not_fit_is_refused_in_one_line(kind):
             f"^{kind().title} needs a multi-agent environment whose agents act in parallel, alone is not one",
         ),
         ({}, spec_of("tic-tac-toe", TicTacToe(), 1), "agents act in parallel, tic-tac-toe is not one"),
-        ({"n_steps": 5, "batch_size": 4}, TRIO, "n_steps x n_envs must be a multiple of batch_size"),
         ({"activation": "swish"}, TRIO, "swish"),
     ):
         with pytest.raises(TeguError, match=message) as caught:

@@ -1,5 +1,7 @@
 """PPO against a re-implementation in NumPy float64."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +32,7 @@ from tegu.core.schedule import Clock, Linear
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Step
 from tegu.environments.classic.pendulum import Pendulum
+from tegu.experience.shuffling import permutation
 from tegu.nn.moments import RunningMoments
 
 KEY = jax.random.key(0)
@@ -235,7 +238,7 @@ class Counting(PPO):
         return loss, {"loss": loss}
 
 
-@pytest.mark.parametrize(("epochs", "batch_size"), [(1, 2), (3, 4)])
+@pytest.mark.parametrize(("epochs", "batch_size"), [(1, 2), (3, 4), (2, 3), (2, 7), (2, 9)])
 def test_an_epoch_uses_every_sample_exactly_once(epochs, batch_size):
     spec = EnvironmentSpec("test", spaces.Discrete(T * B), spaces.Discrete(2), n_envs=B)
     algorithm = Counting(learning_rate=1.0, n_steps=T, batch_size=batch_size, n_epochs=epochs, net_arch=())
@@ -245,7 +248,7 @@ def test_an_epoch_uses_every_sample_exactly_once(epochs, batch_size):
     after, metrics = UPDATE(algorithm, learner, batch, KEY)
     used = learner.network.actor.weights[0] - after.network.actor.weights[0]
     np.testing.assert_allclose(used, np.full((T * B, 2), epochs), rtol=1e-12)
-    assert after.updates == metrics["n_updates"] == epochs * T * B // batch_size
+    assert after.updates == metrics["n_updates"] == epochs * math.ceil(T * B / batch_size)
 
 
 class Noting(Counting):
@@ -268,6 +271,37 @@ def test_every_epoch_has_an_order_of_its_own():
     assert sorted(first) == sorted(second) == list("01234567")
     assert first != second
     assert list("01234567") not in (first, second)
+
+
+@pytest.mark.parametrize("sizes", [(5, 3), (7, 1)])
+def test_a_truncated_minibatch_is_numpys(numerics, sizes):
+    """An epoch over 8 samples in two minibatches, of which the last is smaller: each is standardised by itself, but for
+    one of a single step; and each counts alike in the means of what is reported."""
+    algorithm = PPO(learning_rate=1e-2, max_grad_norm=1e9, **SMALL | {"batch_size": sizes[0]})
+    learner = learner_of(algorithm, "box")
+    batch = with_log_probs(numerics, algorithm, "box", learner, rollout("box"))
+    sample = numpy_sample(numerics, algorithm, "box", learner, batch, batch.reward)
+    order = np.asarray(permutation(jax.random.split(KEY, 1)[0], T * B))
+    network, adam, found = learner.network, numerics.Adam(1e9, 1e-5), []
+    for index in np.split(order, [sizes[0]]):
+        part = jax.tree.map(lambda leaf, index=index: leaf[index], sample)
+
+        def loss(net, part=part):
+            return numpy_loss(numerics, "box", net, part, clip=0.2, normalize=len(part.advantage) > 1)
+
+        found.append(loss(network))
+        network = adam.step(network, numerics.gradient(lambda net: loss(net)["loss"], network), 1e-2)
+    after, metrics = UPDATE(algorithm, learner, batch, KEY)
+    np.testing.assert_allclose(numerics.flat(after.network), numerics.flat(network), rtol=1e-5, atol=1e-6)
+    for name in found[0]:
+        mean = np.mean([each[name] for each in found])
+        np.testing.assert_allclose(metrics[name], mean, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_a_truncated_minibatch_is_said():
+    for batch_size, whole, rest in ((5, 1, 3), (7, 1, 1), (9, 0, 8)):
+        with pytest.warns(UserWarning, match=f"after every {whole} whole .* a truncated minibatch of size {rest}"):
+            PPO(n_steps=T, batch_size=batch_size).validate(spec_of("box"))
 
 
 @pytest.fixture
@@ -378,12 +412,7 @@ def test_acting_normalises_and_masks(numerics):
 @pytest.mark.parametrize(
     ("settings", "observation", "action", "message"),
     [
-        (
-            {"n_steps": 5, "batch_size": 4},
-            BOX,
-            spaces.Discrete(2),
-            r"n_steps x n_envs must be a multiple of batch_size",
-        ),
+        ({"batch_size": 1}, BOX, spaces.Discrete(2), r"nothing to learn with minibatches of 1 step"),
         ({}, BOX, spaces.Box(-np.inf, 1, (2,)), r"^PPO needs finite action bounds, the environment has Box"),
         ({}, BOX, spaces.Text(3), r"^PPO needs a Discrete or MultiDiscrete or MultiBinary or Box action space"),
         ({}, spaces.Tuple([BOX]), spaces.Discrete(2), r"^observation space Tuple.* is not supported"),

@@ -220,7 +220,6 @@ def one_module(key, spec):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"n_steps": 5, "batch_size": 4}, "^TRPO: n_steps x n_envs must be a multiple of batch_size"),
         ({"sub_sampling_factor": 5, "n_steps": 4, "batch_size": 8}, "^TRPO: sub_sampling_factor 5 leaves too few of 8"),
         ({"network": one_module}, "^TRPO: the network one_module must return a tuple of 2, it returned 1"),
         ({"target_kl": 0.0}, "^TRPO: target_kl must be above 0"),

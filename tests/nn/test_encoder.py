@@ -109,6 +109,26 @@ def test_pixels_are_scaled_by_their_bounds():
     np.testing.assert_array_equal(image.of(features(unbounded, pixels.astype(np.float32))), pixels)
 
 
+def test_raw_pixels_stay_as_they_are():
+    """Whatever their type and their bounds; the convolutions are those of scaled ones."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 10, 9, 3))
+    for low, high, dtype in [(0, 255, np.uint8), (0, 255, np.float32), (-1000, 1000, np.float32), (0, 255, np.int32)]:
+        space = spaces.Box(low, high, (10, 9, 3), dtype)
+        raw, usual = Encoder(KEY, space, "minatar+raw"), Encoder(KEY, space, "minatar")
+        found = features(space, pixels.astype(dtype))
+        np.testing.assert_allclose(raw.images[0].of(found), pixels, rtol=1e-6)
+        assert raw.title == usual.title == "MinAtar CNN 10x9x3"
+        (image,) = usual.images
+        np.testing.assert_allclose(raw(scaled_down(space, found, image)), usual(found), rtol=1e-4, atol=1e-5)
+    assert Encoder(KEY, SMALL, "auto+raw:16").outputs == 16
+
+
+def scaled_down(space, found, image):
+    """Features of which the raw pixels are what ``image`` makes of those of ``found``."""
+    pixels = np.asarray(image.of(found)).reshape(2, -1)
+    return pixels / 255 if space.dtype == np.uint8 else pixels
+
+
 @pytest.mark.parametrize("key", [jax.random.key(0), jax.random.key(1)])
 def test_convolutions_begin_apart_from_all_other_layers(key):
     """A key's splits are folds of small numbers: an image's weights must come from none of them."""
@@ -195,6 +215,8 @@ def test_an_image_is_described():
     [
         ("cnn", ATARI, "must be one of auto, flatten, nature, impala, minatar, attention, got 'cnn'"),
         ("flatten:8", ATARI, "features_extractor must be one of auto, .* got 'flatten:8'"),
+        ("flatten+raw", ATARI, "features_extractor must be one of auto, .* got 'flatten\\+raw'"),
+        ("nature+lidar", ATARI, "features_extractor must be one of auto, .* got 'nature\\+lidar'"),
         ("nature:no", ATARI, "'nature:no' must end in the width of a layer, such as nature:256"),
         ("nature", spaces.Box(-1, 1, (4,)), "features_extractor nature is for images, .* the observations are Box"),
         ("nature", SMALL, "features_extractor nature needs images of at least 36x36 pixels, got 10x9"),

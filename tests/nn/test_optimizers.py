@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from tegu.nn.optimizers import adam, adaptively_clipped, laprop, one_vector, radam
+from tegu.nn.optimizers import adam, adaptively_clipped, laprop, one_vector, radam, rmsprop
 
 SHAPES = {"scalar": (), "bias": (3,), "weight": (5, 4), "filters": (2, 2, 1, 3)}
 
@@ -61,6 +61,19 @@ def test_laprop_is_the_mean_of_scaled_gradients() -> None:
         np.testing.assert_allclose(direction["weight"], m / (1 - 0.9**t), rtol=1e-4)
     nothing = jax.tree.map(jnp.zeros_like, numbers(0))
     np.testing.assert_array_equal(optimizer.update(nothing, optimizer.init(nothing))[0]["weight"], 0)
+
+
+def test_rmsprop_may_be_tensorflows() -> None:
+    """Its mean of squares begins at 1, and epsilon is under the root; in float64."""
+    for tf_like in (False, True):
+        optimizer, mean = rmsprop(None, 0.1, tf_like=tf_like), float(tf_like)
+        state = optimizer.init(numbers(0))
+        for t in range(1, 4):
+            gradient = np.asarray(numbers(t)["weight"], np.float64)
+            direction, state = optimizer.update(numbers(t), state)
+            mean = 0.99 * mean + 0.01 * gradient**2
+            root = np.sqrt(mean + 0.1) if tf_like else np.sqrt(mean) + 0.1
+            np.testing.assert_allclose(direction["weight"], gradient / root, rtol=1e-5)
 
 
 def test_gradients_are_clipped_to_a_share_of_their_parameters() -> None:

@@ -413,7 +413,6 @@ def test_activations_go_by_name():
             "policy_kwargs\\['ortho_init'\\] must be True in Tegu, got False",
         ),
         (lambda: small_ppo(seed=-1), "seed must be from 0"),
-        (lambda: small_ppo(batch_size=33), "must be a multiple of batch_size"),
         (lambda: small_ppo(None), "env must be a name, a gymnasium.Env or a VecEnv of tegu.sb3, got NoneType"),
         (lambda: small_dqn("Pendulum-v1"), "DQN needs a Discrete action space"),
         (lambda: small_dqn(train_freq=(1, "episode")), "train_freq: only steps"),

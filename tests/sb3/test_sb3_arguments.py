@@ -24,6 +24,7 @@ from tegu.sb3 import (
     MultiInputPolicy,
     NormalActionNoise,
     OrnsteinUhlenbeckActionNoise,
+    RMSpropTFLike,
     check_env,
     configure,
     get_schedule_fn,
@@ -90,8 +91,10 @@ def test_entropy_and_quantiles_reach_the_algorithm():
     model = TQC("MlpPolicy", "Pendulum-v1", ent_coef="auto_0.1", action_noise=still, policy_kwargs=kwargs)
     assert (str(model.algorithm.ent_coef), model.algorithm.n_quantiles, model.algorithm.n_critics) == ("auto_0.1", 7, 3)
     assert (model.ent_coef, model.action_noise) == ("auto_0.1", still)
-    with pytest.raises(TeguError, match="SAC: Tegu does not support action_noise"):
-        SAC("MlpPolicy", "Pendulum-v1", action_noise=NormalActionNoise(np.zeros(1), np.ones(1)))
+    assert model.algorithm.action_noise == 0.0
+    noise = OrnsteinUhlenbeckActionNoise(np.zeros(1), 0.2 * np.ones(1))
+    model = SAC("MlpPolicy", "Pendulum-v1", action_noise=noise, policy_kwargs=kwargs | {"net_arch": [4]})
+    assert (model.algorithm.action_noise, model.algorithm.noise_type) == (pytest.approx(0.02), "ornstein-uhlenbeck")
 
 
 def test_defaults_of_tegu_are_those_of_stable_baselines3_where_both_have_them():
@@ -108,6 +111,11 @@ def test_noise_may_depend_on_the_state():
     model = A2C("MlpPolicy", "Pendulum-v1", use_sde=True, sde_sample_freq=4, policy_kwargs=kwargs)
     algorithm = model.algorithm
     assert (model.use_sde, model.sde_sample_freq) == (algorithm.use_sde, algorithm.sde_sample_freq) == (True, 4)
+    before = model.policy.state_dict()
+    assert all(array.size for array in before.values())  # not log_std, in place of which there is that of the noise
+    model.policy.load_state_dict({name: array + 1 for name, array in before.items()})
+    after = model.policy.state_dict()
+    assert all((after[name] == before[name] + 1).all() for name in before)
     assert (algorithm.log_std_init, algorithm.full_std, algorithm.use_expln) == (-2, False, True)
     model.learn(100)
     assert model.predict(np.zeros(3, np.float32))[0].shape == (1,)
@@ -126,7 +134,7 @@ def test_noise_is_the_same_process():
         ours = (1 - found["noise_theta"]) * ours + found["action_noise"] * normal
     np.testing.assert_allclose(ours, theirs)
     assert noise_settings(NormalActionNoise(np.zeros(2), 0.2 * np.ones(2))) == {"action_noise": 0.2}
-    assert noise_settings(None) == {"action_noise": 0.0}
+    assert noise_settings(None) == {"action_noise": None}
     for wrong in (
         NormalActionNoise(np.ones(2), np.ones(2)),
         NormalActionNoise(np.zeros(2), np.array([0.1, 0.2])),
@@ -169,13 +177,15 @@ class AdamW:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"optimizer_class": AdamW}, "policy_kwargs\\['optimizer_class'\\] must be 'Adam' in Tegu, got AdamW"),
+        ({"optimizer_class": dict}, "PPO: optimizer_class must be Adam or AdamW in Tegu, got dict"),
+        ({"optimizer_kwargs": {"eps": 1e-3}}, "does not support optimizer_class=None, optimizer_kwargs={'eps': 0.001}"),
+        ({"optimizer_kwargs": {"weight_decay": 1e-3}}, "does not support .* optimizer_kwargs={'weight_decay': 0.001}"),
         (
             {"features_extractor_class": dict},
             "must be one of NatureCNN, .*, got dict: PyTorch's modules do not run in JAX",
         ),
         ({"share_features_extractor": False}, "must be True in Tegu, got False"),
-        ({"normalize_images": False}, "must be True in Tegu, got False"),
+        ({"normalize_images": False}, "must be True in Tegu with the MlpPolicy, got False"),
         ({"nonsense": 1}, "policy_kwargs\\['nonsense'\\] is not supported"),
     ],
 )
@@ -396,15 +406,26 @@ class Adam:
     """Named as PyTorch's class."""
 
 
-class RMSpropTFLike:
-    """Named as SB3's class."""
-
-
 def test_a2c_has_the_optimizer_that_is_asked_for():
     assert A2C("MlpPolicy", "CartPole-v1").algorithm.use_rms_prop
     assert not A2C("MlpPolicy", "CartPole-v1", policy_kwargs={"optimizer_class": Adam}).algorithm.use_rms_prop
-    with pytest.raises(ValueError, match="A2C: optimizer_class must be RMSprop or Adam in Tegu, got RMSpropTFLike"):
-        A2C("MlpPolicy", "CartPole-v1", policy_kwargs={"optimizer_class": RMSpropTFLike})
+    for eps, given in ((1e-8, {}), (1e-4, {"optimizer_kwargs": {"eps": 1e-4}})):
+        asked = {"optimizer_class": RMSpropTFLike, **given}
+        algorithm = A2C("MlpPolicy", "CartPole-v1", policy_kwargs=asked).algorithm
+        assert (algorithm.use_rms_prop, algorithm.rms_prop_tf_like, algorithm.rms_prop_eps) == (True, True, eps)
+    with pytest.raises(ValueError, match="A2C: optimizer_class must be Adam or AdamW or RMSprop or RMSpropTFLike"):
+        A2C("MlpPolicy", "CartPole-v1", policy_kwargs={"optimizer_class": dict})
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "environment"), [(A2C, "CartPole-v1"), (DQN, "CartPole-v1"), (TD3, "Pendulum-v1")]
+)
+def test_adamw_is_adam_with_pytorchs_decay(algorithm, environment):
+    for decay, given in ((1e-2, {}), (0.3, {"weight_decay": 0.3}), (None, {"weight_decay": 0})):
+        asked = {"optimizer_class": AdamW, "optimizer_kwargs": given, "net_arch": [4]}
+        assert algorithm("MlpPolicy", environment, policy_kwargs=asked).algorithm.weight_decay == decay
+    with pytest.raises(ValueError, match="TRPO: Tegu does not support optimizer_class=AdamW"):
+        TRPO("MlpPolicy", "CartPole-v1", policy_kwargs={"optimizer_class": AdamW})
 
 
 def test_a_saved_network_is_not_asked_to_be_another(a2c, tmp_path):

@@ -90,6 +90,8 @@ def test_may_be_functions_and_lists(dqn):
     dqn.learn(1000, callback=[look, CallbackList([recorder])])
     assert seen == [(1, 10), (2, 10), (3, 10)]
     assert recorder.n_calls == 3
+    assert recorder.locals["new_obs"].shape == (1, 4)  # the training ends with the piece: this is what comes next
+    assert dqn.num_timesteps == 10
 
 
 def test_a_checkpoint_is_saved_at_its_step_with_the_model_of_the_round(dqn, tmp_path):

@@ -126,6 +126,28 @@ def test_environments_of_gymnasium_are_learned_in_hindsight_too(
     assert f"Success rate: {reached[-1].mean():.2%}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_a_buffer_that_was_deleted_is_empty_until_another_is_loaded(tmp_path: Path) -> None:
+    """Where an episode was running when it was saved, a warning says that it ends there."""
+    model = lamp(replay_buffer_kwargs=None).learn(80)  # episodes have 4 steps, rounds 16
+    rows = model.replay_buffer.rewards[:80]
+    model.save_replay_buffer(tmp_path / "whole")
+    del model.replay_buffer
+    with pytest.raises(AttributeError, match=r"DQN of tegu\.sb3 has no replay_buffer"):
+        model.replay_buffer  # noqa: B018
+    model.learn(16, reset_num_timesteps=False)
+    assert model.replay_buffer.pos == 16
+    model.load_replay_buffer(tmp_path / "whole")
+    np.testing.assert_array_equal(model.replay_buffer.rewards[:80], rows)
+
+    running = lamp(replay_buffer_kwargs=None, train_freq=10, learning_starts=5).learn(30)
+    running.save_replay_buffer(tmp_path / "running")
+    running.load_replay_buffer(tmp_path / "running", truncate_last_traj=False)
+    with pytest.warns(UserWarning, match="The last trajectory in the replay buffer will be truncated"):
+        running.load_replay_buffer(tmp_path / "running")
+    assert np.flatnonzero(running.replay_buffer.dones).tolist() == [3, 7, 11, 15, 19, 23, 27, 29]
+
+
 def test_without_it_goals_stay_as_they_are() -> None:
     assert lamp(replay_buffer_class=None, replay_buffer_kwargs=None).algorithm.n_sampled_goal == 0
     assert lamp(replay_buffer_kwargs=None).algorithm.n_sampled_goal == 4

@@ -37,6 +37,37 @@ def test_a_model_sees_channels_first_and_takes_both(channel_first):
     assert model.predict(seen[0], deterministic=True)[0] == model.predict(there[0], deterministic=True)[0]
 
 
+class Standardised(FakeImageEnv):
+    """Images that are no pixels."""
+
+    def __init__(self):
+        super().__init__(screen_height=36, screen_width=36, n_channels=1, channel_first=True)
+        self.observation_space = spaces.Box(-10, 10, (1, 36, 36), np.float32)
+
+    def reset(self, **more):
+        seen, info = super().reset(**more)
+        return seen.astype(np.float32) / 100, info
+
+    def step(self, action):
+        seen, *rest = super().step(action)
+        return seen.astype(np.float32) / 100, *rest
+
+
+def test_images_that_are_no_pixels_are_taken_as_they_are_or_refused():
+    with pytest.raises(AssertionError, match=r"DQN: the CnnPolicy divides by 255, .*normalize_images=False") as error:
+        DQN("CnnPolicy", Standardised(), buffer_size=20)
+    assert "\n" not in str(error.value)
+    DQN("MlpPolicy", Standardised(), buffer_size=20)
+    asked = {"normalize_images": False, "features_extractor_kwargs": {"features_dim": 8}}
+    model = DQN("CnnPolicy", Standardised(), buffer_size=20, policy_kwargs=asked)
+    assert model.algorithm.features_extractor == "nature+raw"
+    assert DQN("CnnPolicy", images(), buffer_size=20, policy_kwargs=asked).algorithm == model.algorithm
+    several = DQN(
+        "MultiInputPolicy", SimpleMultiObsEnv(), buffer_size=20, policy_kwargs={"normalize_images": False}
+    ).algorithm
+    assert several.features_extractor == "auto+raw:256"
+
+
 def test_images_of_a_dict_are_turned_and_the_rest_stays():
     vector = with_channels_first(DummyVecEnv([lambda: SimpleMultiObsEnv(channel_last=True)]))
     assert vector.observation_space["img"].shape == (1, 64, 64)

@@ -86,10 +86,6 @@ def imported(path: str | Path, environment: Any) -> Imported:
     _check_spaces(data, seen, acted, path, source.id)
     n_envs = _whole(data, "n_envs", 1, MOST_AT_ONCE)
     spec = EnvironmentSpec(source.id, seen, acted, n_envs, model=native)
-    if name == "ppo":  # whose last minibatch is cut short there; here all are of one size
-        batch, size = (_whole(data, key, 1, MOST_STEPS) for key in ("batch_size", "n_steps"))
-        settings["batch_size"] = next(n for n in range(min(batch, size * n_envs), 0, -1) if size * n_envs % n == 0)
-        left_out += ["batch_size"] if settings["batch_size"] != batch else []
     algorithm = make_algorithm(name, settings | shape)
     algorithm.validate(spec)
     fresh = jax.jit(partial(algorithm.init, spec=spec))(jax.random.key(0))
@@ -173,7 +169,7 @@ def _settings(name: str, data: Mapping[str, Any]) -> tuple[dict[str, Any], list[
         if isinstance(value, dict | list):
             left_out.append(key)
         elif key == "action_noise":
-            found[key] = 0.0
+            found[key] = None
         else:
             found[key] = value
     if "n_steps" not in _SAME[name] and data.get("n_steps", 1) != 1:

@@ -24,7 +24,7 @@ from tegu.algorithms.actor_critic import (
     with_observations,
 )
 from tegu.algorithms.base import Algorithm, Metrics, Update, derived, learning_metrics, named, network_field
-from tegu.algorithms.ranges import Count, CountOrNever, Fraction, NonNegative, Positive, Rate
+from tegu.algorithms.ranges import Count, CountOrNever, Fraction, NonNegative, NonNegativeOrNone, Positive, Rate
 from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
@@ -48,6 +48,8 @@ class A2C(Algorithm):
     max_grad_norm: Positive = 0.5  #: the gradient's norm is clipped to this
     rms_prop_eps: Positive = 1e-5  #: epsilon of RMSprop, added to the root
     use_rms_prop: bool = eqx.field(static=True, default=True)  #: RMSprop; else Adam
+    rms_prop_tf_like: bool = eqx.field(static=True, default=False)  #: TensorFlow's RMSprop, as older code had it
+    weight_decay: NonNegativeOrNone = None  #: of all parameters at each update, times the learning rate (AdamW)
     normalize_advantage: bool = eqx.field(static=True, default=False)  #: mean 0 and variance 1 in each rollout
     normalize_observation: bool = eqx.field(static=True, default=False)  #: standardise observations (running moments)
     normalize_reward: bool = eqx.field(static=True, default=False)  #: divide rewards by the running std of returns
@@ -84,7 +86,9 @@ class A2C(Algorithm):
         return learner.network.parts
 
     def optimizer(self) -> optax.GradientTransformation:
-        return rmsprop(self.max_grad_norm, self.rms_prop_eps) if self.use_rms_prop else adam(self.max_grad_norm, 1e-5)
+        if not self.use_rms_prop:
+            return adam(self.max_grad_norm, 1e-5)
+        return rmsprop(self.max_grad_norm, self.rms_prop_eps, tf_like=self.rms_prop_tf_like)
 
     def begin(self, learner: ActorCriticLearner, key: jax.Array, n: int) -> PyTree:
         return first_memory(learner, n)
@@ -99,7 +103,8 @@ class A2C(Algorithm):
         """One gradient step on a rollout ``[T, B, ...]``."""
         learner, sample, critic_metrics = samples_of(self, learner, batch)
         gradient, report = jax.grad(self.loss, has_aux=True)(learner.network, sample)
-        network, state = descend(self.optimizer(), self.learning_rate, learner.network, gradient, learner.optimizer)
+        given = self.optimizer(), self.learning_rate, learner.network, gradient, learner.optimizer
+        network, state = descend(*given, self.weight_decay)
         learner = learner._replace(network=network, optimizer=state, updates=learner.updates + 1)
         report |= critic_metrics | policy_metrics(network) | learning_metrics(self.learning_rate, learner.updates)
         return Update(with_observations(self, learner, batch), report)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 
+from tegu.algorithms.action_noise import check_noise, first_noise, noisy
 from tegu.algorithms.base import (
     Algorithm,
     ExpectedReturn,
@@ -34,6 +35,7 @@ from tegu.algorithms.ranges import (
     Fraction,
     Natural,
     NonNegative,
+    NonNegativeOrNone,
     PositiveFraction,
     Rate,
     RateOrNone,
@@ -47,12 +49,10 @@ from tegu.algorithms.value_expansion import (
     model_taken,
     new_model,
 )
-from tegu.core.errors import TeguError
 from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
 from tegu.core.step import Decision, PyTree, Step
 from tegu.experience.base import Batch, Replay, hindsight
-from tegu.exploration import ornstein_uhlenbeck
 from tegu.nn.batch_norm import WARM_UP, fitted, with_statistics
 from tegu.nn.custom import Signature, check_custom, custom_networks
 from tegu.nn.heads import ActionValue, CustomPolicy, DeterministicPolicy
@@ -62,7 +62,6 @@ from tegu.spaces.bounds import from_unit, to_unit
 
 Actor = DeterministicPolicy | CustomPolicy
 
-NOISES = ("normal", "ornstein-uhlenbeck")
 POLICY = ("actor", "target_actor", "target_critics", "actor_optimizer", "actor_loss")  #: what a delay holds back
 
 
@@ -102,9 +101,10 @@ class DDPG(Algorithm):
     policy_delay: Count = eqx.field(static=True, default=1)  #: updates of the critics per update of actor and targets
     target_policy_noise: NonNegative = 0.0  #: standard deviation of the noise of the target's actions, in half ranges
     target_noise_clip: NonNegative = 0.5  #: the most that this noise can be
-    action_noise: NonNegative = 0.1  #: standard deviation of the exploration noise; 1 is half the range of the actions
+    action_noise: NonNegativeOrNone = 0.1  #: standard deviation of exploration noise; 1 is half the range of actions
     noise_type: str = eqx.field(static=True, default="normal")  #: normal, or ornstein-uhlenbeck: correlated in time
     noise_theta: PositiveFraction = 0.15  #: ornstein-uhlenbeck: the share of the noise that is forgotten at each step
+    weight_decay: NonNegativeOrNone = None  #: of actor and critics at each update, times the learning rate (AdamW)
     action_l2: NonNegative = 0.0  #: weight of the mean squared action in the actor's loss, against saturation
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(400, 300))  #: hidden layers of actor and critic each
     critic_arch: tuple[int, ...] | None = eqx.field(static=True, default=None)  #: the critic's, if they are others
@@ -131,8 +131,7 @@ class DDPG(Algorithm):
     def validate(self, spec: EnvironmentSpec) -> None:
         check_deep(self, spec, spaces.Box)
         check_replay(self)
-        if self.noise_type not in NOISES:
-            raise TeguError(f"{self.title}: noise_type must be one of {', '.join(NOISES)}, got {self.noise_type!r}")
+        check_noise(self, spec)
         check_expansion(self, spec)
         check_layers(self, {"layer_norm": self.layer_norm})
         if self.network is not None:
@@ -173,7 +172,7 @@ class DDPG(Algorithm):
 
     def begin(self, learner: DDPGLearner, key: jax.Array, n: int) -> PyTree:
         """The noise ``[n, *shape]`` of an Ornstein-Uhlenbeck process, which starts anew with each episode."""
-        return jnp.zeros((n, *learner.actor.spaces.action.shape)) if self.noise_type == "ornstein-uhlenbeck" else ()
+        return first_noise(self, n, learner.actor.spaces.action.shape)
 
     def act(
         self, learner: DDPGLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
@@ -181,11 +180,9 @@ class DDPG(Algorithm):
         action = learner.actor(observation)
         if explore:
             noise_key, random_key = jax.random.split(key)
-            noise = self.action_noise * jax.random.normal(noise_key, action.shape)
-            if self.noise_type == "ornstein-uhlenbeck":
-                memory = noise = ornstein_uhlenbeck(memory, noise, self.noise_theta)
+            own, memory = noisy(self, action, memory, noise_key)
             random = jax.random.uniform(random_key, action.shape, minval=-1, maxval=1)
-            action = jnp.where(self.random_actions, random, jnp.clip(action + noise, -1, 1))
+            action = jnp.where(self.random_actions, random, own)
         return Decision(from_unit(learner.actor.spaces.action, action), memory)
 
     def take(self, learner: DDPGLearner, steps: Step) -> tuple[DDPGLearner, Step]:
@@ -209,7 +206,7 @@ class DDPG(Algorithm):
 
         (error, (value, after)), gradient = jax.value_and_grad(critic_loss, has_aux=True)(learner.critics)
         given = adam(), self.learning_rate, learner.critics, gradient, learner.critic_optimizer
-        critics, critic_optimizer = descend(*given)
+        critics, critic_optimizer = descend(*given, self.weight_decay)
         critics = with_statistics(critics, after)
         updates = learner.updates + 1
         if self.policy_delay == 1:  # both from the same networks
@@ -260,7 +257,8 @@ class DDPG(Algorithm):
 
         (actor_loss, after), gradient = jax.value_and_grad(loss, has_aux=True)(learner.actor)
         rate = self.learning_rate if self.actor_learning_rate is None else self.actor_learning_rate
-        actor, optimizer = descend(adam(), rate, learner.actor, gradient, learner.actor_optimizer)
+        given = adam(), rate, learner.actor, gradient, learner.actor_optimizer
+        actor, optimizer = descend(*given, self.weight_decay)
         actor = with_statistics(actor, after)
         return {
             "actor": actor,

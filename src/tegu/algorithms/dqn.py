@@ -31,6 +31,7 @@ from tegu.algorithms.ranges import (
     Fraction,
     Natural,
     NonNegative,
+    NonNegativeOrNone,
     NonPositive,
     Positive,
     PositiveFraction,
@@ -98,6 +99,7 @@ class DQN(Algorithm):
     exploration_initial_eps: Fraction = 1.0  #: epsilon at the start
     exploration_final_eps: Fraction = 0.05  #: epsilon at the end
     max_grad_norm: Positive = 10.0  #: the gradient's norm is clipped to this
+    weight_decay: NonNegativeOrNone = None  #: of all parameters at each update, times the learning rate (AdamW)
     net_arch: tuple[int, ...] = eqx.field(static=True, default=(64, 64))  #: hidden layers
     activation: str = eqx.field(static=True, default="relu")  #: tanh, relu, elu, gelu, silu or mish
     features_extractor: str = eqx.field(static=True, default="auto")  #: flatten, nature, impala, minatar or attention
@@ -253,7 +255,9 @@ class DQN(Algorithm):
 
         (mean_loss, (value, errors)), gradient = jax.value_and_grad(loss, has_aux=True)(learner.online)
         rate = self.learning_rate
-        online, optimizer = descend(self.optimizer(), rate, learner.online, gradient, learner.optimizer)
+        online, optimizer = descend(
+            self.optimizer(), rate, learner.online, gradient, learner.optimizer, self.weight_decay
+        )
         learner = learner._replace(online=online, optimizer=optimizer, updates=learner.updates + 1)
         metrics = {"loss": mean_loss, "exploration_rate": self.exploration_rate}
         metrics |= value_metrics(value, returns.expected(target), gradient) | learning_metrics(rate, learner.updates)

@@ -25,12 +25,13 @@ from tegu.algorithms.actor_critic import (
     with_observations,
 )
 from tegu.algorithms.base import Algorithm, Metrics, Update, derived, learning_metrics, named, network_field
-from tegu.algorithms.minibatches import check_minibatches, epochs
+from tegu.algorithms.minibatches import epochs, warn_of_truncated_minibatch
 from tegu.algorithms.ranges import (
     Count,
     CountOrNever,
     Fraction,
     NonNegative,
+    NonNegativeOrNone,
     Positive,
     PositiveOrNone,
     PositiveRate,
@@ -63,6 +64,7 @@ class PPO(Algorithm):
     ent_coef: NonNegative = 0.0  #: weight of the entropy bonus, c2 in equation 9
     vf_coef: NonNegative = 0.5  #: weight of the value loss, c1 in equation 9
     max_grad_norm: Positive = 0.5  #: the gradient's norm is clipped to this
+    weight_decay: NonNegativeOrNone = None  #: of all parameters at each update, times the learning rate (AdamW)
     target_kl: PositiveOrNone = None  #: skip the rest of a rollout's updates once approx_kl is 1.5 times this
     normalize_observation: bool = eqx.field(static=True, default=False)  #: standardise observations (running moments)
     normalize_reward: bool = eqx.field(static=True, default=False)  #: divide rewards by the running std of returns
@@ -92,9 +94,9 @@ class PPO(Algorithm):
     def validate(self, spec: EnvironmentSpec, *, actor_sees: str | None = None) -> None:
         """``actor_sees``: as for ``init``."""
         check_actor_critic(self, spec, actor_sees=actor_sees)
-        if self.normalize_advantage and self.batch_size == 1:
-            raise TeguError(f"{self.title}: normalize_advantage leaves nothing to learn with batch_size 1")
-        check_minibatches(self, spec)
+        if self.normalize_advantage and min(self.batch_size, self.n_steps * spec.n_envs) == 1:
+            raise TeguError(f"{self.title}: normalize_advantage leaves nothing to learn with minibatches of 1 step")
+        warn_of_truncated_minibatch(self, spec)
         check_sequences(self)
 
     def init(self, key: jax.Array, spec: EnvironmentSpec, *, actor_sees: str | None = None) -> ActorCriticLearner:
@@ -132,7 +134,7 @@ class PPO(Algorithm):
         def minibatch(carry: PyTree, sample: Sample) -> tuple[PyTree, Metrics]:
             network, state, stopped, taken = carry
             gradient, metrics = jax.grad(self.loss, has_aux=True)(network, sample)
-            updated = descend(optimizer, rate, network, gradient, state)
+            updated = descend(optimizer, rate, network, gradient, state, self.weight_decay)
             if self.target_kl is not None:
                 stopped = stopped | (metrics["approx_kl"] > 1.5 * self.target_kl)
                 updated = jax.tree.map(lambda old, new: jnp.where(stopped, old, new), (network, state), updated)
@@ -152,7 +154,7 @@ class PPO(Algorithm):
         many steps in sequences."""
         policy, value = network(sample.x, sample.mask)
         advantage = sample.advantage
-        if self.normalize_advantage:
+        if self.normalize_advantage and advantage.size > 1:  # a truncated minibatch may have one
             advantage = standardized(advantage)
 
         log_ratio = policy.log_prob(sample.action) - sample.log_prob

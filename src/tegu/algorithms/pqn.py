@@ -1,6 +1,7 @@
 """Parallelised Q-network (Gallici et al. 2025): deep Q-learning without replay buffer and target network."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -23,7 +24,7 @@ from tegu.algorithms.base import (
     network_field,
 )
 from tegu.algorithms.diagnostics import network_metrics, value_metrics
-from tegu.algorithms.minibatches import check_minibatches, epochs
+from tegu.algorithms.minibatches import epochs, warn_of_truncated_minibatch
 from tegu.algorithms.ranges import Count, Fraction, Positive, Rate
 from tegu.core.schedule import Clock
 from tegu.core.spec import EnvironmentSpec
@@ -84,7 +85,7 @@ class PQN(Algorithm):
 
     def validate(self, spec: EnvironmentSpec) -> None:
         check_deep(self, spec, spaces.Discrete)
-        check_minibatches(self, spec)
+        warn_of_truncated_minibatch(self, spec)
         if self.network is not None:
             values = Signature((spec.observation_space,), ((int(spec.action_space.n),),))
             check_custom("PQN", self.network, spec, (values,))
@@ -132,7 +133,7 @@ class PQN(Algorithm):
 
         carry = learner.network, learner.optimizer
         (network, state), metrics = epochs(minibatch, carry, samples, key, self.n_epochs, self.batch_size)
-        taken = self.n_epochs * (samples.target.size // self.batch_size)
+        taken = self.n_epochs * math.ceil(samples.target.size / self.batch_size)
         learner = PQNLearner(network, state, learner.updates + taken)
         metrics["exploration_rate"] = jnp.asarray(self.exploration_rate, jnp.float32)
         return Update(learner, metrics | learning_metrics(rate, learner.updates))

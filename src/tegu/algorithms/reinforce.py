@@ -26,7 +26,7 @@ from tegu.algorithms.actor_critic import (
     with_observations,
 )
 from tegu.algorithms.base import Algorithm, Metrics, Update, learning_metrics, named, network_field
-from tegu.algorithms.minibatches import check_minibatches
+from tegu.algorithms.minibatches import warn_of_truncated_minibatch
 from tegu.algorithms.ranges import Count, Fraction, Rate
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
@@ -74,7 +74,7 @@ class REINFORCE(Algorithm):
     def validate(self, spec: EnvironmentSpec) -> None:
         check_actor_critic(self, spec, apart=self.baseline)
         if self.baseline:
-            check_minibatches(self, spec)
+            warn_of_truncated_minibatch(self, spec)
         elif isinstance(self.gae_lambda, int | float) and self.gae_lambda != 1:
             raise TeguError(f"REINFORCE: gae_lambda needs a baseline, got {self.gae_lambda} and baseline False")
 

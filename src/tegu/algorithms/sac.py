@@ -17,6 +17,7 @@ import optax
 from gymnasium import spaces
 
 from tegu.algorithms.action_kinds import action_kind
+from tegu.algorithms.action_noise import first_noise, noisy
 from tegu.algorithms.base import (
     Algorithm,
     ExpectedReturn,
@@ -70,7 +71,7 @@ from tegu.nn.moments import Moments, RunningMoments, merged, standardised
 from tegu.nn.optimizers import adam, descend, follow
 from tegu.nn.state_dependent_noise import SDE, StateDependentPolicy
 from tegu.nn.stochastic_policy import CustomStochasticPolicy, StochasticPolicy, stochastic_outputs
-from tegu.spaces.features import action_mask
+from tegu.spaces.features import action_mask, n_features
 
 Actor = StochasticPolicy | StateDependentPolicy | CustomStochasticPolicy
 Critics = tuple[Critic | QNetwork, ...]
@@ -129,6 +130,9 @@ class SAC(Algorithm):
     weight_decay: NonNegativeOrNone = None  #: of actor and critics at each update, times the learning rate
     features_extractor: str = eqx.field(static=True, default="auto")  #: flatten, nature, impala, minatar or attention
     network: Callable[..., Any] | str | None = network_field()  #: your own, as module:function
+    action_noise: NonNegativeOrNone = None  #: standard deviation of more noise on a Box; 1 is half the range of actions
+    noise_type: str = eqx.field(static=True, default="normal")  #: normal, or ornstein-uhlenbeck: correlated in time
+    noise_theta: PositiveFraction = 0.15  #: ornstein-uhlenbeck: the share of the noise that is forgotten at each step
     use_sde: bool = eqx.field(static=True, default=False)  #: noise that depends on the state, gSDE (Raffin et al. 2021)
     sde_sample_freq: CountOrNever = eqx.field(static=True, default=-1)  #: steps for which it stays; -1: train_freq
     use_sde_at_warmup: bool = eqx.field(static=True, default=False)  #: with gSDE: no random actions before learning
@@ -203,7 +207,10 @@ class SAC(Algorithm):
         return (("actor", learner.actor), *(("critic", critic) for critic in learner.critics))
 
     def begin(self, learner: SACLearner, key: jax.Array, n: int) -> PyTree:
-        return learner.actor.noise.start(n) if isinstance(learner.actor, StateDependentPolicy) else ()
+        """The noise that depends on the state, or that of an Ornstein-Uhlenbeck process, of which there may be one."""
+        if isinstance(learner.actor, StateDependentPolicy):
+            return learner.actor.noise.start(n)
+        return first_noise(self, n, (n_features(learner.actor.spaces.action),))
 
     def act(
         self, learner: SACLearner, observation: PyTree, memory: PyTree, key: jax.Array, *, explore: bool
@@ -218,6 +225,7 @@ class SAC(Algorithm):
                 own, memory = explored(self, *given, memory, policy_key)
             else:
                 own = policy.sample(policy_key)
+            own, memory = noisy(self, own, memory, jax.random.fold_in(key, 2))
             action = jnp.where(self.random_actions, random, own)
         else:
             action = policy.mode()

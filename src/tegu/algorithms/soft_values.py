@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from gymnasium import spaces
 
 from tegu.algorithms.action_kinds import action_kind
+from tegu.algorithms.action_noise import check_noise
 from tegu.algorithms.base import check_standardised
 from tegu.algorithms.critics import bootstrapped, check_layers, fitted_values, lowest, subset, truncated
 from tegu.algorithms.return_distributions.base import aligned, midpoints, quantile_huber_loss
@@ -32,6 +33,7 @@ ValuesAndTargets = tuple[jax.Array, jax.Array, Critics]
 def check_options(algorithm: Any, spec: EnvironmentSpec) -> None:
     """Raise ``TeguError`` where options exclude each other, or the spaces or a person's own network."""
     title = algorithm.title
+    check_noise(algorithm, spec)
     if isinstance(algorithm.target_entropy, Auto) and algorithm.target_entropy.initial is not None:
         raise TeguError(f"{title}: target_entropy must be a number or auto, got {algorithm.target_entropy}")
     if algorithm.n_quantiles:

@@ -25,7 +25,7 @@ from tegu.algorithms.actor_critic import (
 )
 from tegu.algorithms.base import Algorithm, Update, learning_metrics, named, network_field
 from tegu.algorithms.conjugate_gradient import conjugate_gradient
-from tegu.algorithms.minibatches import check_minibatches
+from tegu.algorithms.minibatches import warn_of_truncated_minibatch
 from tegu.algorithms.ranges import Count, Fraction, NonNegative, Positive, PositiveFraction, Rate
 from tegu.core.errors import TeguError
 from tegu.core.spec import EnvironmentSpec
@@ -69,7 +69,7 @@ class TRPO(Algorithm):
 
     def validate(self, spec: EnvironmentSpec) -> None:
         check_actor_critic(self, spec, apart=True)
-        check_minibatches(self, spec)
+        warn_of_truncated_minibatch(self, spec)
         steps = self.n_steps * spec.n_envs
         if steps // self.sub_sampling_factor < 1 + self.normalize_advantage:
             raise TeguError(

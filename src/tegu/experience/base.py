@@ -17,7 +17,7 @@ class Rollout:
 
     n_steps: int
     whole: bool = False  #: whether every rollout begins with fresh episodes in all environments
-    minibatch: int | None = None  #: steps, of which a rollout must be a multiple; None: it is learned from in one piece
+    minibatch: int | None = None  #: steps learned from at once; None: the whole rollout
 
     def steps_per_env(self, n_envs: int) -> int:
         """Decisions that each of ``n_envs`` environments takes between two calls of ``update``."""

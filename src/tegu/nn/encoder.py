@@ -46,23 +46,25 @@ class Image(NamedTuple):
 
 
 ATTENTION = "attention"  #: the extractor for lists of entities
+RAW = "raw"  #: after the name of another: pixels are not scaled
 CHOICES = ("auto", "flatten", *EXTRACTORS, ATTENTION)
 """All but "flatten" may say how wide a layer follows the convolutions of each image, or the attention: "nature:256".
-"attention" may name parts that are rings of distances: "attention+lidar", "attention+lidar+sonar:256"."""
+"attention" may name parts that are rings of distances: "attention+lidar", "attention+lidar+sonar:256". With the others
+pixels may stay as they are: "nature+raw:256"."""
 
 
 class Choice(NamedTuple):
     """What ``features_extractor`` says."""
 
     name: str
-    rings: tuple[str, ...]  #: names of parts
+    more: tuple[str, ...]  #: what follows it: names of rings, or ``RAW``
     width: int | None  #: of the layer that follows: None without one, 0 where that is no number
 
     @classmethod
     def of(cls, extractor: str) -> Self:
         names, colon, width = extractor.partition(":")
-        name, *rings = names.split("+")
-        return cls(name, tuple(rings), (int(width) if width.isdecimal() else 0) if colon else None)
+        name, *more = names.split("+")
+        return cls(name, tuple(more), (int(width) if width.isdecimal() else 0) if colon else None)
 
 
 class Encoder(eqx.Module):
@@ -90,8 +92,8 @@ class Encoder(eqx.Module):
     ):
         """Observations in ``space``; ``extractor`` is one of ``CHOICES``, with what may follow it. ``gain``: as for
         ``Conv``. ``scaled``: by the bounds of the space, unless features come standardised."""
-        extractor, around, width = Choice.of(extractor)
-        found = () if extractor in ("flatten", ATTENTION) else tuple(images(space))
+        extractor, more, width = Choice.of(extractor)
+        found = () if extractor in ("flatten", ATTENTION) else tuple(images(space, raw=RAW in more))
         self.images = found if scaled else tuple(image._replace(low=0.0, high=1.0) for image in found)
         self.names = tuple(chosen(extractor, image) for image in self.images)
         self.inputs = n_features(space)
@@ -101,7 +103,7 @@ class Encoder(eqx.Module):
             EXTRACTORS[name].make(jax.random.fold_in(key, image.start), image.size[-1], gain, layer_norm)
             for name, image in zip(self.names, self.images, strict=True)
         )
-        self.attention = EntityAttention(key, space, rings=around) if extractor == ATTENTION else None
+        self.attention = EntityAttention(key, space, rings=more) if extractor == ATTENTION else None
         self.layers = ()
         if width is not None:
             sizes = [_size(network, image.size) for network, image in zip(self.networks, self.images, strict=True)]
@@ -151,15 +153,15 @@ class Encoder(eqx.Module):
 
 def check_extractor(title: str, extractor: str, space: gymnasium.Space) -> None:
     """Raise ``TeguError`` in one line unless the ``extractor`` can look at the images or entities of ``space``."""
-    given, (extractor, around, width) = extractor, Choice.of(extractor)
-    beyond = (extractor == "flatten" and width is not None) or (extractor != ATTENTION and around)
+    given, (extractor, more, width) = extractor, Choice.of(extractor)
+    beyond = (extractor == "flatten" and (more or width is not None)) or (extractor != ATTENTION and set(more) - {RAW})
     if extractor not in CHOICES or beyond:
         raise TeguError(f"{title}: features_extractor must be one of {', '.join(CHOICES)}, got {given!r}")
     if width is not None and width < 1:
         raise TeguError(f"{title}: features_extractor {given!r} must end in the width of a layer, such as nature:256")
     if extractor == ATTENTION:
         _check_entities(title, space)
-        _check_rings(f"{title}: features_extractor {given}", around, space)
+        _check_rings(f"{title}: features_extractor {given}", more, space)
     if extractor not in EXTRACTORS:
         return
     found = list(images(space))
@@ -223,11 +225,11 @@ def chosen(extractor: str, image: Image) -> str:
     return "nature" if min(height, width) >= EXTRACTORS["nature"].smallest else "minatar"
 
 
-def images(space: gymnasium.Space) -> Iterator[Image]:
-    """The images of ``space`` in their order."""
+def images(space: gymnasium.Space, *, raw: bool = False) -> Iterator[Image]:
+    """The images of ``space`` in their order; their pixels scaled, unless they shall stay ``raw``."""
     for _, part, start in parts(space):
         if isinstance(part, gymnasium.spaces.Box) and len(part.shape) == 3:
-            image = Image(start, part.shape, channels_first(part.shape), *scale(part))
+            image = Image(start, part.shape, channels_first(part.shape), *(unscaled(part) if raw else scale(part)))
             if min(image.size[:2]) >= SMALLEST_IMAGE:
                 yield image
 
@@ -249,3 +251,8 @@ def scale(box: gymnasium.spaces.Box) -> tuple[float, float]:
     if box.dtype == np.uint8 or small or not same or not np.isfinite([low, high]).all():
         return 0.0, 1.0
     return low, high
+
+
+def unscaled(box: gymnasium.spaces.Box) -> tuple[float, float]:
+    """The values of features that become 0 and 1 where pixels stay as they are."""
+    return 0.0, 1 / 255 if box.dtype == np.uint8 else 1.0

@@ -26,13 +26,16 @@ def radam(max_grad_norm: float | jax.Array | None = None) -> optax.GradientTrans
 
 
 def rmsprop(
-    max_grad_norm: float | jax.Array | None = None, eps: float | jax.Array = 1e-8
+    max_grad_norm: float | jax.Array | None = None, eps: float | jax.Array = 1e-8, *, tf_like: bool = False
 ) -> optax.GradientTransformation:
     """RMSprop (Tieleman & Hinton 2012) behind an optional clip of the global gradient norm, with a learning rate of 1.
 
-    The mean of squares forgets 1 % at each step and starts at 0; ``eps`` is added to its root, as in PyTorch.
+    The mean of squares forgets 1 % at each step and starts at 0; ``eps`` is added to its root, as in PyTorch. Where it
+    is ``tf_like``, as in TensorFlow, the mean starts at 1, and ``eps`` is added to it under the root.
     """
-    return _behind_a_clip(max_grad_norm, optax.scale_by_rms(decay=0.99, eps=eps, eps_in_sqrt=False))
+    start = 1.0 if tf_like else 0.0
+    scaled = optax.scale_by_rms(decay=0.99, eps=eps, initial_scale=start, eps_in_sqrt=tf_like)
+    return _behind_a_clip(max_grad_norm, scaled)
 
 
 def laprop(eps: float = 1e-20) -> optax.GradientTransformation:

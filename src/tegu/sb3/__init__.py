@@ -48,6 +48,7 @@ from tegu.sb3.monitor import (
     unwrap_wrapper,
 )
 from tegu.sb3.noise import ActionNoise, NormalActionNoise, OrnsteinUhlenbeckActionNoise
+from tegu.sb3.policies import RMSpropTFLike
 from tegu.sb3.policy import CnnPolicy, MlpPolicy, MultiInputPolicy, get_device
 from tegu.sb3.replay import ReplayBuffer
 from tegu.sb3.results_plotter import plot_results, ts2xy
@@ -133,6 +134,7 @@ __all__ = [
     "NormalActionNoise",
     "OrnsteinUhlenbeckActionNoise",
     "ProgressBarCallback",
+    "RMSpropTFLike",
     "ReplayBuffer",
     "RunningMeanStd",
     "SimpleMultiObsEnv",

@@ -103,7 +103,9 @@ class BaseAlgorithm(Storing):
             environment = turned if fresh or turned.observation_space == self.observation_space else environment
         n_envs = environment.num_envs if isinstance(environment, VecEnv) else 1
         spec = spec_of(id, environment, n_envs)  # finds out whether it is sound
-        check_policy(type(self).__name__, self._arguments["policy"], spec.observation_space)
+        check_policy(
+            type(self).__name__, self._arguments["policy"], self._settings["features_extractor"], spec.observation_space
+        )
         if not fresh:
             self._check_spaces(environment)
         if as_many and n_envs != self.n_envs:
@@ -186,6 +188,7 @@ class BaseAlgorithm(Storing):
             if self._training.steps:
                 self._training.steps = 0
                 self._training.restart()
+        self._deleted = False
         self._policy.act_by(self.algorithm)
         learning = Learning(self, self._training, callbacks, steps, interval)
         self.total_timesteps = learning.total

@@ -103,6 +103,7 @@ class Learning:
             if self.told == self.training.steps:  # all that is known of a step in JAX, and of the last one only
                 self.locals.setdefault("new_obs", self.training.seen)
             if not self.callback.on_step():
+                self.locals.setdefault("new_obs", self.training.seen)  # where the training ends
                 return False
         return True
 

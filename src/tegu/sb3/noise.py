@@ -66,7 +66,7 @@ def noise_settings(noise: Any) -> dict[str, Any]:
     half the range of the actions.
     """
     if noise is None:
-        return {"action_noise": 0.0}
+        return {"action_noise": None}
     if type(noise) not in (NormalActionNoise, OrnsteinUhlenbeckActionNoise):
         expected = "NormalActionNoise or OrnsteinUhlenbeckActionNoise of tegu.sb3, or None"
         raise TeguError(f"action_noise must be {expected}, got {type(noise).__name__}")

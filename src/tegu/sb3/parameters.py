@@ -29,12 +29,13 @@ NETWORKS = {
 
 def arrays_of(learner: Learner, networks: Collection[str]) -> dict[str, dict[str, np.ndarray]]:
     """Copies of a learner's arrays: the networks' under ``"policy"``, the optimizers' under names of their own.
+    Those without a number are left out.
 
     ``networks``: the fields of the learner that are the policy's.
     """
     found: dict[str, dict[str, np.ndarray]] = {"policy": {}}
     for name, array in to_arrays(learner).items():
-        if (group := _group(name, networks)) is not None:
+        if array.size and (group := _group(name, networks)) is not None:
             found.setdefault(group, {})[name] = np.array(array)
     return found
 

@@ -6,11 +6,14 @@ from reprlib import repr as shorten
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from tegu.core.errors import TeguError
+from tegu.nn.encoder import RAW, Choice, images
 from tegu.nn.mlp import ACTIVATIONS
 from tegu.sb3.errors import ArgumentError
 from tegu.sb3.settings import at_least
+from tegu.spaces.features import one_line
 
 POLICIES: dict[str, dict[str, Any]] = {
     "MlpPolicy": {"features_extractor": "flatten"},
@@ -25,9 +28,6 @@ EXTRACTORS = {"NatureCNN": "nature", "FlattenExtractor": "flatten", "CombinedExt
 _CNN_OUTPUT_DIM = 256  #: SB3's default: how wide the layer after the convolutions of each image in a Dict is
 
 USUAL: dict[str, Any] = {
-    "normalize_images": True,
-    "optimizer_class": "Adam",
-    "optimizer_kwargs": {},
     "ortho_init": True,
     "full_std": True,
     "use_expln": False,
@@ -35,6 +35,10 @@ USUAL: dict[str, Any] = {
     "squash_output": False,
 }
 """What else ``policy_kwargs`` may hold, as long as it is what Tegu does anyway."""
+
+
+class RMSpropTFLike:
+    """The optimizer of that name, to be given to ``A2C`` as ``optimizer_class``: RMSprop as TensorFlow has it."""
 
 
 def policy_settings(
@@ -70,19 +74,26 @@ def policy_settings(
     elif settings.get("features_extractor", "auto") == "auto":  # a CombinedExtractor
         width = at_least(1, of_images.pop("cnn_output_dim", _CNN_OUTPUT_DIM), f"{title}: cnn_output_dim")
         settings["features_extractor"] = f"auto:{width}"
+    if not given.pop("normalize_images", True):
+        if settings["features_extractor"] == "flatten":
+            raise TeguError(
+                f"{title}: policy_kwargs['normalize_images'] must be True in Tegu with the {name}, got False"
+            )
+        extractor, colon, dim = settings["features_extractor"].partition(":")
+        settings["features_extractor"] = f"{extractor}+{RAW}{colon}{dim}"
     if of_images:
         raise TeguError(f"{title}: features_extractor_kwargs of the {name} must not have {next(iter(of_images))!r}")
-    if "use_rms_prop" in known and "optimizer_class" in given:  # of A2C, which has two to choose from
-        settings["use_rms_prop"] = _uses_rms_prop(title, given.pop("optimizer_class"))
+    settings |= _optimizer(title, given.pop("optimizer_class", None), given.pop("optimizer_kwargs", {}), known)
     for key, value in given.items():
         if key in _TRANSLATED:
             settings |= _TRANSLATED[key](value)
         elif key in known:
             settings[key] = value  # one of Tegu's own, such as network
         elif key not in usual:
-            expected = ", ".join([*_TRANSLATED, "features_extractor_kwargs", *usual])
+            others = "features_extractor_kwargs", "normalize_images", "optimizer_class", "optimizer_kwargs"
+            expected = ", ".join([*_TRANSLATED, *others, *usual])
             raise TeguError(f"{title}: policy_kwargs[{key!r}] is not supported: expected {expected}")
-        elif not _is_usual(key, value, usual[key], given):
+        elif value != usual[key]:
             raise TeguError(f"{title}: policy_kwargs[{key!r}] must be {usual[key]!r} in Tegu, got {_shown(value)}")
     if of_extractor:
         for part in ("net_arch", *(["critic_arch"] if "critic_arch" in settings else [])):
@@ -95,24 +106,28 @@ def policy_name(policy: Any) -> str | None:
     return policy if isinstance(policy, str | None) else getattr(policy, "__name__", type(policy).__name__)
 
 
-def _is_usual(key: str, value: Any, usual: Any, given: Mapping[str, Any]) -> bool:
-    """Whether a setting is what Tegu does anyway."""
-    if key == "optimizer_class":  # without decay of the weights, the two are the same
-        adamw = _shown(value) == "AdamW" and given.get("optimizer_kwargs", {}).get("weight_decay") == 0
-        return adamw or _shown(value) == usual
-    if key == "optimizer_kwargs":
-        return {name: each for name, each in value.items() if (name, each) != ("weight_decay", 0)} == usual
-    return bool(value == usual)
-
-
 def _shown(value: Any) -> str:
     return getattr(value, "__name__", None) or (value if isinstance(value, str) else shorten(value))
 
 
-def _uses_rms_prop(title: str, kind: Any) -> bool:
-    if _shown(kind) not in ("RMSprop", "Adam"):
-        raise TeguError(f"{title}: optimizer_class must be RMSprop or Adam in Tegu, got {_shown(kind)}")
-    return _shown(kind) == "RMSprop"
+def _optimizer(title: str, kind: Any, arguments: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """``optimizer_class`` and ``optimizer_kwargs`` as hyper-parameters, of which the algorithm has ``known``."""
+    name, left = None if kind is None else _shown(kind), dict(arguments)
+    rms_prop = ("RMSprop", "RMSpropTFLike") if "use_rms_prop" in known else ()  # of A2C alone
+    if name not in (None, "Adam", "AdamW", *rms_prop):
+        expected = " or ".join(["Adam", "AdamW", *rms_prop])
+        raise TeguError(f"{title}: optimizer_class must be {expected} in Tegu, got {name}")
+    settings: dict[str, Any] = {}
+    if name is not None and rms_prop:
+        settings["use_rms_prop"] = name in rms_prop
+    if name == "RMSpropTFLike":
+        settings |= {"rms_prop_tf_like": True, "rms_prop_eps": left.pop("eps", 1e-8)}
+    if name == "AdamW" and "weight_decay" in known:
+        settings["weight_decay"] = left.pop("weight_decay", 1e-2) or None
+    left = {key: value for key, value in left.items() if (key, value) != ("weight_decay", 0)}
+    if left or (name == "AdamW" and "weight_decay" not in known):
+        raise TeguError(f"{title}: Tegu does not support optimizer_class={name}, optimizer_kwargs={shorten(left)}")
+    return settings
 
 
 def _extractor(title: str, kind: Any) -> str:
@@ -158,10 +173,23 @@ _TRANSLATED: dict[str, Callable[[Any], dict[str, Any]]] = {
 }
 
 
-def check_policy(title: str, policy: Any, space: Any) -> None:
-    """Raise ``ArgumentError`` where observations in a Dict come to a policy that is not for them."""
+def check_policy(title: str, policy: Any, extractor: str, space: gymnasium.Space) -> None:
+    """Raise ``ArgumentError`` where observations in ``space`` come to a policy that is not for them.
+
+    ``extractor``: what the policy has for a features extractor, as a hyper-parameter.
+    """
     if isinstance(space, gymnasium.spaces.Dict) and policy is not None and _shown(policy) != "MultiInputPolicy":
         raise ArgumentError(f"{title}: observations in a Dict need the MultiInputPolicy, got {_shown(policy)}")
+    scales = policy is not None and _shown(policy) == "CnnPolicy" and RAW not in Choice.of(extractor).more
+    if scales and any(images(space)) and not _holds_pixels(space):
+        raise ArgumentError(
+            f"{title}: the CnnPolicy divides by 255, which is for images of uint8 from 0 to 255: for others give "
+            f"policy_kwargs=dict(normalize_images=False); the observations are {one_line(space)}"
+        )
+
+
+def _holds_pixels(space: Any) -> bool:
+    return bool(space.dtype == np.uint8 and (space.low == 0).all() and (space.high == 255).all())
 
 
 def check_same(title: str, saved: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

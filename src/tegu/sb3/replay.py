@@ -97,6 +97,13 @@ def load_ring(path: Any, like: Ring) -> Ring:
     return buffer_from_blobs("replay", shapes, blobs)
 
 
+def ended(ring: Ring, n_envs: int) -> bool:
+    """Whether the last steps of all environments ended their episodes, or there are none."""
+    last = (int(ring.position) - n_envs + np.arange(n_envs)) % ring.capacity
+    over = np.asarray(ring.steps.terminated)[last] | np.asarray(ring.steps.truncated)[last]
+    return bool(over.all()) or not int(ring.size)
+
+
 def empty_ring(algorithm: Algorithm, spec: EnvironmentSpec) -> Ring:
     """The shapes of a replay buffer of ``algorithm`` in environments as in ``spec``, which need not be there."""
     experience: Any = algorithm.experience

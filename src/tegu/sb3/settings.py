@@ -121,11 +121,7 @@ def translated(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if "train_freq" in new:
         new["train_freq"] = train_freq(new["train_freq"])
     if "action_noise" in new:
-        noise = noise_settings(new["action_noise"])
-        if "action_noise" in known_settings(name):
-            new |= noise
-        elif not noise["action_noise"]:
-            new["action_noise"] = None
+        new |= noise_settings(new["action_noise"])
     if "max_grad_norm" in new and new["max_grad_norm"] is None:
         new["max_grad_norm"] = UNCLIPPED
     if isinstance(new.get("clip_range_vf"), Linear):

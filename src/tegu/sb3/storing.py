@@ -1,23 +1,25 @@
 """What a model of ``tegu.sb3`` hands out, takes over, writes and reads."""
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tegu.agents.agent import Agent
 from tegu.algorithms.base import Algorithm, Learner
 from tegu.algorithms.registry import settings as known_settings
 from tegu.core.errors import TeguError
-from tegu.experience.base import Replay
+from tegu.experience.base import Hindsight, Replay
 from tegu.sb3.errors import as_argument_errors
 from tegu.sb3.files import read, read_arguments, write, write_arguments
 from tegu.sb3.parameters import arrays_of, with_arrays
 from tegu.sb3.policies import check_same, policy_name, policy_settings
 from tegu.sb3.policy import Device, Policy, get_device
-from tegu.sb3.replay import ReplayBuffer, empty_ring, load_ring, save_ring
+from tegu.sb3.replay import ReplayBuffer, empty_ring, ended, load_ring, save_ring
 from tegu.sb3.settings import KEPT, OF_THE_MODEL, as_given, build, left_out_of, settings_of, translated
 from tegu.sb3.training_state import TrainingState
 from tegu.sb3.utils import get_system_info
@@ -37,6 +39,7 @@ class Storing:
     _seed: int
     _arguments: dict[str, Any]
     _waiting: Any = None  # a replay buffer that was loaded before there was an environment
+    _deleted: bool = False  # whether the replay buffer was deleted, and neither another one loaded nor trained on
 
     @property
     def policy(self) -> Policy:
@@ -102,11 +105,18 @@ class Storing:
     def replay_buffer(self) -> ReplayBuffer:
         """The replay buffer, to be looked at. ``AttributeError`` where the algorithm has none."""
         experience = self.algorithm.experience
-        if not isinstance(experience, Replay):
+        if not isinstance(experience, Replay) or self._deleted:
             raise AttributeError(f"{type(self).__name__} has no replay_buffer")
         training = self._training
         ring = training.buffer if training is not None and training.begun else self._waiting
         return ReplayBuffer(ring, experience.capacity, self.n_envs, self.algorithm)
+
+    @replay_buffer.deleter
+    def replay_buffer(self) -> None:
+        """Begin with an empty one, which is there from the next ``load_replay_buffer`` or ``learn`` on."""
+        training = self._replaying()
+        training.put_buffer(jax.tree.map(jnp.zeros_like, training.buffer))
+        self._deleted = True
 
     def save_replay_buffer(self, path: Any) -> None:
         """Write the replay buffer to the file ``path``, which gets the ending ``.zip`` if it has none; no pickle."""
@@ -114,11 +124,16 @@ class Storing:
 
     def load_replay_buffer(self, path: Any, truncate_last_traj: bool = True) -> None:
         """Go on with a replay buffer that was saved, of the same size. Running episodes end in it, and begin anew."""
+        self._deleted = False
         if self._replays and self._training is None:
             self._waiting = load_ring(path, empty_ring(self.algorithm, self._policy.spec))
             return
         training = self._replaying()
-        training.put_buffer(load_ring(path, training.buffer))
+        ring = load_ring(path, training.buffer)
+        hindsight = isinstance(getattr(self.algorithm.experience, "draw", None), Hindsight)
+        if truncate_last_traj and hindsight and not ended(ring, self.n_envs):
+            warnings.warn("The last trajectory in the replay buffer will be truncated.", stacklevel=2)
+        training.put_buffer(ring)
 
     def _replaying(self) -> TrainingState:
         if not self._replays:
