@@ -3,17 +3,19 @@
 import re
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
 import pytest
 
 import tegu
-from tegu.agents.transfer import fitting, taken_over
+from tegu.agents.transfer import fitting, origin_of, taken_over
 from tegu.core.errors import TeguError
+from tegu.core.spec import EnvironmentSpec
 from tegu.core.trees import to_arrays
 from tegu.runs import checkpoint
+from tegu.training.plan import spec_of
 
 SMALL: dict[str, Any] = {"n_envs": 4, "n_steps": 8, "batch_size": 16, "n_epochs": 1, "net_arch": (8,)}
 
@@ -118,10 +120,10 @@ def test_a_run_is_resumed_from_its_beginning_without_the_origin(origin: tegu.Age
 
 def test_only_what_has_the_same_name_shape_and_type(origin: tegu.Agent) -> None:
     assert origin.run is not None
-    saved = checkpoint.load_latest(origin.run.checkpoints)
+    saved = origin_of(checkpoint.load_latest(origin.run.checkpoints), None)
     shapes = jax.eval_shape(lambda: origin.algorithm.init(jax.random.key(0), origin.spec))
     names = fitting(shapes, saved, 2)
-    arrays = saved.blobs["learner"]
+    arrays = cast(dict[str, np.ndarray], saved.arrays)
     first, second, third = names[:3]
     arrays[first] = arrays[first].astype(np.float64)
     arrays[second] = arrays[second][..., None]
@@ -131,3 +133,26 @@ def test_only_what_has_the_same_name_shape_and_type(origin: tegu.Agent) -> None:
     assert left == names[3:]
     learners = jax.tree.map(np.asarray, origin.learners)
     assert jax.tree.structure(taken_over(learners, saved, left)) == jax.tree.structure(learners)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_one_of_several_agents(shared: bool, tmp_path: Path) -> None:
+    """The policy of one agent of IPPO, its own or one that it shares, for PPO in a world of one agent."""
+    world = tegu.make("simple_spread_v3", N=2)
+    several, one = tegu.IPPO(net_arch=(8,), share_parameters=shared), tegu.PPO(net_arch=(8,))
+    spec = spec_of(world.id, world, 4)
+    pair = jax.jit(lambda: jax.vmap(lambda key: several.init(key, spec))(jax.random.split(jax.random.key(0), 1)))()
+    saved = checkpoint.load_latest(tegu.Agent(several, spec, pair, (0,), 0).save(tmp_path / "pair"))
+    name = "agent_1"
+    alone = EnvironmentSpec("alone", spec.observation_space[name], spec.action_space[name], 4)
+    fresh = jax.jit(lambda: jax.vmap(lambda key: one.init(key, alone))(jax.random.split(jax.random.key(1), 2)))()
+    shapes = jax.eval_shape(lambda: one.init(jax.random.key(0), alone))
+    origin = origin_of(saved, name)
+    found = taken_over(fresh, origin, fitting(shapes, origin, 2))
+    given = pair.policies[("agent_0", name) if shared else (name,)]
+    for ours, theirs in zip(jax.tree.leaves(found.network), jax.tree.leaves(given.network), strict=True):
+        assert np.array_equal(ours, np.repeat(theirs, 2, axis=0))
+    with pytest.raises(TeguError, match="no policy of agent_2: it is of agent_0, agent_1"):
+        origin_of(saved, "agent_2")
+    with pytest.raises(TeguError, match=r"start_agent .* is one of start_from"):
+        tegu.train("lizard", start_agent=name, folder=None)

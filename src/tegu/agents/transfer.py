@@ -2,29 +2,56 @@
 
 import re
 import warnings
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from tegu.algorithms.base import Learner
 from tegu.core.errors import TeguError
+from tegu.core.text import printable
 from tegu.runs import checkpoint
 
 _STATISTICS = re.compile(r".*moments")  # a mean and a variance are nothing without the count that they are of
+_POLICY = re.compile(r"\.policies\[\((?P<agents>.*?)\)\](?P<name>.*)")  # of one agent, or of some that share it
 _ANEW = re.compile(r"optimizer|updates|since_sync")  # an optimizer's moments, and counts of what has been done
 
 
-def fitting(shapes: Learner, saved: checkpoint.Checkpoint, seeds: int) -> list[str]:
-    """The names of the ``saved`` arrays that a learner of these ``shapes`` has, too, of the same shape and type.
+class Origin(NamedTuple):
+    """What a training begins with."""
+
+    path: Path  #: where it was saved
+    arrays: Mapping[str, np.ndarray]  #: by name, each ``[seeds, ...]``
+
+
+def origin_of(saved: checkpoint.Checkpoint, agent: str | None) -> Origin:
+    """What an agent has learned; of several in one environment, what the policy of that ``agent`` has learned.
+
+    ``TeguError`` if there is no such agent with a policy of its own.
+    """
+    checkpoint.check_finite(saved)
+    arrays = saved.blobs.get("learner", {})
+    if agent is None:
+        return Origin(saved.path, arrays)
+    matches = [match for match in map(_POLICY.fullmatch, arrays) if match]
+    found = {match["name"]: arrays[match[0]] for match in matches if repr(agent) in match["agents"]}
+    if not found:
+        known = ", ".join(map(str, saved.state.get("agents", []))) or "one agent alone"
+        raise TeguError(f"start_agent: {saved.path} has no policy of {printable(agent, 100)}: it is of {known}")
+    return Origin(saved.path, found)
+
+
+def fitting(shapes: Learner, origin: Origin, seeds: int) -> list[str]:
+    """The names of the arrays that a learner of these ``shapes`` has, too, of the same shape and type.
 
     These are networks, tables and running statistics; optimizers begin anew. The environments may differ, and so may
     the algorithms, where they call the same thing the same. A warning names what does not fit and begins anew, such as
-    the last layer for other actions. Raises ``TeguError`` if nothing fits, or if ``saved`` is of another number of
+    the last layer for other actions. Raises ``TeguError`` if nothing fits, or if they are of another number of
     ``seeds``, and not of one.
     """
-    arrays = saved.blobs.get("learner", {})
+    arrays = origin.arrays
     own = {
         jax.tree_util.keystr(path): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(shapes)
@@ -35,10 +62,10 @@ def fitting(shapes: Learner, saved: checkpoint.Checkpoint, seeds: int) -> list[s
     apart = {statistics[0] for name in odd if (statistics := _STATISTICS.match(name))}
     found = [name for name in own if name not in odd and not name.startswith(tuple(apart))]
     if not found:
-        raise TeguError(f"start_from: nothing of what {saved.path} has learned fits what is learned here")
+        raise TeguError(f"start_from: nothing of what {origin.path} has learned fits what is learned here")
     if len(arrays[found[0]]) not in (1, seeds):
         raise TeguError(
-            f"start_from: {saved.path} has {len(arrays[found[0]])} seeds: train as many, or begin with an agent of one"
+            f"start_from: {origin.path} has {len(arrays[found[0]])} seeds: train as many, or begin with an agent of one"
         )
     if others := [name for name in own if name not in found]:
         warnings.warn(
@@ -49,10 +76,10 @@ def fitting(shapes: Learner, saved: checkpoint.Checkpoint, seeds: int) -> list[s
     return found
 
 
-def taken_over(learners: Learner, saved: checkpoint.Checkpoint, names: Collection[str]) -> Learner:
-    """``learners`` ``[S, ...]`` with the ``saved`` arrays of these ``names``: the i-th seed's for the i-th, or those of
+def taken_over(learners: Learner, origin: Origin, names: Collection[str]) -> Learner:
+    """``learners`` ``[S, ...]`` with the saved arrays of these ``names``: the i-th seed's for the i-th, or those of
     one seed for all."""
-    arrays = saved.blobs["learner"]
+    arrays = origin.arrays
 
     def chosen(path: Any, leaf: jax.Array) -> jax.Array:
         name = jax.tree_util.keystr(path)

@@ -91,6 +91,7 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
                 observers=observers,
                 prepare_evaluation=args.episodes,
                 start_from=args.start_from,
+                start_agent=args.start_agent,
                 **saving,
                 **settings,
             ),
@@ -189,6 +190,9 @@ def _parser(plan: "Plan | None" = None) -> Parser:
         "--start-from",
         metavar="RUN",
         help="begin with what an agent has learned, wherever its arrays fit: a run, RUN@best, RUN@step=N, or a folder",
+    )
+    parser.add_argument(
+        "--start-agent", metavar="AGENT", help="with --start-from: which agent's policy, if the run has several agents"
     )
     add_opponents(parser)
     add_runs(parser)

@@ -14,7 +14,7 @@ import jax
 from tegu.agents.agent import Agent, facts
 from tegu.agents.own_code import warn_of_nameless
 from tegu.agents.selection import saved_agent
-from tegu.agents.transfer import fitting, taken_over
+from tegu.agents.transfer import Origin, fitting, origin_of, taken_over
 from tegu.algorithms.base import Algorithm, HandOver, Learner
 from tegu.algorithms.hyper_parameters import whole, whole_within
 from tegu.algorithms.own import prepared
@@ -55,6 +55,7 @@ def train(
     prepare_evaluation: int = 0,
     log: str | Sequence[str] | None = (),
     start_from: str | Path | None = None,
+    start_agent: str | None = None,
     **options: Any,
 ) -> Agent:
     """Train an agent.
@@ -69,7 +70,7 @@ def train(
     ``log`` names formats in which metrics are written as well, in the run's folder and while it trains: ``"csv"``,
     ``"tensorboard"``, ``"wandb"``, or several of them.
     ``start_from``: an agent, as ``tegu.load`` takes one, to begin with what it has learned: see
-    ``tegu.agents.transfer.fitting``.
+    ``tegu.agents.transfer.fitting``; ``start_agent``: which one, if that has several.
     Raises ``TeguError`` with one clear line before anything is compiled, and ``UnsavedError`` if the last checkpoint
     cannot be written. Ctrl-C raises ``KeyboardInterrupt`` as soon as the run is saved, ready for ``tegu.resume``.
     """
@@ -84,10 +85,12 @@ def train(
     later = [_plan_of_phase(first, phase) for phase in then]
     plans = [part for plan in (first, *later) for part in in_stages(plan)]
     training = _Training(plans, first.steps, callbacks, observers, prepare_evaluation)
+    if start_agent is not None and start_from is None:
+        raise TeguError("start_agent (--start-agent) is one of start_from (--start-from), which is not given")
     if start_from is not None:
         start_from = path_of(start_from, "start_from", "a folder, or the name of a run")
-        _, origin = saved_agent(start_from, "runs" if folder is None else folder)
-        training.start_from(origin)
+        _, saved = saved_agent(start_from, "runs" if folder is None else folder)
+        training.start_from(origin_of(saved, start_agent))
     if folder is None:
         return training.run(None, None)
     for plan in plans:
@@ -188,14 +191,14 @@ class _Training:
         begin: int = 0,
     ):
         self.begin = begin  # the phase with which it goes on
-        self.origin: checkpoint.Checkpoint | None = None  # what it begins with, if not with nothing learned
+        self.origin: Origin | None = None  # what it begins with, if not with nothing learned
         self._fitting: list[str] = []  # which arrays of that
         self.plans = plans[begin:]
         self.loops: list[Loop] = [make_loop(plan, begin + i) for i, plan in enumerate(self.plans)]
         self.planned_steps = planned_steps  # of all stages of the first phase
         self.callbacks, self.observers, self.episodes = list(callbacks), observers, episodes
 
-    def start_from(self, origin: checkpoint.Checkpoint) -> None:
+    def start_from(self, origin: Origin) -> None:
         """Begin with what an agent has learned. ``TeguError`` if nothing of it fits."""
         plan, loop = self.plans[0], self.loops[0]
         shapes = jax.eval_shape(partial(plan.algorithm.init, spec=loop.spec), jax.random.key(0))
