@@ -46,6 +46,8 @@ NATIVE = {
     "hide-and-seek-rooms": "tegu.environments.hide_and_seek.game:HideAndSeek",
     "hide-and-seek-lock-and-return": "tegu.environments.hide_and_seek.locking:LockAndReturn",
     "hide-and-seek-sequential-lock": "tegu.environments.hide_and_seek.locking:SequentialLock",
+    "hide-and-seek-blueprint": "tegu.environments.hide_and_seek.blueprint:Blueprint",
+    "hide-and-seek-shelter": "tegu.environments.hide_and_seek.shelter:Shelter",
     "tic-tac-toe": "tegu.environments.games.tic_tac_toe:TicTacToe",
     "connect-four": "tegu.environments.games.connect_four:ConnectFour",
     **{f"go-{size}x{size}": "tegu.environments.games.go:Go" for size in (5, 7, 9, 13, 19)},

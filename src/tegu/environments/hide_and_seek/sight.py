@@ -77,6 +77,25 @@ def lidar(bodies: Bodies, z: jax.Array, boxes: Rectangles, walls: Rectangles, n_
     return LIDAR_RANGE * jnp.minimum(jnp.minimum(nearest[0], nearest[1]), nearest[2])
 
 
+def reach(
+    x: jax.Array,
+    y: jax.Array,
+    to: tuple[jax.Array, jax.Array, jax.Array],
+    share: jax.Array,
+    bodies: Bodies,
+    z: jax.Array,
+    boxes: Rectangles,
+) -> jax.Array:
+    """Which rays from places on the floor ``[K]`` meet no object and no agent on a ``share`` ``[K]`` of their way to a
+    point ``[1]``, bool ``[K]``. Walls are not looked at."""
+    n_agents, along = z.shape[0], [part - start for part, start in zip(to, (x, y, 0), strict=True)]
+    start = x, y, jnp.zeros_like(x)
+    ray = [jnp.broadcast_to(part, share.shape)[:, None] for part in (*start, *along)]
+    of_agents = _enters_agent(*ray, *(part[:n_agents][None] for part in (bodies.x, bodies.y, z)))
+    entries = jnp.concatenate([_enters_prism(*ray, at(boxes, 0)), of_agents], axis=1)
+    return (entries >= share[:, None]).all(axis=1)
+
+
 def _enters_prism(
     x: jax.Array, y: jax.Array, z: jax.Array, dx: jax.Array, dy: jax.Array, dz: jax.Array, prisms: Rectangles
 ) -> jax.Array:
