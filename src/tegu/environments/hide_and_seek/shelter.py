@@ -102,9 +102,9 @@ class Shelter(SoloTest):
         """Which rays reach the cylinder, bool ``[100]``."""
         world, to = trial.world, trial.goal
         x, y = (column(part, world.bodies.x) for part in rays())
-        far = jnp.hypot(to.x[None] - x, to.y[None] - y)
-        middle = to.x[None], to.y[None], jnp.full_like(to.x, OBJECT_HEIGHT / 2)[None]
-        return reach(x, y, middle, 1 - to.radius[None] / far, world.bodies, world.z, objects(world, self.boxes))
+        share = 1 - to.radius[None] / jnp.hypot(to.x[None] - x, to.y[None] - y)
+        things = objects(world, self.boxes)
+        return reach(x, y, to.x, to.y, OBJECT_HEIGHT / 2, share, world.bodies, world.z, things)
 
 
 def rays() -> tuple[np.ndarray, np.ndarray]:

@@ -80,18 +80,21 @@ def lidar(bodies: Bodies, z: jax.Array, boxes: Rectangles, walls: Rectangles, n_
 def reach(
     x: jax.Array,
     y: jax.Array,
-    to: tuple[jax.Array, jax.Array, jax.Array],
+    to_x: jax.Array,
+    to_y: jax.Array,
+    to_z: float,
     share: jax.Array,
     bodies: Bodies,
     z: jax.Array,
     boxes: Rectangles,
 ) -> jax.Array:
     """Which rays from places on the floor ``[K]`` meet no object and no agent on a ``share`` ``[K]`` of their way to a
-    point ``[1]``, bool ``[K]``. Walls are not looked at."""
-    n_agents, along = z.shape[0], [part - start for part, start in zip(to, (x, y, 0), strict=True)]
-    start = x, y, jnp.zeros_like(x)
-    ray = [jnp.broadcast_to(part, share.shape)[:, None] for part in (*start, *along)]
-    of_agents = _enters_agent(*ray, *(part[:n_agents][None] for part in (bodies.x, bodies.y, z)))
+    point, bool ``[K]``. Walls are not looked at."""
+    floor, dx, dy = jnp.zeros_like(share), to_x[None] - x, to_y[None] - y
+    x, y = floor + x, floor + y
+    ray = (x[:, None], y[:, None], floor[:, None], dx[:, None], dy[:, None], (floor + to_z)[:, None])
+    agent_x, agent_y = bodies.x[: len(z)], bodies.y[: len(z)]
+    of_agents = _enters_agent(*ray, agent_x[None], agent_y[None], z[None])
     entries = jnp.concatenate([_enters_prism(*ray, at(boxes, 0)), of_agents], axis=1)
     return (entries >= share[:, None]).all(axis=1)
 
