@@ -72,7 +72,7 @@ def test_a_blueprint_pays_as_by_hand(blueprints):
             if sites.exist[site]:
                 bodies.x[box], bodies.y[box] = np.array([sites.x[site], sites.y[site]]) + 0.05 * random.random(2)
                 bodies.yaw[box] = np.pi / 2 * random.integers(4) + (
-                    np.pi / 4 if game % 8 == 1 else 0.1 * random.random()
+                    np.pi / 4 if game % 8 == 1 else random.choice([0.1, 0.4]) * random.random()
                 )
         expected, built = blueprint_by_hand(trial)
         reward, done = judged(trial, trial)
@@ -101,6 +101,11 @@ def test_the_last_box_ends_the_episode(blueprints):
     assert after.reward > 5.5
     trial.world.bodies.yaw[1] = np.pi / 4  # the middle alone is not enough
     assert not step(trial, NO_PUSH, KEY).terminated
+    for box, (x, y) in enumerate(((-0.5, -0.5), (-0.5, 0.5), (0.5, -0.5), (0.5, 0.5))):  # nor are the corners of four
+        trial.world.bodies.x[[1, 3, 4, 5][box]] = trial.goal.x[0] + x
+        trial.world.bodies.y[[1, 3, 4, 5][box]] = trial.goal.y[0] + y
+        trial.world.bodies.yaw[[1, 3, 4, 5][box]] = 0
+    assert not jax.jit(BLUEPRINT.judged)(trial, trial)[1]
 
 
 def test_sites_are_at_free_places_and_always_observed(blueprints):
