@@ -1,8 +1,5 @@
 """The game of hide-and-seek."""
 
-import math
-from functools import partial
-
 import equinox as eqx
 import gymnasium
 import jax
@@ -11,6 +8,7 @@ import numpy as np
 
 from tegu.core.step import PyTree
 from tegu.environments.base import Environment, Timestep
+from tegu.environments.hide_and_seek.acting import Mechanics, action_space, advance, choices, looking
 from tegu.environments.hide_and_seek.beginning import Plan, begin
 from tegu.environments.hide_and_seek.forts import touched_agents, touched_objects, walkable
 from tegu.environments.hide_and_seek.geometry import at, nearest, objects
@@ -20,17 +18,15 @@ from tegu.environments.hide_and_seek.observation import (
     global_state,
     layout,
     lists,
+    observation_space,
     observe,
     state_lists,
 )
 from tegu.environments.hide_and_seek.options import check_options
-from tegu.environments.hide_and_seek.physics import Drive, move
 from tegu.environments.hide_and_seek.picture import draw
 from tegu.environments.hide_and_seek.places import Cast, Draws
 from tegu.environments.hide_and_seek.random_rooms import RandomRooms
 from tegu.environments.hide_and_seek.rooms import OneRoom
-from tegu.environments.hide_and_seek.sight import visible
-from tegu.environments.hide_and_seek.tools import distances, grab, lock
 from tegu.environments.hide_and_seek.world import Prepared, State, Statistics, batch_last, column, of_hiders
 from tegu.spaces.features import STATE
 
@@ -100,22 +96,15 @@ class HideAndSeek(Environment):
 
     @property
     def observation_space(self) -> gymnasium.spaces.Dict:
-        found = dict.fromkeys(self.agents, self._space(lists(self.layout)))
+        found = dict.fromkeys(self.agents, observation_space(lists(self.layout), self.entities))
         if self.global_state:
-            found[STATE] = self._space(state_lists(len(self.agents), self.boxes, self.ramps))
+            shapes = state_lists(len(self.agents), self.boxes, self.ramps)
+            found[STATE] = observation_space(shapes, self.entities)
         return gymnasium.spaces.Dict(found)
-
-    def _space(self, shapes: dict[str, tuple[int, ...]]) -> gymnasium.Space:
-        """Of parts with these shapes: apart with ``entities``, else as one vector."""
-        box = partial(gymnasium.spaces.Box, -np.inf, np.inf)
-        if not self.entities:
-            return box((sum(map(math.prod, shapes.values())),))
-        return gymnasium.spaces.Dict({name: box(shape) for name, shape in shapes.items()})
 
     @property
     def action_space(self) -> gymnasium.spaces.Dict:
-        choices = gymnasium.spaces.MultiDiscrete([self.n_buckets] * 3 + [2, 2])
-        return gymnasium.spaces.Dict(dict.fromkeys(self.agents, choices))
+        return gymnasium.spaces.Dict(dict.fromkeys(self.agents, action_space(self.n_buckets)))
 
     @property
     def prep_steps(self) -> float:
@@ -191,7 +180,7 @@ class HideAndSeek(Environment):
     def _observed(self, observation: jax.Array) -> dict[str, PyTree]:
         """What each agent observes, for ``[A, D]``."""
         of_all = self._by_agent(observation)
-        return {name: as_lists(self.layout, of_all[name]) for name in of_all} if self.entities else of_all
+        return {name: as_lists(lists(self.layout), of_all[name]) for name in of_all} if self.entities else of_all
 
     def _beside(self, state: State) -> dict[str, PyTree]:
         """What is beside the agents in an observation: the global state, if asked for."""
@@ -220,16 +209,12 @@ class HideAndSeek(Environment):
         is_hider = self._is_hider
         in_preparation = state.clock < self.prep_steps
         idle = in_preparation & ~column(is_hider, state.z)
-        middle = (self.n_buckets - 1) / 2
-        pushes = jnp.where(idle[:, None], 0, (actions[:, :3] - middle) / middle)
-        wants = (actions[:, 3:] == 1) & ~idle[:, None]
-        distance = distances(state, self.boxes)
-        held = grab(state, distance, wants[:, 0], is_hider).holds
+        pushes, wants = choices(actions, self.n_buckets)
+        pushes, wants = jnp.where(idle[:, None], 0, pushes), wants & ~idle[:, None]
         lockable = np.arange(self.boxes + self.ramps) < self.boxes + self.lockable_ramps * self.ramps
-        state = lock(state, distance, wants[:, 1], is_hider, lockable)._replace(holds=held)
-        force = self.max_force * pushes[:, :2]
-        drive = Drive(force[:, 0], force[:, 1], self.max_torque * pushes[:, 2])
-        state, observation = self._look(move(state, drive, self.boxes, self.substeps)._replace(clock=state.clock + 1))
+        mechanics = Mechanics(self.boxes, self.max_force, self.max_torque, self.substeps)
+        state = advance(state, pushes, wants, column(lockable, state.half_x), is_hider, mechanics)
+        state, observation = self._look(state)
         hiders_locked = state.locked & of_hiders(state, is_hider)[0]
         now = Prepared(self._statistics(state), *state.bodies[:3], hiders_locked)
         prepared = jax.tree.map(lambda new, old: jnp.where(in_preparation, new, old), now, state.prepared)
@@ -237,9 +222,7 @@ class HideAndSeek(Environment):
 
     def _look(self, state: State) -> tuple[State, jax.Array]:
         """The state with what agents see in it, and what they observe."""
-        seen = visible(state.bodies, state.z, objects(state, self.boxes), state.walls)
-        seen &= jnp.concatenate([jnp.ones_like(state.z, bool), state.exist])[None]
-        state = state._replace(visible=seen)
+        state = looking(state, self.boxes)
         return state, observe(state, self.boxes, self.n_lidar, self._is_hider, max(self.prep_steps, 1e-5))
 
     def _seen(self, state: State) -> jax.Array:

@@ -1,9 +1,11 @@
 """The vector that an agent observes, and where in it is what; and all that there is, for a central critic."""
 
 import math
+from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,9 +63,16 @@ def lists(layout: Layout) -> dict[str, tuple[int, ...]]:
     return {name: shape for name, shape in shapes.items() if math.prod(shape)}
 
 
-def as_lists(layout: Layout, observation: jax.Array) -> dict[str, jax.Array]:
-    """An observation ``[D]`` cut into its parts."""
-    shapes = lists(layout)
+def observation_space(shapes: dict[str, tuple[int, ...]], entities: bool) -> gymnasium.Space:
+    """Of parts with these shapes: apart with ``entities``, else as one vector."""
+    box = partial(gymnasium.spaces.Box, -np.inf, np.inf)
+    if not entities:
+        return box((sum(map(math.prod, shapes.values())),))
+    return gymnasium.spaces.Dict({name: box(shape) for name, shape in shapes.items()})
+
+
+def as_lists(shapes: dict[str, tuple[int, ...]], observation: jax.Array) -> dict[str, jax.Array]:
+    """An observation ``[D]`` cut into parts with these shapes."""
     cuts = list(accumulate(map(math.prod, shapes.values())))[:-1]
     return {
         name: part.reshape(shape)

@@ -1,12 +1,15 @@
 """What the options of hide-and-seek may be."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NoReturn
 
 from tegu.core.errors import TeguError
 from tegu.environments.hide_and_seek import random_rooms, rooms
 
-WHOLE = {"hiders": 1, "seekers": 1, "boxes": 1, "ramps": 0, "n_lidar": 0, "horizon": 1, "substeps": 1, "max_rooms": 0}
+WHOLE = {
+    **{"hiders": 1, "seekers": 1, "boxes": 1, "ramps": 0, "n_lidar": 0, "horizon": 1, "substeps": 1, "max_rooms": 0},
+    **{"rooms": 1, "max_sites": 1, "elongated": 0},
+}
 """Whole numbers, and the least they may be."""
 FLAGS = ("lockable_ramps", "penalize_objects_out", "entities", "global_state")
 RANGES: dict[str, tuple[float, float]] = {
@@ -22,29 +25,36 @@ OF_THE_ROOM = ("room_left", "room_top", "door", "one_door", "hiders_anywhere")  
 OF_RANDOM_ROOMS = ("house", "walled")
 
 
-def check_options(game: Any) -> None:
-    """Raise ``TeguError`` if an option cannot be what it is."""
-
-    def refuse(name: str, expected: str) -> None:
-        raise TeguError(f"{game.id}: {name} must be {expected}, got {getattr(game, name)!r}")
-
+def check_values(world: Any) -> None:
+    """Raise ``TeguError`` if one of the options above that the world has cannot be what it is."""
+    given = {field.name: getattr(world, field.name) for field in dataclasses.fields(world)}
     for name, low in WHOLE.items():
-        if not _is_whole(getattr(game, name)) or getattr(game, name) < low:
-            refuse(name, f"a whole number from {low}")
+        if name in given and (not _is_whole(given[name]) or given[name] < low):
+            refuse(world, name, f"a whole number from {low}")
     for name in FLAGS:
-        if not isinstance(getattr(game, name), bool):
-            refuse(name, "true or false")
-    if not _is_whole(game.n_buckets) or game.n_buckets < 3 or game.n_buckets % 2 == 0:
-        refuse("n_buckets", "odd and at least 3")
+        if name in given and not isinstance(given[name], bool):
+            refuse(world, name, "true or false")
+    if not _is_whole(world.n_buckets) or world.n_buckets < 3 or world.n_buckets % 2 == 0:
+        refuse(world, "n_buckets", "odd and at least 3")
     for name, (least, most) in RANGES.items():
-        value = getattr(game, name)
+        value = given.get(name, least)
         if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-            refuse(name, f"from {least:g} to {most:g}")
+            refuse(world, name, f"from {least:g} to {most:g}")
+
+
+def refuse(world: Any, name: str, expected: str) -> NoReturn:
+    """Raise ``TeguError`` for an option."""
+    raise TeguError(f"{world.id}: {name} must be {expected}, got {getattr(world, name)!r}")
+
+
+def check_options(game: Any) -> None:
+    """Raise ``TeguError`` if an option of hide-and-seek cannot be what it is."""
+    check_values(game)
     if game.min_boxes is not None and not (_is_whole(game.min_boxes) and 1 <= game.min_boxes <= game.boxes):
-        refuse("min_boxes", f"a whole number from 1 to {game.boxes}, the number of boxes")
+        refuse(game, "min_boxes", f"a whole number from 1 to {game.boxes}, the number of boxes")
     fewest = game.boxes if game.min_boxes is None else game.min_boxes
     if not _is_whole(game.min_elongated) or not 0 <= game.min_elongated <= fewest:
-        refuse("min_elongated", f"a whole number from 0 to {fewest}, the least number of boxes")
+        refuse(game, "min_elongated", f"a whole number from 0 to {fewest}, the least number of boxes")
     _check_map(game)
     (_check_house if game.max_rooms else _check_room)(game)
 

@@ -1,5 +1,7 @@
 """The world of hide-and-seek seen from above."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tegu.environments.drawing import GREEN, INK, PAPER, RED, STEEL, WOOD, Canvas, Colour
@@ -14,11 +16,14 @@ TEAMS: tuple[Colour, Colour] = (STEEL, RED)  #: hiders, seekers
 CONE_LENGTH = 0.9  #: metres
 
 
-def draw(state: State, floor: float, corner: float, n_boxes: int, n_hiders: int) -> np.ndarray:
+def draw(
+    state: State, floor: float, corner: float, n_boxes: int, n_hiders: int, marks: Sequence[np.ndarray] = ()
+) -> np.ndarray:
     """For a NumPy pytree: the floor between its corner at ``(corner, corner)`` and the opposite one.
 
     A locked object has the colour of the team that locked it; a ramp's arrow points upwards; a line joins an agent and
-    what it holds; the higher an agent is the larger it is drawn.
+    what it holds; the higher an agent is the larger it is drawn. ``marks``: closed lines on the floor,
+    each ``[K, 2]`` in metres.
     """
     scale = (SIDE - 2 * EDGE) / (floor - 2 * corner)
     n_agents = len(state.z)
@@ -44,11 +49,11 @@ def draw(state: State, floor: float, corner: float, n_boxes: int, n_hiders: int)
         )
         canvas.polygon([pixel(x, y), *(pixel(*point) for point in arc)], (red, green, blue))
     walls = state.walls
-    for x, y, half_x, half_y in zip(
-        walls.x[N_OUTER:], walls.y[N_OUTER:], walls.half_x[N_OUTER:], walls.half_y[N_OUTER:], strict=True
-    ):
+    for x, y, cos, sin, half_x, half_y, *_ in zip(*(part[N_OUTER:] for part in walls), strict=True):
         if half_x > 0 and half_y > 0:
-            canvas.polygon(rectangle(x, y, 0, half_x, half_y), INK)
+            canvas.polygon(rectangle(x, y, np.arctan2(sin, cos), half_x, half_y), INK)
+    for mark in marks:
+        canvas.line([pixel(x, y) for x, y in [*mark, mark[0]]], GREEN, 4)
     for index in np.flatnonzero(state.exist).tolist():
         locked, locker = state.locked[index], state.locker[index]
         x, y, yaw = (float(part[n_agents + index]) for part in bodies[:3])

@@ -32,7 +32,7 @@ NOWHERE = Area(0.0, 0.0, 0.0, 0.0)
 class Places(NamedTuple):
     """Where each body may begin."""
 
-    area: np.ndarray  #: an ``Area``, float32 ``[N, 4]``
+    area: np.ndarray | jax.Array  #: an ``Area``, float32 ``[N, 4]``
     out_of: np.ndarray  #: an ``Area`` in which it must not begin, ``[N, 4]``
     leader: np.ndarray  #: int ``[N]``: the body near which it begins; itself: anywhere in its area
 
@@ -44,9 +44,10 @@ class Cast(NamedTuple):
     seekers: int
     boxes: int  #: at most
     min_boxes: int  #: at least; all numbers are equally likely
-    min_elongated: int  #: of the boxes at least so many are elongated; all numbers up to all of them are equally likely
+    min_elongated: int  #: of the boxes at least so many are elongated; all numbers from it are equally likely
     ramps: int
     hiders_anywhere: bool  #: and not in the room
+    max_elongated: int | None = None  #: of the boxes at most so many; None: all of them
 
     @property
     def agents(self) -> int:
@@ -70,6 +71,9 @@ class Draws(NamedTuple):
         numbers = jax.random.uniform(key, (n_walls + 2 + n_bodies * (2 * TRIES + 1),))
         walls, sizes, place, yaw = jnp.split(numbers, np.cumsum([n_walls, 2, 2 * TRIES * n_bodies]).tolist())
         return cls(walls, sizes, place.reshape(n_bodies, TRIES, 2), yaw)
+
+    def of_bodies(self, which: slice) -> "Draws":
+        return self._replace(place=self.place[which], yaw=self.yaw[which])
 
 
 def discs(half_x: jax.Array, half_y: jax.Array, n_agents: int) -> tuple[jax.Array, jax.Array]:

@@ -39,8 +39,9 @@ class RandomRooms(NamedTuple):
 
     floor: float  #: metres along each side
     house: float  #: metres along each side; its middle is the floor's
-    max_rooms: int  #: from 1 to so many rooms, all numbers equally likely; fewer where no wall fits
+    max_rooms: int  #: from ``min_rooms`` to so many rooms, all numbers equally likely; fewer where no wall fits
     walled: float  #: the probability that there are walls around the house
+    min_rooms: int = 1
 
     @property
     def corner(self) -> float:
@@ -72,7 +73,7 @@ class RandomRooms(NamedTuple):
         half_x, half_y = (jnp.where(there, part, 0) for part in (found.half_x, found.half_y))
         return found._replace(x=x, y=y, half_x=half_x, half_y=half_y)
 
-    def places(self, cast: Cast) -> Places:
+    def places(self, cast: Cast, draws: jax.Array) -> Places:
         """All begin anywhere in the house, each team together."""
         n_bodies = cast.agents + cast.objects
         leader = np.arange(n_bodies)
@@ -83,7 +84,7 @@ class RandomRooms(NamedTuple):
 
 def walls_inside(plan: RandomRooms, draws: jax.Array) -> list[Wall]:
     """The walls between rooms, for random numbers in [0, 1), ``[n_draws]``; the first two are not used here."""
-    wanted = 1 + jnp.floor(draws[0] * plan.max_rooms)  # rooms
+    wanted = plan.min_rooms + jnp.floor(draws[0] * (plan.max_rooms - plan.min_rooms + 1))  # rooms
     zero, all_cells = jnp.zeros_like(draws[0]), jnp.full_like(draws[0], round(plan.house / CELL))
     rooms: list[Room] = [(zero, all_cells, zero, all_cells)]
     found: list[Wall] = []

@@ -62,7 +62,7 @@ class OneRoom(NamedTuple):
             ]
         return rectangles(sides, draws[0])
 
-    def places(self, cast: Cast) -> Places:
+    def places(self, cast: Cast, draws: jax.Array) -> Places:
         """Seekers begin out of the room, boxes in it, ramps anywhere, and hiders anywhere or in the room."""
         room, anywhere = Area(self.left, 0, self.floor - self.left, self.top), Area(0, 0, self.floor, self.floor)
         areas = [anywhere if cast.hiders_anywhere else room] * cast.hiders + [anywhere] * cast.seekers

@@ -77,6 +77,28 @@ def lidar(bodies: Bodies, z: jax.Array, boxes: Rectangles, walls: Rectangles, n_
     return LIDAR_RANGE * jnp.minimum(jnp.minimum(nearest[0], nearest[1]), nearest[2])
 
 
+def reach(
+    x: jax.Array,
+    y: jax.Array,
+    to_x: jax.Array,
+    to_y: jax.Array,
+    to_z: float,
+    share: jax.Array,
+    bodies: Bodies,
+    z: jax.Array,
+    boxes: Rectangles,
+) -> jax.Array:
+    """Which rays from places on the floor ``[K]`` meet no object and no agent on a ``share`` ``[K]`` of their way to a
+    point, bool ``[K]``. Walls are not looked at."""
+    floor, dx, dy = jnp.zeros_like(share), to_x[None] - x, to_y[None] - y
+    x, y = floor + x, floor + y
+    ray = (x[:, None], y[:, None], floor[:, None], dx[:, None], dy[:, None], (floor + to_z)[:, None])
+    agent_x, agent_y = bodies.x[: len(z)], bodies.y[: len(z)]
+    of_agents = _enters_agent(*ray, agent_x[None], agent_y[None], z[None])
+    entries = jnp.concatenate([_enters_prism(*ray, at(boxes, 0)), of_agents], axis=1)
+    return (entries >= share[:, None]).all(axis=1)
+
+
 def _enters_prism(
     x: jax.Array, y: jax.Array, z: jax.Array, dx: jax.Array, dy: jax.Array, dz: jax.Array, prisms: Rectangles
 ) -> jax.Array:

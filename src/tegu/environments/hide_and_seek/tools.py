@@ -41,14 +41,15 @@ def grab(state: State, distance: jax.Array, wants: jax.Array, is_hider: np.ndarr
     return state._replace(holds=holds & wants[:, None])
 
 
-def lock(state: State, distance: jax.Array, wants: jax.Array, is_hider: np.ndarray, lockable: np.ndarray) -> State:
-    """The state after agents locked and unlocked objects, by whether they want them locked, bool ``[A]``.
+def lock(state: State, distance: jax.Array, wants: jax.Array, is_hider: np.ndarray, lockable: jax.Array) -> State:
+    """The state after agents locked and unlocked objects, by whether they want them locked, bool ``[A]``, of those
+    that are ``lockable``, bool ``[O]``.
 
     Those of an object count who see it within reach. An object unlocks if one of the locker's team does not want it
     locked; else it locks if anyone wants that. Before it was ever locked the hiders count as the locker's team.
     """
     n_agents = distance.shape[0]
-    close = (distance <= REACH) & state.visible[:, n_agents:] & column(lockable[None], distance, axes=2)
+    close = (distance <= REACH) & state.visible[:, n_agents:] & lockable[None]
     wants = wants[:, None]
     of_team = of_hiders(state, is_hider) == column(is_hider[:, None], distance, axes=2)
     unlocks = reduced(jnp.logical_or, close & ~wants & of_team, 0)
