@@ -65,7 +65,8 @@ def test_many_players(tegu: Command, pushers: Path) -> None:
     answer = tegu("crossplay", *runs, "--episodes", "2", "--out", "returns.png")
     assert all(f"\nreturn of {team} " in answer.out for team in TEAMS)
     assert not any(f"\n{measure} " in answer.out for measure in MEASURES)
-    assert "measures of each pair: --json" in answer.out
+    assert "--json has 95% intervals and the measures, too" in answer.out
+    assert " to " not in answer.out
     assert answer.out.splitlines()[-1] == "returns.png"
     with Image.open("returns.png") as picture:
         assert min(picture.size) > 300

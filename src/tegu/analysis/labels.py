@@ -36,9 +36,12 @@ def described(own: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 
 
 def labels_of(agents: Sequence[str]) -> list[str]:
-    """What tells agents apart: ``step=20000`` of ``RUN@step=20000`` where all are of one run."""
-    runs = {name.partition("@")[0] for name in agents}
-    return [name.partition("@")[2] or "last" for name in agents] if len(runs) == 1 else list(agents)
+    """What tells agents apart: ``20,000`` of ``RUN@step=20000`` where all are of one run."""
+    run, *others = {name.partition("@")[0] for name in agents}
+    if others:
+        return list(agents)
+    which = [name.removeprefix(run).removeprefix("@").removeprefix("step=") or "last" for name in agents]
+    return [f"{int(each):,}" if each.isdigit() else each for each in which]
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

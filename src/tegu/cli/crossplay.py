@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # slow to import: not for --help
     from tegu.agents.agent import Agent
     from tegu.agents.crossplay import Teams
 
-_FEW = 4  # players of whom all measures are shown
+_FEW = 4  # players of whom intervals and all measures are shown
 
 _DESCRIPTION = """\
 Cross-play of a multi-agent environment with two teams, such as predators and prey. For every pair of runs, one run
@@ -78,14 +78,16 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
     policy = "stochastic policies" if args.stochastic else "deterministic policies"
     out.print(f"{agents[0].spec.id}, {args.episodes:,} episodes of each of {n_seeds} pairs of seeds, {policy}")
     one, other = (f"{name} ({', '.join(members)})" for name, members in teams.items())
-    out.print(f"rows: the run that plays {one}\ncolumns: the run that plays {other}\n", soft_wrap=True)
-    shown = list(matrix[0, 0]) if len(names) <= _FEW else [f"return of {name}" for name in teams]
-    for quantity in shown:
-        out.print(_table(quantity, matrix, labels_of(names)), "")
-    if len(shown) < len(matrix[0, 0]):
-        out.print("measures of each pair: --json", style="dim")
+    out.print(f"rows: the run that plays {one}\ncolumns: the run that plays {other}", soft_wrap=True)
+    labels, few = labels_of(names), len(names) <= _FEW
+    out.print(
+        "" if labels == names else f"agents of {names[0].partition('@')[0]}, by the steps that they were trained\n"
+    )
+    for quantity in matrix[0, 0] if few else (f"return of {name}" for name in teams):
+        out.print(_table(quantity, matrix, labels), "")
     over = "pairs of seeds" if n_seeds > 1 else "the episodes of one pair of seeds"
-    out.print(f"in brackets: 95% intervals over {over}", style="dim")
+    brackets, more = f"in brackets: 95% intervals over {over}", "--json has 95% intervals and the measures, too"
+    out.print(brackets if few else more, style="dim")
     plot = plotted(partial(_plot, matrix, names, list(teams)), args.out, "", out) if args.out else None
     return Outcome(
         {
@@ -127,7 +129,8 @@ def _table(quantity: str, matrix: Mapping[tuple[int, int], Mapping[str, Any]], n
         table.add_column(name, justify="right")
     for i, name in enumerate(names):
         cells = [matrix[i, j][quantity] for j in range(len(names))]
-        table.add_row(name, *(f"{formatted(cell['mean'])} ({interval(*cell['interval'])})" for cell in cells))
+        intervals = [f" ({interval(*cell['interval'])})" * (len(names) <= _FEW) for cell in cells]
+        table.add_row(name, *(f"{formatted(c['mean'])}{within}" for c, within in zip(cells, intervals, strict=True)))
     return table
 
 
