@@ -60,7 +60,12 @@ def test_the_first_at_that_step_or_later(asked: str, step: int, trained: tuple[t
 
 @pytest.mark.parametrize(
     ("asked", "says"),
-    [("1201", "no snapshot of step 1,201 or later: the last is of step 1,200"), ("", "whole number"), ("x", "got 'x'")],
+    [
+        ("1201", "no snapshot of step 1,201 or later: the last is of step 1,200"),
+        ("", "whole number"),
+        ("x", "got 'x'"),
+        ("all", "is several agents, and one is expected"),
+    ],
 )
 def test_what_there_is_not(asked: str, says: str, trained: tuple[tegu.Agent, Copies]) -> None:
     assert trained[0].run is not None

@@ -52,6 +52,8 @@ def saved_in(run: Run, which: str) -> checkpoint.Checkpoint:
         if not checkpoint.steps(run.best):
             raise TeguError(f"{run.name} has no best agent: train with eval_every (--eval-every)")
         return checkpoint.load_latest(run.best)
+    if which == _ALL:
+        raise TeguError(f"{run.name}{which} is several agents, and one is expected, such as {run.name}@step=100k")
     try:
         wanted = whole(which.removeprefix("@step="))
     except ValueError as error:
