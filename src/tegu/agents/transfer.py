@@ -60,12 +60,15 @@ def fitting(shapes: Learner, origin: Origin, seeds: int) -> list[str]:
     own = {name: leaf for name, leaf in own.items() if not _ANEW.search(name)}
     odd = [name for name, leaf in own.items() if not _fits(leaf, arrays.get(name))]
     apart = {statistics[0] for name in odd if (statistics := _STATISTICS.match(name))}
-    found = [name for name in own if name not in odd and not name.startswith(tuple(apart))]
-    if not found:
+    found = [name for name in own if not {name, _weight(name)} & {*odd} and not name.startswith(tuple(apart))]
+    learned = [name for name in found if own[name].ndim and own[name].size and not _STATISTICS.match(name)]
+    if not learned:
         raise TeguError(f"start_from: nothing of what {origin.path} has learned fits what is learned here")
-    if len(arrays[found[0]]) not in (1, seeds):
+    given = {len(arrays[name]) for name in found}
+    if given not in ({1}, {seeds}):
         raise TeguError(
-            f"start_from: {origin.path} has {len(arrays[found[0]])} seeds: train as many, or begin with an agent of one"
+            f"start_from: {origin.path} has {' or '.join(map(str, sorted(given)))} seeds: "
+            "train as many, or begin with an agent of one"
         )
     if others := [name for name in own if name not in found]:
         warnings.warn(
@@ -88,6 +91,12 @@ def taken_over(learners: Learner, origin: Origin, names: Collection[str]) -> Lea
     return jax.tree_util.tree_map_with_path(chosen, learners)
 
 
+def _weight(name: str) -> str:
+    """The weights of the layer whose bias has this name; other names as they are. A layer is taken over whole."""
+    return name.replace(".biases[", ".weights[").replace(".bias", ".weight") if "bias" in name else name
+
+
 def _fits(leaf: jax.ShapeDtypeStruct, array: np.ndarray | None) -> bool:
     """Whether a saved array, which is of several seeds, is like a leaf, which is of one."""
-    return array is not None and array.dtype == leaf.dtype and array.shape[1:] == leaf.shape
+    alike = array is not None and array.dtype == leaf.dtype and array.ndim == leaf.ndim + 1
+    return array is not None and alike and array.shape[1:] == leaf.shape

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace, out: Console) -> Outcome:
         show_updates(args.environment, args.algorithm, settings, args.show_updates, out)
     saving = {"folder": args.runs, "checkpoint_every": args.checkpoint_every, "log": args.log}
     if args.sweep:
-        for flag in ("--opponents", "--start-from"):
+        for flag in ("--opponents", "--start-from", "--start-agent"):
             if getattr(args, flag[2:].replace("-", "_")):
                 raise UsageError(f"{flag} and --sweep do not go together")
         return _swept(args, saving | settings, out)

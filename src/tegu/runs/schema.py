@@ -123,7 +123,7 @@ CONFIG: dict[str, Check] = _TRAINED | {
     "eval_every": _from_0,
     "eval_episodes": _count,
     "snapshot_every": _from_0,
-    "start_from": _text(1000),
+    "start_from": _text(4096),
     "log": _list(_one_of(*LOG_FORMATS), 0, 3, distinct=True),
     "phases": _list(
         lambda phase: (

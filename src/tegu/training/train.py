@@ -90,6 +90,8 @@ def train(
     if start_from is not None:
         start_from = path_of(start_from, "start_from", "a folder, or the name of a run")
         _, saved = saved_agent(start_from, "runs" if folder is None else folder)
+        for reason in saved.skipped:
+            warnings.warn(f"a newer checkpoint is skipped: {reason}", stacklevel=2)
         training.start_from(origin_of(saved, start_agent))
     if folder is None:
         return training.run(None, None)
@@ -133,6 +135,8 @@ def resume(
     with run.lock():
         saved = checkpoint.load_latest(run.checkpoints) if checkpoint.steps(run.checkpoints) else None
         planned = steps
+        if saved is None and (origin := run.settings.get("start_from")):
+            raise TeguError(f"{run.name} was stopped before it had saved what it begins with, {origin}: train it anew")
         if saved is not None:
             check_state(saved)
             planned = saved.state.get("planned_steps") if steps is None else steps  # as the last resume changed it

@@ -156,7 +156,7 @@ class Trainer:
             for record in self.records:
                 record.check(*self._dump(record))
         if given and not self.steps and (unsaved := self._save()):  # a state of somebody else's could not be made again
-            warnings.warn(f"{unsaved}; training goes on", stacklevel=2)
+            raise UnsavedError(unsaved)
         if not self._stop:
             self.loop.compile(self.state, self._now)
             if self.ready is not None:
